@@ -1,0 +1,2 @@
+//! The `micro` command.
+fn main() {}

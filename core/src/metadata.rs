@@ -1,0 +1,264 @@
+//! Headers of a call: names without case, values that may repeat, bytes under `-bin` names.
+//!
+//! go-micro's metadata is a map of strings whose keys change case on the way; gRPC's is a list
+//! with lower-case names. [`Metadata`] is the latter and reads like the former: every lookup
+//! ignores case, so `Micro-Trace-Id` and `micro-trace-id` are one key.
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD_NO_PAD, STANDARD_PAD_INDIFFERENT};
+use http::header::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::error::{Error, Result};
+
+/// Names that describe one hop and are never copied from an inbound call to an outgoing one:
+/// HTTP/2's connection-specific names, gRPC's own, and those each hop sets anew
+/// (go-micro v2 forwards them, and HTTP/2 servers reset the stream for it).
+const HOP_BY_HOP: [&str; 15] = [
+    "accept-encoding",
+    "connection",
+    "content-length",
+    "content-type",
+    "host",
+    "keep-alive",
+    "proxy-connection",
+    "remote",
+    "te",
+    "timeout",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "user-agent",
+    "x-content-type",
+];
+
+/// Names a caller may not set: HTTP/2 or gRPC gives them a meaning of its own.
+const RESERVED: [&str; 12] = [
+    "connection",
+    "content-length",
+    "content-type",
+    "host",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "timeout",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "user-agent",
+];
+
+/// Headers of a call, in the order they were added.
+///
+/// ```
+/// let mut metadata = micro::Metadata::new();
+/// metadata.insert("Tenant", "blue")?;
+/// assert_eq!(metadata.get("tenant"), Some("blue"));
+/// # Ok::<(), micro::Error>(())
+/// ```
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Metadata(HeaderMap);
+
+impl Metadata {
+    /// No headers.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// First value under `name`, in any case; `None` when absent or not printable ASCII.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    /// Every value under `name`, in order.
+    pub fn get_all<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a str> {
+        self.0.get_all(name).iter().filter_map(|value| value.to_str().ok())
+    }
+
+    /// First value under a name that ends in `-bin`, decoded from base64 as gRPC sends it.
+    pub fn get_bin(&self, name: &str) -> Option<Vec<u8>> {
+        STANDARD_PAD_INDIFFERENT.decode(self.0.get(name)?.as_bytes()).ok()
+    }
+
+    /// Replaces whatever stands under `name`. An empty `value` deletes, as in go-micro.
+    ///
+    /// # Errors
+    /// `INVALID_ARGUMENT` when the name is not an HTTP header name, is reserved by HTTP/2 or gRPC
+    /// (`content-length`, `te`, `grpc-…`), or the value is not printable ASCII. Bytes go under a
+    /// `-bin` name with [`Metadata::insert_bin`].
+    pub fn insert(&mut self, name: &str, value: &str) -> Result<()> {
+        let (name, parsed) = entry(name, value)?;
+        if value.is_empty() {
+            self.0.remove(name);
+        } else {
+            self.0.insert(name, parsed);
+        }
+        Ok(())
+    }
+
+    /// Adds another value under `name`.
+    ///
+    /// # Errors
+    /// As [`Metadata::insert`].
+    pub fn append(&mut self, name: &str, value: &str) -> Result<()> {
+        let (name, value) = entry(name, value)?;
+        self.0.append(name, value);
+        Ok(())
+    }
+
+    /// Replaces the bytes under `name`, which must end in `-bin`.
+    ///
+    /// # Errors
+    /// `INVALID_ARGUMENT` when the name is no header name or does not end in `-bin`.
+    pub fn insert_bin(&mut self, name: &str, value: &[u8]) -> Result<()> {
+        if !name.to_ascii_lowercase().ends_with("-bin") {
+            return Err(Error::invalid_argument(format!(
+                "metadata `{name}` holds bytes, so its name must end in `-bin`"
+            )));
+        }
+        self.insert(name, &STANDARD_NO_PAD.encode(value))
+    }
+
+    /// Removes every value under `name`.
+    pub fn remove(&mut self, name: &str) {
+        self.0.remove(name);
+    }
+
+    /// Name and value pairs; names in lower case. Values that are not text are skipped.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)))
+    }
+
+    /// Number of values.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// True when there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Copies into `target` what an outgoing call made on behalf of this inbound one carries on:
+    /// everything but hop-by-hop names, gRPC's own and names `target` has already.
+    pub(crate) fn propagate_into(&self, target: &mut HeaderMap) {
+        let mut names = smallvec::SmallVec::<[&HeaderName; 16]>::new();
+        for name in self.0.keys() {
+            let text = name.as_str();
+            if HOP_BY_HOP.binary_search(&text).is_err()
+                && !text.starts_with("grpc-")
+                && !target.contains_key(name)
+            {
+                names.push(name);
+            }
+        }
+        for name in names {
+            for value in self.0.get_all(name) {
+                target.append(name.clone(), value.clone());
+            }
+        }
+    }
+
+    pub(crate) fn headers(&self) -> &HeaderMap {
+        &self.0
+    }
+
+    pub(crate) fn headers_mut(&mut self) -> &mut HeaderMap {
+        &mut self.0
+    }
+
+    pub(crate) fn into_headers(self) -> HeaderMap {
+        self.0
+    }
+}
+
+fn entry(name: &str, value: &str) -> Result<(HeaderName, HeaderValue)> {
+    let parsed = HeaderName::from_bytes(name.as_bytes()).map_err(|_| {
+        Error::invalid_argument(format!(
+            "metadata name {name:?} is not a header name: use letters, digits, `-`, `_` and `.`"
+        ))
+    })?;
+    let text = parsed.as_str();
+    if RESERVED.binary_search(&text).is_ok() || text.starts_with("grpc-") {
+        return Err(Error::invalid_argument(format!(
+            "metadata name `{text}` is reserved by HTTP/2 and gRPC: choose another"
+        )));
+    }
+    let value = HeaderValue::from_str(value).map_err(|_| {
+        Error::invalid_argument(format!(
+            "metadata value of `{text}` is not printable ASCII: send bytes under a `-bin` name"
+        ))
+    })?;
+    Ok((parsed, value))
+}
+
+impl From<HeaderMap> for Metadata {
+    fn from(headers: HeaderMap) -> Self {
+        Self(headers)
+    }
+}
+
+impl fmt::Debug for Metadata {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hidden = |name: &str| name == "authorization" || name == "cookie";
+        f.debug_map()
+            .entries(
+                self.iter().map(|(name, value)| (name, if hidden(name) { "…" } else { value })),
+            )
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lookup_ignores_case_and_empty_value_deletes() -> Result<()> {
+        let mut metadata = Metadata::new();
+        metadata.insert("Micro-Trace-Id", "1")?;
+        assert_eq!(metadata.get("micro-TRACE-id"), Some("1"));
+        metadata.insert("micro-trace-id", "")?;
+        assert!(metadata.is_empty());
+        Ok(())
+    }
+
+    #[test]
+    fn bytes_round_trip_under_bin_names_only() -> Result<()> {
+        let mut metadata = Metadata::new();
+        metadata.insert_bin("trace-bin", &[0, 255, 7])?;
+        assert_eq!(metadata.get_bin("Trace-Bin"), Some(vec![0, 255, 7]));
+        assert!(metadata.insert_bin("trace", &[0]).is_err());
+        Ok(())
+    }
+
+    #[test]
+    fn names_that_http2_servers_reset_are_refused_and_never_propagated() -> Result<()> {
+        let mut metadata = Metadata::new();
+        for name in ["Content-Length", "connection", "te", "grpc-timeout", "Host"] {
+            assert!(metadata.insert(name, "1").is_err(), "{name}");
+        }
+        let mut inbound = HeaderMap::new();
+        for name in [
+            "content-length",
+            "connection",
+            "te",
+            "host",
+            "grpc-encoding",
+            "x-content-type",
+            "tenant",
+        ] {
+            inbound.insert(HeaderName::from_static(name), HeaderValue::from_static("1"));
+        }
+        let mut outgoing = HeaderMap::new();
+        Metadata::from(inbound).propagate_into(&mut outgoing);
+        assert_eq!(outgoing.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["tenant"]);
+        Ok(())
+    }
+
+    #[test]
+    fn tables_are_sorted_for_binary_search() {
+        assert!(HOP_BY_HOP.is_sorted() && RESERVED.is_sorted());
+    }
+}

@@ -1,0 +1,320 @@
+//! Who runs where: services, their nodes and endpoints, and a watch on changes.
+//!
+//! A [`Registry`] stores [`Service`] records. One service may be registered in several versions,
+//! each with nodes of its own; a lookup returns one record per version. The record is go-micro
+//! v2's, field by field, so that both see the same fleet.
+//!
+//! | registry | reach | chosen by |
+//! |---|---|---|
+//! | [`Memory`] | this process | `memory://` |
+//! | [`Mdns`] | this network segment, go-micro's default | `mdns://` |
+//! | [`Local`] | this machine, where multicast is blocked | `local://` |
+//!
+//! [`Cache`] stands in front of any of them: callers read its snapshots without a lock and keep
+//! the last known set while the registry is down.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+
+use crate::error::{Code, Error, Result};
+
+/// String pairs that describe a node, an endpoint or a service.
+pub type Labels = BTreeMap<String, String>;
+
+/// One version of a service, as registries store it. JSON keys are those of go-micro's
+/// `registry/registry.go:31-56`; absent maps and lists read and write as `null`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Service {
+    /// Name that callers use, for example `greeter`.
+    pub name: String,
+    /// Version, `latest` unless the service says otherwise.
+    #[serde(default)]
+    pub version: String,
+    /// Labels of the service as a whole. mDNS does not carry them.
+    #[serde(default, with = "nullable")]
+    pub metadata: Labels,
+    /// What can be called.
+    #[serde(default, with = "nullable")]
+    pub endpoints: Vec<Endpoint>,
+    /// Running instances.
+    #[serde(default, with = "nullable")]
+    pub nodes: Vec<Node>,
+}
+
+/// One running instance of a service.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Node {
+    /// Unique id, `<service>-<uuid>`.
+    pub id: String,
+    /// `host:port`; IPv6 as `[host]:port`.
+    #[serde(default)]
+    pub address: String,
+    /// Labels of the node; `protocol` is `grpc` for what this crate can call.
+    #[serde(default, with = "nullable")]
+    pub metadata: Labels,
+}
+
+/// Something a service answers to.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Endpoint {
+    /// `Type.Method`, for example `Greeter.Hello`.
+    pub name: String,
+    /// Shape of the request; informational.
+    #[serde(default)]
+    pub request: Option<Value>,
+    /// Shape of the response; informational.
+    #[serde(default)]
+    pub response: Option<Value>,
+    /// Labels: `stream` is `"true"` for streams, `idempotent` is `"true"` where repeating a call
+    /// is harmless, `internal` endpoints are not listed at all.
+    #[serde(default, with = "nullable")]
+    pub metadata: Labels,
+}
+
+/// Name and type of a value and of its fields, three levels deep.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Value {
+    /// Field name; the type's name at the top.
+    #[serde(default)]
+    pub name: String,
+    /// Type name.
+    #[serde(default, rename = "type")]
+    pub kind: String,
+    /// Fields.
+    #[serde(default, with = "nullable")]
+    pub values: Vec<Value>,
+}
+
+/// Go writes nil maps and lists as `null`; both directions accept and produce that.
+mod nullable {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) trait Empty: Default {
+        fn is_empty(&self) -> bool;
+    }
+    impl<T> Empty for Vec<T> {
+        fn is_empty(&self) -> bool {
+            self.is_empty()
+        }
+    }
+    impl Empty for super::Labels {
+        fn is_empty(&self) -> bool {
+            self.is_empty()
+        }
+    }
+
+    pub(super) fn serialize<T: Empty + Serialize, S: Serializer>(
+        value: &T,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        if value.is_empty() { serializer.serialize_none() } else { value.serialize(serializer) }
+    }
+
+    pub(super) fn deserialize<'de, T: Empty + Deserialize<'de>, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<T, D::Error> {
+        Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
+    }
+}
+
+/// What happened to a service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Action {
+    /// Nodes that were not there before.
+    Create,
+    /// Nodes whose address, metadata or endpoints changed.
+    Update,
+    /// Nodes that are gone. A record without nodes means the whole version.
+    Delete,
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Create => "create",
+            Self::Update => "update",
+            Self::Delete => "delete",
+        })
+    }
+}
+
+/// One event of a watch: the action and the affected version with only the affected nodes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// What happened.
+    pub action: Action,
+    /// The affected version, holding the affected nodes.
+    pub service: Service,
+}
+
+/// A source of truth about services and nodes.
+///
+/// Every implementation passes the same contract test (`registry/contract.rs`). Methods can be
+/// cancelled by dropping their future; nothing is left half done that a later call would not mend.
+#[async_trait]
+pub trait Registry: Send + Sync + fmt::Debug + 'static {
+    /// Adds the nodes of `service`, or refreshes them when they are known. `ttl` is how long they
+    /// live without a refresh; `None` is for ever. Changed addresses, metadata or endpoints replace
+    /// what was there and reach watchers as [`Action::Update`].
+    ///
+    /// # Errors
+    /// `INVALID_ARGUMENT` for a record this registry cannot hold, `UNAVAILABLE` when it is down.
+    async fn register(&self, service: &Service, ttl: Option<Duration>) -> Result<()>;
+
+    /// Removes the nodes of `service`, and nothing else; an unknown node is no error.
+    ///
+    /// # Errors
+    /// `UNAVAILABLE` when the registry is down.
+    async fn deregister(&self, service: &Service) -> Result<()>;
+
+    /// Every version of `name` with its live nodes.
+    ///
+    /// # Errors
+    /// `NOT_FOUND` when no live node has that name, `UNAVAILABLE` when the registry is down.
+    async fn get(&self, name: &str) -> Result<Vec<Service>>;
+
+    /// Every known service, by name, then version. Nodes and endpoints may be left out.
+    ///
+    /// # Errors
+    /// `UNAVAILABLE` when the registry is down.
+    async fn list(&self) -> Result<Vec<Service>>;
+
+    /// Watches one service, or all. Every change after this returns is delivered.
+    ///
+    /// # Errors
+    /// `UNAVAILABLE` when the registry is down.
+    async fn watch(&self, service: Option<&str>) -> Result<Watcher>;
+
+    /// Short name, for example `mdns`, as nodes advertise it.
+    fn name(&self) -> &'static str;
+
+    /// Told by callers that a node refused a connection: a registry that learns of crashes only
+    /// by asking (mDNS) looks again. Returns at once.
+    fn suspect(&self, _service: &str, _node: &Node) {}
+}
+
+/// Changes queued for one watcher; a reader further behind than this must watch again.
+pub const WATCH_CAPACITY: usize = 1024;
+
+/// The reading end of a watch. Dropping it ends the watch.
+#[derive(Debug)]
+pub struct Watcher {
+    changes: mpsc::Receiver<Change>,
+    /// Keeps alive what feeds the watch, and stops it on drop.
+    _guard: Option<Box<dyn fmt::Debug + Send + Sync>>,
+}
+
+/// The writing end of a watch, for implementations of [`Registry`].
+#[derive(Debug, Clone)]
+pub struct WatchSender {
+    changes: mpsc::Sender<Change>,
+    service: Option<Arc<str>>,
+}
+
+impl Watcher {
+    /// Both ends of a watch on one service, or on all.
+    pub fn channel(service: Option<&str>) -> (WatchSender, Self) {
+        let (sender, changes) = mpsc::channel(WATCH_CAPACITY);
+        (
+            WatchSender { changes: sender, service: service.map(Arc::from) },
+            Self { changes, _guard: None },
+        )
+    }
+
+    /// Drops `guard` when the watcher is dropped, to stop whatever feeds it.
+    #[must_use]
+    pub fn with_guard(mut self, guard: impl fmt::Debug + Send + Sync + 'static) -> Self {
+        self._guard = Some(Box::new(guard));
+        self
+    }
+
+    /// The next change; waits for it. Cancelled safely by dropping the future.
+    ///
+    /// # Errors
+    /// `ABORTED` when the watch ended: the registry went away, or this reader fell more than
+    /// [`WATCH_CAPACITY`] changes behind. Watch again, then read the current state.
+    pub async fn next(&mut self) -> Result<Change> {
+        self.changes
+            .recv()
+            .await
+            .ok_or_else(|| Error::new(Code::Aborted, "watch ended: watch again and read anew"))
+    }
+}
+
+impl WatchSender {
+    /// Offers a change. False when the watch is over: the reader left or fell too far behind, and
+    /// the sender should be dropped, which ends the reader's wait.
+    pub fn send(&self, change: &Change) -> bool {
+        if self.service.as_deref().is_some_and(|name| name != change.service.name) {
+            return !self.changes.is_closed();
+        }
+        self.changes.try_send(change.clone()).is_ok()
+    }
+
+    /// True when the reader has left.
+    pub fn is_closed(&self) -> bool {
+        self.changes.is_closed()
+    }
+}
+
+impl Service {
+    /// A version without nodes or endpoints.
+    pub fn new(name: impl Into<String>, version: impl Into<String>) -> Self {
+        Self { name: name.into(), version: version.into(), ..Self::default() }
+    }
+
+    /// The error of a lookup that found nothing.
+    pub fn not_found(name: &str) -> Error {
+        Error::not_found(format!("service {name}: not found")).with_id("go.micro.client")
+    }
+}
+
+impl Endpoint {
+    /// True when a call may be repeated without harm: the service advertises `idempotent: "true"`.
+    pub fn is_idempotent(&self) -> bool {
+        self.metadata.get("idempotent").is_some_and(|value| value == "true")
+    }
+
+    /// True for streams: the service advertises `stream: "true"`.
+    pub fn is_stream(&self) -> bool {
+        self.metadata.get("stream").is_some_and(|value| value == "true")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The record of the wire reference, as go-micro v2 writes it.
+    const RECORD: &str = r#"{"name":"greeter","version":"latest","metadata":null,"endpoints":[{"name":"Greeter.Hello","request":{"name":"Request","type":"Request","values":[{"name":"name","type":"string","values":null}]},"response":{"name":"Response","type":"Response","values":null},"metadata":null}],"nodes":[{"id":"greeter-1","address":"10.9.0.1:41001","metadata":{"protocol":"grpc"}}]}"#;
+
+    #[test]
+    fn record_reads_and_writes_as_go_does() {
+        let service: Service = serde_json::from_str(RECORD).expect("record parses");
+        assert_eq!(service.nodes[0].metadata["protocol"], "grpc");
+        assert_eq!(serde_json::to_string(&service).expect("record writes"), RECORD);
+    }
+
+    #[tokio::test]
+    async fn reader_that_falls_behind_is_told_to_watch_again() {
+        let (sender, mut watcher) = Watcher::channel(Some("a"));
+        let change = Change { action: Action::Create, service: Service::new("a", "1") };
+        let other = Change { action: Action::Create, service: Service::new("b", "1") };
+        for _ in 0..WATCH_CAPACITY {
+            assert!(sender.send(&other) && sender.send(&change));
+        }
+        assert!(!sender.send(&change));
+        drop(sender);
+        for _ in 0..WATCH_CAPACITY {
+            assert_eq!(watcher.next().await.expect("queued change"), change);
+        }
+        assert_eq!(watcher.next().await.expect_err("the watch is over").code(), Code::Aborted);
+    }
+}

@@ -1,0 +1,1 @@
+//! Whole-system proofs: interop with real peers and conformance.

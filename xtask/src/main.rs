@@ -1,0 +1,2 @@
+//! Project tasks: `cargo xtask bench` and friends.
+fn main() {}
