@@ -3,6 +3,7 @@
 
 pub mod error;
 pub mod metadata;
+mod proto;
 pub mod registry;
 
 pub use error::{Code, Error, Origin, Reach, Result};
