@@ -15,6 +15,7 @@ use percent_encoding::{AsciiSet, CONTROLS, percent_decode, percent_encode};
 use prost::Message as _;
 
 use crate::error::{Code, Error};
+use crate::proto::errors::Error as MicroError;
 
 pub(crate) const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
@@ -47,19 +48,6 @@ struct Any {
     type_url: String,
     #[prost(bytes = "bytes", tag = "2")]
     value: Bytes,
-}
-
-/// go-micro's `errors.Error`.
-#[derive(Clone, PartialEq, prost::Message)]
-struct MicroError {
-    #[prost(string, tag = "1")]
-    id: String,
-    #[prost(int32, tag = "2")]
-    code: i32,
-    #[prost(string, tag = "3")]
-    detail: String,
-    #[prost(string, tag = "4")]
-    status: String,
 }
 
 /// True when the caller parses errors as go-micro does.
