@@ -4,6 +4,7 @@
 pub mod error;
 pub mod metadata;
 pub mod registry;
+pub mod selector;
 
 pub use error::{Code, Error, Origin, Reach, Result};
 pub use metadata::Metadata;
