@@ -13,6 +13,7 @@
 //! [`Cache`] stands in front of any of them: callers read its snapshots without a lock and keep
 //! the last known set while the registry is down.
 
+mod cache;
 #[cfg(test)]
 mod contract;
 mod memory;
@@ -28,6 +29,7 @@ use tokio::sync::mpsc;
 
 use crate::error::{Code, Error, Result};
 
+pub use cache::{Cache, Snapshot};
 pub use memory::Memory;
 
 /// String pairs that describe a node, an endpoint or a service.

@@ -88,7 +88,7 @@ mod tests {
     use super::super::fleet;
     use super::*;
 
-    fn owner<'a>(nodes: &'a [Arc<Node>], key: u32) -> &'a Arc<Node> {
+    fn owner(nodes: &[Arc<Node>], key: u32) -> &Arc<Node> {
         let key = key.to_le_bytes();
         Hash.pick(nodes, &Pick { key: Some(&key), ..Pick::new("a", "A.B") }).unwrap()
     }

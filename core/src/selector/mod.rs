@@ -158,7 +158,7 @@ fn fleet(size: usize) -> Vec<Arc<Node>> {
     let node = |index: usize| {
         let labels = [
             ("parity".to_owned(), ["even", "odd"][index % 2].to_owned()),
-            ("rare".to_owned(), if index % 100 == 0 { "yes" } else { "no" }.to_owned()),
+            ("rare".to_owned(), if index.is_multiple_of(100) { "yes" } else { "no" }.to_owned()),
         ];
         let record = crate::registry::Node {
             id: format!("n{index}"),

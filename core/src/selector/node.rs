@@ -130,6 +130,17 @@ impl Release {
     }
 }
 
+impl std::hash::Hash for Release {
+    /// Names suffice to tell most releases apart; equality looks at everything.
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.version.hash(state);
+        self.metadata.hash(state);
+        for endpoint in &self.endpoints {
+            endpoint.name.hash(state);
+        }
+    }
+}
+
 impl Node {
     /// A node nobody called yet, with `release` shared among the nodes of its version.
     pub fn new(record: &registry::Node, labels: Arc<Labels>, release: Arc<Release>) -> Self {
@@ -213,10 +224,6 @@ impl Node {
             address: self.address.to_string(),
             metadata: Labels::clone(&self.labels),
         }
-    }
-
-    pub(crate) fn shared_labels(&self) -> &Arc<Labels> {
-        &self.labels
     }
 
     pub(crate) fn hash(&self) -> u64 {

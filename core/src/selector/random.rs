@@ -53,11 +53,9 @@ pub(super) fn sample(
         }
     }
     // Few nodes are open: one pass that keeps the n-th it meets with a chance of one in n.
-    let mut met = 0;
     let mut kept = None;
-    for index in (0..nodes.len()).filter(|&index| open(index)) {
-        met += 1;
-        if fastrand::usize(..met) == 0 {
+    for (met, index) in (0..nodes.len()).filter(|&index| open(index)).enumerate() {
+        if fastrand::usize(..=met) == 0 {
             kept = Some(index);
         }
     }
