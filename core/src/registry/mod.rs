@@ -13,6 +13,11 @@
 //! [`Cache`] stands in front of any of them: callers read its snapshots without a lock and keep
 //! the last known set while the registry is down.
 
+mod cache;
+#[cfg(test)]
+mod contract;
+mod memory;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -23,6 +28,9 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use crate::error::{Code, Error, Result};
+
+pub use cache::{Cache, Snapshot};
+pub use memory::Memory;
 
 /// String pairs that describe a node, an endpoint or a service.
 pub type Labels = BTreeMap<String, String>;
