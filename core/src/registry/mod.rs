@@ -14,8 +14,10 @@
 //! the last known set while the registry is down.
 
 mod cache;
+mod connect;
 #[cfg(test)]
 mod contract;
+mod local;
 mod memory;
 
 use std::collections::BTreeMap;
@@ -30,6 +32,8 @@ use tokio::sync::mpsc;
 use crate::error::{Code, Error, Result};
 
 pub use cache::{Cache, Snapshot};
+pub use connect::connect;
+pub use local::Local;
 pub use memory::Memory;
 
 /// String pairs that describe a node, an endpoint or a service.

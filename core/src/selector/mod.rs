@@ -12,10 +12,12 @@
 //! refusing; then exactly one call may probe it. When no other node is left, the one left out for
 //! longest is picked all the same: a call that may succeed beats one that cannot.
 //!
-//! A strategy of one's own implements [`Strategy`], usually on top of [`Pick::is_open`].
+//! A strategy of one's own implements [`Strategy`], usually on top of [`Pick::is_open`],
+//! [`Node::admit`] and [`Pick::last_resort`].
 
 mod filter;
 mod hash;
+mod live;
 mod node;
 mod p2c;
 mod random;
@@ -30,7 +32,8 @@ use crate::error::{Error, Result};
 
 pub use filter::Filter;
 pub use hash::Hash;
-pub use node::{Attempt, Node, Outcome, Release};
+pub use live::{Attempt, Outcome};
+pub use node::{Node, Release};
 pub use p2c::P2c;
 pub use random::Random;
 pub use round_robin::RoundRobin;
@@ -82,7 +85,7 @@ impl<'a> Pick<'a> {
     }
 
     /// The choice when no node is open: one that was tried but works, else the one ejected first.
-    pub(crate) fn last_resort<'n>(&self, nodes: &'n [Arc<Node>]) -> Option<&'n Arc<Node>> {
+    pub fn last_resort<'n>(&self, nodes: &'n [Arc<Node>]) -> Option<&'n Arc<Node>> {
         let allowed = || nodes.iter().filter(|node| self.allows(node));
         // Retries of many calls must not all land on the first node of the list.
         let start = fastrand::usize(..nodes.len().max(1));
