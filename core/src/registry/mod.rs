@@ -13,6 +13,8 @@
 //! [`Cache`] stands in front of any of them: callers read its snapshots without a lock and keep
 //! the last known set while the registry is down.
 
+pub mod mdns;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -22,6 +24,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
+pub use self::mdns::Mdns;
 use crate::error::{Code, Error, Result};
 
 /// String pairs that describe a node, an endpoint or a service.

@@ -144,7 +144,8 @@ mod tests {
     #[test]
     fn names_that_dns_cannot_pack_are_refused() {
         let names = Names::new("micro").expect("domain");
-        for (service, id) in [("", "x"), ("a..b", "x"), (".a", "x"), ("a", ""), ("_services", "x")] {
+        for (service, id) in [("", "x"), ("a..b", "x"), (".a", "x"), ("a", ""), ("_services", "x")]
+        {
             assert!(names.instance(service, id).is_err(), "{service:?} {id:?}");
         }
         assert!(names.instance(&"a.".repeat(120), "x").is_err());

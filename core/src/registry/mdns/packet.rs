@@ -160,3 +160,86 @@ fn dotted(name: &Name) -> Option<String> {
     }
     (!text.is_empty()).then_some(text)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::vectors::{self, bytes};
+    use super::*;
+
+    #[test]
+    fn question_of_a_go_client_is_read() {
+        let greeter = Question::new("greeter.micro.".into(), kind::PTR);
+        assert_eq!(
+            Packet::decode(&bytes(vectors::QUERY)),
+            Some(Packet::Query { id: 0x1234, questions: vec![greeter] })
+        );
+    }
+
+    #[test]
+    fn answer_of_a_go_node_is_read_in_order() {
+        let Some(Packet::Response(records)) = Packet::decode(&bytes(vectors::ANSWER)) else {
+            panic!("no response");
+        };
+        let instance = format!("{}.greeter.micro.", vectors::ID);
+        let [pointer, server, address, text] = &records[..] else { panic!("{records:?}") };
+        assert_eq!(pointer.name, "greeter.micro.");
+        assert_eq!(pointer.data, Data::Pointer(instance.clone()));
+        assert_eq!((server.name.as_str(), server.ttl), (instance.as_str(), 120));
+        assert_eq!(server.data, Data::Server { port: 41001, target: "probehost.".into() });
+        assert_eq!(address.name, "probehost.");
+        assert_eq!(address.data, Data::Address([10, 9, 0, 1].into()));
+        assert_eq!(text.data, Data::Text(super::super::txt::tests::CAPTURED.into()));
+    }
+
+    #[test]
+    fn text_without_data_is_read_as_empty() {
+        let Some(Packet::Response(records)) = Packet::decode(&bytes(vectors::LIST_ANSWER)) else {
+            panic!("no response");
+        };
+        assert_eq!(records[3].data, Data::Text(Vec::new()));
+        assert_eq!(records[3].name, "greeter._services.micro.");
+    }
+
+    #[test]
+    fn goodbye_is_an_announcement_without_time_to_live() {
+        let Some(Packet::Response(records)) = Packet::decode(&vectors::goodbye()) else {
+            panic!("no response");
+        };
+        assert_eq!(records.iter().map(|record| record.ttl).collect::<Vec<_>>(), [0, 0, 0]);
+    }
+
+    #[test]
+    fn counts_over_the_limits_are_refused_before_anything_is_read() {
+        let mut packet = bytes(vectors::ANSWER);
+        packet[6..8].copy_from_slice(&u16::MAX.to_be_bytes());
+        assert_eq!(Packet::decode(&packet), None);
+        let mut packet = bytes(vectors::QUERY);
+        packet[4..6].copy_from_slice(&17_u16.to_be_bytes());
+        assert_eq!(Packet::decode(&packet), None);
+        assert_eq!(Packet::decode(&[0; PACKET_LIMIT + 1]), None);
+    }
+
+    #[test]
+    fn compression_that_points_at_itself_is_refused() {
+        let mut packet = bytes(vectors::QUERY)[..12].to_vec();
+        packet.extend([0xc0, 12, 0, 12, 0, 1]);
+        assert_eq!(Packet::decode(&packet), None);
+    }
+
+    #[test]
+    fn every_truncation_is_refused() {
+        let whole = bytes(vectors::ANSWER);
+        for length in 0..whole.len() {
+            assert_eq!(Packet::decode(&whole[..length]), None, "{length} bytes");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..2000)) {
+            let _ = Packet::decode(&bytes);
+        }
+    }
+}

@@ -9,7 +9,7 @@ use flate2::write::ZlibEncoder;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::registry::{Endpoint, Labels, nullable};
+use crate::registry::{Endpoint, Labels, Value, nullable};
 
 /// Most bytes of JSON taken from one packet. A packet of 9000 bytes could inflate to 4 MiB; real
 /// services with a hundred endpoints stay below this.
@@ -63,6 +63,33 @@ impl Payload {
         *budget = left.unwrap_or(0);
         (read.is_ok() && left.is_some()).then(|| serde_json::from_slice(&json).ok())?
     }
+
+    /// Roughly the memory it takes: `{}` in a packet is small, but not what it becomes.
+    pub(super) fn weight(&self) -> usize {
+        let labels = |labels: &Labels| -> usize {
+            labels
+                .iter()
+                .map(|(key, value)| size_of::<Labels>() * 2 + key.len() + value.len())
+                .sum()
+        };
+        let endpoint = |endpoint: &Endpoint| {
+            let values = [&endpoint.request, &endpoint.response].into_iter().flatten();
+            size_of::<Endpoint>()
+                + endpoint.name.len()
+                + labels(&endpoint.metadata)
+                + values.map(weight_of_value).sum::<usize>()
+        };
+        size_of::<Self>()
+            + self.service.len()
+            + self.version.len()
+            + labels(&self.metadata)
+            + self.endpoints.iter().map(endpoint).sum::<usize>()
+    }
+}
+
+fn weight_of_value(value: &Value) -> usize {
+    let inner: usize = value.values.iter().map(weight_of_value).sum();
+    size_of::<Value>() + value.name.len() + value.kind.len() + inner
 }
 
 /// RDATA of a TXT record: `text` in strings that carry their length. Empty text gives no string.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::names::{self, Names};
+use super::names::Names;
 use super::packet::{CLASS_IN, PACKET_LIMIT, Question, UNICAST_BIT, kind};
 use super::txt::{self, Payload};
 use super::writer::{self, ANNOUNCEMENT, ANSWER, Writer};
@@ -43,8 +43,8 @@ struct Entry {
 #[derive(Debug)]
 struct Own {
     entry: Arc<Entry>,
-    /// What others read from the records.
-    service: Service,
+    /// Name of its service.
+    service: String,
     expires: Option<Instant>,
     announced: Instant,
     /// Announcements sent since the content changed, after the first.
@@ -80,71 +80,19 @@ pub(super) struct Registered {
     pub(super) announcement: Vec<u8>,
 }
 
-impl Zone {
-    pub(super) fn new(names: Arc<Names>) -> Self {
-        Self { names, host: names::host(), nodes: HashMap::new(), answers: HashMap::new() }
-    }
+/// What to do for nodes of ours now, and when to look again.
+#[derive(Debug, Default)]
+pub(super) struct Due {
+    /// To be sent to the group.
+    pub(super) announcements: Vec<Vec<u8>>,
+    /// Instances that were not refreshed in time.
+    pub(super) expired: Vec<String>,
+    pub(super) next: Option<Instant>,
+}
 
-    /// Checks that `node` of `service` can be announced at all, and encodes it.
-    pub(super) fn prepare(
-        &self,
-        service: &Service,
-        node: &Node,
-        ttl: Option<Duration>,
-    ) -> Result<Prepared> {
-        let instance = self.names.instance(&service.name, &node.id)?;
-        let refused = |reason: &str| {
-            Error::invalid_argument(format!(
-                "node {}: address {:?} {reason}; mDNS needs an IP address and a port, for example \
-                 10.0.0.1:8080: advertise one",
-                node.id, node.address
-            ))
-        };
-        let address: SocketAddr = node
-            .address
-            .parse()
-            .map_err(|_| refused("is not a literal IP address with a port"))?;
-        if address.port() == 0 {
-            return Err(refused("has port 0"));
-        }
-        if matches!(address, SocketAddr::V6(v6) if v6.scope_id() != 0) {
-            return Err(refused("has a zone, which DNS cannot carry"));
-        }
-        let ip = address.ip().to_canonical();
-        let payload = Payload {
-            service: service.name.clone(),
-            version: service.version.clone(),
-            endpoints: service.endpoints.clone(),
-            metadata: node.metadata.clone(),
-        };
-        let entry = Entry {
-            service: self.names.service(&service.name),
-            instance,
-            port: address.port(),
-            address: ip,
-            ttl: seconds(ttl),
-            text: txt::strings(&payload.encode()?),
-        };
-        let longest = entry.announcement(&self.host, entry.ttl).len() + entry.service.len() + 32;
-        if longest > PACKET_LIMIT {
-            return Err(Error::invalid_argument(format!(
-                "service {} needs a packet of {longest} bytes, over the {PACKET_LIMIT} of mDNS: \
-                 shorten metadata or endpoints",
-                service.name
-            )));
-        }
-        let service = Service {
-            name: payload.service,
-            version: payload.version,
-            metadata: Default::default(),
-            endpoints: payload.endpoints,
-            nodes: vec![Node {
-                id: node.id.clone(),
-                address: SocketAddr::new(ip, address.port()).to_string(),
-                metadata: payload.metadata,
-            }],
-        };
-        Ok(Prepared { entry, service })
+impl Zone {
+    pub(super) fn new(names: Arc<Names>, host: String) -> Self {
+        Self { names, host, nodes: HashMap::new(), answers: HashMap::new() }
     }
 
     /// Refuses what would go over the limit, before anything is registered.
@@ -180,8 +128,13 @@ impl Zone {
                 for name in [&entry.service, &entry.instance] {
                     self.answers.entry(name.clone()).or_default().push(entry.clone());
                 }
-                let own =
-                    Own { entry: entry.clone(), service: service.clone(), expires, announced: now, repeated: 0 };
+                let own = Own {
+                    entry: entry.clone(),
+                    service: service.name.clone(),
+                    expires,
+                    announced: now,
+                    repeated: 0,
+                };
                 self.nodes.insert(instance.clone(), own);
                 self.list(&service.name);
                 entry
@@ -190,19 +143,18 @@ impl Zone {
         Registered { instance, service, announcement: entry.announcement(&self.host, entry.ttl) }
     }
 
-    /// Stops answering for a node; gives its record and its goodbye.
-    pub(super) fn remove(&mut self, instance: &str) -> Option<(Service, Vec<u8>)> {
+    /// Stops answering for a node; gives its goodbye.
+    pub(super) fn remove(&mut self, instance: &str) -> Option<Vec<u8>> {
         let own = self.nodes.remove(instance)?;
         self.silence(&own.entry);
         if !self.answers.contains_key(&own.entry.service) {
-            let listed = self.names.listed(&own.service.name);
+            let listed = self.names.listed(&own.service);
             let entry = self.answers.get(&listed).and_then(|entries| entries.first()).cloned();
             if let Some(entry) = entry {
                 self.silence(&entry);
             }
         }
-        let goodbye = own.entry.announcement(&self.host, 0);
-        Some((own.service, goodbye))
+        Some(own.entry.announcement(&self.host, 0))
     }
 
     /// Goodbyes of all nodes.
@@ -217,7 +169,7 @@ impl Zone {
 
     /// Names of the services announced here.
     pub(super) fn services(&self) -> impl Iterator<Item = &str> {
-        self.nodes.values().map(|own| own.service.name.as_str())
+        self.nodes.values().map(|own| own.service.as_str())
     }
 
     /// One packet for each entry that has an answer, as separate go-micro nodes would send them.
@@ -250,23 +202,23 @@ impl Zone {
         answers.filter(|packet| packet.len() <= PACKET_LIMIT).collect()
     }
 
-    /// Announcements that are due, instances whose time is over, and when to look again.
-    pub(super) fn due(&mut self, now: Instant) -> (Vec<Vec<u8>>, Vec<String>, Option<Instant>) {
-        let (mut announcements, mut expired, mut next) = (Vec::new(), Vec::new(), None::<Instant>);
+    /// What is due; announcements count as sent.
+    pub(super) fn due(&mut self, now: Instant) -> Due {
+        let mut due = Due::default();
         for (instance, own) in &mut self.nodes {
             if own.expires.is_some_and(|expires| expires <= now) {
-                expired.push(instance.clone());
+                due.expired.push(instance.clone());
                 continue;
             }
             let mut repeat = own.next_announcement();
             if repeat.is_some_and(|at| at <= now) {
-                announcements.push(own.entry.announcement(&self.host, own.entry.ttl));
+                due.announcements.push(own.entry.announcement(&self.host, own.entry.ttl));
                 own.repeated += 1;
                 repeat = own.next_announcement();
             }
-            next = [next, repeat, own.expires].into_iter().flatten().min();
+            due.next = [due.next, repeat, own.expires].into_iter().flatten().min();
         }
-        (announcements, expired, next)
+        due
     }
 
     /// Puts the service on the list of services.
@@ -296,6 +248,69 @@ impl Zone {
                 }
             }
         }
+    }
+}
+
+impl Prepared {
+    /// Checks that `node` of `service` can be announced at all, and encodes it.
+    pub(super) fn new(
+        names: &Names,
+        host: &str,
+        service: &Service,
+        node: &Node,
+        ttl: Option<Duration>,
+    ) -> Result<Self> {
+        let instance = names.instance(&service.name, &node.id)?;
+        let refused = |reason: &str| {
+            Error::invalid_argument(format!(
+                "node {}: address {:?} {reason}; mDNS needs an IP address and a port, for example \
+                 10.0.0.1:8080: advertise one",
+                node.id, node.address
+            ))
+        };
+        let address: SocketAddr =
+            node.address.parse().map_err(|_| refused("is not a literal IP address with a port"))?;
+        if address.port() == 0 {
+            return Err(refused("has port 0"));
+        }
+        if matches!(address, SocketAddr::V6(v6) if v6.scope_id() != 0) {
+            return Err(refused("has a zone, which DNS cannot carry"));
+        }
+        let ip = address.ip().to_canonical();
+        let payload = Payload {
+            service: service.name.clone(),
+            version: service.version.clone(),
+            endpoints: service.endpoints.clone(),
+            metadata: node.metadata.clone(),
+        };
+        let entry = Entry {
+            service: names.service(&service.name),
+            instance,
+            port: address.port(),
+            address: ip,
+            ttl: seconds(ttl),
+            text: txt::strings(&payload.encode()?),
+        };
+        let longest = entry.announcement(host, entry.ttl).len() + entry.service.len() + 32;
+        if longest > PACKET_LIMIT {
+            return Err(Error::invalid_argument(format!(
+                "service {} needs a packet of {longest} bytes, over the {PACKET_LIMIT} of mDNS: \
+                 shorten metadata or endpoints",
+                service.name
+            )));
+        }
+        let service = Service {
+            name: payload.service,
+            version: payload.version,
+            metadata: Default::default(),
+            endpoints: payload.endpoints,
+            nodes: vec![Node {
+                id: node.id.clone(),
+                address: SocketAddr::new(ip, address.port()).to_string(),
+                metadata: payload.metadata,
+            }],
+        };
+        Ok(Self { entry, service })
     }
 }
 
@@ -354,3 +369,6 @@ fn seconds(ttl: Option<Duration>) -> u32 {
     let whole = |ttl: Duration| u32::try_from(ttl.as_millis().div_ceil(1000)).unwrap_or(TTL);
     ttl.map_or(TTL, whole).clamp(1, TTL)
 }
+
+#[cfg(test)]
+mod tests;
