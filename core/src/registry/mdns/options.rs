@@ -13,8 +13,8 @@ pub struct Options {
     pub domain: String,
     /// Longest wait of a lookup. Default 100 ms, from 1 ms to 60 s.
     pub timeout: Duration,
-    /// Names (`eth0`) or addresses (`127.0.0.1`) of the interfaces to use. Default: all that are
-    /// up, loopback included.
+    /// Interfaces to use, by name (`eth0`) or by one of their addresses (`127.0.0.1`), which also
+    /// chooses the address family. Default: all that are up, loopback included.
     pub interfaces: Vec<String>,
     /// UDP port. Default 5353, where every other mDNS speaker listens.
     pub port: u16,

@@ -107,6 +107,12 @@ impl Links {
         self.families.iter().map(|family| family.multicast(from, packet)).sum()
     }
 
+    /// Port of the group.
+    #[cfg(test)]
+    pub(super) fn port(&self) -> Option<u16> {
+        self.families.first().map(|family| family.port)
+    }
+
     /// Answers one asker, from the group's port.
     pub(super) fn reply(&self, packet: &[u8], to: SocketAddr) {
         let family = self.families.iter().find(|family| family.v6 == to.is_ipv6());
@@ -286,8 +292,7 @@ fn interfaces(wanted: &[String]) -> Result<Vec<Interface>> {
         });
     }
     let is = |interface: &Interface, name: &String| {
-        let address = |(address, _): &(IpAddr, u8)| address.to_string() == *name;
-        interface.name == *name || interface.addresses.iter().any(address)
+        interface.name == *name || interface.addresses.iter().any(|found| is_address(found, name))
     };
     if let Some(missing) = wanted.iter().find(|name| !all.values().any(|known| is(known, name))) {
         let known: Vec<&str> = all.values().map(|interface| interface.name.as_str()).collect();
@@ -297,7 +302,15 @@ fn interfaces(wanted: &[String]) -> Result<Vec<Interface>> {
         )));
     }
     let mut chosen: Vec<Interface> = all.into_values().collect();
-    chosen.retain(|known| wanted.is_empty() || wanted.iter().any(|name| is(known, name)));
+    if !wanted.is_empty() {
+        for interface in &mut chosen {
+            if !wanted.contains(&interface.name) {
+                let asked = |found: &_| wanted.iter().any(|name| is_address(found, name));
+                interface.addresses.retain(asked);
+            }
+        }
+        chosen.retain(|interface| !interface.addresses.is_empty());
+    }
     if chosen.is_empty() {
         return Err(Error::unavailable("mdns: no network interface is up"));
     }
@@ -306,6 +319,10 @@ fn interfaces(wanted: &[String]) -> Result<Vec<Interface>> {
         chosen.truncate(INTERFACE_LIMIT);
     }
     Ok(chosen)
+}
+
+fn is_address((address, _): &(IpAddr, u8), text: &str) -> bool {
+    text.parse() == Ok(*address)
 }
 
 fn networks(interfaces: &[Interface]) -> Vec<(IpAddr, u8)> {
