@@ -4,13 +4,16 @@ use std::future::IntoFuture;
 use std::marker::PhantomData;
 use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Instant;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use futures_util::{Stream, StreamExt as _};
+use futures_util::stream::poll_fn;
+use futures_util::{FutureExt as _, Stream, StreamExt as _};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::options::{CallOptions, Inherit, call_options};
-use super::pipeline::Run;
+use super::pipeline::{Connect, Run, ServerStream, Unary};
 use super::stream::{Outgoing, StreamReply};
 use super::{Client, Target};
 use crate::codec::{Codec, Message, Side};
@@ -103,7 +106,7 @@ impl<Req: Message, Res: Message> Call<Req, Res> {
         let message = encode(self.request, codec, self.options.compression)?;
         let edge = EdgeRecord::begin(target.edge.clone());
         let mut run = Run::new(self.client, target, self.options, codec, true);
-        let received = run.unary(&message).await.and_then(|received| {
+        let received = run.bounded(Unary(message)).await.and_then(|received| {
             let message = Res::decode(codec, received.message).map_err(|e| run.explain(e))?;
             Ok(Reply { message, headers: received.headers, trailers: received.trailers })
         });
@@ -137,11 +140,7 @@ fn ready(target: Option<Arc<Target>>, wrong: Option<Error>) -> Result<Arc<Target
 }
 
 /// The message behind its prefix, in one buffer where it need not be compressed.
-fn encode<T: Message>(
-    message: T,
-    codec: Codec,
-    compression: Option<Compression>,
-) -> Result<Bytes> {
+fn encode<T: Message>(message: T, codec: Codec, compression: Option<Compression>) -> Result<Bytes> {
     if compression.is_some() {
         return frame(&message.into_bytes(codec, Side::Client)?, compression);
     }
@@ -225,11 +224,8 @@ impl<In, Out> StreamCall<In, Out> {
 
     pub(super) fn new(client: Client, service: &str, endpoint: &str, requests: In) -> Self {
         let (target, wrong) = split(client.target(service, endpoint));
-        let options = CallOptions {
-            metadata: Metadata::new(),
-            timeout: None,
-            ..client.0.options.clone()
-        };
+        let options =
+            CallOptions { metadata: Metadata::new(), timeout: None, ..client.0.options.clone() };
         Self { client, target, requests, options, wrong, kind: PhantomData }
     }
 
@@ -241,18 +237,19 @@ impl<In, Out> StreamCall<In, Out> {
 
 /// Opens a stream of requests that are sent through the returned half.
 async fn open<Req: Message>(mut run: Run) -> Result<(Outgoing<Req>, Messages)> {
-    let lease = run.connect().await?;
+    let lease = run.bounded(Connect).await?;
     let (outgoing, requests) = Outgoing::new(run.codec, run.options.compression);
     Ok((outgoing, Messages::new(StreamReply::opening(run, lease, requests)?)))
 }
 
-/// The replies, with the requests sent while they are read. Requests stop when the call is over.
-fn drive<S, Req>(requests: S, outgoing: Outgoing<Req>, replies: Messages) -> Messages
+/// The replies, with the requests sent on a task of their own. It ends with the replies; what keeps
+/// a request from being sent ends the replies in turn.
+fn drive<S, Req>(requests: S, outgoing: Outgoing<Req>, mut replies: Messages) -> Messages
 where
     S: Stream<Item = Req> + Send + 'static,
     Req: Message,
 {
-    let sending = async move {
+    let sending = tokio::spawn(async move {
         let mut requests = pin!(requests);
         while let Some(request) = requests.next().await {
             match outgoing.send(request).await {
@@ -263,16 +260,20 @@ where
             }
         }
         None
-    };
-    let mut sending = Some(Box::pin(sending));
-    let mut replies = replies;
-    Messages::new(futures_util::stream::poll_fn(move |cx| {
-        if let Some(future) = &mut sending
-            && let std::task::Poll::Ready(outcome) = future.as_mut().poll(cx)
+    });
+    let mut sending = Some(AbortOnDropHandle::new(sending));
+    Messages::new(poll_fn(move |cx| {
+        if let Some(task) = &mut sending
+            && let Poll::Ready(ended) = task.poll_unpin(cx)
         {
             sending = None;
-            if let Some(error) = outcome {
-                return std::task::Poll::Ready(Some(Err(error)));
+            match ended {
+                Ok(None) => {}
+                Ok(Some(error)) => return Poll::Ready(Some(Err(error))),
+                Err(broken) => {
+                    let error = Error::internal(format!("the stream of requests failed: {broken}"));
+                    return Poll::Ready(Some(Err(error)));
+                }
             }
         }
         replies.poll_next_unpin(cx)
@@ -289,7 +290,7 @@ impl<Req: Message, Res: Message> IntoFuture for StreamCall<One<Req>, Streaming<R
             let compression = self.options.compression;
             let (mut run, One(request)) = self.run(codec)?;
             let message = encode(request, codec, compression)?;
-            let (answer, lease) = run.server_stream(&message).await?;
+            let (answer, lease) = run.bounded(ServerStream(message)).await?;
             let replies = Messages::new(StreamReply::reading(run, answer, lease));
             Ok(Streaming::new(replies, codec))
         })
@@ -311,7 +312,8 @@ where
             let (run, Many(requests)) = self.run(codec)?;
             let (outgoing, replies) = open(run).await?;
             let mut replies = drive(requests, outgoing, replies);
-            let one = || Error::unimplemented("expected exactly one reply: is the endpoint a stream?");
+            let one =
+                || Error::unimplemented("expected exactly one reply: is the endpoint a stream?");
             let message = replies.message().await?.ok_or_else(one)?;
             if replies.message().await?.is_some() {
                 return Err(one());

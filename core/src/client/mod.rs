@@ -29,7 +29,7 @@ use std::time::Duration;
 use http::uri::PathAndQuery;
 use papaya::{Equivalent, HashMap};
 
-pub use call::{Call, Reply, StreamCall};
+pub use call::{Call, Duplex, Many, One, Open, Reply, Single, StreamCall};
 pub use options::CallOptions;
 use options::call_options;
 use pool::Pool;
@@ -143,8 +143,8 @@ impl Client {
         service: &str,
         endpoint: &str,
         request: Req,
-    ) -> StreamCall<call::One<Req>, Streaming<Res>> {
-        StreamCall::new(self.clone(), service, endpoint, call::One(request))
+    ) -> StreamCall<One<Req>, Streaming<Res>> {
+        StreamCall::new(self.clone(), service, endpoint, One(request))
     }
 
     /// Sends many messages and receives one.
@@ -153,13 +153,13 @@ impl Client {
         service: &str,
         endpoint: &str,
         requests: S,
-    ) -> StreamCall<call::Many<S>, call::Single<Res>>
+    ) -> StreamCall<Many<S>, Single<Res>>
     where
         S: futures_util::Stream<Item = Req> + Send + 'static,
         Req: Message,
         Res: Message,
     {
-        StreamCall::new(self.clone(), service, endpoint, call::Many(requests))
+        StreamCall::new(self.clone(), service, endpoint, Many(requests))
     }
 
     /// Sends many messages and receives many, in any order.
@@ -168,13 +168,13 @@ impl Client {
         service: &str,
         endpoint: &str,
         requests: S,
-    ) -> StreamCall<call::Many<S>, Streaming<Res>>
+    ) -> StreamCall<Many<S>, Streaming<Res>>
     where
         S: futures_util::Stream<Item = Req> + Send + 'static,
         Req: Message,
         Res: Message,
     {
-        StreamCall::new(self.clone(), service, endpoint, call::Many(requests))
+        StreamCall::new(self.clone(), service, endpoint, Many(requests))
     }
 
     /// Opens a stream whose two directions are handled apart: messages are sent through an
@@ -183,8 +183,8 @@ impl Client {
         &self,
         service: &str,
         endpoint: &str,
-    ) -> StreamCall<call::Open<Req>, call::Duplex<Req, Res>> {
-        StreamCall::new(self.clone(), service, endpoint, call::Open::default())
+    ) -> StreamCall<Open<Req>, Duplex<Req, Res>> {
+        StreamCall::new(self.clone(), service, endpoint, Open::default())
     }
 
     /// What happened so far, by endpoint.
@@ -218,7 +218,9 @@ impl Client {
         }
         let path = match endpoint.split_once('.') {
             _ if endpoint.starts_with('/') => endpoint.to_owned(),
-            Some((kind, method)) if !kind.is_empty() && !method.is_empty() && !method.contains('.') => {
+            Some((kind, method))
+                if !kind.is_empty() && !method.is_empty() && !method.contains('.') =>
+            {
                 if service.is_empty() {
                     format!("/{kind}/{method}")
                 } else {
@@ -240,9 +242,7 @@ impl Client {
         let budget = match budgets.get(service) {
             Some(budget) => budget.clone(),
             None if budgets.len() >= MAX_TARGETS => Arc::new(Budget::new()),
-            None => {
-                budgets.get_or_insert_with(service.into(), || Arc::new(Budget::new())).clone()
-            }
+            None => budgets.get_or_insert_with(service.into(), || Arc::new(Budget::new())).clone(),
         };
         let target = Arc::new(Target {
             service: service.into(),

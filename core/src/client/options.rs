@@ -121,10 +121,7 @@ macro_rules! call_options {
 
         /// Chooses among nodes with this strategy.
         #[must_use]
-        pub fn strategy(
-            mut self,
-            strategy: std::sync::Arc<dyn crate::selector::Strategy>,
-        ) -> Self {
+        pub fn strategy(mut self, strategy: std::sync::Arc<dyn crate::selector::Strategy>) -> Self {
             self.options.strategy = Some(strategy);
             self
         }

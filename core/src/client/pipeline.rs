@@ -54,6 +54,71 @@ pub(super) struct Received {
     pub(super) trailers: Metadata,
 }
 
+/// What an attempt does on the node that was picked.
+pub(super) trait Step: Sync {
+    type Done: Send;
+
+    fn attempt(
+        &self,
+        run: &mut Run,
+        node: &Node,
+    ) -> impl Future<Output = Result<Self::Done>> + Send;
+}
+
+/// One request message, one reply.
+pub(super) struct Unary(pub(super) Bytes);
+
+impl Step for Unary {
+    type Done = Received;
+
+    async fn attempt(&self, run: &mut Run, node: &Node) -> Result<Received> {
+        let (mut answer, _lease) = run.send(node, self.0.clone()).await?;
+        let message = answer.frames.next().await.map_err(unreadable)?;
+        let mut more = false;
+        if message.is_some() {
+            more = answer.frames.next().await.map_err(unreadable)?.is_some();
+        }
+        let trailers = answer.frames.take_trailers();
+        if !more && let Some(error) = end(&answer.headers, trailers.as_ref()) {
+            return Err(error);
+        }
+        let message = message.filter(|_| !more).ok_or_else(|| {
+            Error::unimplemented("expected exactly one reply: is the endpoint a stream?")
+                .with_id("go.micro.client")
+        })?;
+        if let Some(attempt) = run.attempt.take() {
+            attempt.finish(Outcome::Success);
+        }
+        Ok(Received {
+            message,
+            headers: answer.headers.into(),
+            trailers: trailers.unwrap_or_default().into(),
+        })
+    }
+}
+
+/// One request message, many replies: as repeatable as a unary call until the head is there.
+pub(super) struct ServerStream(pub(super) Bytes);
+
+impl Step for ServerStream {
+    type Done = (Answer, Lease);
+
+    async fn attempt(&self, run: &mut Run, node: &Node) -> Result<(Answer, Lease)> {
+        run.send(node, self.0.clone()).await
+    }
+}
+
+/// A connection for a stream of requests. What follows cannot be repeated, so only the way there is.
+pub(super) struct Connect;
+
+impl Step for Connect {
+    type Done = Lease;
+
+    async fn attempt(&self, run: &mut Run, node: &Node) -> Result<Lease> {
+        run.client.0.pool.lease(node.address()).await
+    }
+}
+
 /// Where the nodes of a call come from.
 enum Nodes {
     Registered(Arc<Snapshot>),
@@ -101,32 +166,22 @@ impl Run {
         }
     }
 
-    /// Makes a call of one request message and one reply.
-    pub(super) async fn unary(&mut self, message: &Bytes) -> Result<Received> {
-        self.bounded(async |run, node| run.attempt_unary(node, message.clone()).await).await
-    }
-
-    /// Opens a stream with one request message: as repeatable as a unary call until its head is
-    /// there.
-    pub(super) async fn server_stream(&mut self, message: &Bytes) -> Result<(Answer, Lease)> {
-        self.bounded(async |run, node| {
-            let lease = run.client.0.pool.lease(node.address()).await?;
-            let response = lease
-                .send(
-                    run.target.path.clone(),
-                    run.headers()?,
-                    RequestBody::Once(Some(message.clone())),
-                )
-                .await?;
-            Ok((Answer::read(response, run.client.0.max_message)?, lease))
-        })
-        .await
-    }
-
-    /// Finds a connection for a stream of request messages. What follows cannot be repeated, so
-    /// only the way there is.
-    pub(super) async fn connect(&mut self) -> Result<Lease> {
-        self.bounded(async |run, node| run.client.0.pool.lease(node.address()).await).await
+    /// Runs the stages until one attempt succeeds, retries end or time is up.
+    pub(super) async fn bounded<S: Step>(&mut self, step: S) -> Result<S::Done> {
+        let result = match self.deadline {
+            Some(deadline) => match timeout_at(deadline, self.stages(&step)).await {
+                Ok(result) => result,
+                Err(_) => {
+                    // The node had its time and did not use it.
+                    if let Some(attempt) = self.attempt.take() {
+                        attempt.finish(Outcome::Failure);
+                    }
+                    Err(deadline_passed())
+                }
+            },
+            None => self.stages(&step).await,
+        };
+        result.map_err(|error| self.explain(error))
     }
 
     /// The attempt that is under way, for whoever finishes it.
@@ -138,31 +193,7 @@ impl Run {
         self.client.0.max_message
     }
 
-    /// Runs the stages until one attempt succeeds, retries end or time is up.
-    async fn bounded<T>(
-        &mut self,
-        attempt: impl AsyncFn(&mut Self, &Node) -> Result<T>,
-    ) -> Result<T> {
-        let result = match self.deadline {
-            Some(deadline) => match timeout_at(deadline, self.stages(attempt)).await {
-                Ok(result) => result,
-                Err(_) => {
-                    // The node had its time and did not use it.
-                    if let Some(attempt) = self.attempt.take() {
-                        attempt.finish(Outcome::Failure);
-                    }
-                    Err(deadline_passed())
-                }
-            },
-            None => self.stages(attempt).await,
-        };
-        result.map_err(|error| self.explain(error))
-    }
-
-    async fn stages<T>(
-        &mut self,
-        attempt: impl AsyncFn(&mut Self, &Node) -> Result<T>,
-    ) -> Result<T> {
+    async fn stages<S: Step>(&mut self, step: &S) -> Result<S::Done> {
         let nodes = self.resolve().await?;
         self.target.budget.deposit();
         let (mut retries, mut failovers) = (0, 0);
@@ -171,7 +202,7 @@ impl Run {
             self.attempts += 1;
             self.node = Some(node.clone());
             self.attempt = Some(node.begin());
-            let error = match attempt(self, &node).await {
+            let error = match step.attempt(self, &node).await {
                 Ok(done) => return Ok(done),
                 Err(error) => self.settle(error),
             };
@@ -196,8 +227,7 @@ impl Run {
                 return Err(error);
             }
             retries += 1;
-            let wait =
-                error.retry_after().unwrap_or_else(|| self.options.backoff.wait(retries));
+            let wait = error.retry_after().unwrap_or_else(|| self.options.backoff.wait(retries));
             if self.left().is_some_and(|left| left <= wait) {
                 // Waiting would only turn a telling error into a late one.
                 return Err(error);
@@ -233,32 +263,12 @@ impl Run {
         select(strategy.as_ref(), nodes.as_slice(), &pick).cloned()
     }
 
-    async fn attempt_unary(&mut self, node: &Node, message: Bytes) -> Result<Received> {
+    /// Sends one request message and reads the head of the answer.
+    async fn send(&self, node: &Node, message: Bytes) -> Result<(Answer, Lease)> {
         let lease = self.client.0.pool.lease(node.address()).await?;
         let body = RequestBody::Once(Some(message));
         let response = lease.send(self.target.path.clone(), self.headers()?, body).await?;
-        let mut answer = Answer::read(response, self.client.0.max_message)?;
-        let message = answer.frames.next().await.map_err(unreadable)?;
-        let mut more = false;
-        if message.is_some() {
-            more = answer.frames.next().await.map_err(unreadable)?.is_some();
-        }
-        let trailers = answer.frames.take_trailers();
-        if !more && let Some(error) = end(&answer.headers, trailers.as_ref()) {
-            return Err(error);
-        }
-        let message = message.filter(|_| !more).ok_or_else(|| {
-            Error::unimplemented("expected exactly one reply: is the endpoint a stream?")
-                .with_id("go.micro.client")
-        })?;
-        if let Some(attempt) = self.attempt.take() {
-            attempt.finish(Outcome::Success);
-        }
-        Ok(Received {
-            message,
-            headers: answer.headers.into(),
-            trailers: trailers.unwrap_or_default().into(),
-        })
+        Ok((Answer::read(response, self.client.0.max_message)?, lease))
     }
 
     /// The headers of an attempt. Time goes by between attempts, so each has its own.

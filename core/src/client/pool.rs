@@ -79,7 +79,9 @@ impl Pool {
         let connections = self.connections(address);
         let best = connections.best();
         match best {
-            Some(connection) if connection.in_flight() < BUSY => return Ok(Lease::new(&connection)),
+            Some(connection) if connection.in_flight() < BUSY => {
+                return Ok(Lease::new(&connection));
+            }
             Some(connection) if connections.open.load().len() >= MAX_CONNECTIONS => {
                 return Ok(Lease::new(&connection));
             }

@@ -117,11 +117,7 @@ impl StreamReply {
     }
 
     /// A stream that sends `requests` while the head of its answer is still to come.
-    pub(super) fn opening(
-        run: Run,
-        lease: Lease,
-        requests: mpsc::Receiver<Bytes>,
-    ) -> Result<Self> {
+    pub(super) fn opening(run: Run, lease: Lease, requests: mpsc::Receiver<Bytes>) -> Result<Self> {
         let headers = run.headers()?;
         let path = run.target.path.clone();
         let lease = Arc::new(lease);

@@ -2,15 +2,24 @@
 
 use std::sync::Arc;
 
-use super::{Local, Memory, Registry};
+use super::{Auto, Local, Mdns, Memory, Registry};
 use crate::error::{Error, Result};
 
 type Open = fn(&str) -> Result<Arc<dyn Registry>>;
+
+/// Where the environment names the registry of every service and client that sets none.
+const VARIABLE: &str = "MICRO_REGISTRY";
 
 /// Registries by the scheme of their URL. What follows `://` is theirs to read.
 const SCHEMES: &[(&str, Open)] = &[
     ("memory", |name| Ok(Arc::new(Memory::named(name)))),
     ("local", |path| Ok(Arc::new(Local::from_url_path(path)?))),
+    ("mdns", |rest| {
+        let url = url::Url::parse(&format!("mdns://{rest}"))
+            .map_err(|e| Error::invalid_argument(format!("mdns://{rest}: {e}")))?;
+        Ok(Arc::new(Mdns::from_url(&url)?))
+    }),
+    ("auto", |_| Ok(Arc::new(Auto::new()))),
 ];
 
 /// The registry that `url` names.
@@ -19,6 +28,8 @@ const SCHEMES: &[(&str, Open)] = &[
 /// |---|---|
 /// | `memory://`, `memory://name` | [`Memory::named`]: shared within this process |
 /// | `local://`, `local:///var/run/fleet` | [`Local`]: shared on this machine, in a folder |
+/// | `mdns://`, `mdns://lo?domain=micro&timeout=100ms` | [`Mdns`]: shared on this network segment |
+/// | `auto://` | [`Auto`]: mDNS where multicast works, else `local`; the default |
 ///
 /// A scheme alone, `memory`, does as well. A registry of one's own needs no URL: implement
 /// [`Registry`] and hand it over as `Arc<dyn Registry>`.
@@ -38,6 +49,19 @@ pub fn connect(url: &str) -> Result<Arc<dyn Registry>> {
     match SCHEMES.iter().find(|(known, _)| *known == scheme) {
         Some((_, open)) => open(rest),
         None => Err(unknown(scheme)),
+    }
+}
+
+/// The registry that the variable `MICRO_REGISTRY` names, [`Auto`] when it is unset or empty.
+///
+/// # Errors
+/// As [`connect`], naming the variable.
+pub fn from_environment() -> Result<Arc<dyn Registry>> {
+    match std::env::var(VARIABLE) {
+        Ok(url) if !url.is_empty() => connect(&url).map_err(|error| {
+            Error::new(error.code(), format!("{VARIABLE}={url}: {}", error.detail()))
+        }),
+        _ => connect("auto"),
     }
 }
 

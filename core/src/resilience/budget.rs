@@ -65,9 +65,7 @@ impl Budget {
     fn slot(&self, now: u64) -> &Slot {
         let slot = &self.slots[(now % SLOTS as u64) as usize];
         let counted = slot.second.load(Relaxed);
-        if counted != now
-            && slot.second.compare_exchange(counted, now, Relaxed, Relaxed).is_ok()
-        {
+        if counted != now && slot.second.compare_exchange(counted, now, Relaxed, Relaxed).is_ok() {
             slot.calls.store(0, Relaxed);
             slot.retries.store(0, Relaxed);
         }

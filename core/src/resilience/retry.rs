@@ -49,7 +49,8 @@ impl Retry {
             Self::Custom(decide) => decide(failure),
             Self::GoMicro => matches!(go_micro_code(failure.error), 408 | 500),
             Self::Safe => {
-                failure.error.reach() == Reach::Never || (failure.idempotent && passing(failure.error))
+                failure.error.reach() == Reach::Never
+                    || (failure.idempotent && passing(failure.error))
             }
         }
     }

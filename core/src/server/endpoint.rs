@@ -254,8 +254,7 @@ impl Routes {
     /// # Errors
     /// `INVALID_ARGUMENT` and `UNIMPLEMENTED` with go-micro's texts.
     pub(crate) fn find(&self, path: &str) -> Result<&Arc<Endpoint>> {
-        let malformed =
-            || Error::invalid_argument(format!("malformed method name: {path:?}"));
+        let malformed = || Error::invalid_argument(format!("malformed method name: {path:?}"));
         let rest = path.strip_prefix('/').ok_or_else(malformed)?;
         let (prefix, method) = rest.split_once('/').ok_or_else(malformed)?;
         if prefix.is_empty() || method.is_empty() || method.contains('/') {
@@ -266,9 +265,10 @@ impl Routes {
             return Ok(endpoint);
         }
         let kind = &prefix[start..];
-        let known = self.by_path.keys().any(|known| {
-            known.strip_prefix(kind).is_some_and(|method| method.starts_with('/'))
-        });
+        let known = self
+            .by_path
+            .keys()
+            .any(|known| known.strip_prefix(kind).is_some_and(|method| method.starts_with('/')));
         Err(Error::unimplemented(if known {
             format!("unknown service {kind}.{method}")
         } else {

@@ -34,13 +34,19 @@ pub(super) struct Limits {
     pub(super) tls: Option<ServerTls>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Phase {
     Serving,
     /// Connections are asked to end: GOAWAY, and running calls finish.
     Draining,
     /// Connections are closed whatever runs on them.
     Closed,
+}
+
+/// Waits until the server is past `phase`, or gone.
+async fn past(watched: &mut watch::Receiver<Phase>, phase: Phase) {
+    // The guard `wait_for` returns must not live across the caller's awaits.
+    let _ = watched.wait_for(|now| *now > phase).await.map(drop);
 }
 
 /// A server that is listening.
@@ -53,7 +59,11 @@ pub(super) struct Listening {
 }
 
 impl Listening {
-    pub(super) async fn bind(address: &str, limits: Limits, dispatch: Arc<Dispatch>) -> Result<Self> {
+    pub(super) async fn bind(
+        address: &str,
+        limits: Limits,
+        dispatch: Arc<Dispatch>,
+    ) -> Result<Self> {
         // go-micro writes `:0` for any address and port.
         let any = address.strip_prefix(':').map(|port| format!("0.0.0.0:{port}"));
         let target = any.as_deref().unwrap_or(address);
@@ -63,8 +73,13 @@ impl Listening {
         let address = listener.local_addr()?;
         let phase = watch::Sender::new(Phase::Serving);
         let connections = TaskTracker::new();
-        let accepting =
-            tokio::spawn(accept(listener, limits, dispatch, phase.subscribe(), connections.clone()));
+        let accepting = tokio::spawn(accept(
+            listener,
+            limits,
+            dispatch,
+            phase.subscribe(),
+            connections.clone(),
+        ));
         Ok(Self { address, phase, connections, accepting })
     }
 
@@ -105,7 +120,7 @@ async fn accept(
         };
         let (place, accepted) = tokio::select! {
             next = next => next,
-            _ = phase.wait_for(|phase| *phase != Phase::Serving) => return,
+            () = past(&mut phase, Phase::Serving) => return,
         };
         match accepted {
             Ok((stream, peer)) => {
@@ -135,7 +150,7 @@ async fn serve(
     let opened = tokio::select! {
         opened = Accepted::open(stream, limits.tls.as_ref(), limits.handshake) => opened,
         // A peer that has said nothing yet has nothing to finish.
-        _ = phase.wait_for(|phase| *phase != Phase::Serving) => return,
+        () = past(&mut phase, Phase::Serving) => return,
     };
     let io = match opened {
         Ok(io) => io,
@@ -145,8 +160,7 @@ async fn serve(
         }
     };
     let peer = Peer { address: Some(address), renamed: io.renamed() };
-    let service =
-        service_fn(move |request| dispatch.clone().answer(request, peer.clone()));
+    let service = service_fn(move |request| dispatch.clone().answer(request, peer.clone()));
     let mut builder = http2::Builder::new(TokioExecutor::new());
     builder
         .timer(TokioTimer::new())
@@ -169,16 +183,16 @@ async fn serve(
             tokio::select! {
                 ended = connection.as_mut() => return log_end(address, ended),
                 () = sleep(AGE_GRACE) => return,
-                _ = closed.wait_for(|phase| *phase != Phase::Serving) => {}
+                () = past(&mut closed, Phase::Serving) => {}
             }
         }
-        _ = phase.wait_for(|phase| *phase != Phase::Serving) => {
+        () = past(&mut phase, Phase::Serving) => {
             connection.as_mut().graceful_shutdown();
         }
     }
     tokio::select! {
         ended = connection.as_mut() => log_end(address, ended),
-        _ = closed.wait_for(|phase| *phase == Phase::Closed) => {}
+        () = past(&mut closed, Phase::Draining) => {}
     }
 }
 

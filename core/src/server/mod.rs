@@ -60,6 +60,9 @@ use crate::registry;
 use crate::telemetry::Metrics;
 use crate::transport::{Compression, DEFAULT_MAX_MESSAGE, ServerTls};
 
+/// Any address, any free port: go-micro's default.
+const ANY_ADDRESS: &str = ":0";
+
 /// A server that is running.
 #[derive(Debug)]
 pub struct Server {
@@ -74,7 +77,7 @@ pub struct Server {
 /// Endpoints and limits of a server to be.
 pub struct ServerBuilder {
     name: Arc<str>,
-    address: String,
+    address: Option<String>,
     routes: Routes,
     layers: Option<Handler>,
     pending: Vec<Box<dyn FnOnce(Handler) -> Handler + Send>>,
@@ -134,7 +137,7 @@ impl ServerBuilder {
     fn new(name: Arc<str>) -> Self {
         Self {
             name,
-            address: ":0".to_owned(),
+            address: None,
             routes: Routes::default(),
             layers: None,
             pending: Vec::new(),
@@ -158,8 +161,13 @@ impl ServerBuilder {
     /// Address to listen on; `:0`, any address and a free port, unless set.
     #[must_use]
     pub fn address(mut self, address: impl Into<String>) -> Self {
-        self.address = address.into();
+        self.address = Some(address.into());
         self
+    }
+
+    /// Address to listen on when nobody chose one.
+    pub(crate) fn default_address(&mut self, address: Option<String>) {
+        self.address = self.address.take().or(address);
     }
 
     /// Adds an endpoint. A wrong name is reported by [`ServerBuilder::start`].
@@ -294,7 +302,8 @@ impl ServerBuilder {
             endpoints.iter().filter(|e| !e.internal).map(|endpoint| endpoint.record()).collect();
         if !self.pending.is_empty() {
             let routed = Handler::routed();
-            self.layers = Some(self.pending.into_iter().rev().fold(routed, |inner, wrap| wrap(inner)));
+            self.layers =
+                Some(self.pending.into_iter().rev().fold(routed, |inner, wrap| wrap(inner)));
         }
         let in_flight = Arc::new(InFlight::default());
         let dispatch = Arc::new(Dispatch {
@@ -308,8 +317,16 @@ impl ServerBuilder {
             max_message: self.max_message,
             compression: self.compression,
         });
-        let listening = Listening::bind(&self.address, self.limits, dispatch).await?;
-        Ok(Server { listening, health, metrics, in_flight, endpoints: advertised, grace: self.grace })
+        let address = self.address.as_deref().unwrap_or(ANY_ADDRESS);
+        let listening = Listening::bind(address, self.limits, dispatch).await?;
+        Ok(Server {
+            listening,
+            health,
+            metrics,
+            in_flight,
+            endpoints: advertised,
+            grace: self.grace,
+        })
     }
 }
 

@@ -127,7 +127,8 @@ impl Index {
         let name = if package.is_empty() { kind.to_owned() } else { format!("{package}.{kind}") };
         self.services.insert(name.clone());
         let file = format!("{name}.micro.proto");
-        let methods_of = methods.iter().filter_map(|m| Some(format!("{name}.{}", m.name.as_ref()?)));
+        let methods_of =
+            methods.iter().filter_map(|m| Some(format!("{name}.{}", m.name.as_ref()?)));
         let symbols: Vec<_> = std::iter::once(name.clone()).chain(methods_of).collect();
         self.symbols.extend(symbols.into_iter().map(|symbol| (symbol, file.clone())));
         self.files.insert(
@@ -283,7 +284,10 @@ mod tests {
             .map(|file| FileDescriptorProto::decode(file.clone()).expect("a descriptor"));
         pool.add_file_descriptor_protos(files).expect("a closed set of files");
         let service = pool.get_service_by_name(&symbol).expect("the service");
-        assert_eq!(service.methods().next().map(|m| m.input().name().to_owned()), Some("HealthRequest".into()));
+        assert_eq!(
+            service.methods().next().map(|m| m.input().name().to_owned()),
+            Some("HealthRequest".into())
+        );
     }
 
     #[test]
