@@ -352,7 +352,7 @@ impl Error {
         self
     }
 
-    pub(crate) fn from_remote(mut self) -> Self {
+    pub(crate) fn answered(mut self) -> Self {
         self.0.remote = true;
         self
     }

@@ -1,4 +1,5 @@
 //! Start, registration, heartbeat and stop of a service.
+#![allow(clippy::expect_used, clippy::panic, reason = "a test says what it expects by failing")]
 
 mod support;
 
@@ -20,8 +21,8 @@ async fn a_service_says_who_and_where_it_is() -> Result<()> {
         .version("1.2.3")
         .id("one")
         .metadata("zone", "a")
-        .add(echo().metadata("path", "/echo").idempotent())
-        .add(Endpoint::unary("Hidden.Call", |_: Context, r: Raw| async { Ok(r) }).internal())
+        .handle(echo().metadata("path", "/echo").idempotent())
+        .handle(Endpoint::unary("Hidden.Call", |_: Context, r: Raw| async { Ok(r) }).internal())
         .start()
         .await?;
     let found = registry.get("go.micro.srv.echo").await?;
@@ -58,7 +59,7 @@ async fn hooks_run_in_order_around_start_and_stop() -> Result<()> {
         }
     };
     let running = service(&registry, "echo")
-        .add(echo())
+        .handle(echo())
         .before_start(hook("before start 1"))
         .before_start(hook("before start 2"))
         .after_start(hook("after start"))
@@ -85,7 +86,7 @@ async fn hooks_run_in_order_around_start_and_stop() -> Result<()> {
 async fn a_failing_start_hook_leaves_nothing_running() {
     let registry = memory();
     let fail = || async { Err(Error::failed_precondition("no database")) };
-    let error = service(&registry, "echo").add(echo()).after_start(fail).start().await;
+    let error = service(&registry, "echo").handle(echo()).after_start(fail).start().await;
     let error = error.expect_err("the hook failed");
     assert_eq!(error.code(), Code::FailedPrecondition);
     assert!(error.detail().contains("no database"), "{error}");
@@ -98,7 +99,7 @@ async fn a_failing_stop_hook_does_not_keep_the_service_up() -> Result<()> {
     let stopped = Arc::new(AtomicBool::new(false));
     let flag = stopped.clone();
     let running = service(&registry, "echo")
-        .add(echo())
+        .handle(echo())
         .before_stop(|| async { Err(Error::internal("first")) })
         .after_stop(move || {
             flag.store(true, Ordering::SeqCst);
@@ -118,7 +119,7 @@ async fn run_ends_when_its_token_is_cancelled() -> Result<()> {
     let token = CancellationToken::new();
     let mut watch = registry.watch(Some("echo")).await?;
     let running =
-        tokio::spawn(service(&registry, "echo").add(echo()).shutdown_on(token.clone()).run());
+        tokio::spawn(service(&registry, "echo").handle(echo()).shutdown_on(token.clone()).run());
     assert_eq!(watch.next().await?.action, Action::Create);
     token.cancel();
     running.await.expect("the task ends")?;
@@ -202,7 +203,7 @@ async fn calls_that_outlive_the_grace_period_are_cut_off() -> Result<()> {
 #[tokio::test(start_paused = true)]
 async fn the_heartbeat_keeps_the_node_registered() -> Result<()> {
     let registry = memory();
-    let running = service(&registry, "echo").add(echo()).start().await?;
+    let running = service(&registry, "echo").handle(echo()).start().await?;
     for _ in 0..10 {
         tokio::time::advance(Duration::from_secs(20)).await;
         tokio::task::yield_now().await;
@@ -221,7 +222,7 @@ async fn while_the_register_check_fails_the_node_is_not_registered() -> Result<(
     let asked = fit.clone();
     let mut watch = registry.watch(Some("echo")).await?;
     let running = service(&registry, "echo")
-        .add(echo())
+        .handle(echo())
         .register_check(move || {
             let fit = asked.load(Ordering::SeqCst);
             async move { if fit { Ok(()) } else { Err(Error::unavailable("no database")) } }
@@ -287,7 +288,7 @@ async fn a_registry_that_is_down_delays_the_registration_not_the_service() -> Re
     let _running = Service::builder("echo")
         .address("127.0.0.1:0")
         .registry(registry.clone())
-        .add(echo())
+        .handle(echo())
         .start()
         .await?;
     assert_eq!(registry.tries.load(Ordering::SeqCst), 3);

@@ -1,4 +1,5 @@
 //! Bounds of server and client, TLS and middleware.
+#![allow(clippy::expect_used, clippy::panic, reason = "a test says what it expects by failing")]
 
 mod support;
 
@@ -53,7 +54,7 @@ async fn messages_over_the_limit_are_refused_on_either_side() -> Result<()> {
     let registry = memory();
     let running = service(&registry, "echo")
         .server(|server| server.max_message_size(1_000))
-        .add(echo())
+        .handle(echo())
         .endpoint("Echo.Large", |_: Context, _: Raw| async { Ok(Raw::from(vec![0; 5_000])) })
         .start()
         .await?;
@@ -73,7 +74,7 @@ async fn compressed_messages_go_both_ways() -> Result<()> {
     for compression in [Compression::Gzip, Compression::Zstd] {
         let running = service(&registry, "echo")
             .server(|server| server.compression(compression))
-            .add(echo())
+            .handle(echo())
             .start()
             .await?;
         let client =
@@ -143,7 +144,7 @@ async fn a_handlers_calls_inherit_metadata_and_trace() -> Result<()> {
 #[tokio::test]
 async fn basic_authorization_is_refused_as_go_micro_does() -> Result<()> {
     let registry = memory();
-    let running = service(&registry, "echo").add(echo()).start().await?;
+    let running = service(&registry, "echo").handle(echo()).start().await?;
     let client = client(&registry);
     let with = |value: &str| {
         client.call::<_, Raw>("echo", "Echo.Call", Raw::default()).metadata("authorization", value)
@@ -187,7 +188,7 @@ async fn tls_is_verified_or_absent() -> Result<()> {
     let registry = memory();
     let running = service(&registry, "echo")
         .tls(ServerTls::new(ours.certificate.as_bytes(), ours.key.as_bytes())?)
-        .add(echo())
+        .handle(echo())
         .start()
         .await?;
     let trusting = |authority: &str| {
@@ -212,7 +213,7 @@ async fn mutual_tls_lets_in_only_known_clients() -> Result<()> {
         (bytes(&ours.authority), bytes(&ours.certificate), bytes(&ours.key));
     let running = service(&registry, "echo")
         .tls(ServerTls::mutual(&certificate, &key, &authority)?)
-        .add(echo())
+        .handle(echo())
         .start()
         .await?;
     let with = |tls| Client::builder().registry(registry.clone()).tls(tls).retries(0).build();
@@ -269,7 +270,7 @@ async fn middleware_sees_unary_calls_and_streams() -> Result<()> {
     let count = Count::default();
     let running = service(&registry, "echo")
         .layer(count.clone())
-        .add(echo())
+        .handle(echo())
         .server_stream("Echo.Three", |_: Context, request: Raw| async move {
             Ok(stream::iter([Ok(request.clone()), Ok(request.clone()), Ok(request)]))
         })
@@ -324,7 +325,7 @@ async fn a_panic_in_a_stream_fails_that_stream_only() -> Result<()> {
     let registry = memory();
     let seen = Arc::new(Mutex::new(Vec::new()));
     let running = service(&registry, "echo")
-        .add(echo())
+        .handle(echo())
         .server_stream("Echo.Panic", |_: Context, request: Raw| async move {
             Ok(stream::iter(0..3).map(move |n| {
                 if n == 2 {

@@ -1,4 +1,5 @@
 //! Failures of nodes and registries, as callers meet them.
+#![allow(clippy::expect_used, clippy::panic, reason = "a test says what it expects by failing")]
 
 mod support;
 
@@ -19,7 +20,7 @@ async fn versioned(registry: &Arc<micro::registry::Memory>, version: &str) -> Se
     service(registry, "fleet")
         .version(version)
         .metadata("zone", format!("zone-{version}"))
-        .add(
+        .handle(
             Endpoint::unary("Echo.Call", move |_: Context, _: Raw| {
                 let answer = answer.clone();
                 async move { Ok(Raw::from(answer)) }
@@ -116,7 +117,7 @@ async fn retries_stop_when_the_budget_is_spent() -> Result<()> {
     let runs = Arc::new(AtomicUsize::new(0));
     let counted = runs.clone();
     let running = service(&registry, "flaky")
-        .add(
+        .handle(
             Endpoint::unary("Echo.Call", move |_: Context, _: Raw| {
                 counted.fetch_add(1, Ordering::SeqCst);
                 async { Result::<Raw>::Err(Error::unavailable("busy")) }
@@ -194,8 +195,8 @@ async fn round_robin_and_keys_spread_as_they_say() -> Result<()> {
 
 #[tokio::test]
 async fn fixed_addresses_need_no_registry_and_fail_over() -> Result<()> {
-    let running = service(&memory(), "echo").add(echo()).start().await?;
-    let closed = service(&memory(), "closed").add(echo()).start().await?;
+    let running = service(&memory(), "echo").handle(echo()).start().await?;
+    let closed = service(&memory(), "closed").handle(echo()).start().await?;
     let dead = closed.address().to_string();
     drop(closed);
     let client = client(&memory());

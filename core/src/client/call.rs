@@ -52,7 +52,6 @@ pub struct Call<Req, Res> {
 macro_rules! single_call_options {
     () => {
         /// Calls with equal keys go to the same node while the fleet stays the same.
-        #[must_use]
         pub fn key(mut self, key: impl Into<Vec<u8>>) -> Self {
             self.options.key = Some(key.into());
             self.options.strategy.get_or_insert_with(|| {
@@ -62,7 +61,6 @@ macro_rules! single_call_options {
         }
 
         /// Says whether repeating this call is harmless, whatever the endpoint says.
-        #[must_use]
         pub fn idempotent(mut self, idempotent: bool) -> Self {
             self.options.idempotent = Some(idempotent);
             self
@@ -70,14 +68,12 @@ macro_rules! single_call_options {
 
         /// Makes the call part of this inbound one: its deadline, trace and metadata go on. Needed
         /// only on tasks the handler started; inside a handler it is so without being said.
-        #[must_use]
         pub fn context(mut self, context: &Context) -> Self {
             self.options.context = Inherit::This(context.clone());
             self
         }
 
         /// Makes the call part of nothing, even inside a handler.
-        #[must_use]
         pub fn detached(mut self) -> Self {
             self.options.context = Inherit::Nothing;
             self

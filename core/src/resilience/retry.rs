@@ -107,7 +107,7 @@ mod tests {
     #[test]
     fn safe_repeats_idempotent_calls_only_for_failures_that_may_pass() {
         assert!(safe(&Error::unavailable("connection reset"), true));
-        assert!(!safe(&Error::internal("bug").from_remote(), true));
+        assert!(!safe(&Error::internal("bug").answered(), true));
         assert!(!safe(&Error::not_found("user 7"), true));
         assert!(!safe(&Error::deadline_exceeded("too slow"), true));
     }
@@ -115,7 +115,7 @@ mod tests {
     #[test]
     fn go_micro_repeats_408_and_500_only() {
         let allows = |http| {
-            let error = Error::from_http("a", "b", http).from_remote();
+            let error = Error::from_http("a", "b", http).answered();
             Retry::GoMicro.allows(Failure { error: &error, attempt: 0, idempotent: false })
         };
         assert!(allows(408) && allows(500));

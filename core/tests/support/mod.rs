@@ -1,5 +1,6 @@
 //! What several test files need: a registry, a client and services that answer in a known way.
 #![allow(dead_code, reason = "each test file uses its own part")]
+#![allow(clippy::expect_used, reason = "a test says what it expects by failing")]
 
 use std::sync::Arc;
 
