@@ -308,22 +308,6 @@ impl Version {
     }
 }
 
-impl Service {
-    /// Refuses what no registry can hold: a record without a name, or without nodes that have ids.
-    pub(crate) fn validate(&self) -> Result<()> {
-        if self.name.is_empty() {
-            return Err(Error::invalid_argument("the service has no name: give it one"));
-        }
-        if self.nodes.is_empty() || self.nodes.iter().any(|node| node.id.is_empty()) {
-            return Err(Error::invalid_argument(format!(
-                "service {}: every registration needs at least one node, each with an id",
-                self.name
-            )));
-        }
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::contract::{self, Subject};
