@@ -9,6 +9,7 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 use tokio::task::JoinSet;
 
+use crate::runtime::processor_seconds;
 use crate::wire::{Payload, StreamRequest};
 
 /// Latencies kept per task; a run that makes more keeps the first ones.
@@ -84,6 +85,9 @@ pub struct Figures {
     pub p50_us: f64,
     /// 99th percentile of the same.
     pub p99_us: f64,
+    /// Processor time of this program per completed call or message in microseconds, warm-up
+    /// included on both sides of the division.
+    pub cpu_us: f64,
 }
 
 impl Figures {
@@ -103,7 +107,10 @@ struct Window {
 
 #[derive(Default)]
 struct Tally {
+    /// In the window.
     completed: u64,
+    /// At any time.
+    attempted: u64,
     nanos: Vec<u64>,
 }
 
@@ -112,6 +119,7 @@ struct Tally {
 pub async fn measure<C: Caller>(caller: C, load: Load) -> Result<Figures, String> {
     let from = Instant::now() + Duration::from_millis(load.warm);
     let window = Window { from, until: from + Duration::from_millis(load.millis) };
+    let before = processor_seconds();
     let mut tasks = JoinSet::new();
     for _ in 0..load.concurrency.max(1) {
         let caller = caller.clone();
@@ -126,8 +134,10 @@ pub async fn measure<C: Caller>(caller: C, load: Load) -> Result<Figures, String
     while let Some(joined) = tasks.join_next().await {
         let tally = joined.map_err(|error| error.to_string())??;
         total.completed += tally.completed;
+        total.attempted += tally.attempted;
         total.nanos.extend(tally.nanos);
     }
+    let spent = processor_seconds() - before;
     total.nanos.sort_unstable();
     let seconds = Duration::from_millis(load.millis).as_secs_f64();
     Ok(Figures {
@@ -135,6 +145,7 @@ pub async fn measure<C: Caller>(caller: C, load: Load) -> Result<Figures, String
         rate: total.completed as f64 / seconds,
         p50_us: percentile(&total.nanos, 50) / 1e3,
         p99_us: percentile(&total.nanos, 99) / 1e3,
+        cpu_us: spent * 1e6 / (total.attempted.max(1)) as f64,
     })
 }
 
@@ -173,6 +184,7 @@ async fn streams<C: Caller>(caller: C, size: u32, window: Window) -> Result<Tall
 impl Tally {
     fn add(&mut self, window: Window, started: Instant, completed: u64) {
         let ended = Instant::now();
+        self.attempted += completed;
         if started >= window.from && ended <= window.until {
             self.completed += completed;
             if self.nanos.len() < SAMPLES {
