@@ -5,20 +5,6 @@ use std::io;
 
 use tokio::runtime::Builder;
 
-/// Processor time this program has used, from `/proc/self/stat` (hundredths of a second); 0 where
-/// there is no such file.
-pub fn processor_seconds() -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
-    let ticks: f64 = fields
-        .split_whitespace()
-        .skip(11)
-        .take(2)
-        .filter_map(|field| field.parse::<f64>().ok())
-        .sum();
-    ticks / 100.0
-}
-
 /// Worker threads of a program.
 #[derive(Debug, Clone, Copy, clap::Args)]
 pub struct Workers {

@@ -22,15 +22,15 @@ const START: Spec = Spec {
 pub(crate) async fn rows(plan: &Plan) -> Vec<Row> {
     let idle = plan.pair(&IDLE, async |side| {
         let server = start(plan, side).await?;
-        let value = server.resident_megabytes()?;
-        server.stop().await?;
+        let value = server.program.resident_megabytes()?;
+        server.program.stop().await?;
         Ok(Sample { value, cpu_us: None })
     });
     let idle = idle.await;
     let started = plan.pair(&START, async |side| {
         let server = start(plan, side).await?;
-        let value = server.started_in().as_secs_f64() * 1e3;
-        server.stop().await?;
+        let value = server.started_in.as_secs_f64() * 1e3;
+        server.program.stop().await?;
         Ok(Sample { value, cpu_us: None })
     });
     idle.into_iter().chain(started.await).collect()

@@ -31,8 +31,8 @@ pub(crate) struct Calls<'a> {
 
 impl<'a> Calls<'a> {
     /// Writes a gRPC frame around a body of `size` bytes to `folder`.
-    pub(crate) fn new(folder: &Path, size: usize, headers: &'a [&'a str]) -> Outcome<Self> {
-        let message = Payload { body: vec![b'x'; size] }.encode_to_vec();
+    pub(crate) fn new(folder: &Path, size: u32, headers: &'a [&'a str]) -> Outcome<Self> {
+        let message = Payload { body: vec![b'x'; size as usize] }.encode_to_vec();
         let mut frame = vec![0];
         frame.extend(u32::try_from(message.len())?.to_be_bytes());
         frame.extend(message);

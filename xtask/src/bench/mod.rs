@@ -6,6 +6,7 @@
 //! stopped by the harness, with the same number of worker threads.
 
 mod client;
+mod contest;
 mod footprint;
 mod h2load;
 mod plan;

@@ -26,7 +26,8 @@ pub(crate) struct Plan {
     scratch: TempDir,
     rows: Vec<String>,
     rounds: usize,
-    window: Duration,
+    slice: Duration,
+    slices: usize,
     noise: bool,
     quick: bool,
 }
@@ -39,25 +40,21 @@ impl Plan {
             scratch: tempfile::tempdir()?,
             rows: options.rows.clone(),
             rounds: if quick { 1 } else { options.rounds.clamp(1, 50) },
-            window: Duration::from_millis(if quick { 50 } else { 1_500 }),
+            slice: Duration::from_millis(if quick { 50 } else { 150 }),
+            slices: if quick { 1 } else { 10 },
             noise: options.noise,
             quick,
         })
     }
 
-    /// How long one side is measured in one round.
-    pub(crate) fn window(&self) -> Duration {
-        self.window
+    /// How long one side works before it is the other's turn.
+    pub(crate) fn slice(&self) -> Duration {
+        self.slice
     }
 
-    /// How long a side runs before it is measured.
-    pub(crate) fn warm_up(&self) -> Duration {
-        self.window / 5
-    }
-
-    /// Whether the run only proves that every row works.
-    pub(crate) fn is_quick(&self) -> bool {
-        self.quick
+    /// Slices of each side in one round.
+    pub(crate) fn slices(&self) -> usize {
+        self.slices
     }
 
     /// A folder for files of this run.
@@ -87,7 +84,7 @@ impl Plan {
         (cores / 2).max(1).to_string()
     }
 
-    /// Measures both sides by turns and sums up; `None` if the row was not asked for.
+    /// Measures each side once per round, by turns.
     pub(crate) async fn pair(
         &self,
         spec: &Spec,
@@ -119,7 +116,12 @@ impl Plan {
         self.row(spec, async |_| Ok(Round { ours: measure().await?, peer: None })).await
     }
 
-    async fn row(&self, spec: &Spec, round: impl AsyncFn(usize) -> Outcome<Round>) -> Option<Row> {
+    /// Measures every round of a row and sums up; `None` if the row was not asked for.
+    pub(crate) async fn row(
+        &self,
+        spec: &Spec,
+        round: impl AsyncFn(usize) -> Outcome<Round>,
+    ) -> Option<Row> {
         if !self.is_asked_for(spec.id) {
             return None;
         }

@@ -1,60 +1,61 @@
-//! A peer program: started, listened to, measured from outside and ended.
+//! A program of `bench-peers`: started, talked to, measured from outside and ended.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use serde::de::DeserializeOwned;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
-use tokio::process::{Child, Command};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines, Take};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::time::timeout;
 
 use crate::Outcome;
 
 /// Longest any program may take to become ready or to finish.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a program may take to end by itself.
+const GRACE: Duration = Duration::from_secs(2);
 /// Most output kept of a program.
 const OUTPUT: u64 = 1 << 20;
 /// The kernel counts processor time for user space in hundredths of a second on every platform.
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// A running server, killed when it is dropped.
-pub(crate) struct Server {
+/// A running program that talks by lines, killed when it is dropped.
+pub(crate) struct Program {
     child: Child,
-    address: SocketAddr,
-    started_in: Duration,
+    stdin: ChildStdin,
+    stdout: Lines<BufReader<Take<ChildStdout>>>,
+    name: String,
 }
 
-impl Server {
-    /// Starts `command` and waits until it prints `listening <address>`.
-    pub(crate) async fn start(mut command: Command) -> Outcome<Self> {
-        let spawned = Instant::now();
-        // The server ends when its standard input does, even if this program is killed.
-        let mut child =
-            command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true).spawn()?;
-        let stdout = child.stdout.take().ok_or("the server has no standard output")?;
-        let mut line = String::new();
-        let mut reader = BufReader::new(stdout.take(OUTPUT));
-        timeout(PATIENCE, reader.read_line(&mut line))
+impl Program {
+    /// Starts `command`. The programs of `bench-peers` end when their standard input does, even
+    /// if this program is killed.
+    pub(crate) fn start(mut command: Command) -> Outcome<Self> {
+        let name = format!("{:?}", command.as_std());
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(|error| format!("{name}: {error}"))?;
+        let stdin = child.stdin.take().ok_or("no standard input")?;
+        let stdout = child.stdout.take().ok_or("no standard output")?;
+        Ok(Self { child, stdin, stdout: BufReader::new(stdout.take(OUTPUT)).lines(), name })
+    }
+
+    /// The next line it prints.
+    pub(crate) async fn line(&mut self) -> Outcome<String> {
+        let line = timeout(PATIENCE, self.stdout.next_line())
             .await
-            .map_err(|_| format!("{:?} did not become ready", command.as_std()))??;
-        let started_in = spawned.elapsed();
-        let address = line
-            .trim()
-            .strip_prefix("listening ")
-            .and_then(|address| address.parse().ok())
-            .ok_or_else(|| format!("{:?} said {line:?}, not its address", command.as_std()))?;
-        Ok(Self { child, address, started_in })
+            .map_err(|_| format!("{} is silent for {PATIENCE:?}", self.name))??;
+        line.ok_or_else(|| format!("{} ended; its complaint is above", self.name).into())
     }
 
-    pub(crate) fn address(&self) -> SocketAddr {
-        self.address
-    }
-
-    /// From the start of the process until it said it answers calls.
-    pub(crate) fn started_in(&self) -> Duration {
-        self.started_in
+    /// Writes `question` and reads the answer.
+    pub(crate) async fn ask(&mut self, question: &str) -> Outcome<String> {
+        self.stdin.write_all(format!("{question}\n").as_bytes()).await?;
+        self.line().await
     }
 
     /// Processor time used so far, in seconds.
@@ -69,8 +70,8 @@ impl Server {
         resident_megabytes(&status).ok_or_else(|| format!("/proc says {status:?}").into())
     }
 
-    fn proc(&self, file: &str) -> Outcome<std::path::PathBuf> {
-        let id = self.child.id().ok_or("the server ended")?;
+    fn proc(&self, file: &str) -> Outcome<PathBuf> {
+        let id = self.child.id().ok_or_else(|| format!("{} ended", self.name))?;
         let path = Path::new("/proc").join(id.to_string()).join(file);
         if !path.exists() {
             return Err("memory and processor time are read from /proc: run on Linux".into());
@@ -78,13 +79,39 @@ impl Server {
         Ok(path)
     }
 
-    /// Ends the server and waits until it is gone, so that it does not compete with the next one.
-    pub(crate) async fn stop(mut self) -> Outcome {
-        drop(self.child.stdin.take());
-        if timeout(Duration::from_secs(2), self.child.wait()).await.is_err() {
-            self.child.kill().await?;
+    /// Ends the program and waits until it is gone, so that it does not compete with the next one.
+    pub(crate) async fn stop(self) -> Outcome {
+        let Self { mut child, stdin, .. } = self;
+        drop(stdin);
+        if timeout(GRACE, child.wait()).await.is_err() {
+            child.kill().await?;
         }
         Ok(())
+    }
+}
+
+/// A program that accepts connections.
+pub(crate) struct Server {
+    /// Where it runs.
+    pub(crate) program: Program,
+    /// Where it listens.
+    pub(crate) address: SocketAddr,
+    /// From the start of the process until it said it answers calls.
+    pub(crate) started_in: Duration,
+}
+
+impl Server {
+    /// Starts `command` and waits until it prints `listening <address>`.
+    pub(crate) async fn start(command: Command) -> Outcome<Self> {
+        let spawned = Instant::now();
+        let mut program = Program::start(command)?;
+        let line = program.line().await?;
+        let started_in = spawned.elapsed();
+        let address = line
+            .strip_prefix("listening ")
+            .and_then(|address| address.parse().ok())
+            .ok_or_else(|| format!("{} said {line:?}, not its address", program.name))?;
+        Ok(Self { program, address, started_in })
     }
 }
 
@@ -113,11 +140,6 @@ pub(crate) async fn output(mut command: Command) -> Outcome<String> {
         return Ok(printed);
     }
     Err(format!("{:?} failed: {}{}", command.as_std(), printed.trim(), complained.trim()).into())
-}
-
-/// Runs `command` and reads the line of JSON it prints.
-pub(crate) async fn figures<T: DeserializeOwned>(command: Command) -> Outcome<T> {
-    Ok(serde_json::from_str(&output(command).await?)?)
 }
 
 /// User and system time of `/proc/<id>/stat`: fields 14 and 15, counted after the program's name,
@@ -160,9 +182,9 @@ mod tests {
     #[tokio::test]
     async fn a_server_ends_when_it_is_stopped() {
         let server = Server::start(shell("echo listening 127.0.0.1:9; cat")).await.unwrap();
-        let id = server.child.id().unwrap();
-        assert_eq!(server.address(), "127.0.0.1:9".parse().unwrap());
-        server.stop().await.unwrap();
+        let id = server.program.child.id().unwrap();
+        assert_eq!(server.address, "127.0.0.1:9".parse().unwrap());
+        server.program.stop().await.unwrap();
         assert!(!Path::new("/proc").join(id.to_string()).exists());
     }
 
@@ -170,6 +192,20 @@ mod tests {
     async fn a_server_that_says_something_else_is_an_error() {
         let error = Server::start(shell("echo no port left")).await.err().unwrap().to_string();
         assert!(error.contains("no port left"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_program_answers_line_by_line() {
+        let mut program = Program::start(shell("cat")).unwrap();
+        assert_eq!(program.ask("150").await.unwrap(), "150");
+        program.stop().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_program_that_ended_does_not_keep_the_harness_waiting() {
+        let mut program = Program::start(shell("exit 1")).unwrap();
+        let error = program.line().await.unwrap_err().to_string();
+        assert!(error.contains("ended"), "{error}");
     }
 
     #[tokio::test]

@@ -189,7 +189,7 @@ fn sorted(figures: &[f64]) -> Vec<f64> {
 }
 
 /// The middle figure; the mean of the two middle ones of an even number.
-fn median(figures: &[f64]) -> Option<f64> {
+pub(crate) fn median(figures: &[f64]) -> Option<f64> {
     let sorted = sorted(figures);
     let upper = *sorted.get(sorted.len() / 2)?;
     let lower = *sorted.get((sorted.len() - 1) / 2)?;

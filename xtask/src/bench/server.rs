@@ -1,9 +1,13 @@
 //! Rows 1 and 2: our server next to a bare tonic server, driven by `h2load`.
 
+use std::time::Duration;
+
+use super::client::{Client, Load};
+use super::contest::{Contender, Slice, contest};
 use super::h2load::Calls;
 use super::plan::{Plan, Side};
-use super::process::{Server, output};
-use super::row::{Goal, Row, Sample, Spec};
+use super::process::Server;
+use super::row::{Goal, Row, Spec};
 use crate::Outcome;
 
 /// What the client of a go-micro fleet sends along with every call.
@@ -14,13 +18,13 @@ const GOVERNED: [&str; 4] = [
     "micro-from-service: bench-client",
 ];
 
-/// Fewest and most calls of one measurement.
-const CALLS: (u64, u64) = (256, 400_000);
+/// Fewest and most calls of one slice.
+const CALLS: (u64, u64) = (256, 100_000);
 
 /// What differs between the rows.
 struct Variant {
     spec: Spec,
-    size: usize,
+    size: u32,
     headers: &'static [&'static str],
     /// Arguments that only our server gets: what there is to switch on.
     arguments: &'static [&'static str],
@@ -73,30 +77,45 @@ const VARIANTS: [Variant; 4] = [
     },
 ];
 
+/// Our server or the peer's under h2load.
+struct Driven<'a> {
+    server: Server,
+    calls: Calls<'a>,
+    /// Calls per second of the last slice: tells how many calls fill the next one.
+    rate: f64,
+}
+
+impl Contender for Driven<'_> {
+    async fn slice(&mut self, length: Duration) -> Outcome<Slice> {
+        let completed = ((self.rate * length.as_secs_f64()) as u64).clamp(CALLS.0, CALLS.1);
+        self.rate = self.calls.rate(self.server.address, completed).await?;
+        Ok(Slice { completed, value: self.rate })
+    }
+
+    fn processor_time(&self) -> Outcome<f64> {
+        self.server.program.processor_time()
+    }
+}
+
 pub(crate) async fn rows(plan: &Plan) -> Vec<Row> {
     let mut rows = Vec::new();
     for variant in &VARIANTS {
-        rows.extend(
-            plan.pair(&variant.spec, async |side| measure(plan, variant, side).await).await,
-        );
+        let enter = async || {
+            Ok((enter(plan, variant, Side::Ours).await?, enter(plan, variant, Side::Peer).await?))
+        };
+        rows.extend(contest(plan, &variant.spec, enter).await);
     }
     rows
 }
 
-async fn measure(plan: &Plan, variant: &Variant, side: Side) -> Outcome<Sample> {
+async fn enter<'a>(plan: &Plan, variant: &'a Variant, side: Side) -> Outcome<Driven<'a>> {
     let server = start(plan, side, variant.arguments).await?;
-    verify(plan, &server, variant.size).await?;
+    // h2load cannot read the replies: a tonic client compares some of them first.
+    let mut reader =
+        Client::start(plan, Side::Peer, server.address, &Load::calls(1, variant.size))?;
+    reader.slice(Duration::from_millis(10)).await?;
     let calls = Calls::new(plan.scratch(), variant.size, variant.headers)?;
-    let address = server.address();
-    // The warm-up tells how many calls fill the window.
-    let warm = if plan.is_quick() { 256 } else { 20_000 };
-    let rate = calls.rate(address, warm).await?;
-    let count = ((rate * plan.window().as_secs_f64()) as u64).clamp(CALLS.0, CALLS.1);
-    let before = server.processor_time()?;
-    let rate = calls.rate(address, count).await?;
-    let spent = server.processor_time()? - before;
-    server.stop().await?;
-    Ok(Sample { value: rate, cpu_us: Some(spent * 1e6 / count as f64) })
+    Ok(Driven { server, calls, rate: 0.0 })
 }
 
 /// Starts the server of `side`; `arguments` are for ours only, in a noise run for neither.
@@ -107,18 +126,4 @@ pub(crate) async fn start(plan: &Plan, side: Side, arguments: &[&str]) -> Outcom
         command.args(arguments);
     }
     Server::start(command).await
-}
-
-/// Fails unless a tonic client gets the right answers: h2load cannot read them.
-async fn verify(plan: &Plan, server: &Server, size: usize) -> Outcome {
-    let mut command = plan.program("tonic-client");
-    command.args(["--workers", "1", "--address", &server.address().to_string(), "call"]).args([
-        "--size",
-        &size.to_string(),
-        "--warm",
-        "0",
-        "--millis",
-        "20",
-    ]);
-    output(command).await.map(drop)
 }

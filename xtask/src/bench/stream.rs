@@ -1,45 +1,57 @@
-//! Row 4: server streams of 1 KiB messages, one side replaced at a time.
+//! Row 4: server streams of 1 KiB messages, one end replaced at a time.
 
-use super::client::{against_tonic, drive};
+use std::time::Duration;
+
+use super::client::{Client, Load, compare};
+use super::contest::{Contender, Slice, contest};
 use super::plan::{Plan, Side};
-use super::row::{Goal, Row, Sample, Spec};
+use super::process::Server;
+use super::row::{Goal, Row, Spec};
 use super::server::start;
 use crate::Outcome;
 
 const SERVER: Spec = Spec {
     id: "stream.server",
-    title: "Server stream of 1 KiB messages, tonic client",
+    title: "Server of streams of 1 KiB messages, read by tonic",
     unit: "messages/s",
     goal: Goal::ratio_at_least(0.95),
 };
 
 const CLIENT: Spec = Spec {
     id: "stream.client",
-    title: "Server stream of 1 KiB messages, tonic server, client compared",
+    title: "Client of streams of 1 KiB messages, served by tonic",
     unit: "messages/s",
     goal: Goal::ratio_at_least(0.95),
 };
 
-const LOAD: [&str; 5] = ["stream", "--size", "1024", "--concurrency", "4"];
+const LOAD: Load = Load::streams(4, 1024);
 
-pub(crate) async fn rows(plan: &Plan) -> Vec<Row> {
-    let server = plan.pair(&SERVER, async |side| from_server(plan, side).await).await;
-    let client = plan.pair(&CLIENT, async |side| {
-        let figures = against_tonic(plan, side, &LOAD).await?;
-        Ok(Sample { value: figures.rate, cpu_us: Some(figures.cpu_us) })
-    });
-    server.into_iter().chain(client.await).collect()
+/// A server and the tonic client that reads its streams.
+struct Streaming {
+    server: Server,
+    reader: Client,
 }
 
-/// Measures a tonic client against the server of `side`; the processor time is the server's.
-async fn from_server(plan: &Plan, side: Side) -> Outcome<Sample> {
+impl Contender for Streaming {
+    async fn slice(&mut self, length: Duration) -> Outcome<Slice> {
+        self.reader.slice(length).await
+    }
+
+    fn processor_time(&self) -> Outcome<f64> {
+        self.server.program.processor_time()
+    }
+}
+
+pub(crate) async fn rows(plan: &Plan) -> Vec<Row> {
+    let server = contest(plan, &SERVER, async || {
+        Ok((enter(plan, Side::Ours).await?, enter(plan, Side::Peer).await?))
+    });
+    let server = server.await;
+    server.into_iter().chain(compare(plan, &CLIENT, LOAD).await).collect()
+}
+
+async fn enter(plan: &Plan, side: Side) -> Outcome<Streaming> {
     let server = start(plan, side, &[]).await?;
-    let before = server.processor_time()?;
-    let figures = drive(plan, Side::Peer, &server, &LOAD).await?;
-    let spent = server.processor_time()? - before;
-    server.stop().await?;
-    // The server also worked during the warm-up, which the client did not count.
-    let share = plan.window().as_secs_f64() / (plan.window() + plan.warm_up()).as_secs_f64();
-    let cpu_us = Some(spent * share * 1e6 / figures.completed as f64);
-    Ok(Sample { value: figures.rate, cpu_us })
+    let reader = Client::start(plan, Side::Peer, server.address, &LOAD)?;
+    Ok(Streaming { server, reader })
 }
