@@ -7,6 +7,7 @@
 
 mod client;
 mod contest;
+mod discovery;
 mod footprint;
 mod h2load;
 mod plan;
@@ -80,6 +81,7 @@ async fn measure(plan: &Plan) -> Vec<Row> {
     rows.extend(server::rows(plan).await);
     rows.extend(client::rows(plan).await);
     rows.extend(stream::rows(plan).await);
+    rows.extend(discovery::rows(plan).await);
     rows.extend(footprint::rows(plan).await);
     rows
 }

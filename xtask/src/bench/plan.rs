@@ -57,6 +57,11 @@ impl Plan {
         self.slices
     }
 
+    /// Whether the run only proves that every row works.
+    pub(crate) fn is_quick(&self) -> bool {
+        self.quick
+    }
+
     /// A folder for files of this run.
     pub(crate) fn scratch(&self) -> &Path {
         self.scratch.path()
@@ -104,15 +109,17 @@ impl Plan {
         .await
     }
 
-    /// Measures our side alone; nothing in a noise run, which has only the peer.
+    /// Whether our programs run at all.
+    pub(crate) fn has_ours(&self) -> bool {
+        !self.noise
+    }
+
+    /// Measures our side alone.
     pub(crate) async fn alone(
         &self,
         spec: &Spec,
         measure: impl AsyncFn() -> Outcome<Sample>,
     ) -> Option<Row> {
-        if self.noise {
-            return None;
-        }
         self.row(spec, async |_| Ok(Round { ours: measure().await?, peer: None })).await
     }
 
