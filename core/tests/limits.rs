@@ -354,3 +354,42 @@ async fn a_panic_in_a_stream_fails_that_stream_only() -> Result<()> {
     call(&client, "echo").await?;
     running.stop().await
 }
+
+#[tokio::test]
+async fn every_call_is_counted_on_its_edge_on_both_sides() -> Result<()> {
+    let registry = memory();
+    let running = service(&registry, "echo")
+        .handle(echo())
+        .server_stream("Echo.Two", |_: Context, request: Raw| async move {
+            Ok(stream::iter([Ok(request.clone()), Ok(request)]))
+        })
+        .endpoint("Echo.Fail", |_: Context, _: Raw| async {
+            Result::<Raw>::Err(Error::not_found("nothing"))
+        })
+        .start()
+        .await?;
+    let web = Client::builder().registry(registry.clone()).name("web").build()?;
+    call(&web, "echo").await?;
+    let two: Streaming<Raw> = web.server_stream("echo", "Echo.Two", Raw::default()).await?;
+    assert_eq!(two.count().await, 2);
+    assert!(web.call::<_, Raw>("echo", "Echo.Fail", Raw::default()).await.is_err());
+    assert!(web.server_stream::<_, Raw>("echo", "Echo.None", Raw::default()).await.is_err());
+    running.stop().await?;
+    let counted = |metrics: &micro::telemetry::Metrics| {
+        let edges = metrics.snapshot().into_iter();
+        edges
+            .map(|(edge, stats)| {
+                assert_eq!((&*edge.caller, &*edge.callee), ("web", "echo"));
+                assert_eq!(stats.in_flight(), 0);
+                (edge.endpoint.to_string(), stats.calls(), stats.errors())
+            })
+            .collect::<Vec<_>>()
+    };
+    let row = |endpoint: &str, calls, errors| (endpoint.to_owned(), calls, errors);
+    let known = [row("Echo.Call", 1, 0), row("Echo.Fail", 1, 1)];
+    let two = row("Echo.Two", 1, 0);
+    assert_eq!(counted(running.server().metrics()), [&known[..], &[two.clone()]].concat());
+    let none = row("Echo.None", 1, 1);
+    assert_eq!(counted(web.metrics()), [&known[..], &[none, two]].concat());
+    Ok(())
+}

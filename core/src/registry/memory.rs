@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{Action, Change, Endpoint, Labels, Node, Registry, Service, WatchSender, Watcher};
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// Registry of this process. Clones are handles on the same records.
 ///
