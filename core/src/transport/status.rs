@@ -110,11 +110,11 @@ pub(crate) fn read_status(headers: &HeaderMap) -> Option<Error> {
         .map(|value| percent_decode(value.as_bytes()).decode_utf8_lossy().into_owned())
         .unwrap_or_default();
     if let Some(error) = headers.get(GRPC_DETAILS).and_then(micro_detail) {
-        return Some(remote(error, code));
+        return Some(error.with_code(code).answered());
     }
     let parsed = Error::parse(&text);
     if parsed.http_code() > 0 {
-        return Some(remote(parsed, code));
+        return Some(parsed.with_code(code).answered());
     }
     Some(Error::new(code, text).answered())
 }
@@ -127,13 +127,6 @@ fn micro_detail(header: &HeaderValue) -> Option<Error> {
     }
     let error = MicroError::decode(detail.value).ok()?;
     Some(Error::from_http(error.id, error.detail, error.code).with_status(error.status))
-}
-
-/// gRPC's number says more than go-micro's where that is outside its table, and less where a
-/// server that is not Go answers `UNKNOWN` for a known number.
-fn remote(error: Error, code: Code) -> Error {
-    let code = if code == Code::Unknown { error.code() } else { code };
-    error.with_code(code).answered()
 }
 
 #[cfg(test)]
@@ -245,5 +238,36 @@ mod tests {
         write_status(&mut headers, Some(&Error::internal("é".repeat(100_000))), false);
         let error = read_status(&headers).expect("an error");
         assert!(error.detail().len() <= MAX_TEXT + 4 && error.detail().ends_with('…'));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn arbitrary_trailers_never_panic(
+            status in "[0-9a-z-]{0,6}",
+            message in "[ -~]{0,60}",
+            details in "[A-Za-z0-9+/=]{0,80}",
+        ) {
+            let headers = trailers(&[
+                ("grpc-status", status.as_str()),
+                ("grpc-message", message.as_str()),
+                ("grpc-status-details-bin", details.as_str()),
+            ]);
+            let _ = read_status(&headers);
+        }
+
+        #[test]
+        fn any_error_survives_the_wire_of_either_kind(
+            number in 1i32..17,
+            id in "[a-z.]{0,20}",
+            detail in "\\PC{0,100}",
+            micro in proptest::prelude::any::<bool>(),
+        ) {
+            let code = Code::from_grpc(number).expect("a code");
+            let error = Error::new(code, detail.clone()).with_id(id.clone());
+            let mut headers = HeaderMap::new();
+            write_status(&mut headers, Some(&error), micro);
+            let read = read_status(&headers).expect("an error");
+            proptest::prop_assert_eq!((read.code(), read.id(), read.detail()), (code, &*id, &*detail));
+        }
     }
 }
