@@ -1,0 +1,273 @@
+//! What a handler knows about the call it serves, and what calls made from it inherit.
+//!
+//! The context of a running handler is also found by the client: a call made inside the handler
+//! carries on the deadline, the trace and the metadata without being told. Work moved to another
+//! task takes the context along with [`crate::client::Call::context`].
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use http::{Extensions, HeaderMap};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::auth::Account;
+use crate::metadata::Metadata;
+use crate::telemetry::Trace;
+
+tokio::task_local! {
+    static CURRENT: Context;
+}
+
+/// The inbound call a handler is serving. Cheap to clone.
+#[derive(Clone)]
+pub struct Context(Arc<Inner>);
+
+struct Inner {
+    service: Arc<str>,
+    endpoint: Arc<str>,
+    metadata: Metadata,
+    deadline: Option<Instant>,
+    peer: Option<SocketAddr>,
+    trace: Trace,
+    account: OnceLock<Account>,
+    cancel: OnceLock<CancellationToken>,
+    ended: AtomicBool,
+    reply: Mutex<ReplyMetadata>,
+    extensions: Mutex<Extensions>,
+}
+
+/// Metadata a handler adds to its answer.
+#[derive(Default)]
+pub(crate) struct ReplyMetadata {
+    pub(crate) headers: HeaderMap,
+    pub(crate) trailers: HeaderMap,
+}
+
+/// What the server read off the wire about a call.
+pub(crate) struct Arrival {
+    pub(crate) service: Arc<str>,
+    pub(crate) endpoint: Arc<str>,
+    pub(crate) metadata: Metadata,
+    pub(crate) deadline: Option<Instant>,
+    pub(crate) peer: Option<SocketAddr>,
+}
+
+impl Context {
+    pub(crate) fn new(arrival: Arrival) -> Self {
+        let trace = Trace::inbound(arrival.metadata.headers());
+        Self(Arc::new(Inner {
+            service: arrival.service,
+            endpoint: arrival.endpoint,
+            metadata: arrival.metadata,
+            deadline: arrival.deadline,
+            peer: arrival.peer,
+            trace,
+            account: OnceLock::new(),
+            cancel: OnceLock::new(),
+            ended: AtomicBool::new(false),
+            reply: Mutex::default(),
+            extensions: Mutex::default(),
+        }))
+    }
+
+    /// The context of the handler that is running on this task, if one is.
+    pub fn current() -> Option<Self> {
+        CURRENT.try_with(Clone::clone).ok()
+    }
+
+    /// Runs `future` as part of this call: client calls made in it inherit from this context.
+    pub async fn scope<F: Future>(self, future: F) -> F::Output {
+        CURRENT.scope(self, future).await
+    }
+
+    /// Runs `work` as part of this call, for hand-written polling.
+    pub(crate) fn enter<R>(&self, work: impl FnOnce() -> R) -> R {
+        CURRENT.sync_scope(self.clone(), work)
+    }
+
+    /// Name of the service that is serving.
+    pub fn service(&self) -> &str {
+        &self.0.service
+    }
+
+    /// Endpoint that was called, for example `Greeter.Hello`.
+    pub fn endpoint(&self) -> &str {
+        &self.0.endpoint
+    }
+
+    /// Headers the caller sent. Names ignore case.
+    pub fn metadata(&self) -> &Metadata {
+        &self.0.metadata
+    }
+
+    /// Service that called, from `micro-from-service`; `None` for foreign clients.
+    pub fn caller(&self) -> Option<&str> {
+        self.0.metadata.get("micro-from-service")
+    }
+
+    /// When the caller stops waiting; `None` when it waits for ever.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.0.deadline
+    }
+
+    /// Time left until the deadline; zero when it has passed, `None` when there is none.
+    pub fn remaining(&self) -> Option<Duration> {
+        self.0.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()))
+    }
+
+    /// Address of the caller's socket.
+    pub fn peer(&self) -> Option<SocketAddr> {
+        self.0.peer
+    }
+
+    /// Trace the call belongs to.
+    pub fn trace(&self) -> &Trace {
+        &self.0.trace
+    }
+
+    /// Who is calling, once authentication has said so.
+    pub fn account(&self) -> Option<&Account> {
+        self.0.account.get()
+    }
+
+    /// Says who is calling; for authentication middleware. False when somebody has said so already.
+    pub fn set_account(&self, account: Account) -> bool {
+        self.0.account.set(account).is_ok()
+    }
+
+    /// Resolves when nobody waits for this call any more: it was answered, cancelled or its
+    /// deadline passed. The handler's own future is dropped then; this is for tasks it started.
+    pub async fn cancelled(&self) {
+        let token = self.0.cancel.get_or_init(CancellationToken::new);
+        if self.0.ended.load(Ordering::SeqCst) {
+            return;
+        }
+        token.cancelled().await;
+    }
+
+    /// Adds metadata to the answer's headers. Without effect once the answer's head has gone out:
+    /// in a stream that is after the handler has returned its stream.
+    ///
+    /// # Errors
+    /// As [`Metadata::insert`].
+    pub fn set_header(&self, name: &str, value: &str) -> crate::Result<()> {
+        let mut metadata = Metadata::new();
+        metadata.append(name, value)?;
+        extend(&mut self.reply().headers, metadata);
+        Ok(())
+    }
+
+    /// Adds metadata to the answer's trailers, which follow the last message.
+    ///
+    /// # Errors
+    /// As [`Metadata::insert`].
+    pub fn set_trailer(&self, name: &str, value: &str) -> crate::Result<()> {
+        let mut metadata = Metadata::new();
+        metadata.append(name, value)?;
+        extend(&mut self.reply().trailers, metadata);
+        Ok(())
+    }
+
+    /// Adds a whole set of metadata to the answer's headers.
+    pub fn extend_headers(&self, metadata: Metadata) {
+        extend(&mut self.reply().headers, metadata);
+    }
+
+    /// Adds a whole set of metadata to the answer's trailers.
+    pub fn extend_trailers(&self, metadata: Metadata) {
+        extend(&mut self.reply().trailers, metadata);
+    }
+
+    /// Keeps a value for later middleware and the handler; one per type.
+    pub fn insert<T: Clone + Send + Sync + 'static>(&self, value: T) {
+        self.0.extensions.lock().unwrap_or_else(PoisonError::into_inner).insert(value);
+    }
+
+    /// The value of type `T` that middleware left here.
+    pub fn extension<T: Clone + Send + Sync + 'static>(&self) -> Option<T> {
+        self.0.extensions.lock().unwrap_or_else(PoisonError::into_inner).get().cloned()
+    }
+
+    pub(crate) fn take_reply_headers(&self) -> HeaderMap {
+        std::mem::take(&mut self.reply().headers)
+    }
+
+    pub(crate) fn take_reply_trailers(&self) -> HeaderMap {
+        std::mem::take(&mut self.reply().trailers)
+    }
+
+    /// Tells everyone in [`Context::cancelled`] that the call is over.
+    pub(crate) fn end(&self) {
+        self.0.ended.store(true, Ordering::SeqCst);
+        if let Some(token) = self.0.cancel.get() {
+            token.cancel();
+        }
+    }
+
+    fn reply(&self) -> std::sync::MutexGuard<'_, ReplyMetadata> {
+        self.0.reply.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn extend(target: &mut HeaderMap, metadata: Metadata) {
+    let mut name = None;
+    for (next, value) in metadata.into_headers() {
+        name = next.or(name);
+        if let Some(name) = &name {
+            target.append(name.clone(), value);
+        }
+    }
+}
+
+impl fmt::Debug for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context")
+            .field("service", &self.0.service)
+            .field("endpoint", &self.0.endpoint)
+            .field("peer", &self.0.peer)
+            .field("remaining", &self.remaining())
+            .field("metadata", &self.0.metadata)
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn context() -> Context {
+        Context::new(Arrival {
+            service: "greeter".into(),
+            endpoint: "Greeter.Hello".into(),
+            metadata: Metadata::new(),
+            deadline: None,
+            peer: None,
+        })
+    }
+
+    #[tokio::test]
+    async fn current_context_is_visible_inside_the_scope_only() {
+        assert!(Context::current().is_none());
+        let inside = context().scope(async { Context::current().map(|c| c.endpoint().to_owned()) });
+        assert_eq!(inside.await.as_deref(), Some("Greeter.Hello"));
+        assert!(Context::current().is_none());
+    }
+
+    #[tokio::test]
+    async fn cancelled_resolves_when_the_call_ends_before_and_after_asking() {
+        let context = context();
+        let waiting = tokio::spawn({
+            let context = context.clone();
+            async move { context.cancelled().await }
+        });
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+        context.end();
+        waiting.await.expect("the waiting task ends");
+        context.cancelled().await;
+    }
+}

@@ -1,0 +1,158 @@
+//! Rate, errors and duration of every edge: who calls which endpoint, and how it ends.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use papaya::{Equivalent, HashMap};
+
+use super::histogram::{Histogram, Quantiles};
+use crate::error::Code;
+
+/// Edges kept apart; what comes later is counted together under `other`, so that a caller who
+/// makes up names cannot fill the memory.
+const MAX_EDGES: usize = 4096;
+
+/// Caller, callee and endpoint of a kind of call.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Edge {
+    /// Service that calls; empty for a program that is none.
+    pub caller: Box<str>,
+    /// Service that is called.
+    pub callee: Box<str>,
+    /// Endpoint that is called, for example `Greeter.Hello`.
+    pub endpoint: Box<str>,
+}
+
+/// An [`Edge`] that is only looked up, not kept.
+#[derive(Hash)]
+struct EdgeRef<'a> {
+    caller: &'a str,
+    callee: &'a str,
+    endpoint: &'a str,
+}
+
+impl Equivalent<Edge> for EdgeRef<'_> {
+    fn equivalent(&self, key: &Edge) -> bool {
+        *self.caller == *key.caller && *self.callee == *key.callee && *self.endpoint == *key.endpoint
+    }
+}
+
+/// The numbers of one edge.
+#[derive(Debug, Default)]
+pub struct EdgeStats {
+    /// Calls by gRPC code, 0 being success.
+    codes: [AtomicU64; 17],
+    in_flight: AtomicU64,
+    latency: Histogram,
+}
+
+impl EdgeStats {
+    /// Counts a call that began.
+    pub(crate) fn begin(&self) {
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts how a call ended; `None` is success.
+    pub(crate) fn end(&self, code: Option<Code>, duration: Duration) {
+        self.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.codes[code.map_or(0, |code| code.grpc() as usize)].fetch_add(1, Ordering::Relaxed);
+        self.latency.record(duration);
+    }
+
+    /// Calls that ended.
+    pub fn calls(&self) -> u64 {
+        self.codes.iter().map(|code| code.load(Ordering::Relaxed)).sum()
+    }
+
+    /// Calls that ended in a failure.
+    pub fn errors(&self) -> u64 {
+        self.codes[1..].iter().map(|code| code.load(Ordering::Relaxed)).sum()
+    }
+
+    /// Calls that ended with `code`; `None` is success.
+    pub fn with_code(&self, code: Option<Code>) -> u64 {
+        self.codes[code.map_or(0, |code| code.grpc() as usize)].load(Ordering::Relaxed)
+    }
+
+    /// Calls that are running.
+    pub fn in_flight(&self) -> u64 {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// How long calls took.
+    pub fn latency(&self) -> Quantiles {
+        self.latency.quantiles()
+    }
+}
+
+/// Every edge this process has seen, from one side: a client has one, a server has one.
+#[derive(Debug, Default)]
+pub struct Metrics {
+    edges: HashMap<Edge, Arc<EdgeStats>>,
+}
+
+impl Metrics {
+    /// The numbers of one edge, made on first sight.
+    pub(crate) fn edge(&self, caller: &str, callee: &str, endpoint: &str) -> Arc<EdgeStats> {
+        let edges = self.edges.pin();
+        if let Some(stats) = edges.get(&EdgeRef { caller, callee, endpoint }) {
+            return stats.clone();
+        }
+        let known = edges.len() < MAX_EDGES;
+        let [caller, callee, endpoint] =
+            if known { [caller, callee, endpoint] } else { ["other"; 3] };
+        edges
+            .get_or_insert_with(
+                Edge { caller: caller.into(), callee: callee.into(), endpoint: endpoint.into() },
+                Arc::default,
+            )
+            .clone()
+    }
+
+    /// Every edge with its numbers, sorted by caller, callee and endpoint.
+    pub fn snapshot(&self) -> Vec<(Edge, Arc<EdgeStats>)> {
+        let mut edges: Vec<_> =
+            self.edges.pin().iter().map(|(edge, stats)| (edge.clone(), stats.clone())).collect();
+        edges.sort_by(|(a, _), (b, _)| {
+            (&a.caller, &a.callee, &a.endpoint).cmp(&(&b.caller, &b.callee, &b.endpoint))
+        });
+        edges
+    }
+
+    /// Calls that ended and, of these, failed, over all edges.
+    pub fn totals(&self) -> (u64, u64) {
+        self.edges.pin().values().fold((0, 0), |(calls, errors), stats| {
+            (calls + stats.calls(), errors + stats.errors())
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_edge_counts_calls_by_code() {
+        let metrics = Metrics::default();
+        let edge = metrics.edge("web", "greeter", "Greeter.Hello");
+        edge.begin();
+        assert_eq!(edge.in_flight(), 1);
+        edge.end(None, Duration::from_millis(1));
+        edge.begin();
+        edge.end(Some(Code::NotFound), Duration::from_millis(1));
+        let again = metrics.edge("web", "greeter", "Greeter.Hello");
+        assert_eq!((again.calls(), again.errors(), again.in_flight()), (2, 1, 0));
+        assert_eq!(again.with_code(Some(Code::NotFound)), 1);
+        assert_eq!(metrics.totals(), (2, 1));
+    }
+
+    #[test]
+    fn made_up_callers_share_one_edge_past_the_limit() {
+        let metrics = Metrics::default();
+        for caller in 0..MAX_EDGES + 100 {
+            metrics.edge(&caller.to_string(), "greeter", "Greeter.Hello");
+        }
+        assert_eq!(metrics.snapshot().len(), MAX_EDGES + 1);
+    }
+}

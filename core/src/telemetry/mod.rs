@@ -1,0 +1,12 @@
+//! What happened: the trace a call belongs to and the numbers of every caller→callee edge.
+//!
+//! Recorded inside the core, so that every language and every middleware stack counts the same
+//! way. Exporters read [`Metrics::snapshot`]; nothing on the path of a call waits for them.
+
+mod histogram;
+mod metrics;
+mod trace;
+
+pub use histogram::{Histogram, Quantiles};
+pub use metrics::{Edge, EdgeStats, Metrics};
+pub use trace::Trace;

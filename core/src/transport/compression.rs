@@ -1,0 +1,144 @@
+//! gzip and zstd of single messages, with a bound on what comes out.
+
+use std::io::{Read, Write};
+
+use bytes::{BufMut, Bytes, BytesMut};
+use http::header::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::error::{Error, Result};
+
+pub(crate) const GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
+pub(crate) const GRPC_ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
+
+/// How messages are compressed on the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Compression {
+    /// gzip, understood by every gRPC implementation.
+    Gzip,
+    /// Zstandard: faster and smaller, for peers that know it.
+    Zstd,
+}
+
+/// Reads and writes the headers that negotiate a [`Compression`].
+pub(crate) struct Compressor;
+
+impl Compressor {
+    /// What this side can read, for `grpc-accept-encoding`.
+    pub(crate) const ACCEPTED: HeaderValue = HeaderValue::from_static("identity,gzip,zstd");
+
+    /// Names the compression of the messages that follow.
+    pub(crate) fn announce(headers: &mut HeaderMap, compression: Option<Compression>) {
+        if let Some(compression) = compression {
+            headers.insert(GRPC_ENCODING, HeaderValue::from_static(compression.name()));
+        }
+    }
+
+    pub(crate) fn accept(headers: &mut HeaderMap) {
+        headers.insert(GRPC_ACCEPT_ENCODING, Self::ACCEPTED);
+    }
+
+    /// Compression of the messages that follow these headers; `None` is none.
+    ///
+    /// # Errors
+    /// `UNIMPLEMENTED` for one this side does not know.
+    pub(crate) fn incoming(headers: &HeaderMap) -> Result<Option<Compression>> {
+        match headers.get(GRPC_ENCODING).map(HeaderValue::as_bytes) {
+            None | Some(b"identity") => Ok(None),
+            Some(b"gzip") => Ok(Some(Compression::Gzip)),
+            Some(b"zstd") => Ok(Some(Compression::Zstd)),
+            Some(other) => Err(Error::unimplemented(format!(
+                "grpc-encoding `{}` is not supported: send identity, gzip or zstd",
+                String::from_utf8_lossy(other)
+            ))),
+        }
+    }
+
+    /// True when the peer said it can read `compression`.
+    pub(crate) fn peer_reads(headers: &HeaderMap, compression: Compression) -> bool {
+        headers.get(GRPC_ACCEPT_ENCODING).and_then(|value| value.to_str().ok()).is_some_and(
+            |accepted| accepted.split(',').any(|name| name.trim() == compression.name()),
+        )
+    }
+}
+
+impl Compression {
+    /// Name on the wire.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Gzip => "gzip",
+            Self::Zstd => "zstd",
+        }
+    }
+
+    pub(crate) fn compress(self, message: &[u8]) -> Result<Bytes> {
+        let out = BytesMut::with_capacity(message.len() / 2 + 64).writer();
+        let written = match self {
+            Self::Gzip => {
+                let mut encoder =
+                    flate2::write::GzEncoder::new(out, flate2::Compression::fast());
+                encoder.write_all(message).and_then(|()| encoder.finish())
+            }
+            Self::Zstd => zstd::stream::Encoder::new(out, 1).and_then(|mut encoder| {
+                encoder.write_all(message)?;
+                encoder.finish()
+            }),
+        };
+        written
+            .map(|writer| writer.into_inner().freeze())
+            .map_err(|e| Error::internal(format!("cannot compress the message: {e}")))
+    }
+
+    /// At most `limit` bytes come out; a bomb is cut off there, not after it went off.
+    pub(crate) fn decompress(self, message: &[u8], limit: usize) -> Result<Bytes> {
+        let wrong = |e: std::io::Error| {
+            Error::internal(format!("grpc: failed to decompress the received message: {e}"))
+        };
+        let mut out = Vec::new();
+        let take = limit as u64 + 1;
+        match self {
+            Self::Gzip => {
+                flate2::read::MultiGzDecoder::new(message).take(take).read_to_end(&mut out)
+            }
+            Self::Zstd => zstd::stream::Decoder::with_buffer(message)
+                .and_then(|decoder| decoder.take(take).read_to_end(&mut out)),
+        }
+        .map_err(wrong)?;
+        if out.len() > limit {
+            return Err(Error::resource_exhausted(format!(
+                "message inflates to more than the limit of {limit} bytes: raise max_message_size or send less"
+            )));
+        }
+        Ok(out.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Code;
+
+    #[test]
+    fn messages_round_trip() -> Result<()> {
+        let message = b"hello ".repeat(1000);
+        for compression in [Compression::Gzip, Compression::Zstd] {
+            let small = compression.compress(&message)?;
+            assert!(small.len() < message.len() / 10);
+            assert_eq!(compression.decompress(&small, message.len())?, message);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_bomb_is_refused_at_the_limit() -> Result<()> {
+        let bomb = vec![0; 64 << 20];
+        for compression in [Compression::Gzip, Compression::Zstd] {
+            let small = compression.compress(&bomb)?;
+            assert!(small.len() < 1 << 20);
+            let error = compression.decompress(&small, 4096).expect_err("inflates past the limit");
+            assert_eq!(error.code(), Code::ResourceExhausted);
+            assert!(compression.decompress(b"not compressed", 4096).is_err());
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,295 @@
+//! gRPC's message framing: one byte of flags, four of length, then the message.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use http::HeaderMap;
+use http_body::Body;
+
+use super::compression::Compression;
+use crate::error::{Error, Result};
+
+/// Bytes before each message.
+pub(crate) const PREFIX: usize = 5;
+/// A message is given this much room before its bytes arrive; a peer that only claims a large one
+/// costs no more.
+const FIRST_RESERVE: usize = 64 * 1024;
+
+/// Appends the prefix of a message of `length` bytes.
+fn put_prefix(buffer: &mut BytesMut, compressed: bool, length: usize) -> Result<()> {
+    let length = u32::try_from(length).map_err(|_| {
+        Error::resource_exhausted(format!("a message of {length} bytes does not fit gRPC's framing"))
+    })?;
+    buffer.put_u8(u8::from(compressed));
+    buffer.put_u32(length);
+    Ok(())
+}
+
+/// Appends `message` with its prefix, compressed if asked.
+pub(crate) fn frame_into(
+    buffer: &mut BytesMut,
+    message: &[u8],
+    compression: Option<Compression>,
+) -> Result<()> {
+    match compression {
+        Some(compression) => {
+            let message = compression.compress(message)?;
+            buffer.reserve(PREFIX + message.len());
+            put_prefix(buffer, true, message.len())?;
+            buffer.extend_from_slice(&message);
+        }
+        None => {
+            buffer.reserve(PREFIX + message.len());
+            put_prefix(buffer, false, message.len())?;
+            buffer.extend_from_slice(message);
+        }
+    }
+    Ok(())
+}
+
+/// One framed message on its own.
+pub(crate) fn frame(message: &[u8], compression: Option<Compression>) -> Result<Bytes> {
+    let mut buffer = BytesMut::new();
+    frame_into(&mut buffer, message, compression)?;
+    Ok(buffer.freeze())
+}
+
+/// Messages cut out of an HTTP body as they arrive.
+pub(crate) struct Frames<B> {
+    body: B,
+    compression: Option<Compression>,
+    limit: usize,
+    /// Bytes that arrived and belong to no message yet.
+    rest: Bytes,
+    /// The message being put together from several chunks.
+    partial: Option<Partial>,
+    trailers: Option<HeaderMap>,
+    ended: bool,
+}
+
+struct Partial {
+    compressed: bool,
+    length: usize,
+    bytes: BytesMut,
+}
+
+impl<B> Frames<B>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    pub(crate) fn new(body: B, compression: Option<Compression>, limit: usize) -> Self {
+        Self {
+            body,
+            compression,
+            limit,
+            rest: Bytes::new(),
+            partial: None,
+            trailers: None,
+            ended: false,
+        }
+    }
+
+    /// The next message; `None` at the end of the body.
+    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, FrameError<B::Error>> {
+        std::future::poll_fn(|cx| self.poll_next(cx)).await
+    }
+
+    pub(crate) fn poll_next(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<Bytes>, FrameError<B::Error>>> {
+        loop {
+            if let Some(message) = self.cut().map_err(FrameError::Message)? {
+                return Poll::Ready(Ok(Some(message)));
+            }
+            if self.ended {
+                return Poll::Ready(if self.rest.is_empty() && self.partial.is_none() {
+                    Ok(None)
+                } else {
+                    self.rest.clear();
+                    self.partial = None;
+                    Err(FrameError::Message(Error::internal(
+                        "the stream ended in the middle of a message",
+                    )))
+                });
+            }
+            match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+                None => self.ended = true,
+                Some(Err(error)) => {
+                    self.ended = true;
+                    self.rest.clear();
+                    self.partial = None;
+                    return Poll::Ready(Err(FrameError::Body(error)));
+                }
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) => self.push(data),
+                    Err(frame) => {
+                        self.trailers = frame.into_trailers().ok();
+                        self.ended = true;
+                    }
+                },
+            }
+        }
+    }
+
+    /// Trailers, once [`Frames::next`] has returned `None`.
+    pub(crate) fn take_trailers(&mut self) -> Option<HeaderMap> {
+        self.trailers.take()
+    }
+
+    fn push(&mut self, data: Bytes) {
+        if self.rest.is_empty() {
+            self.rest = data;
+        } else {
+            // Only a prefix can be cut in two here: anything longer is in `partial`.
+            let mut joined = BytesMut::with_capacity(self.rest.len() + data.len());
+            joined.extend_from_slice(&self.rest);
+            joined.extend_from_slice(&data);
+            self.rest = joined.freeze();
+        }
+    }
+
+    fn cut(&mut self) -> Result<Option<Bytes>> {
+        if self.partial.is_none() {
+            if self.rest.len() < PREFIX {
+                return Ok(None);
+            }
+            let compressed = match self.rest[0] {
+                0 => false,
+                1 => true,
+                flag => {
+                    return Err(Error::internal(format!(
+                        "message begins with flag {flag}, gRPC knows 0 and 1: is the peer speaking gRPC?"
+                    )));
+                }
+            };
+            let length = (&self.rest[1..PREFIX]).get_u32() as usize;
+            if length > self.limit {
+                return Err(Error::resource_exhausted(format!(
+                    "message of {length} bytes is larger than the limit of {} bytes: raise max_message_size or send less",
+                    self.limit
+                )));
+            }
+            if compressed && self.compression.is_none() {
+                return Err(Error::internal(
+                    "message is marked compressed but the headers name no grpc-encoding",
+                ));
+            }
+            if self.rest.len() >= PREFIX + length {
+                self.rest.advance(PREFIX);
+                let message = self.rest.split_to(length);
+                return self.open(compressed, message).map(Some);
+            }
+            self.rest.advance(PREFIX);
+            self.partial = Some(Partial {
+                compressed,
+                length,
+                bytes: BytesMut::with_capacity(length.min(FIRST_RESERVE)),
+            });
+        }
+        let Some(partial) = &mut self.partial else { return Ok(None) };
+        let missing = partial.length - partial.bytes.len();
+        let taken = self.rest.split_to(missing.min(self.rest.len()));
+        partial.bytes.extend_from_slice(&taken);
+        if partial.bytes.len() < partial.length {
+            return Ok(None);
+        }
+        let compressed = partial.compressed;
+        let message = self.partial.take().map(|partial| partial.bytes.freeze()).unwrap_or_default();
+        self.open(compressed, message).map(Some)
+    }
+
+    fn open(&self, compressed: bool, message: Bytes) -> Result<Bytes> {
+        match self.compression {
+            Some(compression) if compressed => compression.decompress(&message, self.limit),
+            _ => Ok(message),
+        }
+    }
+}
+
+/// Why no message came out.
+#[derive(Debug)]
+pub(crate) enum FrameError<E> {
+    /// The bytes are not a message.
+    Message(Error),
+    /// The body broke off.
+    Body(E),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Code;
+    use std::collections::VecDeque;
+    use std::convert::Infallible;
+
+    struct Chunks(VecDeque<Bytes>);
+
+    impl Body for Chunks {
+        type Data = Bytes;
+        type Error = Infallible;
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<http_body::Frame<Bytes>, Infallible>>> {
+            Poll::Ready(self.0.pop_front().map(|chunk| Ok(http_body::Frame::data(chunk))))
+        }
+    }
+
+    async fn read(chunks: Vec<Bytes>, limit: usize) -> Result<Vec<Bytes>> {
+        let mut frames = Frames::new(Chunks(chunks.into()), Some(Compression::Gzip), limit);
+        let mut messages = Vec::new();
+        loop {
+            match frames.next().await {
+                Ok(Some(message)) => messages.push(message),
+                Ok(None) => return Ok(messages),
+                Err(FrameError::Message(error)) => return Err(error),
+                Err(FrameError::Body(never)) => match never {},
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn messages_survive_any_chunking() -> Result<()> {
+        let long = vec![7; 300];
+        let mut wire = BytesMut::new();
+        frame_into(&mut wire, b"", None)?;
+        frame_into(&mut wire, b"one", None)?;
+        frame_into(&mut wire, &long, Some(Compression::Gzip))?;
+        let wire = wire.freeze();
+        for size in 1..=wire.len() {
+            let chunks = wire.chunks(size).map(Bytes::copy_from_slice).collect();
+            assert_eq!(read(chunks, 300).await?, [&b""[..], b"one", &long], "chunks of {size}");
+        }
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn a_message_over_the_limit_is_refused_by_its_prefix() {
+        let error = read(vec![Bytes::from_static(&[0, 0xff, 0xff, 0xff, 0xff])], 4096).await;
+        assert_eq!(error.expect_err("too large").code(), Code::ResourceExhausted);
+    }
+
+    #[tokio::test]
+    async fn half_a_message_and_unknown_flags_are_errors() {
+        let half = read(vec![Bytes::from_static(&[0, 0, 0, 0, 9, 1, 2])], 4096).await;
+        assert_eq!(half.expect_err("ends early").code(), Code::Internal);
+        let flag = read(vec![Bytes::from_static(&[9, 0, 0, 0, 0])], 4096).await;
+        assert_eq!(flag.expect_err("flag").code(), Code::Internal);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn arbitrary_bytes_never_panic_nor_exceed_the_limit(
+            chunks in proptest::collection::vec(proptest::collection::vec(0u8..8, 0..64), 0..16),
+        ) {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().expect("runtime");
+            let chunks = chunks.into_iter().map(Bytes::from).collect();
+            if let Ok(messages) = runtime.block_on(read(chunks, 32)) {
+                proptest::prop_assert!(messages.iter().all(|message| message.len() <= 32));
+            }
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! Connections, TLS, HTTP/2 and gRPC framing. Nothing above this room knows sockets.
+
+mod accept;
+mod compression;
+mod connection;
+mod deadline;
+mod frame;
+mod relax;
+mod status;
+mod tls;
+
+pub(crate) use accept::Accepted;
+pub use compression::Compression;
+pub(crate) use compression::Compressor;
+pub(crate) use connection::{Connection, Dial, RequestBody};
+pub(crate) use deadline::{GRPC_TIMEOUT, MICRO_TIMEOUT, read_timeout, write_timeout};
+pub(crate) use frame::{Frames, PREFIX, frame, frame_into};
+pub(crate) use relax::{Relaxed, restore_names};
+pub(crate) use status::{GRPC_STATUS, caller_is_micro, read_status, write_status};
+pub use tls::{ClientTls, ServerTls};
+
+/// Largest message either side takes unless told otherwise: go-micro's 4 MiB.
+pub const DEFAULT_MAX_MESSAGE: usize = 4 * 1024 * 1024;

@@ -1,0 +1,257 @@
+//! How a call ends on the wire: gRPC's status with go-micro's error inside.
+//!
+//! go-micro v2 expects its error as JSON in `grpc-message` and as the *only* detail of
+//! `grpc-status-details-bin`; a detail of any other type kills a Go caller's process, and a bare
+//! status becomes a retryable 500 there (wire reference 1.6). Other gRPC clients expect the plain
+//! text. [`caller_is_micro`] tells them apart by the headers every go-micro client sends.
+
+use std::borrow::Cow;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD_NO_PAD, STANDARD_PAD_INDIFFERENT};
+use bytes::Bytes;
+use http::header::{HeaderMap, HeaderName, HeaderValue};
+use percent_encoding::{AsciiSet, CONTROLS, percent_decode, percent_encode};
+use prost::Message as _;
+
+use crate::error::{Code, Error};
+
+pub(crate) const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
+const GRPC_DETAILS: HeaderName = HeaderName::from_static("grpc-status-details-bin");
+const X_CONTENT_TYPE: HeaderName = HeaderName::from_static("x-content-type");
+const FROM_SERVICE: HeaderName = HeaderName::from_static("micro-from-service");
+const ERROR_TYPE: &str = "type.googleapis.com/errors.Error";
+
+/// gRPC escapes everything outside printable ASCII, and the escape itself.
+const ESCAPED: &AsciiSet = &CONTROLS.add(b'%').add(0x7f);
+/// Longest text sent in a header; a longer one is cut, so that it cannot exceed the peer's limit
+/// on headers and take the status with it.
+const MAX_TEXT: usize = 2048;
+
+/// `google.rpc.Status`.
+#[derive(Clone, PartialEq, prost::Message)]
+struct RpcStatus {
+    #[prost(int32, tag = "1")]
+    code: i32,
+    #[prost(string, tag = "2")]
+    message: String,
+    #[prost(message, repeated, tag = "3")]
+    details: Vec<Any>,
+}
+
+/// `google.protobuf.Any`.
+#[derive(Clone, PartialEq, prost::Message)]
+struct Any {
+    #[prost(string, tag = "1")]
+    type_url: String,
+    #[prost(bytes = "bytes", tag = "2")]
+    value: Bytes,
+}
+
+/// go-micro's `errors.Error`.
+#[derive(Clone, PartialEq, prost::Message)]
+struct MicroError {
+    #[prost(string, tag = "1")]
+    id: String,
+    #[prost(int32, tag = "2")]
+    code: i32,
+    #[prost(string, tag = "3")]
+    detail: String,
+    #[prost(string, tag = "4")]
+    status: String,
+}
+
+/// True when the caller parses errors as go-micro does.
+pub(crate) fn caller_is_micro(headers: &HeaderMap) -> bool {
+    headers.contains_key(X_CONTENT_TYPE) || headers.contains_key(FROM_SERVICE)
+}
+
+/// Writes the status of a finished call; `None` is success.
+pub(crate) fn write_status(headers: &mut HeaderMap, error: Option<&Error>, micro: bool) {
+    let Some(error) = error else {
+        headers.insert(GRPC_STATUS, HeaderValue::from_static("0"));
+        return;
+    };
+    headers.insert(GRPC_STATUS, HeaderValue::from(error.code().grpc()));
+    let detail = clip(error.detail());
+    let shown =
+        Error::from_http(error.id().to_owned(), detail.into_owned(), error.http_code());
+    let text = if micro { Cow::Owned(shown.to_json()) } else { Cow::Borrowed(shown.detail()) };
+    let escaped: Cow<'_, str> = percent_encode(text.as_bytes(), ESCAPED).into();
+    if let Ok(value) = HeaderValue::from_str(&escaped) {
+        headers.insert(GRPC_MESSAGE, value);
+    }
+    let value = MicroError {
+        id: shown.id().to_owned(),
+        code: shown.http_code(),
+        detail: shown.detail().to_owned(),
+        status: if error.status().is_empty() { shown.status() } else { error.status() }.to_owned(),
+    }
+    .encode_to_vec();
+    let status = RpcStatus {
+        code: error.code().grpc(),
+        message: text.into_owned(),
+        details: vec![Any { type_url: ERROR_TYPE.to_owned(), value: value.into() }],
+    };
+    if let Ok(value) = HeaderValue::try_from(STANDARD_NO_PAD.encode(status.encode_to_vec())) {
+        headers.insert(GRPC_DETAILS, value);
+    }
+}
+
+fn clip(text: &str) -> Cow<'_, str> {
+    if text.len() <= MAX_TEXT {
+        return Cow::Borrowed(text);
+    }
+    let end = (0..=MAX_TEXT).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+    Cow::Owned(format!("{}…", &text[..end]))
+}
+
+/// How the call ended, by its trailers: the error in any of the three forms Go sends (the detail,
+/// JSON in the text, plain text), `None` for success, and `UNKNOWN` when there is no status at all.
+pub(crate) fn read_status(headers: &HeaderMap) -> Option<Error> {
+    let Some(status) = headers.get(GRPC_STATUS) else {
+        return Some(Error::new(Code::Unknown, "the peer ended the call without a grpc-status"));
+    };
+    let number = status.to_str().ok().and_then(|text| text.parse::<i32>().ok());
+    if number == Some(0) {
+        return None;
+    }
+    let code = number.and_then(Code::from_grpc).unwrap_or(Code::Unknown);
+    let text = headers
+        .get(GRPC_MESSAGE)
+        .map(|value| percent_decode(value.as_bytes()).decode_utf8_lossy().into_owned())
+        .unwrap_or_default();
+    if let Some(error) = headers.get(GRPC_DETAILS).and_then(micro_detail) {
+        return Some(remote(error, code));
+    }
+    let parsed = Error::parse(&text);
+    if parsed.http_code() > 0 {
+        return Some(remote(parsed, code));
+    }
+    Some(Error::new(code, text).from_remote())
+}
+
+fn micro_detail(header: &HeaderValue) -> Option<Error> {
+    let bytes = STANDARD_PAD_INDIFFERENT.decode(header.as_bytes()).ok()?;
+    let detail = RpcStatus::decode(Bytes::from(bytes)).ok()?.details.into_iter().next()?;
+    if detail.type_url != ERROR_TYPE {
+        return None;
+    }
+    let error = MicroError::decode(detail.value).ok()?;
+    Some(Error::from_http(error.id, error.detail, error.code).with_status(error.status))
+}
+
+/// gRPC's number says more than go-micro's where that is outside its table, and less where a
+/// server that is not Go answers `UNKNOWN` for a known number.
+fn remote(error: Error, code: Code) -> Error {
+    let code = if code == Code::Unknown { error.code() } else { code };
+    error.with_code(code).from_remote()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Captured from go-micro v2: `errors.NotFound("my.id", "nope w")`.
+    const DETAILS: &str = "CAUSQHsiaWQiOiJteS5pZCIsImNvZGUiOjQwNCwiZGV0YWlsIjoibm9wZSB3Iiwic3RhdHVzIjoiTm90IEZvdW5kIn0aQQogdHlwZS5nb29nbGVhcGlzLmNvbS9lcnJvcnMuRXJyb3ISHQoFbXkuaWQQlAMaBm5vcGUgdyIJTm90IEZvdW5k";
+    const MESSAGE: &str =
+        r#"{"id":"my.id","code":404,"detail":"nope w","status":"Not Found"}"#;
+
+    fn trailers(pairs: &[(&'static str, &str)]) -> HeaderMap {
+        pairs
+            .iter()
+            .map(|(name, value)| {
+                (HeaderName::from_static(name), HeaderValue::from_str(value).expect("value"))
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_micro_error_is_written_byte_for_byte_as_go_does() {
+        let mut headers = HeaderMap::new();
+        let error = Error::from_http("my.id", "nope w", 404);
+        write_status(&mut headers, Some(&error), true);
+        assert_eq!(
+            headers,
+            trailers(&[
+                ("grpc-status", "5"),
+                ("grpc-message", MESSAGE),
+                ("grpc-status-details-bin", DETAILS),
+            ])
+        );
+    }
+
+    #[test]
+    fn the_three_forms_of_a_go_error_are_read() {
+        for headers in [
+            trailers(&[("grpc-status", "5"), ("grpc-status-details-bin", DETAILS)]),
+            trailers(&[("grpc-status", "5"), ("grpc-message", MESSAGE)]),
+        ] {
+            let error = read_status(&headers).expect("an error");
+            assert_eq!((error.code(), error.id(), error.http_code()), (Code::NotFound, "my.id", 404));
+            assert_eq!((error.detail(), error.status()), ("nope w", "Not Found"));
+        }
+        let plain = trailers(&[("grpc-status", "14"), ("grpc-message", "no%20such 100%25 thing")]);
+        let error = read_status(&plain).expect("an error");
+        assert_eq!((error.code(), error.detail()), (Code::Unavailable, "no such 100% thing"));
+        assert!(error.is_remote());
+    }
+
+    #[test]
+    fn numbers_outside_gos_table_keep_their_own_code() {
+        let mut headers = HeaderMap::new();
+        write_status(&mut headers, Some(&Error::resource_exhausted("full").with_id("a")), true);
+        let error = read_status(&headers).expect("an error");
+        assert_eq!((error.code(), error.http_code()), (Code::ResourceExhausted, 429));
+    }
+
+    #[test]
+    fn plain_grpc_callers_get_plain_text_of_any_characters() {
+        let mut headers = HeaderMap::new();
+        let text = "\t\ntest with whitespace\r\nand Unicode BMP ☺ and non-BMP 😈\t\n100%";
+        write_status(&mut headers, Some(&Error::new(Code::Unknown, text)), false);
+        headers.remove(GRPC_DETAILS);
+        let error = read_status(&headers).expect("an error");
+        assert_eq!((error.code(), error.detail()), (Code::Unknown, text));
+    }
+
+    #[test]
+    fn success_is_none_and_silence_is_unknown() {
+        let mut headers = HeaderMap::new();
+        assert_eq!(read_status(&headers).map(|e| e.code()), Some(Code::Unknown));
+        write_status(&mut headers, None, true);
+        assert!(read_status(&headers).is_none());
+        assert_eq!(
+            read_status(&trailers(&[("grpc-status", "99")])).map(|e| e.code()),
+            Some(Code::Unknown)
+        );
+    }
+
+    #[test]
+    fn a_detail_of_foreign_type_or_broken_base64_falls_back_to_the_text() {
+        let foreign = RpcStatus {
+            code: 3,
+            message: "bad".into(),
+            details: vec![Any { type_url: "type.googleapis.com/google.rpc.BadRequest".into(), value: Bytes::new() }],
+        };
+        let encoded = STANDARD_NO_PAD.encode(foreign.encode_to_vec());
+        for details in [encoded.as_str(), "%%%", "AAAA"] {
+            let headers = trailers(&[
+                ("grpc-status", "3"),
+                ("grpc-message", "bad"),
+                ("grpc-status-details-bin", details),
+            ]);
+            let error = read_status(&headers).expect("an error");
+            assert_eq!((error.code(), error.detail()), (Code::InvalidArgument, "bad"));
+        }
+    }
+
+    #[test]
+    fn a_huge_detail_is_clipped() {
+        let mut headers = HeaderMap::new();
+        write_status(&mut headers, Some(&Error::internal("é".repeat(100_000))), false);
+        let error = read_status(&headers).expect("an error");
+        assert!(error.detail().len() <= MAX_TEXT + 4 && error.detail().ends_with('…'));
+    }
+}
