@@ -164,10 +164,6 @@ impl Metadata {
         &self.0
     }
 
-    pub(crate) fn headers_mut(&mut self) -> &mut HeaderMap {
-        &mut self.0
-    }
-
     pub(crate) fn into_headers(self) -> HeaderMap {
         self.0
     }

@@ -4,9 +4,9 @@ use bytes::{BufMut, Bytes, BytesMut};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::Codec;
 use super::message::{Message, Side, short_name, undecodable, unsupported};
 use super::schema::Schema;
-use super::Codec;
 use crate::error::{Error, Result};
 
 /// A serde type, sent and received as JSON.
@@ -48,4 +48,3 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Message for Json<T> {
         Schema::named(short_name(std::any::type_name::<T>()))
     }
 }
-

@@ -3,8 +3,8 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use prost_reflect::{DeserializeOptions, DynamicMessage, ReflectMessage, SerializeOptions};
 
-use super::schema::Schema;
 use super::Codec;
+use super::schema::Schema;
 use crate::error::{Error, Result};
 
 /// Who writes a message. go-micro's two sides write different JSON (wire reference 7): a client
@@ -155,4 +155,3 @@ impl<T: prost::Message + Default + 'static> Message for Proto<T> {
         Schema::named(short_name(std::any::type_name::<T>()))
     }
 }
-

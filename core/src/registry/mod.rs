@@ -9,9 +9,19 @@
 //! | [`Memory`] | this process | `memory://` |
 //! | [`Mdns`] | this network segment, go-micro's default | `mdns://` |
 //! | [`Local`] | this machine, where multicast is blocked | `local://` |
+//! | [`Auto`] | mDNS where it works, else local; the default | `auto://` |
 //!
 //! [`Cache`] stands in front of any of them: callers read its snapshots without a lock and keep
 //! the last known set while the registry is down.
+
+mod auto;
+mod cache;
+mod connect;
+#[cfg(test)]
+mod contract;
+mod local;
+pub mod mdns;
+mod memory;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -23,6 +33,13 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use crate::error::{Code, Error, Result};
+
+pub use auto::Auto;
+pub use cache::{Cache, Snapshot};
+pub use connect::{connect, from_environment};
+pub use local::Local;
+pub use mdns::Mdns;
+pub use memory::Memory;
 
 /// String pairs that describe a node, an endpoint or a service.
 pub type Labels = BTreeMap<String, String>;
@@ -194,6 +211,14 @@ pub trait Registry: Send + Sync + fmt::Debug + 'static {
 
     /// Short name, for example `mdns`, as nodes advertise it.
     fn name(&self) -> &'static str;
+
+    /// Waits until the registry knows how it works here. Asked once, before a node is registered.
+    ///
+    /// # Errors
+    /// What would keep every other method from working.
+    async fn ready(&self) -> Result<()> {
+        Ok(())
+    }
 
     /// Told by callers that a node refused a connection: a registry that learns of crashes only
     /// by asking (mDNS) looks again. Returns at once.

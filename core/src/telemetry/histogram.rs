@@ -98,7 +98,9 @@ mod tests {
         }
         let quantiles = histogram.quantiles();
         assert_eq!(quantiles.count, 1000);
-        for (found, exact) in [(quantiles.p50, 500.0), (quantiles.p90, 900.0), (quantiles.p99, 990.0)] {
+        for (found, exact) in
+            [(quantiles.p50, 500.0), (quantiles.p90, 900.0), (quantiles.p99, 990.0)]
+        {
             let ratio = found.as_secs_f64() * 1e6 / exact;
             assert!((1.0..=1.13).contains(&ratio), "{found:?} for {exact} µs");
         }

@@ -34,7 +34,9 @@ struct EdgeRef<'a> {
 
 impl Equivalent<Edge> for EdgeRef<'_> {
     fn equivalent(&self, key: &Edge) -> bool {
-        *self.caller == *key.caller && *self.callee == *key.callee && *self.endpoint == *key.endpoint
+        *self.caller == *key.caller
+            && *self.callee == *key.callee
+            && *self.endpoint == *key.endpoint
     }
 }
 
@@ -122,9 +124,10 @@ impl Metrics {
 
     /// Calls that ended and, of these, failed, over all edges.
     pub fn totals(&self) -> (u64, u64) {
-        self.edges.pin().values().fold((0, 0), |(calls, errors), stats| {
-            (calls + stats.calls(), errors + stats.errors())
-        })
+        self.edges
+            .pin()
+            .values()
+            .fold((0, 0), |(calls, errors), stats| (calls + stats.calls(), errors + stats.errors()))
     }
 }
 

@@ -75,8 +75,7 @@ impl Compression {
         let out = BytesMut::with_capacity(message.len() / 2 + 64).writer();
         let written = match self {
             Self::Gzip => {
-                let mut encoder =
-                    flate2::write::GzEncoder::new(out, flate2::Compression::fast());
+                let mut encoder = flate2::write::GzEncoder::new(out, flate2::Compression::fast());
                 encoder.write_all(message).and_then(|()| encoder.finish())
             }
             Self::Zstd => zstd::stream::Encoder::new(out, 1).and_then(|mut encoder| {

@@ -55,8 +55,7 @@ fn parse_grpc(value: &[u8]) -> Option<Duration> {
 /// The finest unit that holds the value in eight digits, rounded down so that no hop gains time.
 fn format_grpc(left: Duration) -> String {
     const LIMIT: u128 = 100_000_000;
-    for (amount, unit) in
-        [(left.as_nanos(), 'n'), (left.as_micros(), 'u'), (left.as_millis(), 'm')]
+    for (amount, unit) in [(left.as_nanos(), 'n'), (left.as_micros(), 'u'), (left.as_millis(), 'm')]
     {
         if amount < LIMIT {
             return format!("{amount}{unit}");
@@ -97,7 +96,10 @@ mod tests {
         for nanos in [0, 1, 99_999_999, 100_000_001, 12_345_678_901_234, u64::MAX] {
             let left = Duration::from_nanos(nanos);
             let read = parse_grpc(format_grpc(left).as_bytes()).expect("own notation");
-            assert!(read <= left && left - read <= left / 1_000 + Duration::from_nanos(1), "{left:?}");
+            assert!(
+                read <= left && left - read <= left / 1_000 + Duration::from_nanos(1),
+                "{left:?}"
+            );
         }
         assert_eq!(format_grpc(Duration::MAX), "99999999H");
     }

@@ -19,7 +19,9 @@ const FIRST_RESERVE: usize = 64 * 1024;
 /// Appends the prefix of a message of `length` bytes.
 fn put_prefix(buffer: &mut BytesMut, compressed: bool, length: usize) -> Result<()> {
     let length = u32::try_from(length).map_err(|_| {
-        Error::resource_exhausted(format!("a message of {length} bytes does not fit gRPC's framing"))
+        Error::resource_exhausted(format!(
+            "a message of {length} bytes does not fit gRPC's framing"
+        ))
     })?;
     buffer.put_u8(u8::from(compressed));
     buffer.put_u32(length);

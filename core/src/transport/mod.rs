@@ -12,10 +12,10 @@ mod tls;
 pub(crate) use accept::Accepted;
 pub use compression::Compression;
 pub(crate) use compression::Compressor;
-pub(crate) use connection::{Connection, Dial, RequestBody};
-pub(crate) use deadline::{GRPC_TIMEOUT, MICRO_TIMEOUT, read_timeout, write_timeout};
-pub(crate) use frame::{Frames, PREFIX, frame, frame_into};
-pub(crate) use relax::{Relaxed, restore_names};
+pub(crate) use connection::{Connection, Dial, RequestBody, broken};
+pub(crate) use deadline::{read_timeout, write_timeout};
+pub(crate) use frame::{FrameError, Frames, PREFIX, frame, frame_into};
+pub(crate) use relax::restore_names;
 pub(crate) use status::{GRPC_STATUS, caller_is_micro, read_status, write_status};
 pub use tls::{ClientTls, ServerTls};
 

@@ -436,11 +436,8 @@ impl<T: AsyncRead + Unpin> AsyncRead for Relaxed<T> {
                     return Poll::Ready(Ok(()));
                 }
             } else {
-                let read = tokio_util::io::poll_read_buf(
-                    Pin::new(&mut this.inner),
-                    cx,
-                    &mut this.held,
-                );
+                let read =
+                    tokio_util::io::poll_read_buf(Pin::new(&mut this.inner), cx, &mut this.held);
                 if ready!(read)? == 0 {
                     // The peer stopped inside a frame; h2 sees the same.
                     this.state = State::Off;
@@ -514,7 +511,8 @@ mod tests {
     }
 
     fn frame(kind: u8, flags: u8, payload: &[u8]) -> Vec<u8> {
-        let mut out = vec![0, (payload.len() >> 8) as u8, payload.len() as u8, kind, flags, 0, 0, 0, 1];
+        let mut out =
+            vec![0, (payload.len() >> 8) as u8, payload.len() as u8, kind, flags, 0, 0, 0, 1];
         out.extend_from_slice(payload);
         out
     }
@@ -557,7 +555,8 @@ mod tests {
     async fn names_are_renamed_however_the_bytes_are_cut() {
         let (before, after) = block();
         let data = frame(0, 0, &[0; 300]);
-        let wire = [PREFACE, &frame(4, 0, &[]), &frame(HEADERS, END_HEADERS, &before), &data].concat();
+        let wire =
+            [PREFACE, &frame(4, 0, &[]), &frame(HEADERS, END_HEADERS, &before), &data].concat();
         let expected =
             [PREFACE, &frame(4, 0, &[]), &frame(HEADERS, END_HEADERS, &after), &data].concat();
         for piece in 1..=wire.len() {
@@ -588,7 +587,9 @@ mod tests {
         let harmless = [vec![0x83], literal(b"content-lengths", false, b"15")].concat();
         let http2 = [PREFACE, &frame(HEADERS, END_HEADERS, &harmless)].concat();
         let orphan = [PREFACE, &frame(CONTINUATION, END_HEADERS, &harmless), &[1, 2, 3]].concat();
-        for wire in [&http2[..], &orphan, b"GET / HTTP/1.1\r\ncontent-length: 0\r\n\r\n", b"PRI * HT"] {
+        for wire in
+            [&http2[..], &orphan, b"GET / HTTP/1.1\r\ncontent-length: 0\r\n\r\n", b"PRI * HT"]
+        {
             for piece in [1, 5, wire.len()] {
                 assert_eq!(relaxed(wire, piece).await, wire);
             }

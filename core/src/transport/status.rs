@@ -15,6 +15,7 @@ use percent_encoding::{AsciiSet, CONTROLS, percent_decode, percent_encode};
 use prost::Message as _;
 
 use crate::error::{Code, Error};
+use crate::proto::errors::Error as MicroError;
 
 pub(crate) const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
@@ -49,19 +50,6 @@ struct Any {
     value: Bytes,
 }
 
-/// go-micro's `errors.Error`.
-#[derive(Clone, PartialEq, prost::Message)]
-struct MicroError {
-    #[prost(string, tag = "1")]
-    id: String,
-    #[prost(int32, tag = "2")]
-    code: i32,
-    #[prost(string, tag = "3")]
-    detail: String,
-    #[prost(string, tag = "4")]
-    status: String,
-}
-
 /// True when the caller parses errors as go-micro does.
 pub(crate) fn caller_is_micro(headers: &HeaderMap) -> bool {
     headers.contains_key(X_CONTENT_TYPE) || headers.contains_key(FROM_SERVICE)
@@ -75,8 +63,7 @@ pub(crate) fn write_status(headers: &mut HeaderMap, error: Option<&Error>, micro
     };
     headers.insert(GRPC_STATUS, HeaderValue::from(error.code().grpc()));
     let detail = clip(error.detail());
-    let shown =
-        Error::from_http(error.id().to_owned(), detail.into_owned(), error.http_code());
+    let shown = Error::from_http(error.id().to_owned(), detail.into_owned(), error.http_code());
     let text = if micro { Cow::Owned(shown.to_json()) } else { Cow::Borrowed(shown.detail()) };
     let escaped: Cow<'_, str> = percent_encode(text.as_bytes(), ESCAPED).into();
     if let Ok(value) = HeaderValue::from_str(&escaped) {
@@ -155,8 +142,7 @@ mod tests {
 
     /// Captured from go-micro v2: `errors.NotFound("my.id", "nope w")`.
     const DETAILS: &str = "CAUSQHsiaWQiOiJteS5pZCIsImNvZGUiOjQwNCwiZGV0YWlsIjoibm9wZSB3Iiwic3RhdHVzIjoiTm90IEZvdW5kIn0aQQogdHlwZS5nb29nbGVhcGlzLmNvbS9lcnJvcnMuRXJyb3ISHQoFbXkuaWQQlAMaBm5vcGUgdyIJTm90IEZvdW5k";
-    const MESSAGE: &str =
-        r#"{"id":"my.id","code":404,"detail":"nope w","status":"Not Found"}"#;
+    const MESSAGE: &str = r#"{"id":"my.id","code":404,"detail":"nope w","status":"Not Found"}"#;
 
     fn trailers(pairs: &[(&'static str, &str)]) -> HeaderMap {
         pairs
@@ -189,7 +175,10 @@ mod tests {
             trailers(&[("grpc-status", "5"), ("grpc-message", MESSAGE)]),
         ] {
             let error = read_status(&headers).expect("an error");
-            assert_eq!((error.code(), error.id(), error.http_code()), (Code::NotFound, "my.id", 404));
+            assert_eq!(
+                (error.code(), error.id(), error.http_code()),
+                (Code::NotFound, "my.id", 404)
+            );
             assert_eq!((error.detail(), error.status()), ("nope w", "Not Found"));
         }
         let plain = trailers(&[("grpc-status", "14"), ("grpc-message", "no%20such 100%25 thing")]);
@@ -233,7 +222,10 @@ mod tests {
         let foreign = RpcStatus {
             code: 3,
             message: "bad".into(),
-            details: vec![Any { type_url: "type.googleapis.com/google.rpc.BadRequest".into(), value: Bytes::new() }],
+            details: vec![Any {
+                type_url: "type.googleapis.com/google.rpc.BadRequest".into(),
+                value: Bytes::new(),
+            }],
         };
         let encoded = STANDARD_NO_PAD.encode(foreign.encode_to_vec());
         for details in [encoded.as_str(), "%%%", "AAAA"] {

@@ -1,0 +1,411 @@
+//! Calls services by name.
+//!
+//! A call passes named stages: *resolve* the service to its nodes, *route* (filters and, later,
+//! traffic rules), *pick* a node, *attempt* the call on it, and *retry* where that is harmless. The
+//! outcome of every attempt is reported once, from one place, to the selector, the retry budget and
+//! the metrics.
+//!
+//! ```no_run
+//! use micro::{Client, Json};
+//!
+//! # async fn example() -> micro::Result<()> {
+//! let client = Client::new()?;
+//! let reply: Json<String> = client.call("greeter", "Greeter.Hello", Json("Ada")).await?;
+//! # Ok(())
+//! # }
+//! ```
+
+mod call;
+mod options;
+mod pipeline;
+mod pool;
+mod reply;
+mod stream;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::uri::PathAndQuery;
+use papaya::{Equivalent, HashMap};
+
+pub use call::{Call, Duplex, Many, One, Open, Reply, Single, StreamCall};
+pub use options::CallOptions;
+use options::call_options;
+use pool::Pool;
+pub use stream::{Outgoing, StreamReply};
+
+use crate::codec::Message;
+use crate::error::{Error, Result};
+use crate::registry::{self, Cache, Registry};
+use crate::resilience::Budget;
+use crate::selector::{self, Node, Strategy};
+use crate::streaming::Streaming;
+use crate::telemetry::{EdgeStats, Metrics};
+use crate::transport::{ClientTls, DEFAULT_MAX_MESSAGE, Dial};
+
+/// Endpoints and fixed addresses remembered per client; more are looked up anew each time.
+const MAX_TARGETS: usize = 10_000;
+/// Namespace that go-micro's clients send unless told otherwise.
+const DEFAULT_NAMESPACE: &str = "go.micro";
+
+/// Calls services by name. Cheap to clone; all clones share connections, cache and metrics.
+#[derive(Clone)]
+pub struct Client(Arc<Inner>);
+
+struct Inner {
+    name: Box<str>,
+    namespace: Box<str>,
+    cache: Cache,
+    strategy: Arc<dyn Strategy>,
+    pool: Pool,
+    metrics: Arc<Metrics>,
+    options: CallOptions,
+    max_message: usize,
+    targets: HashMap<TargetKey, Arc<Target>>,
+    budgets: HashMap<Box<str>, Arc<Budget>>,
+    fixed: HashMap<Box<str>, Arc<Node>>,
+}
+
+/// One endpoint of one service, as this client calls it.
+#[derive(Debug)]
+struct Target {
+    service: Box<str>,
+    endpoint: Box<str>,
+    path: PathAndQuery,
+    edge: Arc<EdgeStats>,
+    budget: Arc<Budget>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct TargetKey {
+    service: Box<str>,
+    endpoint: Box<str>,
+}
+
+#[derive(Hash)]
+struct TargetRef<'a> {
+    service: &'a str,
+    endpoint: &'a str,
+}
+
+impl Equivalent<TargetKey> for TargetRef<'_> {
+    fn equivalent(&self, key: &TargetKey) -> bool {
+        *self.service == *key.service && *self.endpoint == *key.endpoint
+    }
+}
+
+impl Client {
+    /// A client of the registry named by `MICRO_REGISTRY`, mDNS unless set. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// As [`ClientBuilder::build`].
+    pub fn new() -> Result<Self> {
+        Self::builder().build()
+    }
+
+    /// A client with other settings.
+    pub fn builder() -> ClientBuilder {
+        ClientBuilder::default()
+    }
+
+    /// Calls a unary endpoint. The answer's type says how it is read; await the [`Call`], or set
+    /// its terms first:
+    ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// # use micro::{Client, Json};
+    /// # async fn example(client: Client) -> micro::Result<()> {
+    /// let reply: Json<String> = client
+    ///     .call("greeter", "Greeter.Hello", Json("Ada"))
+    ///     .timeout(Duration::from_millis(200))
+    ///     .metadata("tenant", "blue")
+    ///     .await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// What the handler answered, or what kept the call from it: `NOT_FOUND` for an unknown
+    /// service, `UNAVAILABLE` for none that can be reached, `DEADLINE_EXCEEDED` when the time is up.
+    pub fn call<Req: Message, Res: Message>(
+        &self,
+        service: &str,
+        endpoint: &str,
+        request: Req,
+    ) -> Call<Req, Res> {
+        Call::new(self.clone(), service, endpoint, request)
+    }
+
+    /// Sends one message and receives many.
+    pub fn server_stream<Req: Message, Res: Message>(
+        &self,
+        service: &str,
+        endpoint: &str,
+        request: Req,
+    ) -> StreamCall<One<Req>, Streaming<Res>> {
+        StreamCall::new(self.clone(), service, endpoint, One(request))
+    }
+
+    /// Sends many messages and receives one.
+    pub fn client_stream<S, Req, Res>(
+        &self,
+        service: &str,
+        endpoint: &str,
+        requests: S,
+    ) -> StreamCall<Many<S>, Single<Res>>
+    where
+        S: futures_util::Stream<Item = Req> + Send + 'static,
+        Req: Message,
+        Res: Message,
+    {
+        StreamCall::new(self.clone(), service, endpoint, Many(requests))
+    }
+
+    /// Sends many messages and receives many, in any order.
+    pub fn bidi_stream<S, Req, Res>(
+        &self,
+        service: &str,
+        endpoint: &str,
+        requests: S,
+    ) -> StreamCall<Many<S>, Streaming<Res>>
+    where
+        S: futures_util::Stream<Item = Req> + Send + 'static,
+        Req: Message,
+        Res: Message,
+    {
+        StreamCall::new(self.clone(), service, endpoint, Many(requests))
+    }
+
+    /// Opens a stream whose two directions are handled apart: messages are sent through an
+    /// [`Outgoing`] as they come up, and received from a [`Streaming`].
+    pub fn open<Req: Message, Res: Message>(
+        &self,
+        service: &str,
+        endpoint: &str,
+    ) -> StreamCall<Open<Req>, Duplex<Req, Res>> {
+        StreamCall::new(self.clone(), service, endpoint, Open::default())
+    }
+
+    /// What happened so far, by endpoint.
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.0.metrics
+    }
+
+    /// The registry behind the cache.
+    pub fn registry(&self) -> &Arc<dyn Registry> {
+        self.0.cache.registry()
+    }
+
+    /// The cached view of the registry that calls go by.
+    pub fn cache(&self) -> &Cache {
+        &self.0.cache
+    }
+
+    /// Name this client sends as `micro-from-service`; empty when it is no service.
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// Path of a call, go-micro's way (wire reference 1.1).
+    ///
+    /// # Errors
+    /// `INVALID_ARGUMENT` for an endpoint that is neither `Type.Method` nor a path.
+    fn target(&self, service: &str, endpoint: &str) -> Result<Arc<Target>> {
+        let targets = self.0.targets.pin();
+        if let Some(target) = targets.get(&TargetRef { service, endpoint }) {
+            return Ok(target.clone());
+        }
+        let path = match endpoint.split_once('.') {
+            _ if endpoint.starts_with('/') => endpoint.to_owned(),
+            Some((kind, method))
+                if !kind.is_empty() && !method.is_empty() && !method.contains('.') =>
+            {
+                if service.is_empty() {
+                    format!("/{kind}/{method}")
+                } else {
+                    format!("/{service}.{kind}/{method}")
+                }
+            }
+            _ => {
+                return Err(Error::invalid_argument(format!(
+                    "endpoint `{endpoint}`: name it Type.Method, for example Greeter.Hello, or give a path that begins with `/`"
+                ))
+                .with_id("go.micro.client"));
+            }
+        };
+        let path = PathAndQuery::try_from(path).map_err(|e| {
+            Error::invalid_argument(format!("cannot call {service} {endpoint}: {e}"))
+                .with_id("go.micro.client")
+        })?;
+        let budgets = self.0.budgets.pin();
+        let budget = match budgets.get(service) {
+            Some(budget) => budget.clone(),
+            None if budgets.len() >= MAX_TARGETS => Arc::new(Budget::new()),
+            None => budgets.get_or_insert_with(service.into(), || Arc::new(Budget::new())).clone(),
+        };
+        let target = Arc::new(Target {
+            service: service.into(),
+            endpoint: endpoint.into(),
+            path,
+            edge: self.0.metrics.edge(&self.0.name, service, endpoint),
+            budget,
+        });
+        if targets.len() < MAX_TARGETS {
+            let key = TargetKey { service: service.into(), endpoint: endpoint.into() };
+            targets.insert(key, target.clone());
+        }
+        Ok(target)
+    }
+
+    /// The node at a fixed address, with what was learned of it.
+    fn node_at(&self, address: &str) -> Arc<Node> {
+        let fixed = self.0.fixed.pin();
+        match fixed.get(address) {
+            Some(node) => node.clone(),
+            None if fixed.len() >= MAX_TARGETS => Arc::new(Node::at(address)),
+            None => {
+                fixed.get_or_insert_with(address.into(), || Arc::new(Node::at(address))).clone()
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("name", &self.0.name)
+            .field("registry", &self.0.cache.registry().name())
+            .field("strategy", &self.0.strategy.name())
+            .finish()
+    }
+}
+
+/// Settings of a client to be. Those that a call can also set are defaults for its calls.
+#[derive(Debug)]
+pub struct ClientBuilder {
+    name: Box<str>,
+    namespace: Box<str>,
+    registry: Option<Arc<dyn Registry>>,
+    cache: Option<Cache>,
+    options: CallOptions,
+    dial: Dial,
+    max_message: usize,
+    wrong: Option<Error>,
+}
+
+impl Default for ClientBuilder {
+    fn default() -> Self {
+        Self {
+            name: "".into(),
+            namespace: DEFAULT_NAMESPACE.into(),
+            registry: None,
+            cache: None,
+            options: CallOptions::default(),
+            dial: Dial {
+                tls: None,
+                timeout: Duration::from_secs(5),
+                unacknowledged: Duration::from_secs(20),
+                keepalive: None,
+                max_headers: 64 * 1024,
+            },
+            max_message: DEFAULT_MAX_MESSAGE,
+            wrong: None,
+        }
+    }
+}
+
+impl ClientBuilder {
+    call_options!();
+
+    /// Name sent as `micro-from-service`, for a client that belongs to a service.
+    #[must_use]
+    pub fn name(mut self, name: &str) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// Namespace sent as `micro-namespace` on unary calls, `go.micro` unless set; empty sends none.
+    #[must_use]
+    pub fn namespace(mut self, namespace: &str) -> Self {
+        self.namespace = namespace.into();
+        self
+    }
+
+    /// Finds services here instead of in the registry of the environment.
+    #[must_use]
+    pub fn registry(mut self, registry: Arc<dyn Registry>) -> Self {
+        self.registry = Some(registry);
+        self
+    }
+
+    /// Shares the cache of another client, so that a process watches its registry once.
+    #[must_use]
+    pub fn cache(mut self, cache: Cache) -> Self {
+        self.cache = Some(cache);
+        self
+    }
+
+    /// Speaks TLS to every node.
+    #[must_use]
+    pub fn tls(mut self, tls: ClientTls) -> Self {
+        self.dial.tls = Some(tls);
+        self
+    }
+
+    /// Time for a connection to be made, 5 s unless set.
+    #[must_use]
+    pub fn dial_timeout(mut self, timeout: Duration) -> Self {
+        self.dial.timeout = timeout;
+        self
+    }
+
+    /// How often a connection with calls on it is probed; never unless set, because grpc-go servers
+    /// close connections that are probed more than once in five minutes. A peer that acknowledges
+    /// nothing for 20 s is dropped in any case.
+    #[must_use]
+    pub fn keepalive(mut self, interval: Duration) -> Self {
+        self.dial.keepalive = Some(interval);
+        self
+    }
+
+    /// Largest message accepted, in bytes, 4 MiB unless set.
+    #[must_use]
+    pub fn max_message_size(mut self, bytes: usize) -> Self {
+        self.max_message = bytes;
+        self
+    }
+
+    /// Makes the client. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// `INVALID_ARGUMENT` for a wrong option, or for a registry in `MICRO_REGISTRY` that nobody
+    /// knows.
+    pub fn build(self) -> Result<Client> {
+        if let Some(error) = self.wrong {
+            return Err(error);
+        }
+        let cache = match (self.cache, self.registry) {
+            (Some(cache), _) => cache,
+            (None, Some(registry)) => Cache::new(registry),
+            (None, None) => Cache::new(registry::from_environment()?),
+        };
+        let strategy = match &self.options.strategy {
+            Some(strategy) => strategy.clone(),
+            None => Arc::new(selector::P2c::new()),
+        };
+        Ok(Client(Arc::new(Inner {
+            name: self.name,
+            namespace: self.namespace,
+            cache,
+            strategy,
+            pool: Pool::new(self.dial),
+            metrics: Arc::default(),
+            options: self.options,
+            max_message: self.max_message,
+            targets: HashMap::new(),
+            budgets: HashMap::new(),
+            fixed: HashMap::new(),
+        })))
+    }
+}

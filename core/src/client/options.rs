@@ -1,0 +1,188 @@
+//! The terms of one call.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::codec::Codec;
+use crate::context::Context;
+use crate::error::Result;
+use crate::metadata::Metadata;
+use crate::resilience::{Backoff, Retry};
+use crate::selector::{Filter, Strategy};
+use crate::transport::Compression;
+
+/// The terms of one call: the client's, with the call's own on top.
+#[derive(Debug, Clone)]
+pub struct CallOptions {
+    /// Time for the whole call, retries included; `None` for ever.
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) metadata: Metadata,
+    pub(crate) codec: Option<Codec>,
+    pub(crate) addresses: Vec<String>,
+    pub(crate) filters: Vec<Filter>,
+    pub(crate) strategy: Option<Arc<dyn Strategy>>,
+    pub(crate) key: Option<Vec<u8>>,
+    pub(crate) idempotent: Option<bool>,
+    /// Attempts after the first.
+    pub(crate) retries: u32,
+    pub(crate) retry: Retry,
+    pub(crate) backoff: Backoff,
+    pub(crate) compression: Option<Compression>,
+    pub(crate) context: Inherit,
+}
+
+/// Which inbound call an outgoing one belongs to.
+#[derive(Debug, Clone, Default)]
+pub(crate) enum Inherit {
+    /// The one this task is serving, if it is serving one.
+    #[default]
+    Current,
+    This(Context),
+    Nothing,
+}
+
+impl Inherit {
+    pub(crate) fn context(&self) -> Option<Context> {
+        match self {
+            Self::Current => Context::current(),
+            Self::This(context) => Some(context.clone()),
+            Self::Nothing => None,
+        }
+    }
+}
+
+impl Default for CallOptions {
+    /// go-micro's request timeout of 5 s; two retries under the safe policy.
+    fn default() -> Self {
+        Self {
+            timeout: Some(Duration::from_secs(5)),
+            metadata: Metadata::new(),
+            codec: None,
+            addresses: Vec::new(),
+            filters: Vec::new(),
+            strategy: None,
+            key: None,
+            idempotent: None,
+            retries: 2,
+            retry: Retry::Safe,
+            backoff: Backoff::Jittered,
+            compression: None,
+            context: Inherit::Current,
+        }
+    }
+}
+
+impl CallOptions {
+    pub(crate) fn content_type(&mut self, content_type: &str) -> Result<()> {
+        let codec = Codec::from_content_type(content_type);
+        self.codec = Some(codec.map_err(|error| error.with_id("go.micro.client"))?);
+        Ok(())
+    }
+
+    /// go-micro v2's own behaviour: one retry on codes 408 and 500, its formula without jitter.
+    pub(crate) fn go_micro(&mut self) {
+        self.retry = Retry::GoMicro;
+        self.backoff = Backoff::GoMicro;
+        self.retries = 1;
+    }
+}
+
+/// Methods of every builder that holds [`CallOptions`], written once.
+macro_rules! call_options {
+    () => {
+        /// Sends a header. Repeat it for several values under one name.
+        #[must_use]
+        pub fn metadata(mut self, name: &str, value: &str) -> Self {
+            let added = self.options.metadata.append(name, value);
+            self.note(added)
+        }
+
+        /// Chooses the codec by content type, for example `application/grpc+json`.
+        #[must_use]
+        pub fn content_type(mut self, content_type: &str) -> Self {
+            let chosen = self.options.content_type(content_type);
+            self.note(chosen)
+        }
+
+        /// Calls this address (`host:port`, `https://host`) instead of asking the registry; given
+        /// several times, attempts rotate over them.
+        #[must_use]
+        pub fn address(mut self, address: impl Into<String>) -> Self {
+            self.options.addresses.push(address.into());
+            self
+        }
+
+        /// Calls only nodes that meet this condition; several must all be met.
+        #[must_use]
+        pub fn filter(mut self, filter: crate::selector::Filter) -> Self {
+            self.options.filters.push(filter);
+            self
+        }
+
+        /// Chooses among nodes with this strategy.
+        #[must_use]
+        pub fn strategy(mut self, strategy: std::sync::Arc<dyn crate::selector::Strategy>) -> Self {
+            self.options.strategy = Some(strategy);
+            self
+        }
+
+        /// Attempts after the first, 2 unless set. An attempt that reached no node is made up for
+        /// on another one without counting.
+        #[must_use]
+        pub fn retries(mut self, retries: u32) -> Self {
+            self.options.retries = retries;
+            self
+        }
+
+        /// Which failures are tried again; [`crate::resilience::Retry::Safe`] unless set.
+        #[must_use]
+        pub fn retry(mut self, retry: crate::resilience::Retry) -> Self {
+            self.options.retry = retry;
+            self
+        }
+
+        /// How long to wait between attempts.
+        #[must_use]
+        pub fn backoff(mut self, backoff: crate::resilience::Backoff) -> Self {
+            self.options.backoff = backoff;
+            self
+        }
+
+        /// Retries exactly as go-micro v2 does: once, on codes 408 and 500, whatever the endpoint.
+        #[must_use]
+        pub fn go_micro_retries(mut self) -> Self {
+            self.options.go_micro();
+            self
+        }
+
+        /// Compresses requests.
+        #[must_use]
+        pub fn compression(mut self, compression: crate::transport::Compression) -> Self {
+            self.options.compression = Some(compression);
+            self
+        }
+
+        /// Time for the whole call, retries included; 5 s unless set. A shorter deadline of the
+        /// call being served wins.
+        #[must_use]
+        pub fn timeout(mut self, timeout: std::time::Duration) -> Self {
+            self.options.timeout = Some(timeout);
+            self
+        }
+
+        /// Waits for ever, unless the call being served has a deadline.
+        #[must_use]
+        pub fn no_timeout(mut self) -> Self {
+            self.options.timeout = None;
+            self
+        }
+
+        fn note(mut self, result: crate::error::Result<()>) -> Self {
+            if let Err(error) = result {
+                self.wrong.get_or_insert(error);
+            }
+            self
+        }
+    };
+}
+pub(super) use call_options;

@@ -1,0 +1,388 @@
+//! The stages of a call, in order: resolve → route → pick → attempt → retry.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, TE, USER_AGENT};
+use smallvec::SmallVec;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::options::CallOptions;
+use super::pool::Lease;
+use super::reply::{Answer, end, unreadable};
+use super::{Client, Target};
+use crate::codec::Codec;
+use crate::context::Context;
+use crate::error::{Code, Error, Origin, Reach, Result};
+use crate::metadata::Metadata;
+use crate::registry::Snapshot;
+use crate::resilience::Failure;
+use crate::selector::{Attempt, Node, Outcome, Pick, select};
+use crate::telemetry::Trace;
+use crate::transport::{Compressor, RequestBody, write_timeout};
+
+const X_CONTENT_TYPE: HeaderName = HeaderName::from_static("x-content-type");
+const FROM_SERVICE: HeaderName = HeaderName::from_static("micro-from-service");
+const NAMESPACE: HeaderName = HeaderName::from_static("micro-namespace");
+const AGENT: HeaderValue = HeaderValue::from_static(concat!("micro/", env!("CARGO_PKG_VERSION")));
+const TRAILERS: HeaderValue = HeaderValue::from_static("trailers");
+/// Nodes tried in a row because none of them could be reached; each is a different one.
+const MAX_FAILOVERS: u32 = 8;
+
+/// A call under way: its terms, and how far it has come.
+pub(super) struct Run {
+    client: Client,
+    pub(super) target: Arc<Target>,
+    pub(super) options: CallOptions,
+    pub(super) codec: Codec,
+    context: Option<Context>,
+    trace: Trace,
+    pub(super) deadline: Option<Instant>,
+    /// Unary calls carry headers that go-micro does not put on streams.
+    unary: bool,
+    tried: SmallVec<[Arc<Node>; 4]>,
+    node: Option<Arc<Node>>,
+    attempt: Option<Attempt>,
+    attempts: u32,
+}
+
+/// One message and the metadata around it.
+pub(super) struct Received {
+    pub(super) message: Bytes,
+    pub(super) headers: Metadata,
+    pub(super) trailers: Metadata,
+}
+
+/// What an attempt does on the node that was picked.
+pub(super) trait Step: Sync {
+    type Done: Send;
+
+    fn attempt(
+        &self,
+        run: &mut Run,
+        node: &Node,
+    ) -> impl Future<Output = Result<Self::Done>> + Send;
+}
+
+/// One request message, one reply.
+pub(super) struct Unary(pub(super) Bytes);
+
+impl Step for Unary {
+    type Done = Received;
+
+    async fn attempt(&self, run: &mut Run, node: &Node) -> Result<Received> {
+        let (mut answer, _lease) = run.send(node, self.0.clone()).await?;
+        let message = answer.frames.next().await.map_err(unreadable)?;
+        let mut more = false;
+        if message.is_some() {
+            more = answer.frames.next().await.map_err(unreadable)?.is_some();
+        }
+        let trailers = answer.frames.take_trailers();
+        if !more && let Some(error) = end(&answer.headers, trailers.as_ref()) {
+            return Err(error);
+        }
+        let message = message.filter(|_| !more).ok_or_else(|| {
+            Error::unimplemented("expected exactly one reply: is the endpoint a stream?")
+                .with_id("go.micro.client")
+        })?;
+        if let Some(attempt) = run.attempt.take() {
+            attempt.finish(Outcome::Success);
+        }
+        Ok(Received {
+            message,
+            headers: answer.headers.into(),
+            trailers: trailers.unwrap_or_default().into(),
+        })
+    }
+}
+
+/// One request message, many replies: as repeatable as a unary call until the head is there.
+pub(super) struct ServerStream(pub(super) Bytes);
+
+impl Step for ServerStream {
+    type Done = (Answer, Lease);
+
+    async fn attempt(&self, run: &mut Run, node: &Node) -> Result<(Answer, Lease)> {
+        run.send(node, self.0.clone()).await
+    }
+}
+
+/// A connection for a stream of requests. What follows cannot be repeated, so only the way there is.
+pub(super) struct Connect;
+
+impl Step for Connect {
+    type Done = Lease;
+
+    async fn attempt(&self, run: &mut Run, node: &Node) -> Result<Lease> {
+        run.client.0.pool.lease(node.address()).await
+    }
+}
+
+/// Where the nodes of a call come from.
+enum Nodes {
+    Registered(Arc<Snapshot>),
+    Fixed(Vec<Arc<Node>>),
+}
+
+impl Nodes {
+    fn as_slice(&self) -> &[Arc<Node>] {
+        match self {
+            Self::Registered(snapshot) => snapshot.nodes(),
+            Self::Fixed(nodes) => nodes,
+        }
+    }
+}
+
+impl Run {
+    pub(super) fn new(
+        client: Client,
+        target: Arc<Target>,
+        options: CallOptions,
+        codec: Codec,
+        unary: bool,
+    ) -> Self {
+        let context = options.context.context();
+        let inherited = context.as_ref().and_then(Context::deadline);
+        let own = options.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let deadline = match (inherited, own) {
+            (Some(inherited), Some(own)) => Some(inherited.min(own)),
+            (inherited, own) => inherited.or(own),
+        };
+        let trace = context.as_ref().map_or_else(Trace::root, |context| context.trace().child());
+        Self {
+            client,
+            target,
+            options,
+            codec,
+            context,
+            trace,
+            deadline,
+            unary,
+            tried: SmallVec::new(),
+            node: None,
+            attempt: None,
+            attempts: 0,
+        }
+    }
+
+    /// Runs the stages until one attempt succeeds, retries end or time is up.
+    pub(super) async fn bounded<S: Step>(&mut self, step: S) -> Result<S::Done> {
+        let result = match self.deadline {
+            Some(deadline) => match timeout_at(deadline, self.stages(&step)).await {
+                Ok(result) => result,
+                Err(_) => {
+                    // The node had its time and did not use it.
+                    if let Some(attempt) = self.attempt.take() {
+                        attempt.finish(Outcome::Failure);
+                    }
+                    Err(deadline_passed())
+                }
+            },
+            None => self.stages(&step).await,
+        };
+        result.map_err(|error| self.explain(error))
+    }
+
+    /// The attempt that is under way, for whoever finishes it.
+    pub(super) fn take_attempt(&mut self) -> Option<Attempt> {
+        self.attempt.take()
+    }
+
+    pub(super) fn max_message(&self) -> usize {
+        self.client.0.max_message
+    }
+
+    async fn stages<S: Step>(&mut self, step: &S) -> Result<S::Done> {
+        let nodes = self.resolve().await?;
+        self.target.budget.deposit();
+        let (mut retries, mut failovers) = (0, 0);
+        loop {
+            let node = self.pick(&nodes)?;
+            self.attempts += 1;
+            self.node = Some(node.clone());
+            self.attempt = Some(node.begin());
+            let error = match step.attempt(self, &node).await {
+                Ok(done) => return Ok(done),
+                Err(error) => self.settle(error),
+            };
+            self.report(&node, &error);
+            self.tried.push(node);
+            let elsewhere = nodes.as_slice().len() > self.tried.len();
+            if error.reach() == Reach::Never
+                && elsewhere
+                && failovers < MAX_FAILOVERS
+                && self.options.retry.is_budgeted()
+                && self.allows(&error)
+            {
+                // Nobody has seen the request, and another node may be fine: that is no retry.
+                failovers += 1;
+                continue;
+            }
+            if retries == self.options.retries || !self.allows(&error) {
+                return Err(error);
+            }
+            if self.options.retry.is_budgeted() && !self.target.budget.withdraw() {
+                tracing::debug!(service = &*self.target.service, %error, "retry budget is spent");
+                return Err(error);
+            }
+            retries += 1;
+            let wait = error.retry_after().unwrap_or_else(|| self.options.backoff.wait(retries));
+            if self.left().is_some_and(|left| left <= wait) {
+                // Waiting would only turn a telling error into a late one.
+                return Err(error);
+            }
+            if !wait.is_zero() {
+                sleep(wait).await;
+            }
+        }
+    }
+
+    /// Resolve: the nodes of the service, from the cache without waiting when it is warm.
+    async fn resolve(&self) -> Result<Nodes> {
+        if !self.options.addresses.is_empty() {
+            let at = |address: &String| self.client.node_at(address);
+            return Ok(Nodes::Fixed(self.options.addresses.iter().map(at).collect()));
+        }
+        let cache = &self.client.0.cache;
+        match cache.peek(&self.target.service) {
+            Some(snapshot) => Ok(Nodes::Registered(snapshot)),
+            None => cache.resolve(&self.target.service).await.map(Nodes::Registered),
+        }
+    }
+
+    /// Route and pick: the filters narrow, the strategy chooses.
+    fn pick(&self, nodes: &Nodes) -> Result<Arc<Node>> {
+        let pick = Pick {
+            filters: &self.options.filters,
+            tried: &self.tried,
+            key: self.options.key.as_deref(),
+            ..Pick::new(&self.target.service, &self.target.endpoint)
+        };
+        let strategy = self.options.strategy.as_ref().unwrap_or(&self.client.0.strategy);
+        select(strategy.as_ref(), nodes.as_slice(), &pick).cloned()
+    }
+
+    /// Sends one request message and reads the head of the answer.
+    async fn send(&self, node: &Node, message: Bytes) -> Result<(Answer, Lease)> {
+        let lease = self.client.0.pool.lease(node.address()).await?;
+        let body = RequestBody::Once(Some(message));
+        let response = lease.send(self.target.path.clone(), self.headers()?, body).await?;
+        Ok((Answer::read(response, self.client.0.max_message)?, lease))
+    }
+
+    /// The headers of an attempt. Time goes by between attempts, so each has its own.
+    pub(super) fn headers(&self) -> Result<HeaderMap> {
+        let mut headers = HeaderMap::with_capacity(24);
+        let content_type = HeaderValue::from_static(self.codec.grpc_content_type());
+        headers.insert(CONTENT_TYPE, content_type.clone());
+        headers.insert(TE, TRAILERS);
+        headers.insert(USER_AGENT, AGENT);
+        headers.insert(X_CONTENT_TYPE, content_type);
+        Compressor::accept(&mut headers);
+        Compressor::announce(&mut headers, self.options.compression);
+        // What the client and the call were given comes before what is inherited.
+        for metadata in [&self.options.metadata, &self.client.0.options.metadata] {
+            for name in metadata.headers().keys() {
+                if !headers.contains_key(name) {
+                    for value in metadata.headers().get_all(name) {
+                        headers.append(name.clone(), value.clone());
+                    }
+                }
+            }
+        }
+        let named = |name: &str| HeaderValue::from_str(name).ok().filter(|v| !v.is_empty());
+        if !headers.contains_key(FROM_SERVICE)
+            && let Some(name) = named(&self.client.0.name)
+        {
+            // The direct caller, not the first of the chain: edges would be wrong otherwise.
+            headers.insert(FROM_SERVICE, name);
+        }
+        if let Some(context) = &self.context {
+            context.metadata().propagate_into(&mut headers);
+        }
+        if self.unary
+            && !headers.contains_key(NAMESPACE)
+            && let Some(namespace) = named(&self.client.0.namespace)
+        {
+            headers.insert(NAMESPACE, namespace);
+        }
+        self.trace.write(&mut headers);
+        if let Some(left) = self.left() {
+            write_timeout(&mut headers, left);
+        }
+        Ok(headers)
+    }
+
+    fn left(&self) -> Option<Duration> {
+        self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()))
+    }
+
+    fn allows(&self, error: &Error) -> bool {
+        let idempotent = self.options.idempotent.unwrap_or_else(|| {
+            let endpoint = |node: &Arc<Node>| {
+                node.endpoint(&self.target.endpoint).is_some_and(|e| e.is_idempotent())
+            };
+            self.node.as_ref().is_some_and(endpoint)
+        });
+        let attempt = self.attempts.saturating_sub(1);
+        self.options.retry.allows(Failure { error, attempt, idempotent })
+    }
+
+    /// The one place where a failed attempt is told to the selector and the registry.
+    fn report(&mut self, node: &Node, error: &Error) {
+        let outcome = outcome(error);
+        if let Some(attempt) = self.attempt.take() {
+            attempt.finish(outcome);
+        }
+        if outcome == Outcome::Refused && self.options.addresses.is_empty() {
+            self.client.0.cache.registry().suspect(&self.target.service, &node.record());
+        }
+        tracing::debug!(
+            service = &*self.target.service,
+            endpoint = &*self.target.endpoint,
+            node = node.id(),
+            attempt = self.attempts,
+            %error,
+            "attempt failed"
+        );
+    }
+
+    /// A peer that resets the call because the deadline passed means the deadline, whatever it says.
+    pub(super) fn settle(&self, error: Error) -> Error {
+        let late = self.deadline.is_some_and(|deadline| deadline <= Instant::now());
+        if late && error.code() == Code::Cancelled { deadline_passed() } else { error }
+    }
+
+    /// Adds where the call failed.
+    pub(super) fn explain(&self, error: Error) -> Error {
+        let node = self.node.as_ref().map_or_else(String::new, |node| {
+            if node.id() == node.address() {
+                node.id().to_owned()
+            } else {
+                format!("{} at {}", node.id(), node.address())
+            }
+        });
+        error.with_origin(Origin {
+            service: self.target.service.to_string(),
+            endpoint: self.target.endpoint.to_string(),
+            node,
+            attempts: self.attempts,
+        })
+    }
+}
+
+/// What a failure says about the node.
+pub(super) fn outcome(error: &Error) -> Outcome {
+    match error.code() {
+        _ if error.reach() == Reach::Never && !error.is_remote() => Outcome::Refused,
+        Code::Unavailable | Code::ResourceExhausted | Code::DeadlineExceeded => Outcome::Failure,
+        Code::Internal if !error.is_remote() => Outcome::Failure,
+        Code::Cancelled => Outcome::Cancelled,
+        _ => Outcome::Success,
+    }
+}
+
+pub(super) fn deadline_passed() -> Error {
+    Error::deadline_exceeded("context deadline exceeded").with_id("go.micro.client")
+}

@@ -1,0 +1,85 @@
+//! What comes back from one attempt: a head, messages, a status.
+
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, Response, StatusCode};
+use hyper::body::Incoming;
+
+use crate::error::{Code, Error, Result};
+use crate::transport::{Compressor, FrameError, Frames, GRPC_STATUS, broken, read_status};
+
+/// The head of an answer and the messages behind it.
+pub(super) struct Answer {
+    pub(super) headers: HeaderMap,
+    pub(super) frames: Frames<Incoming>,
+}
+
+impl Answer {
+    /// Reads the head of an answer.
+    ///
+    /// # Errors
+    /// The status, when the answer is nothing but one, and gRPC's code for an HTTP status or
+    /// content type that no gRPC server sends.
+    pub(super) fn read(response: Response<Incoming>, limit: usize) -> Result<Self> {
+        let (parts, body) = response.into_parts();
+        if parts.status != StatusCode::OK {
+            return Err(not_grpc(parts.status));
+        }
+        if parts.headers.contains_key(GRPC_STATUS)
+            && let Some(error) = read_status(&parts.headers)
+        {
+            return Err(with_pushback(error, &parts.headers));
+        }
+        let content_type = parts.headers.get(CONTENT_TYPE).map_or(&b""[..], |v| v.as_bytes());
+        if !content_type.starts_with(b"application/grpc") {
+            return Err(Error::new(
+                Code::Unknown,
+                format!(
+                    "the answer has content-type `{}`: is the address a gRPC server?",
+                    String::from_utf8_lossy(content_type)
+                ),
+            ));
+        }
+        let compression = Compressor::incoming(&parts.headers)?;
+        Ok(Self { headers: parts.headers, frames: Frames::new(body, compression, limit) })
+    }
+}
+
+/// How the call ended, by what came after the last message. Headers count where the server had no
+/// messages and put the status there.
+pub(super) fn end(headers: &HeaderMap, trailers: Option<&HeaderMap>) -> Option<Error> {
+    match trailers {
+        Some(trailers) => read_status(trailers).map(|error| with_pushback(error, trailers)),
+        None if headers.contains_key(GRPC_STATUS) => read_status(headers),
+        None => Some(Error::internal("the server ended the call without a status")),
+    }
+}
+
+fn with_pushback(error: Error, headers: &HeaderMap) -> Error {
+    let millis = headers
+        .get("grpc-retry-pushback-ms")
+        .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    match millis {
+        Some(millis) => error.with_retry_after(std::time::Duration::from_millis(millis)),
+        None => error,
+    }
+}
+
+pub(super) fn unreadable(error: FrameError<hyper::Error>) -> Error {
+    match error {
+        FrameError::Message(error) => error.with_id("go.micro.client"),
+        FrameError::Body(error) => broken(&error),
+    }
+}
+
+/// gRPC's table for answers of proxies and plain HTTP servers.
+fn not_grpc(status: StatusCode) -> Error {
+    let code = match status.as_u16() {
+        400 | 431 => Code::Internal,
+        401 => Code::Unauthenticated,
+        403 => Code::PermissionDenied,
+        404 => Code::Unimplemented,
+        429 | 502..=504 => Code::Unavailable,
+        _ => Code::Unknown,
+    };
+    Error::new(code, format!("the peer answered HTTP {status}: is the address a gRPC server?"))
+}

@@ -1,0 +1,194 @@
+//! Both directions of a stream, on the caller's side.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::Response;
+use hyper::body::Incoming;
+use tokio::sync::mpsc;
+use tokio::time::Sleep;
+
+use super::pipeline::{Run, deadline_passed, outcome};
+use super::pool::Lease;
+use super::reply::{Answer, end, unreadable};
+use crate::codec::{Codec, Message, Side};
+use crate::error::{Code, Error, Result};
+use crate::selector::{Attempt, Outcome};
+use crate::telemetry::EdgeStats;
+use crate::transport::{Compression, RequestBody, frame};
+
+/// Messages that wait for HTTP/2 to take them; then sending waits.
+const QUEUED: usize = 16;
+
+/// The sending half of a stream. Dropping it half-closes the stream: the far side sees the end.
+pub struct Outgoing<T> {
+    sender: mpsc::Sender<Bytes>,
+    codec: Codec,
+    compression: Option<Compression>,
+    kind: PhantomData<fn(T)>,
+}
+
+impl<T: Message> Outgoing<T> {
+    pub(super) fn new(
+        codec: Codec,
+        compression: Option<Compression>,
+    ) -> (Self, mpsc::Receiver<Bytes>) {
+        let (sender, receiver) = mpsc::channel(QUEUED);
+        (Self { sender, codec, compression, kind: PhantomData }, receiver)
+    }
+
+    /// Sends one message; waits while the far side is slow. Dropping the future sends nothing.
+    ///
+    /// # Errors
+    /// `CANCELLED` when the call is over; its receiving half says why. What
+    /// [`Message::encode`] says when the message cannot be written.
+    pub async fn send(&self, message: T) -> Result<()> {
+        let bytes = message.into_bytes(self.codec, Side::Client)?;
+        let framed = frame(&bytes, self.compression)?;
+        self.sender.send(framed).await.map_err(|_| {
+            Error::cancelled("the call is over: read the receiving half for its end")
+                .with_id("go.micro.client")
+        })
+    }
+
+    /// Half-closes the stream.
+    pub fn close(self) {}
+}
+
+impl<T> fmt::Debug for Outgoing<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outgoing").field("codec", &self.codec).finish()
+    }
+}
+
+type Sending = Pin<Box<dyn Future<Output = Result<Response<Incoming>>> + Send>>;
+
+/// The receiving half of a stream as it comes off the wire: a source of
+/// [`Messages`](crate::Messages). Dropping it cancels the call.
+pub struct StreamReply {
+    state: State,
+    run: Run,
+    deadline: Option<Pin<Box<Sleep>>>,
+    record: StreamRecord,
+    /// Present while the call counts on its connection.
+    _lease: Arc<Lease>,
+}
+
+enum State {
+    /// The head of the answer is still to come.
+    Opening(Sending),
+    Reading(Box<Answer>),
+    Ended,
+}
+
+/// Counts the stream once, when it ends.
+struct StreamRecord {
+    edge: Arc<EdgeStats>,
+    attempt: Option<Attempt>,
+    started: Instant,
+}
+
+impl StreamRecord {
+    fn finish(&mut self, error: Option<&Error>) {
+        if let Some(attempt) = self.attempt.take() {
+            attempt.finish(error.map_or(Outcome::Success, outcome));
+            self.edge.end(error.map(Error::code), self.started.elapsed());
+        }
+    }
+}
+
+impl Drop for StreamRecord {
+    fn drop(&mut self) {
+        if self.attempt.take().is_some() {
+            self.edge.end(Some(Code::Cancelled), self.started.elapsed());
+        }
+    }
+}
+
+impl StreamReply {
+    /// A stream whose head has been read.
+    pub(super) fn reading(run: Run, answer: Answer, lease: Lease) -> Self {
+        Self::new(run, State::Reading(Box::new(answer)), Arc::new(lease))
+    }
+
+    /// A stream that sends `requests` while the head of its answer is still to come.
+    pub(super) fn opening(run: Run, lease: Lease, requests: mpsc::Receiver<Bytes>) -> Result<Self> {
+        let headers = run.headers()?;
+        let path = run.target.path.clone();
+        let lease = Arc::new(lease);
+        let sending = {
+            let lease = lease.clone();
+            Box::pin(async move { lease.send(path, headers, RequestBody::Stream(requests)).await })
+        };
+        Ok(Self::new(run, State::Opening(sending), lease))
+    }
+
+    fn new(mut run: Run, state: State, lease: Arc<Lease>) -> Self {
+        let edge = run.target.edge.clone();
+        edge.begin();
+        let attempt = run.take_attempt();
+        let deadline = run.deadline.map(|at| Box::pin(tokio::time::sleep_until(at)));
+        let record = StreamRecord { edge, attempt, started: Instant::now() };
+        Self { state, run, deadline, record, _lease: lease }
+    }
+
+    fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>>> {
+        if self.deadline.as_mut().is_some_and(|deadline| deadline.as_mut().poll(cx).is_ready()) {
+            return Poll::Ready(Err(deadline_passed()));
+        }
+        loop {
+            match &mut self.state {
+                State::Opening(sending) => {
+                    let response = ready!(sending.as_mut().poll(cx))?;
+                    let answer = Answer::read(response, self.run.max_message())?;
+                    self.state = State::Reading(Box::new(answer));
+                }
+                State::Reading(answer) => {
+                    let message = ready!(answer.frames.poll_next(cx)).map_err(unreadable)?;
+                    if message.is_some() {
+                        return Poll::Ready(Ok(message));
+                    }
+                    let trailers = answer.frames.take_trailers();
+                    return Poll::Ready(match end(&answer.headers, trailers.as_ref()) {
+                        Some(error) => Err(error),
+                        None => Ok(None),
+                    });
+                }
+                State::Ended => return Poll::Ready(Ok(None)),
+            }
+        }
+    }
+}
+
+impl futures_util::Stream for StreamReply {
+    type Item = Result<Bytes>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = self.get_mut();
+        let item = match ready!(this.poll_message(cx)) {
+            Ok(Some(message)) => return Poll::Ready(Some(Ok(message))),
+            Ok(None) => {
+                this.record.finish(None);
+                None
+            }
+            Err(error) => {
+                let error = this.run.settle(error);
+                this.record.finish(Some(&error));
+                Some(Err(this.run.explain(error)))
+            }
+        };
+        this.state = State::Ended;
+        Poll::Ready(item)
+    }
+}
+
+impl fmt::Debug for StreamReply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("StreamReply(..)")
+    }
+}

@@ -1,0 +1,142 @@
+//! What callers know about services: snapshots that are read without a lock and kept current by
+//! one watch.
+//!
+//! The first call to a service reads it from the registry; from then on a background task applies
+//! what the watch reports. One watch covers all services: registries that multiplex (mDNS, a local
+//! folder) see every change anyway, and a process has one stream to re-establish instead of one
+//! per service it ever called.
+//!
+//! While the registry is down the last known set stays: nothing is removed on the word of a
+//! registry that cannot be asked. When the watch is back, everything known is read again.
+
+mod follow;
+mod intern;
+mod snapshot;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, oneshot};
+
+use self::follow::{Follower, Request};
+use super::{Node, Registry, Service, Watcher};
+use crate::error::{Error, Result};
+
+pub use snapshot::Snapshot;
+
+/// Lookups that may wait for the background task to take them.
+const REQUESTS: usize = 1024;
+
+/// Snapshots by service. Readers never wait; only the background task writes.
+type Table = papaya::HashMap<Arc<str>, Arc<Snapshot>>;
+
+/// A cache in front of any registry. It is a [`Registry`] itself: lookups are answered from
+/// snapshots, everything else is passed on.
+///
+/// A snapshot trails the registry by the time a watch event takes. The background task starts with
+/// the first lookup, in the runtime of its caller, and ends when the cache is dropped.
+pub struct Cache {
+    registry: Arc<dyn Registry>,
+    table: Arc<Table>,
+    requests: Mutex<Option<mpsc::Sender<Request>>>,
+}
+
+impl Cache {
+    /// An empty cache in front of `registry`.
+    pub fn new(registry: Arc<dyn Registry>) -> Self {
+        Self { registry, table: Arc::default(), requests: Mutex::default() }
+    }
+
+    /// What is known of `service`, at once; `None` before it was resolved and after its last node
+    /// is gone. Takes no lock and allocates nothing.
+    pub fn peek(&self, service: &str) -> Option<Arc<Snapshot>> {
+        let table = self.table.pin();
+        let snapshot = table.get(service)?;
+        snapshot.mark_used();
+        Some(Arc::clone(snapshot))
+    }
+
+    /// What is known of `service`, read from the registry if need be. Any number of callers that
+    /// ask at once share one read.
+    ///
+    /// # Errors
+    /// `NOT_FOUND` when no live node has that name, which is remembered for a second unless the
+    /// watch reports one sooner. `UNAVAILABLE` when the registry is down and nothing is known.
+    pub async fn resolve(&self, service: &str) -> Result<Arc<Snapshot>> {
+        if let Some(snapshot) = self.peek(service) {
+            return Ok(snapshot);
+        }
+        let (answer, answered) = oneshot::channel();
+        let request = Request { service: service.into(), answer };
+        let ended = || Error::unavailable("the registry cache lost its runtime: resolve again");
+        self.requests()?.send(request).await.map_err(|_| ended())?;
+        answered.await.map_err(|_| ended())?
+    }
+
+    /// The registry behind the cache.
+    pub fn registry(&self) -> &Arc<dyn Registry> {
+        &self.registry
+    }
+
+    /// The way to the background task, which is started when there is none.
+    fn requests(&self) -> Result<mpsc::Sender<Request>> {
+        let mut requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(sender) = requests.as_ref().filter(|sender| !sender.is_closed()) {
+            return Ok(sender.clone());
+        }
+        let runtime = Handle::try_current().map_err(|error| {
+            Error::failed_precondition("resolve services from within a tokio runtime")
+                .with_source(error)
+        })?;
+        let (sender, receiver) = mpsc::channel(REQUESTS);
+        let follower = Follower::new(Arc::clone(&self.registry), Arc::clone(&self.table));
+        runtime.spawn(follower.run(receiver));
+        Ok(requests.insert(sender).clone())
+    }
+}
+
+impl fmt::Debug for Cache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cache")
+            .field("registry", &self.registry)
+            .field("services", &self.table.len())
+            .finish()
+    }
+}
+
+#[async_trait]
+impl Registry for Cache {
+    async fn register(&self, service: &Service, ttl: Option<Duration>) -> Result<()> {
+        self.registry.register(service, ttl).await
+    }
+
+    async fn deregister(&self, service: &Service) -> Result<()> {
+        self.registry.deregister(service).await
+    }
+
+    /// Records made from the snapshot, free to be changed.
+    async fn get(&self, name: &str) -> Result<Vec<Service>> {
+        Ok(self.resolve(name).await?.records())
+    }
+
+    async fn list(&self) -> Result<Vec<Service>> {
+        self.registry.list().await
+    }
+
+    async fn watch(&self, service: Option<&str>) -> Result<Watcher> {
+        self.registry.watch(service).await
+    }
+
+    fn name(&self) -> &'static str {
+        self.registry.name()
+    }
+
+    fn suspect(&self, service: &str, node: &Node) {
+        self.registry.suspect(service, node);
+    }
+}

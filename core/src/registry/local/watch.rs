@@ -1,0 +1,155 @@
+//! Tells watchers what changes in the folder. The system reports changed files at once; a slow
+//! sweep besides finds what it cannot report: expiry, and processes that died on a system that
+//! says nothing when their locks go.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use notify::event::{AccessKind, AccessMode, EventKind};
+use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::time::sleep;
+
+use super::changes;
+use super::folder::Folder;
+use super::record::{Contents, Reader};
+use crate::error::{Error, Result};
+use crate::registry::{Service, WatchSender, Watcher};
+
+/// Longest time between two looks at the folder.
+const SWEEP: Duration = Duration::from_secs(1);
+/// Least time between two looks for expiry.
+const REST: Duration = Duration::from_millis(10);
+
+/// A watcher that wants to be told of changes from now on, and is told when now is.
+pub(super) struct Join {
+    sender: WatchSender,
+    joined: oneshot::Sender<Result<()>>,
+}
+
+/// Adds a watcher to the task of `folder`, which is started when there is none.
+pub(super) async fn join(
+    folder: &Arc<Folder>,
+    task: &Mutex<Option<mpsc::Sender<Join>>>,
+    service: Option<&str>,
+) -> Result<Watcher> {
+    let (sender, watcher) = Watcher::channel(service);
+    // A task may end, for want of watchers, just as it is asked.
+    for _ in 0..3 {
+        let requests = {
+            let mut task = task.lock().unwrap_or_else(PoisonError::into_inner);
+            match task.as_ref().filter(|requests| !requests.is_closed()) {
+                Some(requests) => requests.clone(),
+                None => {
+                    let (requests, receiver) = mpsc::channel(16);
+                    tokio::spawn(run(Arc::clone(folder), receiver));
+                    task.insert(requests).clone()
+                }
+            }
+        };
+        let (joined, answer) = oneshot::channel();
+        if requests.send(Join { sender: sender.clone(), joined }).await.is_ok()
+            && let Ok(result) = answer.await
+        {
+            return result.map(|()| watcher);
+        }
+    }
+    Err(Error::unavailable("the watch of the registry folder does not start: try again"))
+}
+
+/// Runs while anybody watches.
+async fn run(folder: Arc<Folder>, mut requests: mpsc::Receiver<Join>) {
+    let changed = Arc::new(Notify::new());
+    let _system = system_watcher(&folder, &changed);
+    let mut looks = Looks { folder, reader: Reader::new(), before: None };
+    let mut watchers: Vec<WatchSender> = Vec::new();
+    let mut open = true;
+    let mut pause = SWEEP;
+    loop {
+        let join = tokio::select! {
+            join = requests.recv(), if open => {
+                open = join.is_some();
+                join
+            }
+            () = changed.notified() => None,
+            () = sleep(pause) => None,
+        };
+        // What happened so far is told to the others before the newcomer is one of them.
+        let looked = looks.look(&mut watchers).await;
+        if let Ok(next_expiry) = &looked {
+            pause = next_expiry.map_or(SWEEP, |left| (left + REST).min(SWEEP));
+        }
+        if let Some(Join { sender, joined }) = join
+            && joined.send(looked.map(|_| ())).is_ok()
+        {
+            watchers.push(sender);
+        }
+        watchers.retain(|watcher| !watcher.is_closed());
+        if watchers.is_empty() && requests.is_empty() {
+            return;
+        }
+    }
+}
+
+/// The folder as it was when last looked at.
+struct Looks {
+    folder: Arc<Folder>,
+    reader: Reader,
+    before: Option<Vec<Service>>,
+}
+
+impl Looks {
+    /// Reports what changed since the last look, and when something expires next.
+    async fn look(&mut self, watchers: &mut Vec<WatchSender>) -> Result<Option<Duration>> {
+        let (folder, mut reader) = (Arc::clone(&self.folder), std::mem::take(&mut self.reader));
+        let read = tokio::task::spawn_blocking(move || {
+            let contents = reader.read(&folder, None);
+            (reader, contents)
+        });
+        let (reader, contents) = read.await.map_err(|error| {
+            Error::unavailable("the runtime ended during a registry operation").with_source(error)
+        })?;
+        self.reader = reader;
+        let Contents { services, next_expiry } = contents?;
+        if let Some(before) = self.before.replace(services) {
+            let after = self.before.as_deref().unwrap_or_default();
+            for change in changes::between(&before, after) {
+                watchers.retain(|watcher| watcher.send(&change));
+            }
+        }
+        Ok(next_expiry)
+    }
+}
+
+/// Has the system report changes; without it the sweep still finds them, later.
+fn system_watcher(folder: &Folder, changed: &Arc<Notify>) -> Option<RecommendedWatcher> {
+    let changed = Arc::clone(changed);
+    let report = move |event: notify::Result<notify::Event>| {
+        // An error means that reports were lost: look for oneself.
+        if event.map_or(true, |event| is_change(event.kind) && event.paths.iter().any(is_record)) {
+            changed.notify_one();
+        }
+    };
+    let watcher = notify::recommended_watcher(report).and_then(|mut watcher| {
+        watcher.watch(folder.path(), RecursiveMode::NonRecursive)?;
+        Ok(watcher)
+    });
+    watcher
+        .inspect_err(|error| {
+            tracing::warn!(%error, "registry folder is not watched: changes show after a second");
+        })
+        .ok()
+}
+
+/// Leaves out what reading the folder causes, which would never end.
+fn is_change(kind: EventKind) -> bool {
+    match kind {
+        EventKind::Access(access) => access == AccessKind::Close(AccessMode::Write),
+        _ => true,
+    }
+}
+
+fn is_record(path: impl AsRef<Path>) -> bool {
+    path.as_ref().extension().is_some_and(|extension| extension == "json")
+}

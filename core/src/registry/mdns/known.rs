@@ -1,0 +1,211 @@
+//! One node of others: what its packets said, and how long to believe that.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::names::Names;
+use super::packet::{Data, Record};
+use super::txt::Payload;
+use crate::registry::{Node, Service};
+
+/// Parts of the time to live after which watched nodes are asked whether they still live. Go nodes
+/// announce themselves only once.
+const ASK_AFTER: [f64; 3] = [0.8, 0.9, 0.95];
+/// Longest time to live believed.
+const TTL_LIMIT: Duration = Duration::from_secs(4500);
+/// A suspected node is asked at once and again after this.
+const ASK_AGAIN: Duration = Duration::from_millis(100);
+/// A suspected node that did not answer by now is dead.
+const DEAD_AFTER: Duration = Duration::from_millis(300);
+/// One node is not suspected again sooner than this.
+const SUSPECT_EVERY: Duration = Duration::from_secs(1);
+
+/// The records of one instance in one packet.
+#[derive(Debug)]
+pub(super) struct Sighting<'a> {
+    pub(super) instance: &'a str,
+    port: u16,
+    address: Option<IpAddr>,
+    text: Option<&'a [u8]>,
+    /// 0 for a goodbye.
+    ttl: u32,
+}
+
+/// A node in the table.
+#[derive(Debug)]
+pub(super) struct Known {
+    /// The version with this one node.
+    pub(super) service: Service,
+    /// Roughly the memory it takes.
+    pub(super) weight: usize,
+    /// Announced by this very object: always alive, and packets have nothing to add.
+    pub(super) own: bool,
+    pub(super) heard: Instant,
+    /// Text of its TXT record, to tell repetition from news without inflating it.
+    text: Vec<u8>,
+    address: SocketAddr,
+    ttl: Duration,
+    /// Questions sent since it was heard because its time runs out.
+    asked: usize,
+    suspicion: Option<Suspicion>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Suspicion {
+    since: Instant,
+    /// Asked twice already.
+    repeated: bool,
+    /// False once the node answered.
+    open: bool,
+}
+
+impl<'a> Sighting<'a> {
+    /// Joins the records of the instance that `server` names. An IPv4 address comes before IPv6.
+    pub(super) fn gather(
+        instance: &'a str,
+        (port, target): (u16, &str),
+        ttl: u32,
+        records: &'a [Record],
+    ) -> Self {
+        let mut seen = Self { instance, port, address: None, text: None, ttl };
+        for record in records {
+            match &record.data {
+                Data::Address(address) if record.name == target => {
+                    if seen.address.is_none_or(|known| known.is_ipv6() && address.is_ipv4()) {
+                        seen.address = Some(*address);
+                    }
+                }
+                Data::Text(text) if record.name == instance => {
+                    seen.text = Some(text);
+                    seen.ttl = seen.ttl.min(record.ttl);
+                }
+                _ => {}
+            }
+        }
+        seen
+    }
+
+    pub(super) fn is_goodbye(&self) -> bool {
+        self.ttl == 0
+    }
+
+    /// True when a node that can be called is described whole.
+    pub(super) fn is_complete(&self) -> bool {
+        let usable = |address: IpAddr| !address.is_unspecified() && !address.is_multicast();
+        self.port != 0 && self.address.is_some_and(usable) && self.text.is_some()
+    }
+
+    /// Reads the node, and takes what that inflates to out of `budget`.
+    pub(super) fn read(&self, names: &Names, now: Instant, budget: &mut usize) -> Option<Known> {
+        let (address, text) = (SocketAddr::new(self.address?, self.port), self.text?);
+        if !self.is_complete() {
+            return None;
+        }
+        let payload = Payload::decode(text, budget)?;
+        let id = names.id(self.instance, &payload.service)?.to_owned();
+        let weight = payload.weight() + text.len();
+        let node = Node { id, address: address.to_string(), metadata: payload.metadata };
+        let service = Service {
+            name: payload.service,
+            version: payload.version,
+            endpoints: payload.endpoints,
+            nodes: vec![node],
+            ..Service::default()
+        };
+        let mut known = Known::own(service, now);
+        known.own = false;
+        known.weight = weight;
+        known.text = text.to_vec();
+        known.address = address;
+        known.ttl = self.time_to_live();
+        Some(known)
+    }
+
+    fn time_to_live(&self) -> Duration {
+        Duration::from_secs(self.ttl.into()).min(TTL_LIMIT)
+    }
+}
+
+impl Known {
+    /// A node of this very object.
+    pub(super) fn own(service: Service, now: Instant) -> Self {
+        Self {
+            service,
+            weight: 0,
+            own: true,
+            heard: now,
+            text: Vec::new(),
+            address: SocketAddr::from(([0, 0, 0, 0], 0)),
+            ttl: TTL_LIMIT,
+            asked: 0,
+            suspicion: None,
+        }
+    }
+
+    /// Takes a sighting that says nothing new: the node lives. False when it says something new.
+    pub(super) fn confirm(&mut self, seen: &Sighting<'_>, now: Instant) -> bool {
+        let address = seen.address.map(|address| SocketAddr::new(address, seen.port));
+        if address != Some(self.address) || seen.text != Some(&self.text) {
+            return false;
+        }
+        (self.heard, self.ttl, self.asked) = (now, seen.time_to_live(), 0);
+        if let Some(suspicion) = &mut self.suspicion {
+            suspicion.open = false;
+        }
+        true
+    }
+
+    /// Begins to doubt it. False when it was doubted a moment ago.
+    pub(super) fn suspect(&mut self, now: Instant) -> bool {
+        let recently =
+            self.suspicion.is_some_and(|suspicion| now - suspicion.since < SUSPECT_EVERY);
+        if !recently {
+            self.suspicion = Some(Suspicion { since: now, repeated: false, open: true });
+        }
+        !recently
+    }
+
+    /// True while it has to prove that it lives.
+    pub(super) fn is_suspected(&self) -> bool {
+        self.suspicion.is_some_and(|suspicion| suspicion.open)
+    }
+
+    /// True once when a suspected node should be asked again.
+    pub(super) fn repeats(&mut self, now: Instant) -> bool {
+        let Some(suspicion) = &mut self.suspicion else { return false };
+        let repeat = suspicion.open && !suspicion.repeated && now >= suspicion.since + ASK_AGAIN;
+        suspicion.repeated |= repeat;
+        repeat
+    }
+
+    /// True once for each time that a watched node should be asked because its time runs out.
+    pub(super) fn fades(&mut self, now: Instant) -> bool {
+        let mut fades = false;
+        while self.asks().is_some_and(|at| at <= now) {
+            self.asked += 1;
+            fades = true;
+        }
+        fades
+    }
+
+    /// When it counts as dead.
+    pub(super) fn dies(&self) -> Instant {
+        let end = self.heard + self.ttl;
+        let suspected = self.suspicion.filter(|suspicion| suspicion.open);
+        suspected.map_or(end, |suspicion| end.min(suspicion.since + DEAD_AFTER))
+    }
+
+    /// When it needs attention next.
+    pub(super) fn wakes(&self, watched: bool) -> Instant {
+        let doubted = self.suspicion.filter(|suspicion| suspicion.open && !suspicion.repeated);
+        let again = doubted.map(|suspicion| suspicion.since + ASK_AGAIN);
+        let asks = self.asks().filter(|_| watched);
+        [again, asks].into_iter().flatten().fold(self.dies(), Instant::min)
+    }
+
+    fn asks(&self) -> Option<Instant> {
+        ASK_AFTER.get(self.asked).map(|part| self.heard + self.ttl.mul_f64(*part))
+    }
+}

@@ -1,0 +1,154 @@
+//! DNS names of services and nodes, as go-micro forms them: split into labels at every dot.
+
+use crate::error::{Error, Result};
+
+/// Longest label DNS can pack.
+const LABEL_LIMIT: usize = 63;
+/// Longest name DNS can pack, length bytes and the root included.
+const NAME_LIMIT: usize = 255;
+/// What the list of services is called, in the place of a service name.
+const LIST: &str = "_services";
+
+/// The names of one domain. Every name ends with a dot.
+#[derive(Debug)]
+pub(super) struct Names {
+    /// `.micro.`
+    suffix: String,
+    /// `_services.micro.`
+    pub(super) list: String,
+    /// `_services._dns-sd._udp.micro.`
+    pub(super) enumeration: String,
+}
+
+impl Names {
+    pub(super) fn new(domain: &str) -> Result<Self> {
+        let domain = domain.trim_matches('.');
+        if let Err(reason) = check(&format!("{domain}.")) {
+            return Err(Error::invalid_argument(format!("mdns: domain {domain:?} {reason}")));
+        }
+        Ok(Self {
+            suffix: format!(".{domain}."),
+            list: format!("{LIST}.{domain}."),
+            enumeration: format!("_services._dns-sd._udp.{domain}."),
+        })
+    }
+
+    /// `greeter.micro.`
+    pub(super) fn service(&self, service: &str) -> String {
+        format!("{service}{}", self.suffix)
+    }
+
+    /// `greeter-1.greeter.micro.`, or why DNS cannot carry it and what to shorten.
+    pub(super) fn instance(&self, service: &str, id: &str) -> Result<String> {
+        if service == LIST || service.starts_with("_services.") {
+            return Err(Error::invalid_argument(format!(
+                "service name {service:?} is reserved for the list of services: choose another"
+            )));
+        }
+        let name = format!("{id}.{service}{}", self.suffix);
+        match check(&name) {
+            Ok(()) => Ok(name),
+            Err(reason) => Err(Error::invalid_argument(format!(
+                "service {service:?} with node id {id:?} cannot be announced by mDNS: its name \
+                 {reason}. Shorten the service name (with an id of <service>-<uuid> the part after \
+                 the last dot may have 26 characters) or set a shorter node id"
+            ))),
+        }
+    }
+
+    /// `greeter._services.micro.`
+    pub(super) fn listed(&self, service: &str) -> String {
+        format!("{service}.{}", self.list)
+    }
+
+    /// The service that an entry of the list stands for.
+    pub(super) fn service_of_listed<'a>(&self, name: &'a str) -> Option<&'a str> {
+        let service = name.strip_suffix(&self.list)?.strip_suffix('.')?;
+        (!service.is_empty()).then_some(service)
+    }
+
+    /// True for names inside the domain.
+    pub(super) fn contains(&self, name: &str) -> bool {
+        name.ends_with(&self.suffix)
+    }
+
+    /// The id of the node of `service` that `instance` names.
+    pub(super) fn id<'a>(&self, instance: &'a str, service: &str) -> Option<&'a str> {
+        let inside = instance.strip_suffix(&self.suffix)?;
+        let id = inside.strip_suffix(service)?.strip_suffix('.')?;
+        (!id.is_empty()).then_some(id)
+    }
+}
+
+/// True when `service` fits into a question.
+pub(super) fn askable(names: &Names, service: &str) -> bool {
+    check(&names.service(service)).is_ok()
+}
+
+/// Says why DNS cannot pack a dotted `name` that ends with a dot.
+fn check(name: &str) -> std::result::Result<(), String> {
+    let Some(labels) = name.strip_suffix('.') else { return Err("must end with a dot".into()) };
+    if name.len() + 1 > NAME_LIMIT {
+        return Err(format!("has {} bytes, {} too many", name.len(), name.len() + 1 - NAME_LIMIT));
+    }
+    for label in labels.split('.') {
+        if label.is_empty() {
+            return Err("has an empty part between dots, or at an end".into());
+        }
+        if label.len() > LABEL_LIMIT {
+            return Err(format!("has a part of {} bytes, over {LABEL_LIMIT}", label.len()));
+        }
+    }
+    Ok(())
+}
+
+/// The name of this machine, which owns the address records; any name serves where there is none.
+pub(super) fn host() -> String {
+    let read = |path| std::fs::read_to_string(path).ok().map(|name| format!("{}.", name.trim()));
+    read("/proc/sys/kernel/hostname")
+        .or_else(|| read("/etc/hostname"))
+        .or_else(|| std::env::var("COMPUTERNAME").ok().map(|name| format!("{name}.")))
+        .filter(|name| check(name).is_ok())
+        .unwrap_or_else(|| "micro-host.".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Code;
+
+    const UUID: &str = "6d9c0ab1-7f0e-4f5b-9d39-0a7e7c1f2b11";
+
+    #[test]
+    fn dotted_names_are_found_again_in_an_instance() {
+        let names = Names::new("micro").expect("domain");
+        let instance = names.instance("go.micro.srv.two", "go.micro.srv.two-abc").expect("fits");
+        assert_eq!(instance, "go.micro.srv.two-abc.go.micro.srv.two.micro.");
+        assert_eq!(names.id(&instance, "go.micro.srv.two"), Some("go.micro.srv.two-abc"));
+        assert_eq!(names.id(&instance, "other"), None);
+        assert_eq!(names.id("greeter.micro.", "greeter"), None);
+        assert_eq!(names.service_of_listed("a.b._services.micro."), Some("a.b"));
+    }
+
+    #[test]
+    fn last_part_of_a_service_name_may_have_26_characters_beside_a_uuid() {
+        let names = Names::new("micro").expect("domain");
+        let fits = format!("go.micro.{}", "a".repeat(26));
+        assert!(names.instance(&fits, &format!("{fits}-{UUID}")).is_ok());
+        let long = format!("go.micro.{}", "a".repeat(27));
+        let error = names.instance(&long, &format!("{long}-{UUID}")).expect_err("too long");
+        assert_eq!(error.code(), Code::InvalidArgument);
+        assert!(error.detail().contains("26 characters"), "{error}");
+    }
+
+    #[test]
+    fn names_that_dns_cannot_pack_are_refused() {
+        let names = Names::new("micro").expect("domain");
+        for (service, id) in [("", "x"), ("a..b", "x"), (".a", "x"), ("a", ""), ("_services", "x")]
+        {
+            assert!(names.instance(service, id).is_err(), "{service:?} {id:?}");
+        }
+        assert!(names.instance(&"a.".repeat(120), "x").is_err());
+        assert!(Names::new("").is_err());
+    }
+}

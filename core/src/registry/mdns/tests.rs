@@ -1,0 +1,322 @@
+//! The registry over real sockets: loopback multicast on a private port, no rights needed.
+
+use std::net::Ipv4Addr;
+
+use super::vectors::{self, bytes};
+use super::*;
+use crate::error::Code;
+use crate::registry::{Action, Change};
+
+/// Longest wait for something that should happen.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A port that no other test uses, with a wait long enough for a busy machine.
+fn options(interface: &str) -> Options {
+    let free = std::net::UdpSocket::bind("127.0.0.1:0").expect("a free port");
+    let port = free.local_addr().expect("its number").port();
+    let interfaces = vec![interface.to_owned()];
+    Options { port, interfaces, timeout: Duration::from_millis(500), ..Options::default() }
+}
+
+/// Two registry objects that share nothing but the network, as two processes would.
+fn pair() -> (Mdns, Mdns) {
+    let options = options("127.0.0.1");
+    let open = || Mdns::new(options.clone()).expect("loopback multicast");
+    (open(), open())
+}
+
+fn service(name: &str, version: &str, ports: &[u16]) -> Service {
+    let node = |port: &u16| Node {
+        id: format!("{name}-{port}"),
+        address: format!("127.0.0.1:{port}"),
+        metadata: [("protocol".to_owned(), "grpc".to_owned())].into(),
+    };
+    Service { nodes: ports.iter().map(node).collect(), ..Service::new(name, version) }
+}
+
+async fn next(watcher: &mut Watcher) -> Change {
+    timeout(PATIENCE, watcher.next()).await.expect("a change in time").expect("the watch goes on")
+}
+
+async fn next_is(watcher: &mut Watcher, action: Action, service: &Service) {
+    assert_eq!(next(watcher).await, Change { action, service: service.clone() });
+}
+
+/// A plain socket on loopback, as another program would use it.
+async fn stranger() -> UdpSocket {
+    let socket = UdpSocket::bind("127.0.0.1:0").await.expect("a socket");
+    socket2::SockRef::from(&socket).set_multicast_if_v4(&Ipv4Addr::LOCALHOST).expect("loopback");
+    socket
+}
+
+async fn send(from: &UdpSocket, packet: &[u8], to: &Mdns) {
+    let port = to.shared.links.port().expect("a port");
+    from.send_to(packet, (Ipv4Addr::new(224, 0, 0, 251), port)).await.expect("sent");
+}
+
+#[tokio::test]
+async fn two_processes_find_each_other() {
+    let (ours, theirs) = pair();
+    let greeter = service("greeter", "latest", &[41001]);
+    let dotted = service("go.micro.srv.two", "1.0", &[41002]);
+    ours.register(&greeter, None).await.expect("registered");
+    theirs.register(&dotted, None).await.expect("registered");
+    assert_eq!(theirs.get("greeter").await.expect("found"), [greeter]);
+    assert_eq!(ours.get("go.micro.srv.two").await.expect("found"), [dotted]);
+}
+
+#[tokio::test]
+async fn unknown_service_is_not_found() {
+    let (ours, _theirs) = pair();
+    for name in ["nobody", "", "a..b", &"a".repeat(300)] {
+        assert_eq!(ours.get(name).await.expect_err("nobody").code(), Code::NotFound);
+    }
+}
+
+#[tokio::test]
+async fn lookup_returns_when_the_answers_are_in() {
+    let options = Options { timeout: PATIENCE, ..options("lo") };
+    let ours = Mdns::new(options).expect("loopback multicast");
+    ours.register(&service("greeter", "1", &[1]), None).await.expect("registered");
+    let started = Instant::now();
+    ours.get("greeter").await.expect("found");
+    assert!(started.elapsed() < PATIENCE / 2, "{:?}", started.elapsed());
+}
+
+#[tokio::test]
+async fn versions_and_nodes_of_one_process_are_told_apart() {
+    let (ours, theirs) = pair();
+    let (one, two) = (service("greeter", "1", &[1, 2]), service("greeter", "2", &[3]));
+    ours.register(&one, None).await.expect("registered");
+    ours.register(&two, None).await.expect("registered");
+    assert_eq!(theirs.get("greeter").await.expect("found"), [one, two]);
+}
+
+#[tokio::test]
+async fn deregistered_node_leaves_and_the_others_stay() {
+    let (ours, theirs) = pair();
+    ours.register(&service("greeter", "1", &[1, 2]), None).await.expect("registered");
+    theirs.get("greeter").await.expect("found");
+    let mut watcher = theirs.watch(Some("greeter")).await.expect("watching");
+    let leaving = service("greeter", "1", &[1]);
+    ours.deregister(&leaving).await.expect("deregistered");
+    next_is(&mut watcher, Action::Delete, &leaving).await;
+    assert_eq!(theirs.get("greeter").await.expect("found"), [service("greeter", "1", &[2])]);
+    ours.deregister(&service("greeter", "1", &[77])).await.expect("an unknown node is no error");
+    ours.deregister(&service("greeter", "1", &[2])).await.expect("deregistered");
+    assert_eq!(ours.get("greeter").await.expect_err("gone").code(), Code::NotFound);
+    assert_eq!(theirs.get("greeter").await.expect_err("gone").code(), Code::NotFound);
+}
+
+#[tokio::test]
+async fn watcher_elsewhere_hears_create_update_and_the_goodbye_of_a_dropped_registry() {
+    let (ours, theirs) = pair();
+    let mut watcher = theirs.watch(None).await.expect("watching");
+    let greeter = service("greeter", "1", &[1]);
+    ours.register(&greeter, None).await.expect("registered");
+    next_is(&mut watcher, Action::Create, &greeter).await;
+    ours.register(&greeter, None).await.expect("refreshed");
+    let mut changed = greeter.clone();
+    changed.nodes[0].metadata.insert("lane".into(), "blue".into());
+    ours.register(&changed, None).await.expect("registered");
+    next_is(&mut watcher, Action::Update, &changed).await;
+    drop(ours);
+    next_is(&mut watcher, Action::Delete, &changed).await;
+}
+
+#[tokio::test]
+async fn watcher_of_the_same_process_hears_before_the_call_returns() {
+    let (ours, _theirs) = pair();
+    let greeter = service("greeter", "1", &[1]);
+    let mut watcher = ours.watch(Some("greeter")).await.expect("watching");
+    ours.register(&greeter, None).await.expect("registered");
+    ours.deregister(&greeter).await.expect("deregistered");
+    for action in [Action::Create, Action::Delete] {
+        let change = timeout(Duration::ZERO, watcher.next()).await.expect("queued already");
+        assert_eq!(change.expect("the watch goes on").action, action);
+    }
+}
+
+#[tokio::test]
+async fn node_that_is_not_refreshed_leaves_on_both_sides() {
+    let (ours, theirs) = pair();
+    let (mut here, mut there) =
+        (ours.watch(None).await.expect("watching"), theirs.watch(None).await.expect("watching"));
+    let greeter = service("greeter", "1", &[1]);
+    ours.register(&greeter, Some(Duration::from_millis(300))).await.expect("registered");
+    for watcher in [&mut here, &mut there] {
+        next_is(watcher, Action::Create, &greeter).await;
+        next_is(watcher, Action::Delete, &greeter).await;
+    }
+}
+
+#[tokio::test]
+async fn service_metadata_does_not_travel_nor_pretend_to() {
+    let (ours, theirs) = pair();
+    let mut greeter = service("greeter", "1", &[1]);
+    greeter.metadata.insert("owner".into(), "me".into());
+    ours.register(&greeter, None).await.expect("registered");
+    greeter.metadata.clear();
+    assert_eq!(ours.get("greeter").await.expect("found"), [greeter.clone()]);
+    assert_eq!(theirs.get("greeter").await.expect("found"), [greeter]);
+}
+
+#[tokio::test]
+async fn list_tells_the_services_of_every_process() {
+    let (ours, theirs) = pair();
+    ours.register(&service("greeter", "1", &[1, 2]), None).await.expect("registered");
+    theirs.register(&service("a.b", "7", &[3]), None).await.expect("registered");
+    ours.get("a.b").await.expect("found");
+    let expected = [Service::new("a.b", "7"), Service::new("greeter", "1")];
+    assert_eq!(ours.list().await.expect("listed"), expected);
+}
+
+#[tokio::test]
+async fn record_that_mdns_cannot_carry_leaves_nothing_behind() {
+    let (ours, _theirs) = pair();
+    let mut greeter = service("greeter", "1", &[1, 2]);
+    greeter.nodes[1].address = "localhost:2".into();
+    let error = ours.register(&greeter, None).await.expect_err("a host name");
+    assert_eq!(error.code(), Code::InvalidArgument);
+    assert_eq!(ours.get("greeter").await.expect_err("nothing").code(), Code::NotFound);
+}
+
+#[tokio::test]
+async fn stranger_is_answered_by_unicast_from_the_port_of_the_group() {
+    let (ours, _theirs) = pair();
+    ours.register(&service("greeter", "1", &[1]), None).await.expect("registered");
+    let stranger = stranger().await;
+    // A response that carries the question must not be answered, or two responders would loop.
+    let mut loops = bytes(vectors::QUERY);
+    loops[2] = 0x84;
+    send(&stranger, &loops, &ours).await;
+    let mut query = bytes(vectors::QUERY);
+    query[29] = 0x80;
+    send(&stranger, &query, &ours).await;
+    let mut answer = [0; 2000];
+    let receive = timeout(PATIENCE, stranger.recv_from(&mut answer));
+    let (length, from) = receive.await.expect("in time").expect("an answer");
+    assert_eq!(from.port(), ours.shared.links.port().expect("a port"));
+    assert_eq!(answer[..8], [0x12, 0x34, 0x84, 0, 0, 1, 0, 4], "the id of the true query");
+    assert_eq!(answer[12..31], query[12..31]);
+    let Some(Packet::Response(records)) = Packet::decode(&answer[..length]) else {
+        panic!("no response")
+    };
+    assert_eq!(records.len(), 4);
+}
+
+#[tokio::test]
+async fn crashed_go_node_that_a_caller_suspects_is_deleted() {
+    let (ours, _theirs) = pair();
+    let mut watcher = ours.watch(None).await.expect("watching");
+    let stranger = stranger().await;
+    send(&stranger, &bytes(vectors::ANNOUNCEMENT), &ours).await;
+    let created = next(&mut watcher).await.service;
+    assert_eq!(created.nodes[0].id, vectors::ID);
+    ours.suspect("greeter", &created.nodes[0]);
+    next_is(&mut watcher, Action::Delete, &created).await;
+}
+
+#[tokio::test]
+async fn living_node_survives_suspicion() {
+    let (ours, theirs) = pair();
+    let greeter = service("greeter", "1", &[1]);
+    ours.register(&greeter, None).await.expect("registered");
+    theirs.get("greeter").await.expect("found");
+    let mut watcher = theirs.watch(None).await.expect("watching");
+    theirs.suspect("greeter", &greeter.nodes[0]);
+    // Proof that its time passed: a suspected stranger is deleted in the meantime.
+    let stranger = stranger().await;
+    let mut other = bytes(vectors::ANNOUNCEMENT);
+    other[vectors::TTL_BYTES[0]] = 1;
+    send(&stranger, &other, &theirs).await;
+    assert_eq!(next(&mut watcher).await.action, Action::Create);
+    let deleted = next(&mut watcher).await;
+    assert_eq!(
+        (deleted.action, deleted.service.nodes[0].id.as_str()),
+        (Action::Delete, vectors::ID)
+    );
+    assert_eq!(theirs.get("greeter").await.expect("found"), [greeter]);
+}
+
+#[tokio::test]
+async fn hundred_lookups_at_once_all_find() {
+    let (ours, theirs) = pair();
+    let greeter = service("greeter", "1", &[1]);
+    ours.register(&greeter, None).await.expect("registered");
+    let lookups = (0..100).map(|_| theirs.get("greeter"));
+    for found in futures_util::future::join_all(lookups).await {
+        assert_eq!(found.expect("found"), std::slice::from_ref(&greeter));
+    }
+    assert!(theirs.shared.with(|state| state.table.is_idle()));
+}
+
+#[tokio::test]
+async fn cancelled_lookup_leaves_nothing_behind() {
+    let (ours, _theirs) = pair();
+    let cancelled = timeout(Duration::from_millis(1), ours.get("nobody")).await;
+    assert!(cancelled.is_err(), "a lookup takes longer");
+    assert!(ours.shared.with(|state| state.table.is_idle()));
+}
+
+#[tokio::test]
+async fn dropped_registry_ends_its_watches() {
+    let (ours, _theirs) = pair();
+    let mut watcher = ours.watch(None).await.expect("watching");
+    drop(ours);
+    let end = timeout(PATIENCE, watcher.next()).await.expect("in time");
+    assert_eq!(end.expect_err("over").code(), Code::Aborted);
+}
+
+#[tokio::test]
+async fn noise_from_the_network_harms_nobody() {
+    let (ours, theirs) = pair();
+    let stranger = stranger().await;
+    for number in 0..300_usize {
+        let mut packet = bytes(vectors::ANSWER);
+        packet[number] ^= 0x5a;
+        send(&stranger, &packet[..number + 1], &ours).await;
+        send(&stranger, &packet, &ours).await;
+    }
+    let greeter = service("hello", "1", &[1]);
+    ours.register(&greeter, None).await.expect("registered");
+    assert_eq!(theirs.get("hello").await.expect("found"), [greeter]);
+}
+
+#[tokio::test]
+async fn ipv6_finds_where_loopback_carries_ipv6_multicast() {
+    let options = options("::1");
+    if let Err(error) = Mdns::probe(&options).await {
+        println!("no IPv6 multicast on loopback here: {error}");
+        return;
+    }
+    let open = || Mdns::new(options.clone()).expect("IPv6 multicast");
+    let (ours, theirs) = (open(), open());
+    let mut greeter = service("greeter", "1", &[1]);
+    greeter.nodes[0].address = "[::1]:41001".into();
+    ours.register(&greeter, None).await.expect("registered");
+    assert_eq!(theirs.get("greeter").await.expect("found"), [greeter]);
+}
+
+#[tokio::test]
+async fn probe_hears_itself_on_loopback() {
+    Mdns::probe(&options("127.0.0.1")).await.expect("loopback multicast");
+}
+
+#[tokio::test]
+async fn probe_and_registry_say_who_is_in_the_way() {
+    let options = options("127.0.0.1");
+    let _greedy = std::net::UdpSocket::bind(("0.0.0.0", options.port)).expect("the port");
+    let reasons =
+        [Mdns::probe(&options).await.expect_err("taken"), Mdns::new(options).expect_err("taken")];
+    for error in reasons {
+        assert_eq!(error.code(), Code::Unavailable);
+        assert!(error.detail().contains("another process holds the port"), "{error}");
+    }
+}
+
+#[test]
+fn registry_outside_a_runtime_is_refused() {
+    let error = Mdns::new(Options::default()).expect_err("no runtime");
+    assert_eq!(error.code(), Code::FailedPrecondition);
+}

@@ -1,0 +1,124 @@
+//! Whether a failed call is tried again.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::error::{Code, Error, Reach};
+
+/// What a policy knows about a failed attempt.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct Failure<'a> {
+    /// How it failed.
+    pub error: &'a Error,
+    /// Index of the attempt that failed, from 0.
+    pub attempt: u32,
+    /// Repeating the call is harmless: the endpoint says so, or the caller does.
+    pub idempotent: bool,
+}
+
+type Decide = dyn Fn(Failure<'_>) -> bool + Send + Sync;
+
+/// A policy for failed attempts. However it decides, the number of attempts, the deadline and (but
+/// for [`Retry::GoMicro`]) the retry budget of 10 % bound it.
+#[derive(Clone, Default)]
+#[non_exhaustive]
+pub enum Retry {
+    /// Tries again when the request provably never reached a handler, and when the endpoint is
+    /// idempotent and the failure may pass (`UNAVAILABLE`, `ABORTED`, `RESOURCE_EXHAUSTED`,
+    /// an `INTERNAL` of the connection).
+    #[default]
+    Safe,
+    /// go-micro v2's `RetryOnError`: on codes 408 and 500, whatever the endpoint.
+    GoMicro,
+    /// Never tries again.
+    Never,
+    /// Whatever the function says.
+    Custom(Arc<Decide>),
+}
+
+impl Retry {
+    /// A policy of one's own.
+    pub fn custom(decide: impl Fn(Failure<'_>) -> bool + Send + Sync + 'static) -> Self {
+        Self::Custom(Arc::new(decide))
+    }
+
+    pub(crate) fn allows(&self, failure: Failure<'_>) -> bool {
+        match self {
+            Self::Never => false,
+            Self::Custom(decide) => decide(failure),
+            Self::GoMicro => matches!(go_micro_code(failure.error), 408 | 500),
+            Self::Safe => {
+                failure.error.reach() == Reach::Never
+                    || (failure.idempotent && passing(failure.error))
+            }
+        }
+    }
+
+    /// True when retries count against the budget.
+    pub(crate) fn is_budgeted(&self) -> bool {
+        !matches!(self, Self::GoMicro)
+    }
+}
+
+/// A failure that another node, or another moment, may not have.
+fn passing(error: &Error) -> bool {
+    match error.code() {
+        Code::Unavailable | Code::Aborted | Code::ResourceExhausted => true,
+        Code::Internal => !error.is_remote(),
+        _ => false,
+    }
+}
+
+/// The number go-micro's client would see: everything that is not a micro error is 500 there.
+fn go_micro_code(error: &Error) -> i32 {
+    if !error.is_remote() && error.code() != Code::DeadlineExceeded {
+        return 500;
+    }
+    error.http_code()
+}
+
+impl fmt::Debug for Retry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Safe => "Safe",
+            Self::GoMicro => "GoMicro",
+            Self::Never => "Never",
+            Self::Custom(_) => "Custom",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn safe(error: &Error, idempotent: bool) -> bool {
+        Retry::Safe.allows(Failure { error, attempt: 0, idempotent })
+    }
+
+    #[test]
+    fn safe_repeats_what_never_reached_a_handler() {
+        let refused = Error::unavailable("connection refused").with_reach(Reach::Never);
+        assert!(safe(&refused, false));
+        assert!(!safe(&Error::unavailable("connection reset"), false));
+    }
+
+    #[test]
+    fn safe_repeats_idempotent_calls_only_for_failures_that_may_pass() {
+        assert!(safe(&Error::unavailable("connection reset"), true));
+        assert!(!safe(&Error::internal("bug").from_remote(), true));
+        assert!(!safe(&Error::not_found("user 7"), true));
+        assert!(!safe(&Error::deadline_exceeded("too slow"), true));
+    }
+
+    #[test]
+    fn go_micro_repeats_408_and_500_only() {
+        let allows = |http| {
+            let error = Error::from_http("a", "b", http).from_remote();
+            Retry::GoMicro.allows(Failure { error: &error, attempt: 0, idempotent: false })
+        };
+        assert!(allows(408) && allows(500));
+        assert!(!allows(404) && !allows(503) && !allows(0));
+    }
+}

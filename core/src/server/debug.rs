@@ -1,0 +1,78 @@
+//! go-micro's `Debug` endpoints (wire reference 11): callable on every service, never advertised.
+
+use std::sync::{Arc, LazyLock};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::endpoint::Endpoint;
+use super::health::Health;
+use crate::proto::debug::{HealthRequest, HealthResponse, StatsRequest, StatsResponse};
+use crate::telemetry::Metrics;
+
+static STARTED: LazyLock<SystemTime> = LazyLock::new(SystemTime::now);
+
+pub(super) fn endpoints(metrics: Arc<Metrics>, health: Health) -> [Endpoint; 2] {
+    LazyLock::force(&STARTED);
+    [
+        Endpoint::unary("Debug.Health", move |_, _: HealthRequest| {
+            // go-micro knows only `ok`; a service that drains says so.
+            let status = if health.is_serving("") == Some(false) { "stopping" } else { "ok" };
+            async move { Ok(HealthResponse { status: status.to_owned() }) }
+        })
+        .internal(),
+        Endpoint::unary("Debug.Stats", move |_, _: StatsRequest| {
+            let stats = stats(&metrics);
+            async move { Ok(stats) }
+        })
+        .internal(),
+    ]
+}
+
+fn stats(metrics: &Metrics) -> StatsResponse {
+    let seconds = |time: SystemTime| time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let now = SystemTime::now();
+    let (requests, errors) = metrics.totals();
+    let (memory, threads) = usage();
+    StatsResponse {
+        timestamp: seconds(now),
+        started: seconds(*STARTED),
+        uptime: now.duration_since(*STARTED).unwrap_or_default().as_secs(),
+        memory,
+        threads,
+        gc: 0,
+        requests,
+        errors,
+    }
+}
+
+/// Resident bytes and threads of this process; zero where the system does not say.
+fn usage() -> (u64, u64) {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let field = |name: &str| {
+        status
+            .lines()
+            .find_map(|line| line.strip_prefix(name))
+            .and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok())
+            .unwrap_or_default()
+    };
+    (field("VmRSS:") * 1024, field("Threads:"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn stats_count_calls_and_name_real_resources() {
+        let metrics = Metrics::default();
+        let edge = metrics.edge("", "greeter", "Greeter.Hello");
+        edge.begin();
+        edge.end(None, Duration::ZERO);
+        let stats = stats(&metrics);
+        assert_eq!((stats.requests, stats.errors), (1, 0));
+        assert!(stats.timestamp >= stats.started && stats.started > 1_600_000_000);
+        if cfg!(target_os = "linux") {
+            assert!(stats.memory > 0 && stats.threads > 0);
+        }
+    }
+}

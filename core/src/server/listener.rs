@@ -1,0 +1,203 @@
+//! Accepts connections and ends them in order: no new calls, running calls finish, then the rest.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::server::conn::http2;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, timeout_at};
+use tokio_util::task::TaskTracker;
+
+use super::dispatch::{Dispatch, Peer};
+use crate::error::{Error, Result};
+use crate::transport::{Accepted, ServerTls};
+
+/// Pause after a failed accept, which is nearly always a lack of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// A connection that was told to go away for its age gets this long to finish its calls.
+const AGE_GRACE: Duration = Duration::from_secs(30);
+
+/// Bounds on connections; see the methods of [`super::ServerBuilder`] of the same names.
+#[derive(Debug, Clone)]
+pub(super) struct Limits {
+    pub(super) max_connections: usize,
+    pub(super) max_streams: u32,
+    pub(super) max_headers: u32,
+    pub(super) keepalive: Option<Duration>,
+    pub(super) max_connection_age: Option<Duration>,
+    pub(super) handshake: Duration,
+    pub(super) tls: Option<ServerTls>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Phase {
+    Serving,
+    /// Connections are asked to end: GOAWAY, and running calls finish.
+    Draining,
+    /// Connections are closed whatever runs on them.
+    Closed,
+}
+
+/// Waits until the server is past `phase`, or gone.
+async fn past(watched: &mut watch::Receiver<Phase>, phase: Phase) {
+    // The guard `wait_for` returns must not live across the caller's awaits.
+    let _ = watched.wait_for(|now| *now > phase).await.map(drop);
+}
+
+/// A server that is listening.
+#[derive(Debug)]
+pub(super) struct Listening {
+    pub(super) address: SocketAddr,
+    phase: watch::Sender<Phase>,
+    connections: TaskTracker,
+    accepting: JoinHandle<()>,
+}
+
+impl Listening {
+    pub(super) async fn bind(
+        address: &str,
+        limits: Limits,
+        dispatch: Arc<Dispatch>,
+    ) -> Result<Self> {
+        // go-micro writes `:0` for any address and port.
+        let any = address.strip_prefix(':').map(|port| format!("0.0.0.0:{port}"));
+        let target = any.as_deref().unwrap_or(address);
+        let listener = TcpListener::bind(target).await.map_err(|e| {
+            Error::unavailable(format!("cannot listen on {address}: {e}")).with_source(e)
+        })?;
+        let address = listener.local_addr()?;
+        let phase = watch::Sender::new(Phase::Serving);
+        let connections = TaskTracker::new();
+        let accepting = tokio::spawn(accept(
+            listener,
+            limits,
+            dispatch,
+            phase.subscribe(),
+            connections.clone(),
+        ));
+        Ok(Self { address, phase, connections, accepting })
+    }
+
+    /// Ends the server: stops accepting, sends GOAWAY, lets running calls finish until `grace` has
+    /// passed and closes what is left. True when nothing had to be closed by force.
+    pub(super) async fn drain(&self, grace: Duration) -> bool {
+        let deadline = Instant::now() + grace;
+        self.phase.send_replace(Phase::Draining);
+        self.connections.close();
+        let clean = timeout_at(deadline, self.connections.wait()).await.is_ok();
+        self.phase.send_replace(Phase::Closed);
+        self.connections.wait().await;
+        clean
+    }
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        self.phase.send_replace(Phase::Closed);
+        self.accepting.abort();
+    }
+}
+
+async fn accept(
+    listener: TcpListener,
+    limits: Limits,
+    dispatch: Arc<Dispatch>,
+    mut phase: watch::Receiver<Phase>,
+    connections: TaskTracker,
+) {
+    let places = Arc::new(Semaphore::new(limits.max_connections));
+    let limits = Arc::new(limits);
+    loop {
+        // At the limit, further peers wait in the system's backlog.
+        let next = async {
+            let place = places.clone().acquire_owned().await;
+            (place, listener.accept().await)
+        };
+        let (place, accepted) = tokio::select! {
+            next = next => next,
+            () = past(&mut phase, Phase::Serving) => return,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                let (limits, dispatch) = (limits.clone(), dispatch.clone());
+                let phase = phase.clone();
+                connections.spawn(async move {
+                    serve(stream, peer, &limits, dispatch, phase).await;
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection");
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn serve(
+    stream: TcpStream,
+    address: SocketAddr,
+    limits: &Limits,
+    dispatch: Arc<Dispatch>,
+    mut phase: watch::Receiver<Phase>,
+) {
+    let mut closed = phase.clone();
+    let opened = tokio::select! {
+        opened = Accepted::open(stream, limits.tls.as_ref(), limits.handshake) => opened,
+        // A peer that has said nothing yet has nothing to finish.
+        () = past(&mut phase, Phase::Serving) => return,
+    };
+    let io = match opened {
+        Ok(io) => io,
+        Err(error) => {
+            tracing::debug!(%address, %error, "connection refused");
+            return;
+        }
+    };
+    let peer = Peer { address: Some(address), renamed: io.renamed() };
+    let service = service_fn(move |request| dispatch.clone().answer(request, peer.clone()));
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(limits.max_streams)
+        .max_header_list_size(limits.max_headers)
+        .keep_alive_interval(limits.keepalive)
+        .auto_date_header(false);
+    let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(io), service));
+    let age = async {
+        match limits.max_connection_age {
+            // A tenth of spread, so that connections made together do not end together.
+            Some(age) => sleep(age.mul_f64(0.9 + 0.2 * fastrand::f64())).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        ended = connection.as_mut() => return log_end(address, ended),
+        () = age => {
+            connection.as_mut().graceful_shutdown();
+            tokio::select! {
+                ended = connection.as_mut() => return log_end(address, ended),
+                () = sleep(AGE_GRACE) => return,
+                () = past(&mut closed, Phase::Serving) => {}
+            }
+        }
+        () = past(&mut phase, Phase::Serving) => {
+            connection.as_mut().graceful_shutdown();
+        }
+    }
+    tokio::select! {
+        ended = connection.as_mut() => log_end(address, ended),
+        () = past(&mut closed, Phase::Draining) => {}
+    }
+}
+
+fn log_end(address: SocketAddr, ended: hyper::Result<()>) {
+    if let Err(error) = ended {
+        tracing::debug!(%address, %error, "connection ended");
+    }
+}

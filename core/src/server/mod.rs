@@ -1,0 +1,341 @@
+//! Answers calls: one port, gRPC over HTTP/2, endpoints found by name.
+//!
+//! A server is usually part of a [`crate::Service`], which also registers it. Alone it is plain
+//! gRPC:
+//!
+//! ```
+//! use micro::server::{Endpoint, Server};
+//! use micro::{Context, Raw};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> micro::Result<()> {
+//! let server = Server::builder("echo")
+//!     .address("127.0.0.1:0")
+//!     .add(Endpoint::unary("Echo.Call", |_: Context, request: Raw| async move { Ok(request) }))
+//!     .start()
+//!     .await?;
+//! println!("listening on {}", server.address());
+//! server.stop().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Every server also answers `grpc.health.v1`, `grpc.reflection.v1` and `v1alpha`, and go-micro's
+//! `Debug.Health` and `Debug.Stats`.
+//!
+//! # What HTTP/2 does not let through
+//!
+//! Requests with HTTP/1 headers (`content-length`, `connection`, …) as metadata are served, see
+//! `transport/relax.rs`. A path without a leading slash is refused by the `h2` crate with a stream
+//! reset before this code sees it, where grpc-go answers with a status; no client sends one unless
+//! its user misspells an endpoint.
+
+mod call;
+mod debug;
+mod dispatch;
+mod endpoint;
+mod handler;
+mod health;
+mod listener;
+mod reflection;
+mod reply;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tower_layer::Layer;
+
+pub(crate) use call::InFlight;
+use dispatch::Dispatch;
+use endpoint::Routes;
+use listener::{Limits, Listening};
+
+pub use endpoint::{Endpoint, Kind};
+pub use handler::{Body, BoxFuture, Handler, Request, Response};
+pub use health::Health;
+
+use crate::error::{Error, Result};
+use crate::registry;
+use crate::telemetry::Metrics;
+use crate::transport::{Compression, DEFAULT_MAX_MESSAGE, ServerTls};
+
+/// Any address, any free port: go-micro's default.
+const ANY_ADDRESS: &str = ":0";
+
+/// A server that is running.
+#[derive(Debug)]
+pub struct Server {
+    listening: Listening,
+    health: Health,
+    metrics: Arc<Metrics>,
+    in_flight: Arc<InFlight>,
+    endpoints: Vec<registry::Endpoint>,
+    grace: Duration,
+}
+
+/// Endpoints and limits of a server to be.
+pub struct ServerBuilder {
+    name: Arc<str>,
+    address: Option<String>,
+    routes: Routes,
+    layers: Option<Handler>,
+    pending: Vec<Box<dyn FnOnce(Handler) -> Handler + Send>>,
+    wrong: Option<Error>,
+    limits: Limits,
+    max_calls: usize,
+    max_message: usize,
+    compression: Option<Compression>,
+    grace: Duration,
+}
+
+impl Server {
+    /// A server of the service `name`.
+    pub fn builder(name: impl Into<Arc<str>>) -> ServerBuilder {
+        ServerBuilder::new(name.into())
+    }
+
+    /// Address it listens on.
+    pub fn address(&self) -> SocketAddr {
+        self.listening.address
+    }
+
+    /// What it says to health checks.
+    pub fn health(&self) -> &Health {
+        &self.health
+    }
+
+    /// What happened so far, by caller and endpoint.
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    /// Calls that are running.
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.count()
+    }
+
+    /// Advertised endpoints, sorted by name, as the registry stores them.
+    pub fn endpoints(&self) -> &[registry::Endpoint] {
+        &self.endpoints
+    }
+
+    /// Answers `NOT_SERVING` to health checks from now on, and goes on serving.
+    pub fn unready(&self) {
+        self.health.set_all(false);
+    }
+
+    /// Stops: health checks fail, clients are told to go away, running calls finish within the
+    /// grace period, the rest is cut off. True when nothing had to be cut off.
+    pub async fn stop(&self) -> bool {
+        self.unready();
+        self.listening.drain(self.grace).await
+    }
+}
+
+impl ServerBuilder {
+    fn new(name: Arc<str>) -> Self {
+        Self {
+            name,
+            address: None,
+            routes: Routes::default(),
+            layers: None,
+            pending: Vec::new(),
+            wrong: None,
+            limits: Limits {
+                max_connections: 10_000,
+                max_streams: 1_000,
+                max_headers: 64 * 1024,
+                keepalive: Some(Duration::from_secs(60)),
+                max_connection_age: None,
+                handshake: Duration::from_secs(10),
+                tls: None,
+            },
+            max_calls: 16_384,
+            max_message: DEFAULT_MAX_MESSAGE,
+            compression: None,
+            grace: Duration::from_secs(10),
+        }
+    }
+
+    /// Address to listen on; `:0`, any address and a free port, unless set.
+    #[must_use]
+    pub fn address(mut self, address: impl Into<String>) -> Self {
+        self.address = Some(address.into());
+        self
+    }
+
+    /// Address to listen on when nobody chose one.
+    pub(crate) fn default_address(&mut self, address: Option<String>) {
+        self.address = self.address.take().or(address);
+    }
+
+    /// Adds an endpoint. A wrong name is reported by [`ServerBuilder::start`].
+    #[must_use]
+    pub fn add(mut self, endpoint: Endpoint) -> Self {
+        if let Err(error) = self.routes.add(endpoint) {
+            self.wrong.get_or_insert(error);
+        }
+        self
+    }
+
+    /// Puts tower middleware around every call, streams included. The first one added is the
+    /// outermost.
+    #[must_use]
+    pub fn layer<L>(mut self, layer: L) -> Self
+    where
+        L: Layer<Handler> + Send + 'static,
+        L::Service: tower_service::Service<Request, Response = Response, Error = Error>
+            + Clone
+            + Send
+            + Sync
+            + 'static,
+        <L::Service as tower_service::Service<Request>>::Future: Send + 'static,
+    {
+        self.pending.push(Box::new(move |inner| inner.wrap(&layer)));
+        self
+    }
+
+    /// Serves TLS.
+    #[must_use]
+    pub fn tls(mut self, tls: ServerTls) -> Self {
+        self.limits.tls = Some(tls);
+        self
+    }
+
+    /// Calls that may run at once, 16 384 unless set; more are answered `RESOURCE_EXHAUSTED`.
+    #[must_use]
+    pub fn max_concurrent_calls(mut self, calls: usize) -> Self {
+        self.max_calls = calls;
+        self
+    }
+
+    /// Connections that may be open at once, 10 000 unless set; more wait to be accepted.
+    #[must_use]
+    pub fn max_connections(mut self, connections: usize) -> Self {
+        self.limits.max_connections = connections.min(tokio::sync::Semaphore::MAX_PERMITS);
+        self
+    }
+
+    /// Calls that may run at once on one connection, 1 000 unless set; HTTP/2 clients queue more.
+    #[must_use]
+    pub fn max_concurrent_streams(mut self, streams: u32) -> Self {
+        self.limits.max_streams = streams;
+        self
+    }
+
+    /// Largest message accepted, in bytes, 4 MiB unless set; more ends in `RESOURCE_EXHAUSTED`.
+    #[must_use]
+    pub fn max_message_size(mut self, bytes: usize) -> Self {
+        self.max_message = bytes;
+        self
+    }
+
+    /// Bytes of headers accepted per call, 64 KiB unless set.
+    #[must_use]
+    pub fn max_header_size(mut self, bytes: u32) -> Self {
+        self.limits.max_headers = bytes;
+        self
+    }
+
+    /// Compresses answers of 256 bytes and more for clients that can read it. Requests may be
+    /// compressed in any case.
+    #[must_use]
+    pub fn compression(mut self, compression: Compression) -> Self {
+        self.compression = Some(compression);
+        self
+    }
+
+    /// How often an idle connection is probed, 60 s unless set; a peer that does not answer within
+    /// 20 s is dropped. `None` never probes.
+    #[must_use]
+    pub fn keepalive(mut self, interval: Option<Duration>) -> Self {
+        self.limits.keepalive = interval;
+        self
+    }
+
+    /// Tells clients to reconnect after about this long, so that load spreads over new nodes.
+    #[must_use]
+    pub fn max_connection_age(mut self, age: Duration) -> Self {
+        self.limits.max_connection_age = Some(age);
+        self
+    }
+
+    /// How long a peer may take for its first byte or its TLS handshake, 10 s unless set.
+    #[must_use]
+    pub fn handshake_timeout(mut self, patience: Duration) -> Self {
+        self.limits.handshake = patience;
+        self
+    }
+
+    /// How long running calls may go on after a stop, 10 s unless set.
+    #[must_use]
+    pub fn grace(mut self, grace: Duration) -> Self {
+        self.grace = grace;
+        self
+    }
+
+    /// Listens and serves.
+    ///
+    /// # Errors
+    /// `INVALID_ARGUMENT` or `ALREADY_EXISTS` for a wrong endpoint, `UNAVAILABLE` when the address
+    /// cannot be bound.
+    pub async fn start(mut self) -> Result<Server> {
+        if let Some(error) = self.wrong {
+            return Err(error);
+        }
+        let metrics = Arc::new(Metrics::default());
+        let health = Health::default();
+        health.set("", true);
+        health.set(&self.name, true);
+        for endpoint in debug::endpoints(metrics.clone(), health.clone()) {
+            // A service may bring its own `Debug`; then that one answers.
+            let _ = self.routes.add(endpoint);
+        }
+        let mut standard = Routes::default();
+        let endpoints = self.routes.sorted();
+        standard.add(reflection::endpoint(&self.name, &endpoints))?;
+        for endpoint in health.endpoints() {
+            standard.add(endpoint)?;
+        }
+        let advertised =
+            endpoints.iter().filter(|e| !e.internal).map(|endpoint| endpoint.record()).collect();
+        if !self.pending.is_empty() {
+            let routed = Handler::routed();
+            self.layers =
+                Some(self.pending.into_iter().rev().fold(routed, |inner, wrap| wrap(inner)));
+        }
+        let in_flight = Arc::new(InFlight::default());
+        let dispatch = Arc::new(Dispatch {
+            service: self.name,
+            routes: self.routes,
+            standard,
+            layers: self.layers,
+            metrics: metrics.clone(),
+            in_flight: in_flight.clone(),
+            max_calls: self.max_calls,
+            max_message: self.max_message,
+            compression: self.compression,
+        });
+        let address = self.address.as_deref().unwrap_or(ANY_ADDRESS);
+        let listening = Listening::bind(address, self.limits, dispatch).await?;
+        Ok(Server {
+            listening,
+            health,
+            metrics,
+            in_flight,
+            endpoints: advertised,
+            grace: self.grace,
+        })
+    }
+}
+
+impl std::fmt::Debug for ServerBuilder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ServerBuilder")
+            .field("name", &self.name)
+            .field("address", &self.address)
+            .field("endpoints", &self.routes.sorted())
+            .finish()
+    }
+}

@@ -1,0 +1,147 @@
+//! Bodies of answers: a status alone, one message and a status, or messages as they come.
+
+use std::convert::Infallible;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::task::{Context as TaskContext, Poll};
+
+use bytes::{Bytes, BytesMut};
+use futures_util::Stream;
+use http::HeaderMap;
+use http_body::{Body, Frame};
+use tokio::time::Sleep;
+
+use super::call::CallRecord;
+use super::dispatch::{deadline_passed, panicked};
+use crate::error::{Error, Result};
+use crate::streaming::Messages;
+use crate::transport::{Compression, frame_into, write_status};
+
+/// Messages that are ready together leave together, up to about this many bytes.
+const BATCH: usize = 32 * 1024;
+
+/// What hyper sends after the head.
+pub(crate) enum ReplyBody {
+    /// Nothing: the status went with the head.
+    Empty,
+    /// One message, then the trailers.
+    Message(Option<Bytes>, Option<HeaderMap>),
+    /// A stream.
+    Stream(Box<StreamBody>),
+}
+
+impl Body for ReplyBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        match self.get_mut() {
+            Self::Empty => Poll::Ready(None),
+            Self::Message(message, trailers) => Poll::Ready(
+                message
+                    .take()
+                    .map(Frame::data)
+                    .or_else(|| trailers.take().map(Frame::trailers))
+                    .map(Ok),
+            ),
+            Self::Stream(body) => body.poll(cx).map(|frame| frame.map(Ok)),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::Message(message, trailers) => message.is_none() && trailers.is_none(),
+            Self::Stream(_) => false,
+        }
+    }
+}
+
+/// Replies of a streaming handler on their way out. The handler runs inside [`StreamBody::poll`],
+/// so HTTP/2's flow control is its back-pressure: it is asked for the next message only when the
+/// last ones were taken.
+pub(crate) struct StreamBody {
+    messages: Messages,
+    buffer: BytesMut,
+    compression: Option<Compression>,
+    deadline: Option<Pin<Box<Sleep>>>,
+    record: CallRecord,
+    micro: bool,
+    /// How the call ended, once it has.
+    outcome: Option<Option<Error>>,
+    done: bool,
+}
+
+impl StreamBody {
+    pub(super) fn new(
+        messages: Messages,
+        compression: Option<Compression>,
+        record: CallRecord,
+        micro: bool,
+    ) -> Self {
+        let deadline = record.context().deadline();
+        Self {
+            messages,
+            buffer: BytesMut::new(),
+            compression,
+            deadline: deadline.map(|at| Box::pin(tokio::time::sleep_until(at))),
+            record,
+            micro,
+            outcome: None,
+            done: false,
+        }
+    }
+
+    fn poll(&mut self, cx: &mut TaskContext<'_>) -> Poll<Option<Frame<Bytes>>> {
+        if self.done {
+            return Poll::Ready(None);
+        }
+        if self.outcome.is_none() && !self.fill(cx) && self.buffer.is_empty() {
+            return Poll::Pending;
+        }
+        if !self.buffer.is_empty() {
+            return Poll::Ready(Some(Frame::data(self.buffer.split().freeze())));
+        }
+        let error = self.outcome.take().flatten();
+        self.done = true;
+        self.record.finish(error.as_ref());
+        let mut trailers = self.record.context().take_reply_trailers();
+        write_status(&mut trailers, error.as_ref(), self.micro);
+        Poll::Ready(Some(Frame::trailers(trailers)))
+    }
+
+    /// Takes what the handler has ready. False when it has nothing yet.
+    fn fill(&mut self, cx: &mut TaskContext<'_>) -> bool {
+        if self.deadline.as_mut().is_some_and(|deadline| deadline.as_mut().poll(cx).is_ready()) {
+            self.outcome = Some(Some(deadline_passed()));
+            return true;
+        }
+        let context = self.record.context().clone();
+        while self.buffer.len() < BATCH {
+            let polled = catch_unwind(AssertUnwindSafe(|| {
+                context.enter(|| Pin::new(&mut self.messages).poll_next(cx))
+            }));
+            let item = match polled {
+                Ok(Poll::Pending) => return false,
+                Ok(Poll::Ready(item)) => item,
+                Err(panic) => Some(Err(panicked(panic.as_ref()))),
+            };
+            let outcome = match item {
+                Some(Ok(message)) => {
+                    match frame_into(&mut self.buffer, &message, self.compression) {
+                        Ok(()) => continue,
+                        Err(error) => Some(error),
+                    }
+                }
+                Some(Err(error)) => Some(error),
+                None => None,
+            };
+            self.outcome = Some(outcome);
+            break;
+        }
+        true
+    }
+}

@@ -1,0 +1,465 @@
+//! What a service is made of, and its way up.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::Stream;
+use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
+use tower_layer::Layer;
+
+use super::address::advertised;
+use super::heartbeat::{Beat, Heartbeat};
+use super::signal::Signals;
+use super::{Service, not_started};
+use crate::client::{Client, ClientBuilder};
+use crate::codec::Message;
+use crate::context::Context;
+use crate::error::{Error, Result};
+use crate::registry::{self, Labels, Node, Registry};
+use crate::server::{BoxFuture, Endpoint, Handler, Request, Response, Server, ServerBuilder};
+use crate::streaming::Streaming;
+use crate::transport::ServerTls;
+
+/// Longest service name; it has to fit registries and paths.
+const MAX_NAME: usize = 200;
+
+/// Something to do at a moment of the lifecycle.
+#[derive(Clone)]
+pub(super) struct Hook(Arc<dyn Fn() -> BoxFuture<Result<()>> + Send + Sync>);
+
+impl Hook {
+    fn new<F, R>(hook: F) -> Self
+    where
+        F: Fn() -> R + Send + Sync + 'static,
+        R: Future<Output = Result<()>> + Send + 'static,
+    {
+        Self(Arc::new(move || Box::pin(hook())))
+    }
+
+    pub(super) async fn run(&self) -> Result<()> {
+        (self.0)().await
+    }
+}
+
+impl fmt::Debug for Hook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Hook")
+    }
+}
+
+/// Settings of a service to be. Later settings replace earlier ones; endpoints, layers and hooks
+/// add up.
+#[derive(Debug)]
+pub struct ServiceBuilder {
+    name: String,
+    version: String,
+    id: Option<String>,
+    advertise: Option<String>,
+    metadata: Labels,
+    registry: Option<Arc<dyn Registry>>,
+    server: ServerBuilder,
+    client: ClientBuilder,
+    ttl: Duration,
+    interval: Duration,
+    propagation: Duration,
+    check: Option<Hook>,
+    signals: bool,
+    shutdown: Option<CancellationToken>,
+    before_start: Vec<Hook>,
+    after_start: Vec<Hook>,
+    before_stop: Vec<Hook>,
+    after_stop: Vec<Hook>,
+}
+
+impl ServiceBuilder {
+    pub(super) fn new(name: String) -> Self {
+        Self {
+            server: Server::builder(name.as_str()),
+            client: Client::builder().name(&name),
+            name,
+            version: "latest".to_owned(),
+            id: None,
+            advertise: None,
+            metadata: Labels::new(),
+            registry: None,
+            ttl: Duration::from_secs(60),
+            interval: Duration::from_secs(30),
+            propagation: Duration::from_millis(100),
+            check: None,
+            signals: true,
+            shutdown: None,
+            before_start: Vec::new(),
+            after_start: Vec::new(),
+            before_stop: Vec::new(),
+            after_stop: Vec::new(),
+        }
+    }
+
+    /// Answers one request with one reply.
+    #[must_use]
+    pub fn endpoint<Req, Res, F, R>(self, name: &str, handler: F) -> Self
+    where
+        Req: Message,
+        Res: Message,
+        F: Fn(Context, Req) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<Res>> + Send + 'static,
+    {
+        self.add(Endpoint::unary(name, handler))
+    }
+
+    /// Answers one request with many replies.
+    #[must_use]
+    pub fn server_stream<Req, Res, F, R, S>(self, name: &str, handler: F) -> Self
+    where
+        Req: Message,
+        Res: Message,
+        F: Fn(Context, Req) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<S>> + Send + 'static,
+        S: Stream<Item = Result<Res>> + Send + 'static,
+    {
+        self.add(Endpoint::server_stream(name, handler))
+    }
+
+    /// Answers many requests with one reply.
+    #[must_use]
+    pub fn client_stream<Req, Res, F, R>(self, name: &str, handler: F) -> Self
+    where
+        Req: Message,
+        Res: Message,
+        F: Fn(Context, Streaming<Req>) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<Res>> + Send + 'static,
+    {
+        self.add(Endpoint::client_stream(name, handler))
+    }
+
+    /// Answers many requests with many replies, in any order.
+    #[must_use]
+    pub fn bidi_stream<Req, Res, F, R, S>(self, name: &str, handler: F) -> Self
+    where
+        Req: Message,
+        Res: Message,
+        F: Fn(Context, Streaming<Req>) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<S>> + Send + 'static,
+        S: Stream<Item = Result<Res>> + Send + 'static,
+    {
+        self.add(Endpoint::bidi_stream(name, handler))
+    }
+
+    /// Adds an endpoint that needs more than a name: labels, idempotency, no advertisement.
+    #[must_use]
+    pub fn add(mut self, endpoint: Endpoint) -> Self {
+        self.server = self.server.add(endpoint);
+        self
+    }
+
+    /// Puts tower middleware around every call, streams included; the first added is outermost.
+    #[must_use]
+    pub fn layer<L>(mut self, layer: L) -> Self
+    where
+        L: Layer<Handler> + Send + 'static,
+        L::Service: tower_service::Service<Request, Response = Response, Error = Error>
+            + Clone
+            + Send
+            + Sync
+            + 'static,
+        <L::Service as tower_service::Service<Request>>::Future: Send + 'static,
+    {
+        self.server = self.server.layer(layer);
+        self
+    }
+
+    /// Version callers may filter by, `latest` unless set.
+    #[must_use]
+    pub fn version(mut self, version: impl Into<String>) -> Self {
+        self.version = version.into();
+        self
+    }
+
+    /// Id of this instance, a random UUID unless set. The node's id is `<name>-<id>`.
+    #[must_use]
+    pub fn id(mut self, id: impl Into<String>) -> Self {
+        self.id = Some(id.into());
+        self
+    }
+
+    /// Label of this node, which callers may filter by.
+    #[must_use]
+    pub fn metadata(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.metadata.insert(key.into(), value.into());
+        self
+    }
+
+    /// Address to listen on: `MICRO_SERVER_ADDRESS`, or any address and a free port, unless set.
+    #[must_use]
+    pub fn address(mut self, address: impl Into<String>) -> Self {
+        self.server = self.server.address(address);
+        self
+    }
+
+    /// Address to register instead of the one listened on, for nodes behind a translation.
+    /// `MICRO_SERVER_ADVERTISE` unless set.
+    #[must_use]
+    pub fn advertise(mut self, address: impl Into<String>) -> Self {
+        self.advertise = Some(address.into());
+        self
+    }
+
+    /// Registers here instead of in the registry named by `MICRO_REGISTRY`.
+    #[must_use]
+    pub fn registry(mut self, registry: Arc<dyn Registry>) -> Self {
+        self.registry = Some(registry);
+        self
+    }
+
+    /// How long the registry keeps the node without a heartbeat, 60 s unless set.
+    #[must_use]
+    pub fn register_ttl(mut self, ttl: Duration) -> Self {
+        self.ttl = ttl;
+        self
+    }
+
+    /// How often the node is registered anew, 30 s unless set.
+    #[must_use]
+    pub fn register_interval(mut self, interval: Duration) -> Self {
+        self.interval = interval;
+        self
+    }
+
+    /// Asked before each registration; while it fails the node is not registered and health checks
+    /// answer `NOT_SERVING`.
+    #[must_use]
+    pub fn register_check<F, R>(mut self, check: F) -> Self
+    where
+        F: Fn() -> R + Send + Sync + 'static,
+        R: Future<Output = Result<()>> + Send + 'static,
+    {
+        self.check = Some(Hook::new(check));
+        self
+    }
+
+    /// How long a stopping service serves on after it deregistered, so that callers hear of it,
+    /// 100 ms unless set.
+    #[must_use]
+    pub fn propagation(mut self, delay: Duration) -> Self {
+        self.propagation = delay;
+        self
+    }
+
+    /// How long running calls may go on after that, 10 s unless set.
+    #[must_use]
+    pub fn grace(mut self, grace: Duration) -> Self {
+        self.server = self.server.grace(grace);
+        self
+    }
+
+    /// Serves TLS.
+    #[must_use]
+    pub fn tls(mut self, tls: ServerTls) -> Self {
+        self.server = self.server.tls(tls);
+        self
+    }
+
+    /// Sets anything else of the server, for example its limits.
+    #[must_use]
+    pub fn server(mut self, set: impl FnOnce(ServerBuilder) -> ServerBuilder) -> Self {
+        self.server = set(self.server);
+        self
+    }
+
+    /// Sets anything of the client that [`Service::client`] returns.
+    #[must_use]
+    pub fn client(mut self, set: impl FnOnce(ClientBuilder) -> ClientBuilder) -> Self {
+        self.client = set(self.client);
+        self
+    }
+
+    /// Whether [`ServiceBuilder::run`] ends on SIGTERM, SIGINT and SIGQUIT; it does unless told not to.
+    #[must_use]
+    pub fn handle_signals(mut self, handle: bool) -> Self {
+        self.signals = handle;
+        self
+    }
+
+    /// Ends [`ServiceBuilder::run`] when this token is cancelled.
+    #[must_use]
+    pub fn shutdown_on(mut self, token: CancellationToken) -> Self {
+        self.shutdown = Some(token);
+        self
+    }
+
+    /// Runs before the server listens; an error ends the start.
+    #[must_use]
+    pub fn before_start<F, R>(mut self, hook: F) -> Self
+    where
+        F: Fn() -> R + Send + Sync + 'static,
+        R: Future<Output = Result<()>> + Send + 'static,
+    {
+        self.before_start.push(Hook::new(hook));
+        self
+    }
+
+    /// Runs when the service is registered; an error stops it again.
+    #[must_use]
+    pub fn after_start<F, R>(mut self, hook: F) -> Self
+    where
+        F: Fn() -> R + Send + Sync + 'static,
+        R: Future<Output = Result<()>> + Send + 'static,
+    {
+        self.after_start.push(Hook::new(hook));
+        self
+    }
+
+    /// Runs before the service deregisters.
+    #[must_use]
+    pub fn before_stop<F, R>(mut self, hook: F) -> Self
+    where
+        F: Fn() -> R + Send + Sync + 'static,
+        R: Future<Output = Result<()>> + Send + 'static,
+    {
+        self.before_stop.push(Hook::new(hook));
+        self
+    }
+
+    /// Runs when nothing is served any more.
+    #[must_use]
+    pub fn after_stop<F, R>(mut self, hook: F) -> Self
+    where
+        F: Fn() -> R + Send + Sync + 'static,
+        R: Future<Output = Result<()>> + Send + 'static,
+    {
+        self.after_stop.push(Hook::new(hook));
+        self
+    }
+
+    /// Starts, and serves until a signal or the shutdown token; then stops in order. A second
+    /// signal ends the wait for running calls.
+    ///
+    /// # Errors
+    /// As [`ServiceBuilder::start`] and [`Service::stop`].
+    pub async fn run(self) -> Result<()> {
+        let mut signals = if self.signals { Some(Signals::listen()?) } else { None };
+        let shutdown = self.shutdown.clone().unwrap_or_default();
+        let service = self.start().await?;
+        let name = service.name().to_owned();
+        let signal = async |signals: &mut Option<Signals>| match signals {
+            Some(signals) => signals.next().await,
+            None => std::future::pending().await,
+        };
+        tokio::select! {
+            received = signal(&mut signals) => tracing::info!(service = name, received, "stopping"),
+            () = shutdown.cancelled() => tracing::info!(service = name, "stopping"),
+        }
+        tokio::select! {
+            stopped = service.stop() => stopped,
+            received = signal(&mut signals) => Err(Error::cancelled(format!(
+                "service {name} was ended by a second {received}: running calls were cut off"
+            ))),
+        }
+    }
+
+    /// Starts and registers.
+    ///
+    /// # Errors
+    /// `INVALID_ARGUMENT` for a wrong name, option or endpoint, `UNAVAILABLE` when the address
+    /// cannot be bound, and whatever a start hook says; nothing is left running then. A registry
+    /// that is down is no error: the service serves, and registers when it can.
+    pub async fn start(mut self) -> Result<Service> {
+        let name = self.name.clone();
+        self.check_name()?;
+        self.from_environment();
+        for hook in &self.before_start {
+            hook.run().await.map_err(|error| not_started(&name, &error))?;
+        }
+        let registry = match self.registry.take() {
+            Some(registry) => registry,
+            None => registry::from_environment()?,
+        };
+        let client = self.client.registry(registry.clone()).build()?;
+        let server = self.server.start().await?;
+        if let Err(error) = registry.ready().await {
+            tracing::warn!(service = name, %error, "the registry is not ready");
+        }
+        let id = self.id.unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
+        let mut metadata = self.metadata;
+        for (key, value) in [
+            // What go-micro's nodes say of themselves; its clients go by `protocol`.
+            ("protocol", "grpc"),
+            ("server", "grpc"),
+            ("transport", "grpc"),
+            ("broker", "memory"),
+            ("registry", registry.name()),
+        ] {
+            metadata.insert(key.into(), value.into());
+        }
+        let record = registry::Service {
+            name: name.clone(),
+            version: self.version,
+            metadata: Labels::new(),
+            endpoints: server.endpoints().to_vec(),
+            nodes: vec![Node {
+                id: format!("{name}-{id}"),
+                address: advertised(self.advertise.as_deref(), server.address()),
+                metadata,
+            }],
+        };
+        let heartbeat = Heartbeat::start(Beat {
+            registry,
+            record: record.clone(),
+            ttl: self.ttl,
+            interval: self.interval,
+            check: self.check,
+            health: server.health().clone(),
+        })
+        .await;
+        tracing::info!(
+            service = name,
+            version = record.version,
+            address = record.nodes[0].address,
+            "serving"
+        );
+        let service = Service {
+            record,
+            server,
+            client,
+            heartbeat: Mutex::new(Some(heartbeat)),
+            before_stop: self.before_stop,
+            after_stop: self.after_stop,
+            propagation: self.propagation,
+        };
+        for hook in &self.after_start {
+            if let Err(error) = hook.run().await {
+                // Its own error matters more than what goes wrong on the way down.
+                let _ = service.stop().await;
+                return Err(not_started(&name, &error));
+            }
+        }
+        Ok(service)
+    }
+
+    fn check_name(&self) -> Result<()> {
+        let usable = !self.name.is_empty()
+            && self.name.len() <= MAX_NAME
+            && self.name.split('.').all(|part| {
+                !part.is_empty()
+                    && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+            });
+        if usable {
+            return Ok(());
+        }
+        Err(Error::invalid_argument(format!(
+            "service name `{}`: use letters, digits, `-`, `_` and single dots, for example go.micro.srv.greeter",
+            self.name
+        )))
+    }
+
+    /// What the program left open is taken from the variables go-micro reads.
+    fn from_environment(&mut self) {
+        let read = |name| std::env::var(name).ok().filter(|value: &String| !value.is_empty());
+        if self.advertise.is_none() {
+            self.advertise = read("MICRO_SERVER_ADVERTISE");
+        }
+        self.server.default_address(read("MICRO_SERVER_ADDRESS"));
+    }
+}

@@ -1,0 +1,137 @@
+//! A service: a server that is found by name, and the lifecycle around it.
+//!
+//! Start → register → serve → heartbeat … → fail readiness → deregister → tell clients to go away
+//! → finish running calls → stop. Nothing is lost on the way out as long as running calls finish
+//! within the grace period.
+//!
+//! ```no_run
+//! use micro::{Context, Json, Service};
+//!
+//! #[tokio::main]
+//! async fn main() -> micro::Result<()> {
+//!     Service::builder("greeter")
+//!         .endpoint("Greeter.Hello", |_: Context, Json(name): Json<String>| async move {
+//!             Ok(Json(format!("Hello, {name}!")))
+//!         })
+//!         .run()
+//!         .await
+//! }
+//! ```
+
+mod address;
+mod builder;
+mod heartbeat;
+mod signal;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Mutex;
+
+use builder::Hook;
+pub use builder::ServiceBuilder;
+use heartbeat::Heartbeat;
+
+use crate::client::Client;
+use crate::error::{Error, Result};
+use crate::registry::{self, Registry};
+use crate::server::Server;
+
+/// A service that is running. Dropping it ends it at once; [`Service::stop`] ends it in order.
+#[derive(Debug)]
+pub struct Service {
+    record: registry::Service,
+    server: Server,
+    client: Client,
+    heartbeat: Mutex<Option<Heartbeat>>,
+    before_stop: Vec<Hook>,
+    after_stop: Vec<Hook>,
+    propagation: Duration,
+}
+
+impl Service {
+    /// A service called `name`.
+    pub fn builder(name: impl Into<String>) -> ServiceBuilder {
+        ServiceBuilder::new(name.into())
+    }
+
+    /// Name that callers use.
+    pub fn name(&self) -> &str {
+        &self.record.name
+    }
+
+    /// Address it listens on.
+    pub fn address(&self) -> SocketAddr {
+        self.server.address()
+    }
+
+    /// This node as the registry knows it.
+    pub fn node(&self) -> &registry::Node {
+        &self.record.nodes[0]
+    }
+
+    /// What the registry is told.
+    pub fn record(&self) -> &registry::Service {
+        &self.record
+    }
+
+    /// The server part: health, metrics, running calls.
+    pub fn server(&self) -> &Server {
+        &self.server
+    }
+
+    /// A client that shares this service's registry and calls in its name.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// The registry it is registered in.
+    pub fn registry(&self) -> &Arc<dyn Registry> {
+        self.client.registry()
+    }
+
+    /// Stops in order: hooks, readiness, deregistration, running calls, hooks. A second call waits
+    /// for the first and does nothing.
+    ///
+    /// # Errors
+    /// The last error of a hook or of the deregistration. Every step is taken all the same.
+    pub async fn stop(&self) -> Result<()> {
+        let mut heartbeat = self.heartbeat.lock().await;
+        let Some(beating) = heartbeat.take() else { return Ok(()) };
+        let mut last = Ok(());
+        for hook in &self.before_stop {
+            note(&mut last, hook.run().await);
+        }
+        self.server.unready();
+        beating.stop().await;
+        note(&mut last, self.registry().deregister(&self.record).await);
+        // Callers learn of it by their watch; until then calls are served as ever.
+        if !self.propagation.is_zero() {
+            tokio::time::sleep(self.propagation).await;
+        }
+        if !self.server.stop().await {
+            tracing::warn!(
+                service = self.name(),
+                "calls that outlived the grace period were cut off"
+            );
+        }
+        for hook in &self.after_stop {
+            note(&mut last, hook.run().await);
+        }
+        last
+    }
+}
+
+fn note(last: &mut Result<()>, outcome: Result<()>) {
+    if let Err(error) = outcome {
+        tracing::warn!(%error, "a step of the stop failed");
+        *last = Err(error);
+    }
+}
+
+/// The error of a service whose start was given up.
+fn not_started(name: &str, error: &Error) -> Error {
+    Error::new(error.code(), format!("service {name} did not start: {}", error.detail()))
+        .with_source(error.clone())
+}

@@ -1,0 +1,145 @@
+//! Services and clients in one process, over real sockets on loopback.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{StreamExt as _, stream};
+use micro::registry::Memory;
+use micro::server::Endpoint;
+use micro::{Client, Code, Context, Error, Json, Raw, Result, Service, Streaming};
+
+fn memory() -> Arc<Memory> {
+    Arc::new(Memory::new())
+}
+
+fn client(registry: &Arc<Memory>) -> Client {
+    Client::builder().registry(registry.clone()).build().expect("a client")
+}
+
+async fn greeter(registry: &Arc<Memory>) -> Service {
+    Service::builder("greeter")
+        .address("127.0.0.1:0")
+        .registry(registry.clone())
+        .endpoint("Greeter.Hello", |_: Context, Json(name): Json<String>| async move {
+            if name.is_empty() {
+                return Err(Error::invalid_argument("name is empty").with_id("greeter"));
+            }
+            Ok(Json(format!("Hello, {name}!")))
+        })
+        .endpoint("Greeter.Wait", |cx: Context, _: Raw| async move {
+            cx.cancelled().await;
+            Ok(Raw::default())
+        })
+        .endpoint("Greeter.Panic", |_: Context, _: Raw| async move {
+            if true {
+                panic!("on purpose");
+            }
+            Ok(Raw::default())
+        })
+        .server_stream("Greeter.Count", |_: Context, Json(to): Json<u32>| async move {
+            Ok(stream::iter((1..=to).map(|n| Ok(Json(n)))))
+        })
+        .client_stream("Greeter.Sum", |_: Context, mut numbers: Streaming<Json<u32>>| async move {
+            let mut sum = 0;
+            while let Some(Json(number)) = numbers.message().await? {
+                sum += number;
+            }
+            Ok(Json(sum))
+        })
+        .bidi_stream("Greeter.Double", |_: Context, numbers: Streaming<Json<u32>>| async move {
+            Ok(numbers.map(|number| Ok(Json(number?.0 * 2))))
+        })
+        .start()
+        .await
+        .expect("the service starts")
+}
+
+#[tokio::test]
+async fn a_service_is_called_by_name() -> Result<()> {
+    let registry = memory();
+    let service = greeter(&registry).await;
+    let Json(reply): Json<String> =
+        client(&registry).call("greeter", "Greeter.Hello", Json("Ada".to_owned())).await?;
+    assert_eq!(reply, "Hello, Ada!");
+    service.stop().await
+}
+
+#[tokio::test]
+async fn an_error_keeps_its_fields_and_says_where_it_came_from() -> Result<()> {
+    let registry = memory();
+    let service = greeter(&registry).await;
+    let call = client(&registry).call("greeter", "Greeter.Hello", Json(String::new()));
+    let error = Result::<Json<String>>::expect_err(call.await, "an empty name");
+    assert_eq!(
+        (error.code(), error.id(), error.detail()),
+        (Code::InvalidArgument, "greeter", "name is empty")
+    );
+    let origin = error.origin().expect("a client error has an origin");
+    assert_eq!((origin.endpoint.as_str(), origin.attempts), ("Greeter.Hello", 1));
+    assert!(origin.node.contains(&service.node().address));
+    service.stop().await
+}
+
+#[tokio::test]
+async fn streams_go_every_way() -> Result<()> {
+    let registry = memory();
+    let service = greeter(&registry).await;
+    let client = client(&registry);
+    let counted: Streaming<Json<u32>> =
+        client.server_stream("greeter", "Greeter.Count", Json(3u32)).await?;
+    assert_eq!(counted.map(|n| n.map(|n| n.0)).collect::<Vec<_>>().await, [Ok(1), Ok(2), Ok(3)]);
+    let numbers = stream::iter([Json(1u32), Json(2), Json(3)]);
+    let Json(sum): Json<u32> = client.client_stream("greeter", "Greeter.Sum", numbers).await?;
+    assert_eq!(sum, 6);
+    let (outgoing, mut doubled) =
+        client.open::<Json<u32>, Json<u32>>("greeter", "Greeter.Double").await?;
+    for number in [1, 2, 3] {
+        outgoing.send(Json(number)).await?;
+        assert_eq!(doubled.message().await?, Some(Json(number * 2)));
+    }
+    outgoing.close();
+    assert_eq!(doubled.message().await?, None);
+    service.stop().await
+}
+
+#[tokio::test]
+async fn a_deadline_ends_both_sides() -> Result<()> {
+    let registry = memory();
+    let service = greeter(&registry).await;
+    let call = client(&registry).call("greeter", "Greeter.Wait", Raw::default());
+    let error = Result::<Raw>::expect_err(
+        call.timeout(Duration::from_millis(50)).await,
+        "the handler never answers",
+    );
+    assert_eq!((error.code(), error.http_code()), (Code::DeadlineExceeded, 408));
+    service.stop().await
+}
+
+#[tokio::test]
+async fn a_panic_fails_its_own_call_only() -> Result<()> {
+    let registry = memory();
+    let service = greeter(&registry).await;
+    let client = client(&registry);
+    let error = Result::<Raw>::expect_err(
+        client.call("greeter", "Greeter.Panic", Raw::default()).await,
+        "the handler panics",
+    );
+    assert_eq!((error.code(), error.detail()), (Code::Internal, "panic recovered: on purpose"));
+    let _: Json<String> = client.call("greeter", "Greeter.Hello", Json("Ada".to_owned())).await?;
+    service.stop().await
+}
+
+#[tokio::test]
+async fn an_unknown_service_is_not_found() {
+    let call = client(&memory()).call("nobody", "Nobody.Here", Raw::default());
+    let error = Result::<Raw>::expect_err(call.await, "nobody is there");
+    assert_eq!(error.code(), Code::NotFound);
+    assert_eq!(error.detail(), "service nobody: not found");
+}
+
+#[tokio::test]
+async fn two_endpoints_of_one_name_are_refused_at_the_start() {
+    let echo = || Endpoint::unary("Echo.Call", |_: Context, r: Raw| async move { Ok(r) });
+    let started = Service::builder("echo").registry(memory()).add(echo()).add(echo()).start().await;
+    assert_eq!(started.expect_err("twice").code(), Code::AlreadyExists);
+}
