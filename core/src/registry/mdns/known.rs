@@ -73,9 +73,8 @@ impl<'a> Sighting<'a> {
         for record in records {
             match &record.data {
                 Data::Address(address) if record.name == target => {
-                    if seen.address.is_none_or(|known| known.is_ipv6() && address.is_ipv4()) {
-                        seen.address = Some(*address);
-                    }
+                    let first = seen.address.filter(|known| known.is_ipv4() || address.is_ipv6());
+                    seen.address = first.or(Some(*address));
                 }
                 Data::Text(text) if record.name == instance => {
                     seen.text = Some(text);

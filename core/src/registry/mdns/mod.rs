@@ -57,6 +57,8 @@ const QUIET: Duration = Duration::from_millis(30);
 const RESCAN_EVERY: Duration = Duration::from_secs(30);
 /// How long a probe waits for its own packet.
 const PROBE_TIMEOUT: Duration = Duration::from_millis(50);
+/// Shortest time between two rounds of the caretaker, so that no flood of news keeps it running.
+const CARE_PAUSE: Duration = Duration::from_millis(5);
 /// Pause of a reader after an error of its socket.
 const ERROR_PAUSE: Duration = Duration::from_millis(50);
 
@@ -396,6 +398,7 @@ impl Shared {
                 () = sleep_until(wake) => {}
                 () = self.care.notified() => {}
             }
+            sleep_until(now + CARE_PAUSE).await;
         }
     }
 }

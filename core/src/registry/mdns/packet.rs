@@ -14,7 +14,7 @@ pub(super) const PACKET_LIMIT: usize = 9000;
 /// Most questions read from one packet.
 const QUESTION_LIMIT: u16 = 16;
 /// Most records read from one packet, all sections together.
-const RECORD_LIMIT: u16 = 256;
+const RECORD_LIMIT: u16 = 128;
 
 /// Record types by number.
 pub(super) mod kind {

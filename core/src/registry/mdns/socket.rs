@@ -132,6 +132,7 @@ impl Links {
     }
 
     /// True for senders on this link. Answers to anybody else would make this process a reflector.
+    /// A sender without address is a process of this machine that reaches the group over loopback.
     pub(super) fn is_near(&self, sender: IpAddr) -> bool {
         let private = match sender.to_canonical() {
             IpAddr::V4(v4) => v4.is_loopback() || v4.is_private() || v4.is_link_local(),
@@ -140,6 +141,7 @@ impl Links {
             }
         };
         private
+            || sender.is_unspecified()
             || lock(&self.networks)
                 .iter()
                 .any(|(address, prefix)| same_network(*address, sender, *prefix))
@@ -360,6 +362,29 @@ mod tests {
         assert!(!same_network(ip("2001:db8::1"), ip("2001:db8:1::1"), 64));
         assert!(!same_network(ip("203.0.113.1"), ip("2001:db8::1"), 0));
         assert!(!same_network(ip("203.0.113.1"), ip("203.0.113.2"), 32));
+    }
+
+    #[test]
+    fn strangers_beyond_the_link_are_told_from_neighbours() {
+        let options = Options { interfaces: vec!["127.0.0.1".into()], ..Options::default() };
+        let links = Links::open(&options, 0).expect("loopback");
+        *lock(&links.networks) = vec![([203, 0, 113, 1].into(), 24)];
+        let near = |text: &str| links.is_near(text.parse().expect("an address"));
+        let neighbours = [
+            "127.0.0.1",
+            "10.1.2.3",
+            "169.254.1.1",
+            "203.0.113.9",
+            "fe80::1",
+            "fd00::1",
+            "0.0.0.0",
+        ];
+        for address in neighbours.into_iter().chain(["::ffff:10.0.0.1"]) {
+            assert!(near(address), "{address}");
+        }
+        for address in ["203.0.114.9", "198.51.100.1", "2001:db8::1"] {
+            assert!(!near(address), "{address}");
+        }
     }
 
     #[test]

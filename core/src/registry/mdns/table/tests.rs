@@ -280,7 +280,7 @@ async fn node_of_ours_is_known_at_once_and_its_packets_change_nothing() {
     table.hears(&announcement(&greeter("1", "a", "10.6.6.6:1")), V4);
     tokio::time::advance(Duration::from_secs(1000)).await;
     assert_eq!(table.due(Instant::now()), (Vec::new(), None));
-    assert_eq!(table.found("greeter", Instant::now()), [ours.clone()]);
+    assert_eq!(table.found("greeter", Instant::now()), std::slice::from_ref(&ours));
     table.remove_own(instance, Instant::now());
     table.hears(&announcement(&ours), V4);
     table.hears(&announcement(&ours), ANSWERS);

@@ -5,7 +5,7 @@ use crate::registry::mdns::vectors::{self, bytes};
 
 /// The service of the captured packets.
 fn greeter() -> Service {
-    let text = crate::registry::mdns::txt::tests::CAPTURED.as_bytes();
+    let text = txt::tests::CAPTURED.as_bytes();
     let payload = Payload::decode(text, &mut 10_000).expect("payload");
     let (id, address) = (vectors::ID.into(), "10.9.0.1:41001".into());
     Service {
@@ -35,7 +35,7 @@ fn zone_of(services: &[Service]) -> Zone {
 fn captured_zone() -> Zone {
     let mut zone = zone_of(&[]);
     let mut prepared = prepare(&greeter()).expect("fits");
-    prepared.entry.text = txt::strings(crate::registry::mdns::txt::tests::CAPTURED.as_bytes());
+    prepared.entry.text = txt::strings(txt::tests::CAPTURED.as_bytes());
     zone.register(prepared, None, Instant::now());
     zone
 }
