@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::OnceLock;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use crate::peer::Peer;
@@ -70,6 +72,29 @@ pub async fn call_with(client: &Peer, service: &str, endpoint: &str, mut fields:
     fields["service"] = json!(service);
     fields["endpoint"] = json!(endpoint);
     client.ask("call", fields).await
+}
+
+/// A message as the fields `messages` and `frame` carry it, and back with [`unframe`].
+pub fn message(message: &impl prost::Message) -> Value {
+    bytes(&message.encode_to_vec())
+}
+
+/// Bytes as the peer's JSON carries them.
+pub fn bytes(bytes: &[u8]) -> Value {
+    STANDARD.encode(bytes).into()
+}
+
+/// Bytes that the peer's JSON carries; panics when it is something else.
+pub fn unframe(value: &Value) -> Vec<u8> {
+    let text = value.as_str().unwrap_or_else(|| panic!("{value} is no base64 text"));
+    STANDARD.decode(text).unwrap_or_else(|error| panic!("{value} is no base64: {error}"))
+}
+
+/// One call with bare grpc-go; `fields` are those of `wireCall` in `interop/go-micro/wire.go`.
+pub async fn wire(peer: &Peer, address: &str, path: &str, mut fields: Value) -> Value {
+    fields["address"] = json!(address);
+    fields["path"] = json!(path);
+    peer.ask("wire", fields).await
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //!
 //! * [`namespace`]: a test in a network of its own, so that multicast meets only what the test started
 //! * [`peer`]: a program driven over JSON lines, which dies with the test
+//! * [`ours`]: the same Greeter as the peers', on this framework
 //! * [`go`]: go-micro v2.9.1 and bare grpc-go
 //! * [`python`]: gRPC for Python
 //! * [`toolchain`]: what a test needs from the machine, and what happens without it
@@ -19,6 +20,7 @@
 
 pub mod go;
 pub mod namespace;
+pub mod ours;
 pub mod peer;
 pub mod python;
 pub mod toolchain;
