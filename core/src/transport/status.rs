@@ -116,7 +116,7 @@ pub(crate) fn read_status(headers: &HeaderMap) -> Option<Error> {
     if parsed.http_code() > 0 {
         return Some(remote(parsed, code));
     }
-    Some(Error::new(code, text).from_remote())
+    Some(Error::new(code, text).from_status())
 }
 
 fn micro_detail(header: &HeaderValue) -> Option<Error> {
@@ -133,7 +133,7 @@ fn micro_detail(header: &HeaderValue) -> Option<Error> {
 /// server that is not Go answers `UNKNOWN` for a known number.
 fn remote(error: Error, code: Code) -> Error {
     let code = if code == Code::Unknown { error.code() } else { code };
-    error.with_code(code).from_remote()
+    error.with_code(code).from_micro()
 }
 
 #[cfg(test)]
