@@ -198,7 +198,7 @@ impl Handler {
     async fn headers(self, context: Context, _: HeadersRequest) -> Result<HeadersReply> {
         self.called(&context);
         context.set_header("answered-by", "micro")?;
-        context.set_trailer("trailer", "last")?;
+        context.set_trailer("ended-by", "micro")?;
         let mut bytes = micro::Metadata::new();
         bytes.insert_bin("answered-bin", b"\x00\xff")?;
         context.extend_headers(bytes);
