@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use futures_util::FutureExt as _;
-use http::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use http::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, Method, Request as HttpRequest, Response as HttpResponse, StatusCode};
 use hyper::body::Incoming;
 use tokio::time::{Instant, timeout_at};
@@ -23,6 +23,7 @@ use super::call::{CallRecord, InFlight};
 use super::endpoint::{Endpoint, Routes};
 use super::handler::{Body, Handler, NO_MESSAGE, Request};
 use super::reply::{ReplyBody, StreamBody};
+use crate::auth::expect_bearer;
 use crate::codec::Codec;
 use crate::context::{Arrival, Context};
 use crate::error::{Error, Result};
@@ -136,12 +137,15 @@ impl Dispatch {
         let standard = path.starts_with("/grpc.health.") || path.starts_with("/grpc.reflection.");
         let routes = if standard { &self.standard } else { &self.routes };
         let endpoint = routes.find(path)?.clone();
+        // go-micro exempts its own `Debug`; probes of the platform carry whatever they carry.
+        if !standard && !endpoint.name.starts_with("Debug.") {
+            expect_bearer(&headers).map_err(|error| error.with_id(self.service.to_string()))?;
+        }
         let codec = content_type
             .to_str()
             .map_err(|_| Error::unimplemented("content-type is not text"))
             .and_then(Codec::from_content_type)
             .map_err(|error| error.with_id("go.micro.server"))?;
-        self.check_authorization(&endpoint, &headers)?;
         let incoming = Compressor::incoming(&headers)?;
         let outgoing = self.compression.filter(|c| Compressor::peer_reads(&headers, *c));
         let permit = self.in_flight.enter(self.max_calls).ok_or_else(|| {
@@ -163,18 +167,6 @@ impl Dispatch {
             self.metrics.edge(context.caller().unwrap_or_default(), &self.service, &endpoint.name);
         let record = CallRecord::begin(context, edge, permit);
         Ok(Terms { endpoint, codec, incoming, outgoing, record })
-    }
-
-    /// go-micro refuses what is no bearer token before any provider sees it, but for `Debug`
-    /// (wire reference 9.5).
-    fn check_authorization(&self, endpoint: &Endpoint, headers: &HeaderMap) -> Result<()> {
-        let bearer =
-            headers.get(AUTHORIZATION).is_none_or(|value| value.as_bytes().starts_with(b"Bearer "));
-        if bearer || endpoint.name.starts_with("Debug.") {
-            return Ok(());
-        }
-        let text = "invalid authorization header. expected Bearer schema";
-        Err(Error::unauthenticated(text).with_id(self.service.to_string()))
     }
 
     /// Runs the handler with everything that bounds it: deadline, panic, cancellation by drop.

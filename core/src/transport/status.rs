@@ -110,13 +110,13 @@ pub(crate) fn read_status(headers: &HeaderMap) -> Option<Error> {
         .map(|value| percent_decode(value.as_bytes()).decode_utf8_lossy().into_owned())
         .unwrap_or_default();
     if let Some(error) = headers.get(GRPC_DETAILS).and_then(micro_detail) {
-        return Some(error.with_code(code).answered());
+        return Some(error.with_code(code).told_as_micro());
     }
     let parsed = Error::parse(&text);
     if parsed.http_code() > 0 {
-        return Some(parsed.with_code(code).answered());
+        return Some(parsed.with_code(code).told_as_micro());
     }
-    Some(Error::new(code, text).answered())
+    Some(Error::new(code, text).told_as_status())
 }
 
 fn micro_detail(header: &HeaderValue) -> Option<Error> {
