@@ -388,7 +388,10 @@ async fn every_call_is_counted_on_its_edge_on_both_sides() -> Result<()> {
     let row = |endpoint: &str, calls, errors| (endpoint.to_owned(), calls, errors);
     let known = [row("Echo.Call", 1, 0), row("Echo.Fail", 1, 1)];
     let two = row("Echo.Two", 1, 0);
-    assert_eq!(counted(running.server().metrics()), [&known[..], std::slice::from_ref(&two)].concat());
+    assert_eq!(
+        counted(running.server().metrics()),
+        [&known[..], std::slice::from_ref(&two)].concat()
+    );
     let none = row("Echo.None", 1, 1);
     assert_eq!(counted(web.metrics()), [&known[..], &[none, two]].concat());
     Ok(())

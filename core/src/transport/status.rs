@@ -110,11 +110,11 @@ pub(crate) fn read_status(headers: &HeaderMap) -> Option<Error> {
         .map(|value| percent_decode(value.as_bytes()).decode_utf8_lossy().into_owned())
         .unwrap_or_default();
     if let Some(error) = headers.get(GRPC_DETAILS).and_then(micro_detail) {
-        return Some(error.with_code(code).told_as_micro());
+        return Some(remote(error, code));
     }
     let parsed = Error::parse(&text);
     if parsed.http_code() > 0 {
-        return Some(parsed.with_code(code).told_as_micro());
+        return Some(remote(parsed, code));
     }
     Some(Error::new(code, text).told_as_status())
 }
@@ -127,6 +127,15 @@ fn micro_detail(header: &HeaderValue) -> Option<Error> {
     }
     let error = MicroError::decode(detail.value).ok()?;
     Some(Error::from_http(error.id, error.detail, error.code).with_status(error.status))
+}
+
+/// gRPC's number says more than go-micro's where that is outside its table. `UNKNOWN` says less:
+/// a Go handler that relays an error's text sends it with a number that is more telling, unless
+/// that is 500, which tells no more.
+fn remote(error: Error, code: Code) -> Error {
+    let told = error.code();
+    let code = if code == Code::Unknown && told != Code::Internal { told } else { code };
+    error.with_code(code).told_as_micro()
 }
 
 #[cfg(test)]
