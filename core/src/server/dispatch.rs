@@ -23,6 +23,7 @@ use super::call::{CallRecord, InFlight};
 use super::endpoint::{Endpoint, Routes};
 use super::handler::{Body, Handler, NO_MESSAGE, Request};
 use super::reply::{ReplyBody, StreamBody};
+use crate::auth::expect_bearer;
 use crate::codec::Codec;
 use crate::context::{Arrival, Context};
 use crate::error::{Error, Result};
@@ -136,6 +137,10 @@ impl Dispatch {
         let standard = path.starts_with("/grpc.health.") || path.starts_with("/grpc.reflection.");
         let routes = if standard { &self.standard } else { &self.routes };
         let endpoint = routes.find(path)?.clone();
+        // go-micro exempts its own `Debug`; probes of the platform carry whatever they carry.
+        if !standard && !endpoint.name.starts_with("Debug.") {
+            expect_bearer(&headers).map_err(|error| error.with_id(self.service.to_string()))?;
+        }
         let codec = content_type
             .to_str()
             .map_err(|_| Error::unimplemented("content-type is not text"))
