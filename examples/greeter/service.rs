@@ -13,7 +13,7 @@ async fn main() -> micro::Result<()> {
         Ok(Json(format!("Hello, {}! I am process {}.", person.name, std::process::id())))
     };
     Service::builder("greeter")
-        .add(Endpoint::unary("Greeter.Hello", hello).idempotent())
+        .handle(Endpoint::unary("Greeter.Hello", hello).idempotent())
         .run()
         .await
 }
