@@ -10,7 +10,7 @@
 //!
 //! # async fn example() -> micro::Result<()> {
 //! let client = Client::new()?;
-//! let reply: Json<String> = client.call("greeter", "Greeter.Hello", Json("Ada")).await?;
+//! let reply: Json<String> = client.call("greeter", "Greeter.Hello", Json("Ada".to_owned())).await?;
 //! # Ok(())
 //! # }
 //! ```
@@ -118,7 +118,7 @@ impl Client {
     /// # use micro::{Client, Json};
     /// # async fn example(client: Client) -> micro::Result<()> {
     /// let reply: Json<String> = client
-    ///     .call("greeter", "Greeter.Hello", Json("Ada"))
+    ///     .call("greeter", "Greeter.Hello", Json("Ada".to_owned()))
     ///     .timeout(Duration::from_millis(200))
     ///     .metadata("tenant", "blue")
     ///     .await?;

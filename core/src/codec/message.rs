@@ -21,8 +21,8 @@ pub enum Side {
 /// A type that can be sent and received.
 ///
 /// Implemented for every protobuf type that knows its descriptor
-/// ([`ReflectMessage`], derived by `prost-reflect`), and for the wrappers [`Json`], [`Proto`] and
-/// [`Raw`].
+/// ([`ReflectMessage`], derived by `prost-reflect`), and for the wrappers [`Json`](super::Json),
+/// [`Proto`] and [`Raw`](super::Raw).
 pub trait Message: Sized + Send + 'static {
     /// Appends the message to `buffer`.
     ///
