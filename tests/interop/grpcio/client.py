@@ -8,7 +8,7 @@ import queue
 import threading
 
 import grpc
-from google.protobuf import descriptor_pb2, descriptor_pool
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from grpc_health.v1 import health_pb2  # noqa: F401  known to the descriptor pool by being imported
 from grpc_reflection.v1alpha import proto_reflection_descriptor_database, reflection_pb2
 
@@ -33,6 +33,7 @@ class Client:
         lines.on("streamHalfClose", self.stream_half_close)
         lines.on("services", self.services)
         lines.on("describe", self.describe)
+        lines.on("callReflected", self.call_reflected)
 
     def channel(self, address):
         with self._lock:
@@ -102,14 +103,7 @@ class Client:
 
     def describe(self, request):
         """The methods of the service `symbol`, built from nothing but what reflection says."""
-        if request.get("version", "v1alpha") == "v1alpha":
-            database = proto_reflection_descriptor_database.ProtoReflectionDescriptorDatabase(
-                self.channel(request["address"])
-            )
-            pool = descriptor_pool.DescriptorPool(database)
-        else:
-            pool = self.pool_by_hand(request)
-        service = pool.FindServiceByName(request["symbol"])
+        service = self.pool(request).FindServiceByName(request["symbol"])
         methods = {}
         for method in service.methods:
             methods[method.name] = {
@@ -120,6 +114,24 @@ class Client:
                 "fields": [field.name for field in method.input_type.fields],
             }
         return {"file": service.file.name, "methods": methods}
+
+    def call_reflected(self, request):
+        """A unary call of `method` of the service `symbol`, with nothing but what reflection says."""
+        method = self.pool(request).FindServiceByName(request["symbol"]).methods_by_name[request["method"]]
+        request_type, response_type = map(message_factory.GetMessageClass, (method.input_type, method.output_type))
+        call = self.channel(request["address"]).unary_unary(
+            f"/{request['symbol']}/{method.name}", request_type.SerializeToString, response_type.FromString
+        )
+        body = messages.decode(request_type, request.get("request"))
+        return {"response": messages.encode(call(body, timeout=timeout(request)))}
+
+    def pool(self, request):
+        if request.get("version", "v1alpha") == "v1":
+            return self.pool_by_hand(request)
+        channel = self.channel(request["address"])
+        return descriptor_pool.DescriptorPool(
+            proto_reflection_descriptor_database.ProtoReflectionDescriptorDatabase(channel)
+        )
 
     def pool_by_hand(self, request):
         ask = reflection_pb2.ServerReflectionRequest
