@@ -144,7 +144,7 @@ impl StreamReply {
         let attempt = run.take_attempt();
         let deadline = run.deadline.map(|at| Box::pin(tokio::time::sleep_until(at)));
         let record = StreamRecord { edge, attempt, started: Instant::now() };
-        Self { state, run, deadline, record, call: call, _lease: lease }
+        Self { state, run, deadline, record, call, _lease: lease }
     }
 
     fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>>> {

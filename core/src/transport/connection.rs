@@ -231,7 +231,8 @@ pub(crate) fn broken(error: &hyper::Error) -> Error {
 pub(crate) enum RequestBody {
     Once(Option<Bytes>),
     /// Ends with a reset once the other end of `call` is dropped: hyper resets the stream by itself
-    /// only while the head of the answer is still to come.
+    /// only while the head of the answer is still to come. While a message waits for the far side's
+    /// window, hyper does not ask for the next, and the reset waits too.
     Stream {
         messages: mpsc::Receiver<Bytes>,
         call: oneshot::Receiver<Infallible>,

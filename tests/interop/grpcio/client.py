@@ -22,11 +22,12 @@ class Client:
     def __init__(self):
         self._channels = {}
         self._calls = {}
+        self._known = threading.Condition()
         self._lock = threading.Lock()
 
     def add_to(self, lines):
         lines.on("call", self.call)
-        lines.on("cancel", lambda request: {"cancelled": self._calls[request["key"]].cancel()})
+        lines.on("cancel", lambda request: {"cancelled": self.find(request).cancel()})
         lines.on("streamOpen", self.stream_open)
         lines.on("streamSend", self.stream_send)
         lines.on("streamReceive", self.stream_receive)
@@ -34,6 +35,18 @@ class Client:
         lines.on("services", self.services)
         lines.on("describe", self.describe)
         lines.on("callReflected", self.call_reflected)
+
+    def keep(self, request, call):
+        with self._known:
+            self._calls[request["key"]] = call
+            self._known.notify_all()
+
+    def find(self, request):
+        """The call of a key. Its handler may know of it before this side has kept it, so this waits."""
+        with self._known:
+            if not self._known.wait_for(lambda: request["key"] in self._calls, timeout(request)):
+                raise KeyError(f"no call {request['key']!r}")
+            return self._calls[request["key"]]
 
     def channel(self, address):
         with self._lock:
@@ -50,7 +63,7 @@ class Client:
         body = messages.decode(request_type, request.get("request"))
         call = method.future(body, **call_options(request), timeout=timeout(request))
         if "key" in request:
-            self._calls[request["key"]] = call
+            self.keep(request, call)
         # The future itself ends at the deadline.
         try:
             outcome = {"response": messages.encode(call.result())}
@@ -75,22 +88,22 @@ class Client:
         )
         incoming = queue.Queue(maxsize=1024)
         threading.Thread(target=receive, args=(call, incoming), daemon=True).start()
-        self._calls[request["key"]] = call
         call.micro_stream = (request_type, outgoing, incoming)
+        self.keep(request, call)
         return {}
 
     def stream_send(self, request):
-        request_type, outgoing, _ = self._calls[request["key"]].micro_stream
+        request_type, outgoing, _ = self.find(request).micro_stream
         outgoing.put(messages.decode(request_type, request.get("request")))
         return {}
 
     def stream_half_close(self, request):
-        self._calls[request["key"]].micro_stream[1].put(HALF_CLOSE)
+        self.find(request).micro_stream[1].put(HALF_CLOSE)
         return {}
 
     def stream_receive(self, request):
         """The next message, or how the stream ended: `end` for OK, else `error`."""
-        incoming = self._calls[request["key"]].micro_stream[2]
+        incoming = self.find(request).micro_stream[2]
         try:
             return incoming.get(timeout=timeout(request))
         except queue.Empty:
