@@ -363,13 +363,13 @@ impl Error {
     }
 
     /// The far side said so by a gRPC status.
-    pub(crate) fn from_status(mut self) -> Self {
+    pub(crate) fn told_as_status(mut self) -> Self {
         self.0.told_by = ToldBy::Status;
         self
     }
 
     /// The far side said so by a micro error.
-    pub(crate) fn from_micro(mut self) -> Self {
+    pub(crate) fn told_as_micro(mut self) -> Self {
         self.0.told_by = ToldBy::Micro;
         self
     }
@@ -632,5 +632,22 @@ mod tests {
             error.to_string(),
             "UNAVAILABLE: connection refused (calling greeter Greeter.Hello on greeter-1 at 127.0.0.1:1, 3 attempts)"
         );
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn arbitrary_text_parses_to_some_error(text in "\\PC{0,80}") {
+            let _ = Error::parse(&text);
+        }
+
+        #[test]
+        fn what_was_written_is_read_back(
+            id in "\\PC{0,20}", detail in "\\PC{0,60}", code in 1i32..600,
+        ) {
+            let error = Error::from_http(id.clone(), detail.clone(), code);
+            let read = Error::parse(&error.to_json());
+            proptest::prop_assert_eq!((read.id(), read.detail(), read.http_code()), (&*id, &*detail, code));
+            proptest::prop_assert_eq!(read.status(), error.status());
+        }
     }
 }

@@ -1,4 +1,5 @@
 //! Services and clients in one process, over real sockets on loopback.
+#![allow(clippy::expect_used, clippy::panic, reason = "a test says what it expects by failing")]
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -140,7 +141,8 @@ async fn an_unknown_service_is_not_found() {
 #[tokio::test]
 async fn two_endpoints_of_one_name_are_refused_at_the_start() {
     let echo = || Endpoint::unary("Echo.Call", |_: Context, r: Raw| async move { Ok(r) });
-    let started = Service::builder("echo").registry(memory()).add(echo()).add(echo()).start().await;
+    let started =
+        Service::builder("echo").registry(memory()).handle(echo()).handle(echo()).start().await;
     assert_eq!(started.expect_err("twice").code(), Code::AlreadyExists);
 }
 

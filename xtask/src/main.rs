@@ -1,6 +1,8 @@
 //! Project tasks, one verifier with one job each: `cargo xtask --help` lists them.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command talks to its terminal")]
 
+mod bench;
+mod policy;
 mod proto;
 
 use std::error::Error;
@@ -21,12 +23,18 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
+    /// Measure the framework next to bare tonic; writes `docs/benchmarks.md`.
+    Bench(bench::Options),
+    /// Check licences, sources and banned crates of every dependency against `deny.toml`.
+    Policy,
     /// Generate the Rust types and descriptors of `core/proto`.
     Proto(proto::Options),
 }
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().task {
+        Task::Bench(options) => bench::run(&root(), &options),
+        Task::Policy => policy::run(&root()),
         Task::Proto(options) => proto::run(&root(), &options),
     };
     match outcome {

@@ -105,7 +105,7 @@ mod tests {
     #[test]
     fn safe_repeats_idempotent_calls_only_for_failures_that_may_pass() {
         assert!(safe(&Error::unavailable("connection reset"), true));
-        assert!(!safe(&Error::internal("bug").from_micro(), true));
+        assert!(!safe(&Error::internal("bug").told_as_micro(), true));
         assert!(!safe(&Error::not_found("user 7"), true));
         assert!(!safe(&Error::deadline_exceeded("too slow"), true));
     }
@@ -113,7 +113,7 @@ mod tests {
     #[test]
     fn go_micro_repeats_408_and_500_only() {
         let allows = |http| {
-            let error = Error::from_http("a", "b", http).from_micro();
+            let error = Error::from_http("a", "b", http).told_as_micro();
             Retry::GoMicro.allows(Failure { error: &error, attempt: 0, idempotent: false })
         };
         assert!(allows(408) && allows(500));
@@ -123,8 +123,8 @@ mod tests {
     #[test]
     fn go_micro_repeats_whatever_is_no_micro_error() {
         for error in [
-            Error::unavailable("down").from_status(),
-            Error::not_found("a bare status").from_status(),
+            Error::unavailable("down").told_as_status(),
+            Error::not_found("a bare status").told_as_status(),
             Error::unavailable("connection refused"),
         ] {
             let failure = Failure { error: &error, attempt: 0, idempotent: false };

@@ -143,6 +143,11 @@ impl Target {
             Error::invalid_argument(format!("address `{address}` is not host:port: {e}"))
         })?;
         let port = authority.port_u16();
+        if port.is_none() && authority.as_str().len() > authority.host().len() {
+            return Err(Error::invalid_argument(format!(
+                "address `{address}` is not host:port: ports go from 0 to 65535"
+            )));
+        }
         let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
         if host.is_empty() {
             return Err(Error::invalid_argument(format!("address `{address}` has no host")));

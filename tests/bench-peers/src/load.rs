@@ -1,4 +1,8 @@
 //! The load both clients make, and the figures they report.
+//!
+//! A client stays alive for many short windows: the harness asks for one by a line with its length
+//! in milliseconds and reads one line of figures back. Windows of both sides can so alternate
+//! quickly, and what else the machine does meets both alike.
 
 use std::future::Future;
 use std::io::{self, Write};
@@ -7,6 +11,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use clap::{Args, Subcommand};
 use serde::Serialize;
+use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::task::JoinSet;
 
 use crate::wire::{Payload, StreamRequest};
@@ -57,12 +62,6 @@ pub struct Load {
     /// Bytes of each body.
     #[arg(long, default_value_t = 64, global = true)]
     size: u32,
-    /// Milliseconds before the measured window.
-    #[arg(long, default_value_t = 300, global = true)]
-    warm: u64,
-    /// Milliseconds of the measured window.
-    #[arg(long, default_value_t = 1000, global = true)]
-    millis: u64,
 }
 
 #[derive(Debug, Clone, Copy, Subcommand)]
@@ -73,7 +72,7 @@ enum Shape {
     Stream,
 }
 
-/// What a client reports on standard output, as one line of JSON.
+/// What a client reports of one window, as one line of JSON.
 #[derive(Debug, Default, Clone, Serialize)]
 pub struct Figures {
     /// Calls answered correctly, or messages received, in the measured window.
@@ -86,39 +85,37 @@ pub struct Figures {
     pub p99_us: f64,
 }
 
-impl Figures {
-    /// Writes the line the harness reads.
-    pub fn report(&self) -> io::Result<()> {
-        let mut stdout = io::stdout().lock();
-        writeln!(stdout, "{}", serde_json::to_string(self)?)
-    }
-}
-
-/// The measured window; whatever starts or ends outside of it does not count.
-#[derive(Clone, Copy)]
-struct Window {
-    from: Instant,
-    until: Instant,
-}
-
 #[derive(Default)]
 struct Tally {
     completed: u64,
     nanos: Vec<u64>,
 }
 
-/// Puts `load` on `caller`. Every reply is compared with what was asked; the first wrong or failed
-/// one ends the run with an error.
-pub async fn measure<C: Caller>(caller: C, load: Load) -> Result<Figures, String> {
-    let from = Instant::now() + Duration::from_millis(load.warm);
-    let window = Window { from, until: from + Duration::from_millis(load.millis) };
+/// Puts `load` on `caller` for every window asked for on standard input, until it closes.
+pub async fn serve<C: Caller>(caller: C, load: Load) -> Result<(), String> {
+    let mut windows = BufReader::new(tokio::io::stdin()).lines();
+    while let Some(millis) = windows.next_line().await.map_err(|error| error.to_string())? {
+        let millis =
+            millis.parse().map_err(|_| format!("{millis:?} is no time in milliseconds"))?;
+        let figures = measure(&caller, load, Duration::from_millis(millis)).await?;
+        let line = serde_json::to_string(&figures).map_err(|error| error.to_string())?;
+        writeln!(io::stdout(), "{line}").map_err(|error| error.to_string())?;
+    }
+    Ok(())
+}
+
+/// Puts `load` on `caller` for one window. Every reply is compared with what was asked; the first
+/// wrong or failed one is an error.
+async fn measure<C: Caller>(caller: &C, load: Load, window: Duration) -> Result<Figures, String> {
+    let started = Instant::now();
+    let until = started + window;
     let mut tasks = JoinSet::new();
     for _ in 0..load.concurrency.max(1) {
         let caller = caller.clone();
         tasks.spawn(async move {
             match load.shape {
-                Shape::Call => calls(caller, load.size, window).await,
-                Shape::Stream => streams(caller, load.size, window).await,
+                Shape::Call => calls(caller, load.size, until).await,
+                Shape::Stream => streams(caller, load.size, until).await,
             }
         });
     }
@@ -128,8 +125,8 @@ pub async fn measure<C: Caller>(caller: C, load: Load) -> Result<Figures, String
         total.completed += tally.completed;
         total.nanos.extend(tally.nanos);
     }
+    let seconds = started.elapsed().as_secs_f64();
     total.nanos.sort_unstable();
-    let seconds = Duration::from_millis(load.millis).as_secs_f64();
     Ok(Figures {
         completed: total.completed,
         rate: total.completed as f64 / seconds,
@@ -138,27 +135,27 @@ pub async fn measure<C: Caller>(caller: C, load: Load) -> Result<Figures, String
     })
 }
 
-async fn calls<C: Caller>(caller: C, size: u32, window: Window) -> Result<Tally, String> {
+async fn calls<C: Caller>(caller: C, size: u32, until: Instant) -> Result<Tally, String> {
     let body = Bytes::from(vec![b'x'; size as usize]);
     let mut tally = Tally::default();
     loop {
         let started = Instant::now();
-        if started >= window.until {
+        if started >= until {
             return Ok(tally);
         }
         let reply = caller.call(Payload { body: body.clone() }).await?;
         if reply.body != body {
             return Err(format!("asked with {size} bytes, answered {:?}", reply.body));
         }
-        tally.add(window, started, 1);
+        tally.add(started, 1);
     }
 }
 
-async fn streams<C: Caller>(caller: C, size: u32, window: Window) -> Result<Tally, String> {
+async fn streams<C: Caller>(caller: C, size: u32, until: Instant) -> Result<Tally, String> {
     let mut tally = Tally::default();
     loop {
         let started = Instant::now();
-        if started >= window.until {
+        if started >= until {
             return Ok(tally);
         }
         let drained = caller.stream(StreamRequest { count: MESSAGES, size }).await?;
@@ -166,18 +163,15 @@ async fn streams<C: Caller>(caller: C, size: u32, window: Window) -> Result<Tall
         if drained != (Drained { messages, bytes: messages * u64::from(size) }) {
             return Err(format!("asked for {messages} messages of {size} bytes, got {drained:?}"));
         }
-        tally.add(window, started, messages);
+        tally.add(started, messages);
     }
 }
 
 impl Tally {
-    fn add(&mut self, window: Window, started: Instant, completed: u64) {
-        let ended = Instant::now();
-        if started >= window.from && ended <= window.until {
-            self.completed += completed;
-            if self.nanos.len() < SAMPLES {
-                self.nanos.push((ended - started).as_nanos() as u64);
-            }
+    fn add(&mut self, started: Instant, completed: u64) {
+        self.completed += completed;
+        if self.nanos.len() < SAMPLES {
+            self.nanos.push(started.elapsed().as_nanos() as u64);
         }
     }
 }
@@ -189,6 +183,8 @@ fn percentile(sorted: &[u64], percent: usize) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
 
     #[derive(Clone)]
     struct Liar;
@@ -204,18 +200,18 @@ mod tests {
     }
 
     fn load(shape: Shape) -> Load {
-        Load { shape, concurrency: 1, size: 64, warm: 0, millis: 1000 }
+        Load { shape, concurrency: 1, size: 64 }
     }
 
     #[tokio::test]
     async fn a_wrong_reply_fails_the_measurement() {
-        let error = measure(Liar, load(Shape::Call)).await.unwrap_err();
+        let error = measure(&Liar, load(Shape::Call), SECOND).await.unwrap_err();
         assert!(error.contains("something else"), "{error}");
     }
 
     #[tokio::test]
     async fn a_short_stream_fails_the_measurement() {
-        let error = measure(Liar, load(Shape::Stream)).await.unwrap_err();
+        let error = measure(&Liar, load(Shape::Stream), SECOND).await.unwrap_err();
         assert!(error.contains("messages: 1"), "{error}");
     }
 

@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::net::SocketAddr;
 
-use bench_peers::load::{Caller, Drained, Load, measure};
+use bench_peers::load::{Caller, Drained, Load, serve};
 use bench_peers::runtime::Workers;
 use bench_peers::wire::echo_client::EchoClient;
 use bench_peers::wire::{Payload, StreamRequest};
@@ -43,11 +43,10 @@ impl Caller for Bare {
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments = Arguments::parse();
-    let figures = arguments.workers.run(async move {
+    Ok(arguments.workers.run(async move {
         let client = EchoClient::connect(format!("http://{}", arguments.address))
             .await
             .map_err(|error| error.to_string())?;
-        measure(Bare(client), arguments.load).await
-    })??;
-    Ok(figures.report()?)
+        serve(Bare(client), arguments.load).await
+    })??)
 }

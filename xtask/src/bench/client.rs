@@ -1,0 +1,127 @@
+//! Row 3: our client, with discovery, balancing and deadlines, next to a bare tonic client.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::contest::{Contender, Slice, contest};
+use super::plan::{Plan, Side};
+use super::process::{Program, Server};
+use super::row::{Goal, Row, Spec};
+use super::server::start;
+use crate::Outcome;
+
+const LATENCY: Spec = Spec {
+    id: "client.latency",
+    title: "Client, median latency, one call at a time",
+    unit: "us",
+    goal: Goal::adds_at_most(10.0),
+};
+
+const THROUGHPUT: Spec = Spec {
+    id: "client.throughput",
+    title: "Client, 64 calls in flight",
+    unit: "req/s",
+    goal: Goal::ratio_at_least(0.95),
+};
+
+/// What a client does all the time.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Load {
+    shape: &'static str,
+    /// What of its figures is compared.
+    figure: fn(&Figures) -> f64,
+    concurrency: u32,
+    size: u32,
+}
+
+impl Load {
+    /// Unary calls, compared by how many a second.
+    pub(crate) const fn calls(concurrency: u32, size: u32) -> Self {
+        Self { shape: "call", figure: |figures| figures.rate, concurrency, size }
+    }
+
+    /// One unary call after the other, compared by the median of their durations.
+    const fn latency(size: u32) -> Self {
+        Self { shape: "call", figure: |figures| figures.p50_us, concurrency: 1, size }
+    }
+
+    /// Server streams, compared by messages a second.
+    pub(crate) const fn streams(concurrency: u32, size: u32) -> Self {
+        Self { shape: "stream", figure: |figures| figures.rate, concurrency, size }
+    }
+}
+
+/// What a client program reports of one window.
+#[derive(Debug, Deserialize)]
+struct Figures {
+    completed: u64,
+    rate: f64,
+    p50_us: f64,
+}
+
+/// A client program of either side; it compares every reply with what it asked for.
+pub(crate) struct Client {
+    program: Program,
+    figure: fn(&Figures) -> f64,
+}
+
+impl Client {
+    pub(crate) fn start(plan: &Plan, side: Side, server: SocketAddr, load: &Load) -> Outcome<Self> {
+        let mut command = plan.side(side, "client");
+        command
+            .args(["--workers", &Plan::workers(), "--address", &server.to_string(), load.shape])
+            .args(["--concurrency", &load.concurrency.to_string()])
+            .args(["--size", &load.size.to_string()]);
+        Ok(Self { program: Program::start(command)?, figure: load.figure })
+    }
+}
+
+impl Contender for Client {
+    async fn slice(&mut self, length: Duration) -> Outcome<Slice> {
+        let answer = self.program.ask(&length.as_millis().to_string()).await?;
+        let figures: Figures = serde_json::from_str(&answer)?;
+        Ok(Slice { completed: figures.completed, value: (self.figure)(&figures) })
+    }
+
+    fn processor_time(&self) -> Outcome<f64> {
+        self.program.processor_time()
+    }
+}
+
+/// A client and the server it shares with the other side.
+struct Guest {
+    client: Client,
+    _server: Rc<Server>,
+}
+
+impl Contender for Guest {
+    async fn slice(&mut self, length: Duration) -> Outcome<Slice> {
+        self.client.slice(length).await
+    }
+
+    fn processor_time(&self) -> Outcome<f64> {
+        self.client.processor_time()
+    }
+}
+
+pub(crate) async fn rows(plan: &Plan) -> Vec<Row> {
+    let latency = compare(plan, &LATENCY, Load::latency(64)).await;
+    let throughput = compare(plan, &THROUGHPUT, Load::calls(64, 64)).await;
+    latency.into_iter().chain(throughput).collect()
+}
+
+/// Compares both clients on the same bare tonic server.
+pub(crate) async fn compare(plan: &Plan, spec: &Spec, load: Load) -> Option<Row> {
+    contest(plan, spec, async || {
+        let server = Rc::new(start(plan, Side::Peer, &[]).await?);
+        let guest = |side| {
+            let client = Client::start(plan, side, server.address, &load)?;
+            Ok::<_, Box<dyn std::error::Error>>(Guest { client, _server: Rc::clone(&server) })
+        };
+        Ok((guest(Side::Ours)?, guest(Side::Peer)?))
+    })
+    .await
+}

@@ -1,0 +1,87 @@
+//! `cargo xtask bench`: what the framework costs, next to a peer that does the same without it.
+//!
+//! A number alone says more about the machine than about the code. Every row is therefore measured
+//! against a peer in the same run, ours and the peer's by turns, and judged by the median of the
+//! per-round ratios. Both sides are programs of `tests/bench-peers`, built alike, started and
+//! stopped by the harness, with the same number of worker threads.
+
+mod client;
+mod contest;
+mod discovery;
+mod footprint;
+mod h2load;
+mod plan;
+mod process;
+mod report;
+mod row;
+mod server;
+mod stream;
+
+use std::path::Path;
+
+use plan::Plan;
+use row::Row;
+
+use crate::Outcome;
+
+/// Options of `cargo xtask bench`.
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// Rows to measure, by id or by the first words of one: `server,client.latency`.
+    #[arg(long, value_delimiter = ',')]
+    rows: Vec<String>,
+    /// Rounds per row; each measures both sides once.
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// Few requests and one round on a debug build: proves that every row works, judges none.
+    #[arg(long)]
+    quick: bool,
+    /// Measure the peer against itself, to see how far apart noise alone takes two equal sides.
+    #[arg(long, conflicts_with = "quick")]
+    noise: bool,
+    /// Folder of `benchmarks.md` and `benchmarks.json`; `docs` for a full run, else none.
+    #[arg(long)]
+    out: Option<std::path::PathBuf>,
+}
+
+impl Options {
+    /// Whether nothing was left out, so that the result may replace the published one.
+    fn is_full(&self) -> bool {
+        self.rows.is_empty() && !self.quick && !self.noise
+    }
+}
+
+/// Builds the peers, measures, prints the table and writes it. Fails if a row could not be
+/// measured; a row that misses its target is a result, not a failure.
+pub(crate) fn run(root: &Path, options: &Options) -> Outcome {
+    let plan = Plan::new(root, options)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let rows = runtime.block_on(measure(&plan));
+    if rows.is_empty() {
+        return Err(format!("no row is called {}", options.rows.join(" or ")).into());
+    }
+    println!("\n{}", report::table(&rows));
+    let folder = match &options.out {
+        Some(folder) => Some(folder.clone()),
+        None => options.is_full().then(|| root.join("docs")),
+    };
+    if let Some(folder) = folder {
+        report::write(&folder, &rows)?;
+    }
+    let broken: Vec<&str> =
+        rows.iter().filter(|row| row.error.is_some()).map(|row| row.id.as_str()).collect();
+    if broken.is_empty() {
+        return Ok(());
+    }
+    Err(format!("could not measure {}; the reason is in each row", broken.join(", ")).into())
+}
+
+async fn measure(plan: &Plan) -> Vec<Row> {
+    let mut rows = Vec::new();
+    rows.extend(server::rows(plan).await);
+    rows.extend(client::rows(plan).await);
+    rows.extend(stream::rows(plan).await);
+    rows.extend(discovery::rows(plan).await);
+    rows.extend(footprint::rows(plan).await);
+    rows
+}
