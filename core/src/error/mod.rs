@@ -4,6 +4,8 @@
 //! both, so that a Go caller and a gRPC caller each see the error they know. Neither number is
 //! invented: given one, the other follows from the table of go-micro's `server/grpc/error.go`.
 
+mod code;
+
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
@@ -11,141 +13,10 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+pub use code::Code;
+
 /// Result of a fallible operation of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
-
-/// The sixteen failure codes of gRPC, with their numbers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[repr(u8)]
-pub enum Code {
-    /// The caller gave up.
-    Cancelled = 1,
-    /// Something failed and nobody said what.
-    Unknown = 2,
-    /// The request is wrong, whatever the state of the service.
-    InvalidArgument = 3,
-    /// The deadline passed.
-    DeadlineExceeded = 4,
-    /// The thing asked for, or the service itself, does not exist.
-    NotFound = 5,
-    /// The thing to create exists.
-    AlreadyExists = 6,
-    /// The account may not do this.
-    PermissionDenied = 7,
-    /// A limit was reached: quota, concurrency or size.
-    ResourceExhausted = 8,
-    /// The state of the service forbids the operation.
-    FailedPrecondition = 9,
-    /// A conflict with a concurrent operation; try the whole transaction again.
-    Aborted = 10,
-    /// Past the valid range.
-    OutOfRange = 11,
-    /// The endpoint does not exist or does not speak this content type.
-    Unimplemented = 12,
-    /// A bug or a broken invariant on the far side.
-    Internal = 13,
-    /// Nobody can serve this now; trying again may help.
-    Unavailable = 14,
-    /// Data was lost or damaged for good.
-    DataLoss = 15,
-    /// The caller is not known.
-    Unauthenticated = 16,
-}
-
-impl Code {
-    /// The code with gRPC's number `value`; `None` for 0 (`OK`) and for numbers gRPC does not know.
-    pub fn from_grpc(value: i32) -> Option<Self> {
-        Some(match value {
-            1 => Self::Cancelled,
-            2 => Self::Unknown,
-            3 => Self::InvalidArgument,
-            4 => Self::DeadlineExceeded,
-            5 => Self::NotFound,
-            6 => Self::AlreadyExists,
-            7 => Self::PermissionDenied,
-            8 => Self::ResourceExhausted,
-            9 => Self::FailedPrecondition,
-            10 => Self::Aborted,
-            11 => Self::OutOfRange,
-            12 => Self::Unimplemented,
-            13 => Self::Internal,
-            14 => Self::Unavailable,
-            15 => Self::DataLoss,
-            16 => Self::Unauthenticated,
-            _ => return None,
-        })
-    }
-
-    /// gRPC's number, 1–16.
-    pub fn grpc(self) -> i32 {
-        self as i32
-    }
-
-    /// gRPC's spelling, for example `DEADLINE_EXCEEDED`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Cancelled => "CANCELLED",
-            Self::Unknown => "UNKNOWN",
-            Self::InvalidArgument => "INVALID_ARGUMENT",
-            Self::DeadlineExceeded => "DEADLINE_EXCEEDED",
-            Self::NotFound => "NOT_FOUND",
-            Self::AlreadyExists => "ALREADY_EXISTS",
-            Self::PermissionDenied => "PERMISSION_DENIED",
-            Self::ResourceExhausted => "RESOURCE_EXHAUSTED",
-            Self::FailedPrecondition => "FAILED_PRECONDITION",
-            Self::Aborted => "ABORTED",
-            Self::OutOfRange => "OUT_OF_RANGE",
-            Self::Unimplemented => "UNIMPLEMENTED",
-            Self::Internal => "INTERNAL",
-            Self::Unavailable => "UNAVAILABLE",
-            Self::DataLoss => "DATA_LOSS",
-            Self::Unauthenticated => "UNAUTHENTICATED",
-        }
-    }
-
-    /// The code of go-micro's HTTP-like number, per `server/grpc/error.go:10-42`; numbers outside
-    /// that table are [`Code::Unknown`], as they are there.
-    pub fn from_http(status: i32) -> Self {
-        match status {
-            400 => Self::InvalidArgument,
-            401 => Self::Unauthenticated,
-            403 => Self::PermissionDenied,
-            404 => Self::NotFound,
-            408 => Self::DeadlineExceeded,
-            409 => Self::AlreadyExists,
-            412 => Self::FailedPrecondition,
-            500 => Self::Internal,
-            501 => Self::Unimplemented,
-            503 => Self::Unavailable,
-            _ => Self::Unknown,
-        }
-    }
-
-    /// go-micro's HTTP-like number for this code: the inverse of [`Code::from_http`] where that has
-    /// one, the field's usual number otherwise.
-    pub fn http(self) -> i32 {
-        match self {
-            Self::Cancelled => 499,
-            Self::InvalidArgument | Self::OutOfRange => 400,
-            Self::DeadlineExceeded => 408,
-            Self::NotFound => 404,
-            Self::AlreadyExists | Self::Aborted => 409,
-            Self::PermissionDenied => 403,
-            Self::Unauthenticated => 401,
-            Self::ResourceExhausted => 429,
-            Self::FailedPrecondition => 412,
-            Self::Unimplemented => 501,
-            Self::Unavailable => 503,
-            Self::Unknown | Self::Internal | Self::DataLoss => 500,
-        }
-    }
-}
-
-impl fmt::Display for Code {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
 
 /// How far a failed attempt got, which decides whether repeating it is harmless.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -572,82 +443,4 @@ impl From<std::io::Error> for Error {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn text_is_go_json_in_order_without_zero_fields() {
-        let error = Error::from_http("go.micro.srv.greeter", "user 7 not found", 404);
-        assert_eq!(
-            error.to_json(),
-            r#"{"id":"go.micro.srv.greeter","code":404,"detail":"user 7 not found","status":"Not Found"}"#
-        );
-        assert_eq!(
-            Error::from_http("a", "<b>&", 500).to_json(),
-            r#"{"id":"a","code":500,"detail":"\u003cb\u003e\u0026","status":"Internal Server Error"}"#
-        );
-        assert_eq!(Error::parse(r#"{"id":"x"}"#).to_json(), r#"{"id":"x"}"#);
-        assert_eq!(
-            Error::from_http("a", "b", 499).to_json(),
-            r#"{"id":"a","code":499,"detail":"b"}"#
-        );
-        assert_eq!(Error::from_http("a", "b", 408).status(), "Request Timeout");
-    }
-
-    #[test]
-    fn parse_reads_any_case_and_keeps_foreign_text_as_detail() {
-        let error = Error::parse(r#"{"ID":"my.id","Code":404,"DETAIL":"nope","other":[1]}"#);
-        assert_eq!((error.id(), error.http_code(), error.detail()), ("my.id", 404, "nope"));
-        assert_eq!(error.code(), Code::NotFound);
-        let plain = Error::parse("no such 100% thing");
-        assert_eq!((plain.http_code(), plain.detail()), (0, "no such 100% thing"));
-        let wrong = Error::parse(r#"{"id":"a","code":"x"}"#);
-        assert_eq!((wrong.id(), wrong.detail()), ("a", r#"{"id":"a","code":"x"}"#));
-        assert_eq!(Error::parse("null").http_code(), 0);
-        assert_eq!(Error::parse("null").detail(), "");
-    }
-
-    #[test]
-    fn every_code_survives_the_number_of_its_own() {
-        for number in 1..=16 {
-            let code = Code::from_grpc(number);
-            assert_eq!(code.map(Code::grpc), Some(number));
-        }
-        assert_eq!(Code::from_grpc(0), None);
-        assert_eq!(Code::from_grpc(17), None);
-        for http in [400, 401, 403, 404, 408, 409, 412, 500, 501, 503] {
-            assert_eq!(Code::from_http(http).http(), http);
-        }
-    }
-
-    #[test]
-    fn message_names_endpoint_node_and_attempts() {
-        let error = Error::unavailable("connection refused").with_origin(Origin {
-            service: "greeter".into(),
-            endpoint: "Greeter.Hello".into(),
-            node: "greeter-1 at 127.0.0.1:1".into(),
-            attempts: 3,
-        });
-        assert_eq!(
-            error.to_string(),
-            "UNAVAILABLE: connection refused (calling greeter Greeter.Hello on greeter-1 at 127.0.0.1:1, 3 attempts)"
-        );
-    }
-
-    proptest::proptest! {
-        #[test]
-        fn arbitrary_text_parses_to_some_error(text in "\\PC{0,80}") {
-            let _ = Error::parse(&text);
-        }
-
-        #[test]
-        fn what_was_written_is_read_back(
-            id in "\\PC{0,20}", detail in "\\PC{0,60}", code in 1i32..600,
-        ) {
-            let error = Error::from_http(id.clone(), detail.clone(), code);
-            let read = Error::parse(&error.to_json());
-            proptest::prop_assert_eq!((read.id(), read.detail(), read.http_code()), (&*id, &*detail, code));
-            proptest::prop_assert_eq!(read.status(), error.status());
-        }
-    }
-}
+mod tests;
