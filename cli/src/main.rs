@@ -1,2 +1,97 @@
-//! The `micro` command.
-fn main() {}
+//! The `micro` command: looks at a fleet and calls it, from a terminal or a script.
+//!
+//! Results go to stdout, everything else to stderr. The exit code is 0 when all went well, 1 when
+//! the fleet said no, 2 when the command line made no sense.
+
+mod commands;
+mod failure;
+mod fleet;
+mod json;
+mod output;
+mod spelling;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use commands::{call, describe, health, services, watch};
+use failure::Failure;
+use fleet::Fleet;
+use output::{Format, Output};
+
+/// Look at running services and call them.
+#[derive(Parser)]
+#[command(name = "micro", version, arg_required_else_help = true)]
+struct Arguments {
+    /// Where services are found: auto, mdns://lo, local:///folder …
+    #[arg(long, global = true, env = "MICRO_REGISTRY", value_name = "URL", default_value = "auto")]
+    registry: String,
+    /// How results are printed.
+    #[arg(long, short, global = true, value_enum, default_value_t)]
+    output: Format,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// List the services that are running.
+    Services,
+    /// Show the nodes and endpoints of a service.
+    Describe(describe::Options),
+    /// Call an endpoint with JSON.
+    Call(call::Options),
+    /// Ask every node of a service whether it is serving; fails if one is not.
+    Health(health::Options),
+    /// Print services and nodes as they come and go, until Ctrl-C.
+    Watch(watch::Options),
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let mut output = Output::new(arguments.output);
+    log();
+    match run(arguments, &mut output) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            output.failure(&failure);
+            failure.exit_code()
+        }
+    }
+}
+
+/// Warnings of the core are shown: they say, for example, why a service is not found.
+fn log() {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(output::allows_colour(&std::io::stderr()))
+        .without_time()
+        .with_target(false)
+        .init();
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn run(arguments: Arguments, output: &mut Output) -> Result<(), Failure> {
+    let fleet = Fleet::connect(&arguments.registry)?;
+    match arguments.command {
+        Command::Services => services::run(&fleet, output).await,
+        Command::Describe(options) => describe::run(&options, &fleet, output).await,
+        Command::Call(options) => call::run(options, &fleet, output).await,
+        Command::Health(options) => health::run(&options, &fleet, output).await,
+        Command::Watch(options) => watch::run(&options, &fleet, output).await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+}

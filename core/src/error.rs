@@ -197,8 +197,18 @@ struct Inner {
     origin: Option<Origin>,
     retry_after: Option<Duration>,
     source: Option<Arc<dyn std::error::Error + Send + Sync>>,
-    /// The micro fields came from a handler, not from this library's reading of a status.
-    remote: bool,
+    told_by: ToldBy,
+}
+
+/// Who put an error into words, which decides what go-micro's number is worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ToldBy {
+    /// This side.
+    Us,
+    /// The far side, by a gRPC status alone: the number is our translation.
+    Status,
+    /// The far side, as a micro error with a number of its own.
+    Micro,
 }
 
 /// The wire form of go-micro's error: JSON in the order `id, code, detail, status`, zero values
@@ -233,7 +243,7 @@ impl Error {
             origin: None,
             retry_after: None,
             source: None,
-            remote: false,
+            told_by: ToldBy::Us,
         }))
     }
 
@@ -352,8 +362,15 @@ impl Error {
         self
     }
 
-    pub(crate) fn from_remote(mut self) -> Self {
-        self.0.remote = true;
+    /// The far side said so by a gRPC status.
+    pub(crate) fn told_as_status(mut self) -> Self {
+        self.0.told_by = ToldBy::Status;
+        self
+    }
+
+    /// The far side said so by a micro error.
+    pub(crate) fn told_as_micro(mut self) -> Self {
+        self.0.told_by = ToldBy::Micro;
         self
     }
 
@@ -399,7 +416,12 @@ impl Error {
 
     /// True when the far side answered with this error; false when it arose on this side.
     pub fn is_remote(&self) -> bool {
-        self.0.remote
+        self.0.told_by != ToldBy::Us
+    }
+
+    /// True when the far side answered with a micro error, whose number is its own.
+    pub(crate) fn is_micro(&self) -> bool {
+        self.0.told_by == ToldBy::Micro
     }
 
     /// go-micro's text of the error: its JSON, zero values omitted, HTML characters escaped.
@@ -610,5 +632,22 @@ mod tests {
             error.to_string(),
             "UNAVAILABLE: connection refused (calling greeter Greeter.Hello on greeter-1 at 127.0.0.1:1, 3 attempts)"
         );
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn arbitrary_text_parses_to_some_error(text in "\\PC{0,80}") {
+            let _ = Error::parse(&text);
+        }
+
+        #[test]
+        fn what_was_written_is_read_back(
+            id in "\\PC{0,20}", detail in "\\PC{0,60}", code in 1i32..600,
+        ) {
+            let error = Error::from_http(id.clone(), detail.clone(), code);
+            let read = Error::parse(&error.to_json());
+            proptest::prop_assert_eq!((read.id(), read.detail(), read.http_code()), (&*id, &*detail, code));
+            proptest::prop_assert_eq!(read.status(), error.status());
+        }
     }
 }

@@ -1,4 +1,57 @@
-//! `micro`: services that find and call each other by name.
+//! Services that find each other by name and call each other.
+//!
+//! A [`Service`] announces itself and answers; a [`Client`] finds it and calls. Discovery, balancing,
+//! deadlines, retries and an orderly end are part of every call, in this process: there is nothing
+//! to install or run beside it. The wire is plain gRPC, and that of go-micro v2 for go-micro peers.
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use micro::registry::Memory;
+//! use micro::{Client, Context, Json, Service};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> micro::Result<()> {
+//! // Both sides in one process, for the sake of the example; left out, they meet over mDNS.
+//! let registry = Arc::new(Memory::new());
+//! let service = Service::builder("greeter")
+//!     .registry(registry.clone())
+//!     .address("127.0.0.1:0")
+//!     .endpoint("Greeter.Hello", |_: Context, Json(name): Json<String>| async move {
+//!         Ok(Json(format!("Hello, {name}!")))
+//!     })
+//!     .start()
+//!     .await?;
+//!
+//! let client = Client::builder().registry(registry).build()?;
+//! let Json(reply): Json<String> =
+//!     client.call("greeter", "Greeter.Hello", Json("Ada".to_owned())).await?;
+//! assert_eq!(reply, "Hello, Ada!");
+//! service.stop().await
+//! # }
+//! ```
+//!
+//! A service of one's own usually ends with [`run`](service::ServiceBuilder::run) instead, which
+//! serves until SIGTERM or Ctrl-C.
+//!
+//! # Where to look
+//!
+//! | for | see |
+//! |---|---|
+//! | a service: endpoints, hooks, the way up and down | [`service`] |
+//! | calls, streams and their terms | [`client`] |
+//! | limits, middleware, health; a server without a registry | [`server`] |
+//! | what handlers know of a call | [`Context`], [`Metadata`] |
+//! | failures: what, where, how often tried | [`Error`], [`Code`] |
+//! | JSON, protobuf, bytes | [`codec`] |
+//! | who runs where | [`registry`] |
+//! | which node gets the call | [`selector`] |
+//! | what is tried again, and how often | [`resilience`] |
+//! | counts, latencies, traces | [`telemetry`] |
+//! | who is calling | [`auth`] |
+//! | certificates | [`ServerTls`], [`ClientTls`] |
+//!
+//! Everything needs a tokio runtime with time and I/O enabled.
 #![forbid(unsafe_code)]
 
 pub mod auth;

@@ -1,1 +1,38 @@
 //! Whole-system proofs: interop with real peers and conformance.
+//!
+//! * [`namespace`]: a test in a network of its own, so that multicast meets only what the test started
+//! * [`peer`]: a program driven over JSON lines, which dies with the test
+//! * [`ours`]: the same Greeter as the peers', on this framework
+//! * [`go`]: go-micro v2.9.1 and bare grpc-go
+//! * [`python`]: gRPC for Python
+//! * [`toolchain`]: what a test needs from the machine, and what happens without it
+//! * [`greeter`]: the messages of `proto/greeter.proto`
+//!
+//! Everything here panics with a message for the reader of a failed test; it is not a library for others.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test says what it expected by failing, and what it skipped by printing"
+)]
+
+pub mod go;
+pub mod namespace;
+pub mod ours;
+pub mod peer;
+pub mod python;
+pub mod toolchain;
+
+/// The messages of `proto/greeter.proto`, the service every peer speaks.
+#[allow(missing_docs, reason = "generated; the proto file has the docs")]
+pub mod greeter {
+    /// The compiled proto file, for reflection.
+    pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
+
+    include!(concat!(env!("OUT_DIR"), "/greeter.rs"));
+}
+
+pub use namespace::isolated;
+pub use toolchain::Need;

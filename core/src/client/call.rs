@@ -5,7 +5,6 @@ use std::marker::PhantomData;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Instant;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::stream::poll_fn;
@@ -22,7 +21,6 @@ use crate::error::{Code, Error, Result};
 use crate::metadata::Metadata;
 use crate::server::BoxFuture;
 use crate::streaming::{Messages, Streaming};
-use crate::telemetry::EdgeStats;
 use crate::transport::{Compression, frame};
 
 /// A reply with the metadata around it.
@@ -52,7 +50,6 @@ pub struct Call<Req, Res> {
 macro_rules! single_call_options {
     () => {
         /// Calls with equal keys go to the same node while the fleet stays the same.
-        #[must_use]
         pub fn key(mut self, key: impl Into<Vec<u8>>) -> Self {
             self.options.key = Some(key.into());
             self.options.strategy.get_or_insert_with(|| {
@@ -62,7 +59,6 @@ macro_rules! single_call_options {
         }
 
         /// Says whether repeating this call is harmless, whatever the endpoint says.
-        #[must_use]
         pub fn idempotent(mut self, idempotent: bool) -> Self {
             self.options.idempotent = Some(idempotent);
             self
@@ -70,14 +66,12 @@ macro_rules! single_call_options {
 
         /// Makes the call part of this inbound one: its deadline, trace and metadata go on. Needed
         /// only on tasks the handler started; inside a handler it is so without being said.
-        #[must_use]
         pub fn context(mut self, context: &Context) -> Self {
             self.options.context = Inherit::This(context.clone());
             self
         }
 
         /// Makes the call part of nothing, even inside a handler.
-        #[must_use]
         pub fn detached(mut self) -> Self {
             self.options.context = Inherit::Nothing;
             self
@@ -104,14 +98,11 @@ impl<Req: Message, Res: Message> Call<Req, Res> {
         let target = ready(self.target, self.wrong)?;
         let codec = self.options.codec.unwrap_or_else(Req::preferred);
         let message = encode(self.request, codec, self.options.compression)?;
-        let edge = EdgeRecord::begin(target.edge.clone());
         let mut run = Run::new(self.client, target, self.options, codec, true);
-        let received = run.bounded(Unary(message)).await.and_then(|received| {
-            let message = Res::decode(codec, received.message).map_err(|e| run.explain(e))?;
-            Ok(Reply { message, headers: received.headers, trailers: received.trailers })
-        });
-        edge.finish(received.as_ref().err().map(Error::code));
-        received
+        let received = run.bounded(Unary(message)).await?;
+        let message = Res::decode(codec, received.message).map_err(|error| run.fail(error))?;
+        run.succeed();
+        Ok(Reply { message, headers: received.headers, trailers: received.trailers })
     }
 }
 
@@ -151,33 +142,6 @@ fn encode<T: Message>(message: T, codec: Codec, compression: Option<Compression>
         .map_err(|_| Error::resource_exhausted("a message of 4 GiB does not fit gRPC's framing"))?;
     buffer[1..crate::transport::PREFIX].copy_from_slice(&length.to_be_bytes());
     Ok(buffer.freeze())
-}
-
-/// Counts a unary call once; dropped unfinished, it was cancelled.
-struct EdgeRecord {
-    edge: Arc<EdgeStats>,
-    started: Instant,
-    finished: bool,
-}
-
-impl EdgeRecord {
-    fn begin(edge: Arc<EdgeStats>) -> Self {
-        edge.begin();
-        Self { edge, started: Instant::now(), finished: false }
-    }
-
-    fn finish(mut self, code: Option<Code>) {
-        self.finished = true;
-        self.edge.end(code, self.started.elapsed());
-    }
-}
-
-impl Drop for EdgeRecord {
-    fn drop(&mut self) {
-        if !self.finished {
-            self.edge.end(Some(Code::Cancelled), self.started.elapsed());
-        }
-    }
 }
 
 /// A streaming call. Await it to open the stream. It has no timeout unless one is set, but keeps

@@ -10,7 +10,7 @@
 //!
 //! # async fn example() -> micro::Result<()> {
 //! let client = Client::new()?;
-//! let reply: Json<String> = client.call("greeter", "Greeter.Hello", Json("Ada")).await?;
+//! let reply: Json<String> = client.call("greeter", "Greeter.Hello", Json("Ada".to_owned())).await?;
 //! # Ok(())
 //! # }
 //! ```
@@ -26,6 +26,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use foldhash::fast::RandomState;
 use http::uri::PathAndQuery;
 use papaya::{Equivalent, HashMap};
 
@@ -62,9 +63,9 @@ struct Inner {
     metrics: Arc<Metrics>,
     options: CallOptions,
     max_message: usize,
-    targets: HashMap<TargetKey, Arc<Target>>,
-    budgets: HashMap<Box<str>, Arc<Budget>>,
-    fixed: HashMap<Box<str>, Arc<Node>>,
+    targets: HashMap<TargetKey, Arc<Target>, RandomState>,
+    budgets: HashMap<Box<str>, Arc<Budget>, RandomState>,
+    fixed: HashMap<Box<str>, Arc<Node>, RandomState>,
 }
 
 /// One endpoint of one service, as this client calls it.
@@ -117,7 +118,7 @@ impl Client {
     /// # use micro::{Client, Json};
     /// # async fn example(client: Client) -> micro::Result<()> {
     /// let reply: Json<String> = client
-    ///     .call("greeter", "Greeter.Hello", Json("Ada"))
+    ///     .call("greeter", "Greeter.Hello", Json("Ada".to_owned()))
     ///     .timeout(Duration::from_millis(200))
     ///     .metadata("tenant", "blue")
     ///     .await?;
@@ -283,6 +284,7 @@ impl fmt::Debug for Client {
 
 /// Settings of a client to be. Those that a call can also set are defaults for its calls.
 #[derive(Debug)]
+#[must_use = "a client is made by `build`"]
 pub struct ClientBuilder {
     name: Box<str>,
     namespace: Box<str>,
@@ -319,42 +321,36 @@ impl ClientBuilder {
     call_options!();
 
     /// Name sent as `micro-from-service`, for a client that belongs to a service.
-    #[must_use]
     pub fn name(mut self, name: &str) -> Self {
         self.name = name.into();
         self
     }
 
     /// Namespace sent as `micro-namespace` on unary calls, `go.micro` unless set; empty sends none.
-    #[must_use]
     pub fn namespace(mut self, namespace: &str) -> Self {
         self.namespace = namespace.into();
         self
     }
 
     /// Finds services here instead of in the registry of the environment.
-    #[must_use]
     pub fn registry(mut self, registry: Arc<dyn Registry>) -> Self {
         self.registry = Some(registry);
         self
     }
 
     /// Shares the cache of another client, so that a process watches its registry once.
-    #[must_use]
     pub fn cache(mut self, cache: Cache) -> Self {
         self.cache = Some(cache);
         self
     }
 
     /// Speaks TLS to every node.
-    #[must_use]
     pub fn tls(mut self, tls: ClientTls) -> Self {
         self.dial.tls = Some(tls);
         self
     }
 
     /// Time for a connection to be made, 5 s unless set.
-    #[must_use]
     pub fn dial_timeout(mut self, timeout: Duration) -> Self {
         self.dial.timeout = timeout;
         self
@@ -363,14 +359,12 @@ impl ClientBuilder {
     /// How often a connection with calls on it is probed; never unless set, because grpc-go servers
     /// close connections that are probed more than once in five minutes. A peer that acknowledges
     /// nothing for 20 s is dropped in any case.
-    #[must_use]
     pub fn keepalive(mut self, interval: Duration) -> Self {
         self.dial.keepalive = Some(interval);
         self
     }
 
     /// Largest message accepted, in bytes, 4 MiB unless set.
-    #[must_use]
     pub fn max_message_size(mut self, bytes: usize) -> Self {
         self.max_message = bytes;
         self
@@ -403,9 +397,9 @@ impl ClientBuilder {
             metrics: Arc::default(),
             options: self.options,
             max_message: self.max_message,
-            targets: HashMap::new(),
-            budgets: HashMap::new(),
-            fixed: HashMap::new(),
+            targets: HashMap::default(),
+            budgets: HashMap::default(),
+            fixed: HashMap::default(),
         })))
     }
 }

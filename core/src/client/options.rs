@@ -91,14 +91,12 @@ impl CallOptions {
 macro_rules! call_options {
     () => {
         /// Sends a header. Repeat it for several values under one name.
-        #[must_use]
         pub fn metadata(mut self, name: &str, value: &str) -> Self {
             let added = self.options.metadata.append(name, value);
             self.note(added)
         }
 
         /// Chooses the codec by content type, for example `application/grpc+json`.
-        #[must_use]
         pub fn content_type(mut self, content_type: &str) -> Self {
             let chosen = self.options.content_type(content_type);
             self.note(chosen)
@@ -106,21 +104,18 @@ macro_rules! call_options {
 
         /// Calls this address (`host:port`, `https://host`) instead of asking the registry; given
         /// several times, attempts rotate over them.
-        #[must_use]
         pub fn address(mut self, address: impl Into<String>) -> Self {
             self.options.addresses.push(address.into());
             self
         }
 
         /// Calls only nodes that meet this condition; several must all be met.
-        #[must_use]
         pub fn filter(mut self, filter: crate::selector::Filter) -> Self {
             self.options.filters.push(filter);
             self
         }
 
         /// Chooses among nodes with this strategy.
-        #[must_use]
         pub fn strategy(mut self, strategy: std::sync::Arc<dyn crate::selector::Strategy>) -> Self {
             self.options.strategy = Some(strategy);
             self
@@ -128,35 +123,30 @@ macro_rules! call_options {
 
         /// Attempts after the first, 2 unless set. An attempt that reached no node is made up for
         /// on another one without counting.
-        #[must_use]
         pub fn retries(mut self, retries: u32) -> Self {
             self.options.retries = retries;
             self
         }
 
         /// Which failures are tried again; [`crate::resilience::Retry::Safe`] unless set.
-        #[must_use]
         pub fn retry(mut self, retry: crate::resilience::Retry) -> Self {
             self.options.retry = retry;
             self
         }
 
         /// How long to wait between attempts.
-        #[must_use]
         pub fn backoff(mut self, backoff: crate::resilience::Backoff) -> Self {
             self.options.backoff = backoff;
             self
         }
 
         /// Retries exactly as go-micro v2 does: once, on codes 408 and 500, whatever the endpoint.
-        #[must_use]
         pub fn go_micro_retries(mut self) -> Self {
             self.options.go_micro();
             self
         }
 
         /// Compresses requests.
-        #[must_use]
         pub fn compression(mut self, compression: crate::transport::Compression) -> Self {
             self.options.compression = Some(compression);
             self
@@ -164,14 +154,12 @@ macro_rules! call_options {
 
         /// Time for the whole call, retries included; 5 s unless set. A shorter deadline of the
         /// call being served wins.
-        #[must_use]
         pub fn timeout(mut self, timeout: std::time::Duration) -> Self {
             self.options.timeout = Some(timeout);
             self
         }
 
         /// Waits for ever, unless the call being served has a deadline.
-        #[must_use]
         pub fn no_timeout(mut self) -> Self {
             self.options.timeout = None;
             self

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, TE, USER_AGENT};
 use smallvec::SmallVec;
 use tokio::time::{Instant, sleep, timeout_at};
+use tracing::{Instrument as _, Span};
 
 use super::options::CallOptions;
 use super::pool::Lease;
@@ -19,11 +20,10 @@ use crate::metadata::Metadata;
 use crate::registry::Snapshot;
 use crate::resilience::Failure;
 use crate::selector::{Attempt, Node, Outcome, Pick, select};
-use crate::telemetry::Trace;
-use crate::transport::{Compressor, RequestBody, write_timeout};
+use crate::telemetry::{Measured, Trace};
+use crate::transport::{Compressor, FROM_SERVICE, RequestBody, write_timeout};
 
 const X_CONTENT_TYPE: HeaderName = HeaderName::from_static("x-content-type");
-const FROM_SERVICE: HeaderName = HeaderName::from_static("micro-from-service");
 const NAMESPACE: HeaderName = HeaderName::from_static("micro-namespace");
 const AGENT: HeaderValue = HeaderValue::from_static(concat!("micro/", env!("CARGO_PKG_VERSION")));
 const TRAILERS: HeaderValue = HeaderValue::from_static("trailers");
@@ -45,6 +45,8 @@ pub(super) struct Run {
     node: Option<Arc<Node>>,
     attempt: Option<Attempt>,
     attempts: u32,
+    measured: Measured,
+    span: Span,
 }
 
 /// One message and the metadata around it.
@@ -86,9 +88,6 @@ impl Step for Unary {
             Error::unimplemented("expected exactly one reply: is the endpoint a stream?")
                 .with_id("go.micro.client")
         })?;
-        if let Some(attempt) = run.attempt.take() {
-            attempt.finish(Outcome::Success);
-        }
         Ok(Received {
             message,
             headers: answer.headers.into(),
@@ -149,6 +148,13 @@ impl Run {
             (Some(inherited), Some(own)) => Some(inherited.min(own)),
             (inherited, own) => inherited.or(own),
         };
+        let measured = Measured::begin(target.edge.clone());
+        let span = tracing::info_span!(
+            "call",
+            service = &*target.service,
+            endpoint = &*target.endpoint,
+            node = tracing::field::Empty,
+        );
         let trace = context.as_ref().map_or_else(Trace::root, |context| context.trace().child());
         Self {
             client,
@@ -163,34 +169,46 @@ impl Run {
             node: None,
             attempt: None,
             attempts: 0,
+            measured,
+            span,
         }
     }
 
     /// Runs the stages until one attempt succeeds, retries end or time is up.
     pub(super) async fn bounded<S: Step>(&mut self, step: S) -> Result<S::Done> {
-        let result = match self.deadline {
-            Some(deadline) => match timeout_at(deadline, self.stages(&step)).await {
-                Ok(result) => result,
-                Err(_) => {
-                    // The node had its time and did not use it.
-                    if let Some(attempt) = self.attempt.take() {
-                        attempt.finish(Outcome::Failure);
-                    }
-                    Err(deadline_passed())
-                }
-            },
-            None => self.stages(&step).await,
+        let span = self.span.clone();
+        let deadline = self.deadline;
+        let stages = self.stages(&step).instrument(span);
+        let result = match deadline {
+            Some(deadline) => {
+                timeout_at(deadline, stages).await.unwrap_or_else(|_| Err(deadline_passed()))
+            }
+            None => stages.await,
         };
-        result.map_err(|error| self.explain(error))
+        result.map_err(|error| self.fail(error))
     }
 
-    /// The attempt that is under way, for whoever finishes it.
-    pub(super) fn take_attempt(&mut self) -> Option<Attempt> {
-        self.attempt.take()
-    }
-
+    /// Largest reply message, in bytes.
     pub(super) fn max_message(&self) -> usize {
         self.client.0.max_message
+    }
+
+    /// The call succeeded: the node did well.
+    pub(super) fn succeed(&mut self) {
+        if let Some(attempt) = self.attempt.take() {
+            attempt.finish(Outcome::Success);
+        }
+        self.measured.finish(None);
+    }
+
+    /// The call failed for good: counts it, and adds where that was.
+    pub(super) fn fail(&mut self, error: Error) -> Error {
+        // An attempt that is still open was ended by the deadline, or broke off in a stream.
+        if let Some(attempt) = self.attempt.take() {
+            attempt.finish(outcome(&error));
+        }
+        self.measured.finish(Some(error.code()));
+        self.explain(error)
     }
 
     async fn stages<S: Step>(&mut self, step: &S) -> Result<S::Done> {
@@ -201,6 +219,7 @@ impl Run {
             let node = self.pick(&nodes)?;
             self.attempts += 1;
             self.node = Some(node.clone());
+            self.span.record("node", node.id());
             self.attempt = Some(node.begin());
             let error = match step.attempt(self, &node).await {
                 Ok(done) => return Ok(done),
@@ -355,7 +374,7 @@ impl Run {
     }
 
     /// Adds where the call failed.
-    pub(super) fn explain(&self, error: Error) -> Error {
+    fn explain(&self, error: Error) -> Error {
         let node = self.node.as_ref().map_or_else(String::new, |node| {
             if node.id() == node.address() {
                 node.id().to_owned()
@@ -373,7 +392,7 @@ impl Run {
 }
 
 /// What a failure says about the node.
-pub(super) fn outcome(error: &Error) -> Outcome {
+fn outcome(error: &Error) -> Outcome {
     match error.code() {
         _ if error.reach() == Reach::Never && !error.is_remote() => Outcome::Refused,
         Code::Unavailable | Code::ResourceExhausted | Code::DeadlineExceeded => Outcome::Failure,

@@ -1,25 +1,23 @@
 //! Both directions of a stream, on the caller's side.
 
+use std::convert::Infallible;
 use std::fmt;
 use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
 
 use bytes::Bytes;
 use http::Response;
 use hyper::body::Incoming;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::Sleep;
 
-use super::pipeline::{Run, deadline_passed, outcome};
+use super::pipeline::{Run, deadline_passed};
 use super::pool::Lease;
 use super::reply::{Answer, end, unreadable};
 use crate::codec::{Codec, Message, Side};
-use crate::error::{Code, Error, Result};
-use crate::selector::{Attempt, Outcome};
-use crate::telemetry::EdgeStats;
+use crate::error::{Error, Result};
 use crate::transport::{Compression, RequestBody, frame};
 
 /// Messages that wait for HTTP/2 to take them; then sending waits.
@@ -74,7 +72,8 @@ pub struct StreamReply {
     state: State,
     run: Run,
     deadline: Option<Pin<Box<Sleep>>>,
-    record: StreamRecord,
+    /// Dropped when the call is over, which ends the sending half.
+    call: Option<oneshot::Sender<Infallible>>,
     /// Present while the call counts on its connection.
     _lease: Arc<Lease>,
 }
@@ -86,55 +85,34 @@ enum State {
     Ended,
 }
 
-/// Counts the stream once, when it ends.
-struct StreamRecord {
-    edge: Arc<EdgeStats>,
-    attempt: Option<Attempt>,
-    started: Instant,
-}
-
-impl StreamRecord {
-    fn finish(&mut self, error: Option<&Error>) {
-        if let Some(attempt) = self.attempt.take() {
-            attempt.finish(error.map_or(Outcome::Success, outcome));
-            self.edge.end(error.map(Error::code), self.started.elapsed());
-        }
-    }
-}
-
-impl Drop for StreamRecord {
-    fn drop(&mut self) {
-        if self.attempt.take().is_some() {
-            self.edge.end(Some(Code::Cancelled), self.started.elapsed());
-        }
-    }
-}
-
 impl StreamReply {
     /// A stream whose head has been read.
     pub(super) fn reading(run: Run, answer: Answer, lease: Lease) -> Self {
-        Self::new(run, State::Reading(Box::new(answer)), Arc::new(lease))
+        Self::new(run, State::Reading(Box::new(answer)), Arc::new(lease), None)
     }
 
     /// A stream that sends `requests` while the head of its answer is still to come.
-    pub(super) fn opening(run: Run, lease: Lease, requests: mpsc::Receiver<Bytes>) -> Result<Self> {
+    pub(super) fn opening(run: Run, lease: Lease, messages: mpsc::Receiver<Bytes>) -> Result<Self> {
+        let (over, call) = oneshot::channel();
         let headers = run.headers()?;
         let path = run.target.path.clone();
         let lease = Arc::new(lease);
         let sending = {
             let lease = lease.clone();
-            Box::pin(async move { lease.send(path, headers, RequestBody::Stream(requests)).await })
+            let body = RequestBody::Stream { messages, call };
+            Box::pin(async move { lease.send(path, headers, body).await })
         };
-        Ok(Self::new(run, State::Opening(sending), lease))
+        Ok(Self::new(run, State::Opening(sending), lease, Some(over)))
     }
 
-    fn new(mut run: Run, state: State, lease: Arc<Lease>) -> Self {
-        let edge = run.target.edge.clone();
-        edge.begin();
-        let attempt = run.take_attempt();
+    fn new(
+        run: Run,
+        state: State,
+        lease: Arc<Lease>,
+        call: Option<oneshot::Sender<Infallible>>,
+    ) -> Self {
         let deadline = run.deadline.map(|at| Box::pin(tokio::time::sleep_until(at)));
-        let record = StreamRecord { edge, attempt, started: Instant::now() };
-        Self { state, run, deadline, record, _lease: lease }
+        Self { state, run, deadline, call, _lease: lease }
     }
 
     fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>>> {
@@ -173,16 +151,16 @@ impl futures_util::Stream for StreamReply {
         let item = match ready!(this.poll_message(cx)) {
             Ok(Some(message)) => return Poll::Ready(Some(Ok(message))),
             Ok(None) => {
-                this.record.finish(None);
+                this.run.succeed();
                 None
             }
             Err(error) => {
                 let error = this.run.settle(error);
-                this.record.finish(Some(&error));
-                Some(Err(this.run.explain(error)))
+                Some(Err(this.run.fail(error)))
             }
         };
         this.state = State::Ended;
+        this.call = None;
         Poll::Ready(item)
     }
 }

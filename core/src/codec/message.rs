@@ -21,8 +21,8 @@ pub enum Side {
 /// A type that can be sent and received.
 ///
 /// Implemented for every protobuf type that knows its descriptor
-/// ([`ReflectMessage`], derived by `prost-reflect`), and for the wrappers [`Json`], [`Proto`] and
-/// [`Raw`].
+/// ([`ReflectMessage`], derived by `prost-reflect`), and for the wrappers [`Json`](super::Json),
+/// [`Proto`] and [`Raw`](super::Raw).
 pub trait Message: Sized + Send + 'static {
     /// Appends the message to `buffer`.
     ///
@@ -153,5 +153,108 @@ impl<T: prost::Message + Default + 'static> Message for Proto<T> {
 
     fn schema() -> Schema {
         Schema::named(short_name(std::any::type_name::<T>()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Code;
+    use crate::proto::debug::{HealthRequest, StatsResponse};
+    use crate::proto::health::HealthCheckResponse;
+
+    fn text(message: impl Message, side: Side) -> String {
+        let bytes = message.into_bytes(Codec::Json, side).expect("writes");
+        String::from_utf8(bytes.to_vec()).expect("is text")
+    }
+
+    fn read<T: Message>(json: &'static str) -> Result<T> {
+        T::decode(Codec::Json, Bytes::from_static(json.as_bytes()))
+    }
+
+    fn stats() -> StatsResponse {
+        StatsResponse { started: 1_234_567_890_123, uptime: 5, ..Default::default() }
+    }
+
+    #[test]
+    fn each_side_writes_the_json_captured_from_go() {
+        assert_eq!(
+            text(stats(), Side::Server),
+            r#"{"timestamp":"0","started":"1234567890123","uptime":"5","memory":"0","threads":"0","gc":"0","requests":"0","errors":"0"}"#
+        );
+        assert_eq!(text(stats(), Side::Client), r#"{"started":"1234567890123","uptime":"5"}"#);
+        let bytes = stats().into_bytes(Codec::Proto, Side::Client).expect("writes");
+        assert_eq!(bytes[..], [0x10, 0xcb, 0x89, 0xec, 0x8f, 0xf7, 0x23, 0x18, 0x05]);
+    }
+
+    #[test]
+    fn both_styles_of_json_are_read() {
+        for json in [
+            r#"{"started":"1234567890123","uptime":"5"}"#,
+            r#"{"started":1234567890123,"uptime":5,"gc":null,"errors":"0"}"#,
+            r#" {"started":"1234567890123","uptime":"5"} and whatever follows"#,
+        ] {
+            assert_eq!(read::<StatsResponse>(json), Ok(stats()), "{json}");
+        }
+        let schema = Schema::of_protobuf(crate::proto::errors::Error::default().descriptor());
+        assert_eq!(schema.value().values.len(), 4);
+        for json in [r#"{"status":"SERVING"}"#, r#"{"status":1}"#] {
+            assert_eq!(read::<HealthCheckResponse>(json).map(|m| m.status), Ok(1), "{json}");
+        }
+    }
+
+    #[test]
+    fn names_are_read_in_camel_and_in_snake_case() {
+        use crate::proto::reflection::ServerReflectionRequest;
+        let camel = read::<ServerReflectionRequest>(r#"{"listServices":"x"}"#);
+        let snake = read::<ServerReflectionRequest>(r#"{"list_services":"x"}"#);
+        assert!(camel.is_ok() && camel == snake);
+        let message = camel.expect("reads");
+        assert_eq!(text(message.clone(), Side::Client), r#"{"listServices":"x"}"#);
+        assert_eq!(text(message, Side::Server), r#"{"host":"","list_services":"x"}"#);
+    }
+
+    #[test]
+    fn nothing_and_null_are_the_default_message() {
+        for json in ["", "null", "{}", "  "] {
+            assert_eq!(read::<HealthRequest>(json), Ok(HealthRequest::default()), "{json:?}");
+        }
+    }
+
+    #[test]
+    fn unknown_fields_and_broken_bytes_are_internal_with_a_reason() {
+        let error = read::<HealthRequest>(r#"{"nope":1}"#).expect_err("unknown field");
+        assert_eq!(error.code(), Code::Internal);
+        assert!(error.detail().contains("nope"), "{error}");
+        let error = HealthRequest::decode(Codec::Proto, Bytes::from_static(b"\x0a\xff"));
+        assert_eq!(error.expect_err("cut short").code(), Code::Internal);
+    }
+
+    #[test]
+    fn a_codec_a_type_does_not_speak_is_named() {
+        let error = stats().into_bytes(Codec::Bytes, Side::Client).expect_err("no bytes");
+        assert_eq!(error.code(), Code::Unimplemented);
+        assert!(error.detail().starts_with("StatsResponse does not speak `bytes`"), "{error}");
+        let error = super::super::Json(1).into_bytes(Codec::Proto, Side::Client);
+        assert!(error.expect_err("no proto").detail().contains("application/grpc+json"));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200)) {
+            for codec in [Codec::Proto, Codec::Json] {
+                let _ = StatsResponse::decode(codec, Bytes::from(bytes.clone()));
+                let _ = crate::proto::reflection::ServerReflectionRequest::decode(codec, Bytes::from(bytes.clone()));
+            }
+        }
+
+        #[test]
+        fn json_round_trips_on_either_side(started in proptest::prelude::any::<u64>(), gc in proptest::prelude::any::<u64>()) {
+            let stats = StatsResponse { started, gc, ..Default::default() };
+            for side in [Side::Client, Side::Server] {
+                let bytes = stats.into_bytes(Codec::Json, side).expect("writes");
+                proptest::prop_assert_eq!(StatsResponse::decode(Codec::Json, bytes), Ok(stats));
+            }
+        }
     }
 }

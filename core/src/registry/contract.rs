@@ -182,8 +182,7 @@ pub(crate) async fn node_that_is_not_refreshed_expires_with_an_event(subject: Su
     let (brief, lasting) = (service(&name, "1", &["brief"]), service(&name, "1", &["lasting"]));
     subject.writer.register(&brief, Some(subject.ttl)).await.expect("registers");
     subject.register(&lasting).await;
-    events.expect(Action::Create, "1", &["brief"]).await;
-    events.expect(Action::Create, "1", &["lasting"]).await;
+    events.expect(Action::Create, "1", &["brief", "lasting"]).await;
     events.patience += subject.ttl * 2;
     events.expect(Action::Delete, "1", &["brief"]).await;
     assert_eq!(subject.reader.get(&name).await.expect("found"), [lasting]);

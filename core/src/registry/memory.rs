@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{Action, Change, Endpoint, Labels, Node, Registry, Service, WatchSender, Watcher};
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// Registry of this process. Clones are handles on the same records.
 ///
@@ -305,22 +305,6 @@ impl Version {
     fn record(&self, name: &str, label: &str) -> Service {
         let nodes = self.nodes.values().map(|entry| entry.node.clone()).collect();
         Service { nodes, ..self.without_nodes(name, label) }
-    }
-}
-
-impl Service {
-    /// Refuses what no registry can hold: a record without a name, or without nodes that have ids.
-    pub(crate) fn validate(&self) -> Result<()> {
-        if self.name.is_empty() {
-            return Err(Error::invalid_argument("the service has no name: give it one"));
-        }
-        if self.nodes.is_empty() || self.nodes.iter().any(|node| node.id.is_empty()) {
-            return Err(Error::invalid_argument(format!(
-                "service {}: every registration needs at least one node, each with an id",
-                self.name
-            )));
-        }
-        Ok(())
     }
 }
 

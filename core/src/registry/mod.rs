@@ -295,6 +295,20 @@ impl Service {
         Self { name: name.into(), version: version.into(), ..Self::default() }
     }
 
+    /// Refuses what no registry can hold: a record without a name, or without nodes that have ids.
+    pub(crate) fn validate(&self) -> Result<()> {
+        if self.name.is_empty() {
+            return Err(Error::invalid_argument("the service has no name: give it one"));
+        }
+        if self.nodes.is_empty() || self.nodes.iter().any(|node| node.id.is_empty()) {
+            return Err(Error::invalid_argument(format!(
+                "service {}: every registration needs at least one node, each with an id",
+                self.name
+            )));
+        }
+        Ok(())
+    }
+
     /// The error of a lookup that found nothing.
     pub fn not_found(name: &str) -> Error {
         Error::not_found(format!("service {name}: not found")).with_id("go.micro.client")

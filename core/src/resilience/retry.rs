@@ -72,10 +72,8 @@ fn passing(error: &Error) -> bool {
 
 /// The number go-micro's client would see: everything that is not a micro error is 500 there.
 fn go_micro_code(error: &Error) -> i32 {
-    if !error.is_remote() && error.code() != Code::DeadlineExceeded {
-        return 500;
-    }
-    error.http_code()
+    let own_deadline = !error.is_remote() && error.code() == Code::DeadlineExceeded;
+    if error.is_micro() || own_deadline { error.http_code() } else { 500 }
 }
 
 impl fmt::Debug for Retry {
@@ -107,7 +105,7 @@ mod tests {
     #[test]
     fn safe_repeats_idempotent_calls_only_for_failures_that_may_pass() {
         assert!(safe(&Error::unavailable("connection reset"), true));
-        assert!(!safe(&Error::internal("bug").from_remote(), true));
+        assert!(!safe(&Error::internal("bug").told_as_micro(), true));
         assert!(!safe(&Error::not_found("user 7"), true));
         assert!(!safe(&Error::deadline_exceeded("too slow"), true));
     }
@@ -115,10 +113,22 @@ mod tests {
     #[test]
     fn go_micro_repeats_408_and_500_only() {
         let allows = |http| {
-            let error = Error::from_http("a", "b", http).from_remote();
+            let error = Error::from_http("a", "b", http).told_as_micro();
             Retry::GoMicro.allows(Failure { error: &error, attempt: 0, idempotent: false })
         };
         assert!(allows(408) && allows(500));
         assert!(!allows(404) && !allows(503) && !allows(0));
+    }
+
+    #[test]
+    fn go_micro_repeats_whatever_is_no_micro_error() {
+        for error in [
+            Error::unavailable("down").told_as_status(),
+            Error::not_found("a bare status").told_as_status(),
+            Error::unavailable("connection refused"),
+        ] {
+            let failure = Failure { error: &error, attempt: 0, idempotent: false };
+            assert!(Retry::GoMicro.allows(failure), "{error}");
+        }
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::{Node, P2c, Pick, Strategy};
 
 /// Picks by the key of the call; calls without a key are picked by [`P2c`]. Takes time in
-/// proportion to the number of nodes, about a nanosecond each.
+/// proportion to the number of nodes, a few nanoseconds each.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Hash;
 

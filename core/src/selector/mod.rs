@@ -6,7 +6,7 @@
 //! | [`P2c`] (default) | the less loaded of two random nodes | everything |
 //! | [`Random`] | any node, with equal chance | go-micro's default |
 //! | [`RoundRobin`] | each node in turn, across calls | equal shares |
-//! | [`Hash`] | the node a key belongs to | sharded state, warm caches |
+//! | [`struct@Hash`] | the node a key belongs to | sharded state, warm caches |
 //!
 //! A node that refuses a connection is left out for 100 ms, doubling to 30 s while it keeps
 //! refusing; then exactly one call may probe it. When no other node is left, the one left out for
@@ -58,7 +58,7 @@ pub struct Pick<'a> {
     pub filters: &'a [Filter],
     /// Nodes this call tried already; left out unless nothing better is left.
     pub tried: &'a [Arc<Node>],
-    /// Calls with equal keys go to the same node, where the strategy is [`Hash`].
+    /// Calls with equal keys go to the same node, where the strategy is [`struct@Hash`].
     pub key: Option<&'a [u8]>,
     /// Time of the choice.
     pub now: Instant,

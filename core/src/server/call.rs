@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
 
 use tokio::sync::Notify;
 
 use crate::context::Context;
-use crate::error::{Code, Error};
-use crate::telemetry::EdgeStats;
+use crate::error::Error;
+use crate::telemetry::{EdgeStats, Measured};
 
 /// Calls that are running, and a bell for when the last one is done.
 #[derive(Debug, Default)]
@@ -50,16 +49,13 @@ impl Drop for Permit {
 /// One call, from its arrival to its end. Dropped unfinished, it counts as cancelled.
 pub(super) struct CallRecord {
     context: Context,
-    edge: Arc<EdgeStats>,
-    started: Instant,
-    finished: bool,
+    measured: Measured,
     _permit: Permit,
 }
 
 impl CallRecord {
     pub(super) fn begin(context: Context, edge: Arc<EdgeStats>, permit: Permit) -> Self {
-        edge.begin();
-        Self { context, edge, started: Instant::now(), finished: false, _permit: permit }
+        Self { context, measured: Measured::begin(edge), _permit: permit }
     }
 
     pub(super) fn context(&self) -> &Context {
@@ -68,16 +64,12 @@ impl CallRecord {
 
     /// The call was answered; `None` is success.
     pub(super) fn finish(&mut self, error: Option<&Error>) {
-        if std::mem::replace(&mut self.finished, true) {
-            return;
-        }
-        let elapsed = self.started.elapsed();
-        self.edge.end(error.map(Error::code), elapsed);
+        self.measured.finish(error.map(Error::code));
         if let Some(error) = error {
             tracing::debug!(
                 endpoint = self.context.endpoint(),
                 caller = self.context.caller().unwrap_or_default(),
-                ?elapsed,
+                elapsed = ?self.measured.elapsed(),
                 %error,
                 "call failed"
             );
@@ -87,9 +79,6 @@ impl CallRecord {
 
 impl Drop for CallRecord {
     fn drop(&mut self) {
-        if !self.finished {
-            self.edge.end(Some(Code::Cancelled), self.started.elapsed());
-        }
         self.context.end();
     }
 }

@@ -60,14 +60,12 @@ fn usage() -> (u64, u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     #[test]
     fn stats_count_calls_and_name_real_resources() {
         let metrics = Metrics::default();
         let edge = metrics.edge("", "greeter", "Greeter.Hello");
-        edge.begin();
-        edge.end(None, Duration::ZERO);
+        crate::telemetry::Measured::begin(edge).finish(None);
         let stats = stats(&metrics);
         assert_eq!((stats.requests, stats.errors), (1, 0));
         assert!(stats.timestamp >= stats.started && stats.started > 1_600_000_000);

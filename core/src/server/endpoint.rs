@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
 use futures_util::{Stream, StreamExt as _};
 
 use super::handler::{Body, Handler, Response};
@@ -43,6 +44,7 @@ impl Kind {
 
 /// One endpoint of a server.
 #[derive(Clone)]
+#[must_use = "an endpoint is served by the server it is added to"]
 pub struct Endpoint {
     pub(super) name: Arc<str>,
     pub(super) kind: Kind,
@@ -155,20 +157,17 @@ impl Endpoint {
     }
 
     /// Says that repeating a call is harmless, so that clients may retry it.
-    #[must_use]
     pub fn idempotent(self) -> Self {
         self.metadata("idempotent", "true")
     }
 
     /// Adds a label to what the registry says about this endpoint, for example an HTTP route.
-    #[must_use]
     pub fn metadata(mut self, key: &str, value: &str) -> Self {
         self.metadata.insert(key.into(), value.into());
         self
     }
 
     /// Serves the endpoint without advertising it.
-    #[must_use]
     pub fn internal(mut self) -> Self {
         self.internal = true;
         self
@@ -215,7 +214,7 @@ impl fmt::Debug for Endpoint {
 #[derive(Debug, Default)]
 pub(crate) struct Routes {
     /// Keyed `Type/Method`, as the path ends.
-    by_path: HashMap<Box<str>, Arc<Endpoint>>,
+    by_path: HashMap<Box<str>, Arc<Endpoint>, RandomState>,
 }
 
 impl Routes {

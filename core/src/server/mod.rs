@@ -11,7 +11,7 @@
 //! # async fn main() -> micro::Result<()> {
 //! let server = Server::builder("echo")
 //!     .address("127.0.0.1:0")
-//!     .add(Endpoint::unary("Echo.Call", |_: Context, request: Raw| async move { Ok(request) }))
+//!     .handle(Endpoint::unary("Echo.Call", |_: Context, request: Raw| async move { Ok(request) }))
 //!     .start()
 //!     .await?;
 //! println!("listening on {}", server.address());
@@ -75,6 +75,7 @@ pub struct Server {
 }
 
 /// Endpoints and limits of a server to be.
+#[must_use = "a server is started by `start`"]
 pub struct ServerBuilder {
     name: Arc<str>,
     address: Option<String>,
@@ -159,7 +160,6 @@ impl ServerBuilder {
     }
 
     /// Address to listen on; `:0`, any address and a free port, unless set.
-    #[must_use]
     pub fn address(mut self, address: impl Into<String>) -> Self {
         self.address = Some(address.into());
         self
@@ -171,8 +171,7 @@ impl ServerBuilder {
     }
 
     /// Adds an endpoint. A wrong name is reported by [`ServerBuilder::start`].
-    #[must_use]
-    pub fn add(mut self, endpoint: Endpoint) -> Self {
+    pub fn handle(mut self, endpoint: Endpoint) -> Self {
         if let Err(error) = self.routes.add(endpoint) {
             self.wrong.get_or_insert(error);
         }
@@ -181,7 +180,6 @@ impl ServerBuilder {
 
     /// Puts tower middleware around every call, streams included. The first one added is the
     /// outermost.
-    #[must_use]
     pub fn layer<L>(mut self, layer: L) -> Self
     where
         L: Layer<Handler> + Send + 'static,
@@ -197,42 +195,36 @@ impl ServerBuilder {
     }
 
     /// Serves TLS.
-    #[must_use]
     pub fn tls(mut self, tls: ServerTls) -> Self {
         self.limits.tls = Some(tls);
         self
     }
 
     /// Calls that may run at once, 16 384 unless set; more are answered `RESOURCE_EXHAUSTED`.
-    #[must_use]
     pub fn max_concurrent_calls(mut self, calls: usize) -> Self {
         self.max_calls = calls;
         self
     }
 
     /// Connections that may be open at once, 10 000 unless set; more wait to be accepted.
-    #[must_use]
     pub fn max_connections(mut self, connections: usize) -> Self {
         self.limits.max_connections = connections.min(tokio::sync::Semaphore::MAX_PERMITS);
         self
     }
 
     /// Calls that may run at once on one connection, 1 000 unless set; HTTP/2 clients queue more.
-    #[must_use]
     pub fn max_concurrent_streams(mut self, streams: u32) -> Self {
         self.limits.max_streams = streams;
         self
     }
 
     /// Largest message accepted, in bytes, 4 MiB unless set; more ends in `RESOURCE_EXHAUSTED`.
-    #[must_use]
     pub fn max_message_size(mut self, bytes: usize) -> Self {
         self.max_message = bytes;
         self
     }
 
     /// Bytes of headers accepted per call, 64 KiB unless set.
-    #[must_use]
     pub fn max_header_size(mut self, bytes: u32) -> Self {
         self.limits.max_headers = bytes;
         self
@@ -240,7 +232,6 @@ impl ServerBuilder {
 
     /// Compresses answers of 256 bytes and more for clients that can read it. Requests may be
     /// compressed in any case.
-    #[must_use]
     pub fn compression(mut self, compression: Compression) -> Self {
         self.compression = Some(compression);
         self
@@ -248,28 +239,24 @@ impl ServerBuilder {
 
     /// How often an idle connection is probed, 60 s unless set; a peer that does not answer within
     /// 20 s is dropped. `None` never probes.
-    #[must_use]
     pub fn keepalive(mut self, interval: Option<Duration>) -> Self {
         self.limits.keepalive = interval;
         self
     }
 
     /// Tells clients to reconnect after about this long, so that load spreads over new nodes.
-    #[must_use]
     pub fn max_connection_age(mut self, age: Duration) -> Self {
         self.limits.max_connection_age = Some(age);
         self
     }
 
     /// How long a peer may take for its first byte or its TLS handshake, 10 s unless set.
-    #[must_use]
     pub fn handshake_timeout(mut self, patience: Duration) -> Self {
         self.limits.handshake = patience;
         self
     }
 
     /// How long running calls may go on after a stop, 10 s unless set.
-    #[must_use]
     pub fn grace(mut self, grace: Duration) -> Self {
         self.grace = grace;
         self

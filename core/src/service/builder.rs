@@ -52,6 +52,7 @@ impl fmt::Debug for Hook {
 /// Settings of a service to be. Later settings replace earlier ones; endpoints, layers and hooks
 /// add up.
 #[derive(Debug)]
+#[must_use = "a service is started by `start` or `run`"]
 pub struct ServiceBuilder {
     name: String,
     version: String,
@@ -98,7 +99,6 @@ impl ServiceBuilder {
     }
 
     /// Answers one request with one reply.
-    #[must_use]
     pub fn endpoint<Req, Res, F, R>(self, name: &str, handler: F) -> Self
     where
         Req: Message,
@@ -106,11 +106,10 @@ impl ServiceBuilder {
         F: Fn(Context, Req) -> R + Send + Sync + 'static,
         R: Future<Output = Result<Res>> + Send + 'static,
     {
-        self.add(Endpoint::unary(name, handler))
+        self.handle(Endpoint::unary(name, handler))
     }
 
     /// Answers one request with many replies.
-    #[must_use]
     pub fn server_stream<Req, Res, F, R, S>(self, name: &str, handler: F) -> Self
     where
         Req: Message,
@@ -119,11 +118,10 @@ impl ServiceBuilder {
         R: Future<Output = Result<S>> + Send + 'static,
         S: Stream<Item = Result<Res>> + Send + 'static,
     {
-        self.add(Endpoint::server_stream(name, handler))
+        self.handle(Endpoint::server_stream(name, handler))
     }
 
     /// Answers many requests with one reply.
-    #[must_use]
     pub fn client_stream<Req, Res, F, R>(self, name: &str, handler: F) -> Self
     where
         Req: Message,
@@ -131,11 +129,10 @@ impl ServiceBuilder {
         F: Fn(Context, Streaming<Req>) -> R + Send + Sync + 'static,
         R: Future<Output = Result<Res>> + Send + 'static,
     {
-        self.add(Endpoint::client_stream(name, handler))
+        self.handle(Endpoint::client_stream(name, handler))
     }
 
     /// Answers many requests with many replies, in any order.
-    #[must_use]
     pub fn bidi_stream<Req, Res, F, R, S>(self, name: &str, handler: F) -> Self
     where
         Req: Message,
@@ -144,18 +141,16 @@ impl ServiceBuilder {
         R: Future<Output = Result<S>> + Send + 'static,
         S: Stream<Item = Result<Res>> + Send + 'static,
     {
-        self.add(Endpoint::bidi_stream(name, handler))
+        self.handle(Endpoint::bidi_stream(name, handler))
     }
 
     /// Adds an endpoint that needs more than a name: labels, idempotency, no advertisement.
-    #[must_use]
-    pub fn add(mut self, endpoint: Endpoint) -> Self {
-        self.server = self.server.add(endpoint);
+    pub fn handle(mut self, endpoint: Endpoint) -> Self {
+        self.server = self.server.handle(endpoint);
         self
     }
 
     /// Puts tower middleware around every call, streams included; the first added is outermost.
-    #[must_use]
     pub fn layer<L>(mut self, layer: L) -> Self
     where
         L: Layer<Handler> + Send + 'static,
@@ -171,28 +166,24 @@ impl ServiceBuilder {
     }
 
     /// Version callers may filter by, `latest` unless set.
-    #[must_use]
     pub fn version(mut self, version: impl Into<String>) -> Self {
         self.version = version.into();
         self
     }
 
     /// Id of this instance, a random UUID unless set. The node's id is `<name>-<id>`.
-    #[must_use]
     pub fn id(mut self, id: impl Into<String>) -> Self {
         self.id = Some(id.into());
         self
     }
 
     /// Label of this node, which callers may filter by.
-    #[must_use]
     pub fn metadata(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
         self.metadata.insert(key.into(), value.into());
         self
     }
 
     /// Address to listen on: `MICRO_SERVER_ADDRESS`, or any address and a free port, unless set.
-    #[must_use]
     pub fn address(mut self, address: impl Into<String>) -> Self {
         self.server = self.server.address(address);
         self
@@ -200,28 +191,24 @@ impl ServiceBuilder {
 
     /// Address to register instead of the one listened on, for nodes behind a translation.
     /// `MICRO_SERVER_ADVERTISE` unless set.
-    #[must_use]
     pub fn advertise(mut self, address: impl Into<String>) -> Self {
         self.advertise = Some(address.into());
         self
     }
 
     /// Registers here instead of in the registry named by `MICRO_REGISTRY`.
-    #[must_use]
     pub fn registry(mut self, registry: Arc<dyn Registry>) -> Self {
         self.registry = Some(registry);
         self
     }
 
     /// How long the registry keeps the node without a heartbeat, 60 s unless set.
-    #[must_use]
     pub fn register_ttl(mut self, ttl: Duration) -> Self {
         self.ttl = ttl;
         self
     }
 
     /// How often the node is registered anew, 30 s unless set.
-    #[must_use]
     pub fn register_interval(mut self, interval: Duration) -> Self {
         self.interval = interval;
         self
@@ -229,7 +216,6 @@ impl ServiceBuilder {
 
     /// Asked before each registration; while it fails the node is not registered and health checks
     /// answer `NOT_SERVING`.
-    #[must_use]
     pub fn register_check<F, R>(mut self, check: F) -> Self
     where
         F: Fn() -> R + Send + Sync + 'static,
@@ -241,56 +227,48 @@ impl ServiceBuilder {
 
     /// How long a stopping service serves on after it deregistered, so that callers hear of it,
     /// 100 ms unless set.
-    #[must_use]
     pub fn propagation(mut self, delay: Duration) -> Self {
         self.propagation = delay;
         self
     }
 
     /// How long running calls may go on after that, 10 s unless set.
-    #[must_use]
     pub fn grace(mut self, grace: Duration) -> Self {
         self.server = self.server.grace(grace);
         self
     }
 
     /// Serves TLS.
-    #[must_use]
     pub fn tls(mut self, tls: ServerTls) -> Self {
         self.server = self.server.tls(tls);
         self
     }
 
     /// Sets anything else of the server, for example its limits.
-    #[must_use]
     pub fn server(mut self, set: impl FnOnce(ServerBuilder) -> ServerBuilder) -> Self {
         self.server = set(self.server);
         self
     }
 
     /// Sets anything of the client that [`Service::client`] returns.
-    #[must_use]
     pub fn client(mut self, set: impl FnOnce(ClientBuilder) -> ClientBuilder) -> Self {
         self.client = set(self.client);
         self
     }
 
     /// Whether [`ServiceBuilder::run`] ends on SIGTERM, SIGINT and SIGQUIT; it does unless told not to.
-    #[must_use]
     pub fn handle_signals(mut self, handle: bool) -> Self {
         self.signals = handle;
         self
     }
 
     /// Ends [`ServiceBuilder::run`] when this token is cancelled.
-    #[must_use]
     pub fn shutdown_on(mut self, token: CancellationToken) -> Self {
         self.shutdown = Some(token);
         self
     }
 
     /// Runs before the server listens; an error ends the start.
-    #[must_use]
     pub fn before_start<F, R>(mut self, hook: F) -> Self
     where
         F: Fn() -> R + Send + Sync + 'static,
@@ -301,7 +279,6 @@ impl ServiceBuilder {
     }
 
     /// Runs when the service is registered; an error stops it again.
-    #[must_use]
     pub fn after_start<F, R>(mut self, hook: F) -> Self
     where
         F: Fn() -> R + Send + Sync + 'static,
@@ -312,7 +289,6 @@ impl ServiceBuilder {
     }
 
     /// Runs before the service deregisters.
-    #[must_use]
     pub fn before_stop<F, R>(mut self, hook: F) -> Self
     where
         F: Fn() -> R + Send + Sync + 'static,
@@ -323,7 +299,6 @@ impl ServiceBuilder {
     }
 
     /// Runs when nothing is served any more.
-    #[must_use]
     pub fn after_stop<F, R>(mut self, hook: F) -> Self
     where
         F: Fn() -> R + Send + Sync + 'static,
@@ -368,7 +343,7 @@ impl ServiceBuilder {
     pub async fn start(mut self) -> Result<Service> {
         let name = self.name.clone();
         self.check_name()?;
-        self.from_environment();
+        self.read_environment();
         for hook in &self.before_start {
             hook.run().await.map_err(|error| not_started(&name, &error))?;
         }
@@ -455,7 +430,7 @@ impl ServiceBuilder {
     }
 
     /// What the program left open is taken from the variables go-micro reads.
-    fn from_environment(&mut self) {
+    fn read_environment(&mut self) {
         let read = |name| std::env::var(name).ok().filter(|value: &String| !value.is_empty());
         if self.advertise.is_none() {
             self.advertise = read("MICRO_SERVER_ADVERTISE");

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use foldhash::fast::RandomState;
 use papaya::{Equivalent, HashMap};
 
 use super::histogram::{Histogram, Quantiles};
@@ -50,13 +51,11 @@ pub struct EdgeStats {
 }
 
 impl EdgeStats {
-    /// Counts a call that began.
-    pub(crate) fn begin(&self) {
+    fn begin(&self) {
         self.in_flight.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts how a call ended; `None` is success.
-    pub(crate) fn end(&self, code: Option<Code>, duration: Duration) {
+    fn end(&self, code: Option<Code>, duration: Duration) {
         self.in_flight.fetch_sub(1, Ordering::Relaxed);
         self.codes[code.map_or(0, |code| code.grpc() as usize)].fetch_add(1, Ordering::Relaxed);
         self.latency.record(duration);
@@ -88,10 +87,42 @@ impl EdgeStats {
     }
 }
 
+/// One call on its edge, counted once however it ends: dropped unfinished, it was cancelled.
+#[derive(Debug)]
+pub(crate) struct Measured {
+    edge: Arc<EdgeStats>,
+    started: Instant,
+    finished: bool,
+}
+
+impl Measured {
+    pub(crate) fn begin(edge: Arc<EdgeStats>) -> Self {
+        edge.begin();
+        Self { edge, started: Instant::now(), finished: false }
+    }
+
+    /// Counts how the call ended; `None` is success. Only the first end counts.
+    pub(crate) fn finish(&mut self, code: Option<Code>) {
+        if !std::mem::replace(&mut self.finished, true) {
+            self.edge.end(code, self.started.elapsed());
+        }
+    }
+
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.started.elapsed()
+    }
+}
+
+impl Drop for Measured {
+    fn drop(&mut self) {
+        self.finish(Some(Code::Cancelled));
+    }
+}
+
 /// Every edge this process has seen, from one side: a client has one, a server has one.
 #[derive(Debug, Default)]
 pub struct Metrics {
-    edges: HashMap<Edge, Arc<EdgeStats>>,
+    edges: HashMap<Edge, Arc<EdgeStats>, RandomState>,
 }
 
 impl Metrics {
@@ -136,18 +167,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_edge_counts_calls_by_code() {
+    fn an_edge_counts_every_call_once_by_its_end() {
         let metrics = Metrics::default();
         let edge = metrics.edge("web", "greeter", "Greeter.Hello");
-        edge.begin();
+        let mut first = Measured::begin(edge.clone());
         assert_eq!(edge.in_flight(), 1);
-        edge.end(None, Duration::from_millis(1));
-        edge.begin();
-        edge.end(Some(Code::NotFound), Duration::from_millis(1));
+        first.finish(None);
+        Measured::begin(edge.clone()).finish(Some(Code::NotFound));
+        drop(Measured::begin(edge.clone()));
         let again = metrics.edge("web", "greeter", "Greeter.Hello");
-        assert_eq!((again.calls(), again.errors(), again.in_flight()), (2, 1, 0));
+        assert_eq!((again.calls(), again.errors(), again.in_flight()), (3, 2, 0));
         assert_eq!(again.with_code(Some(Code::NotFound)), 1);
-        assert_eq!(metrics.totals(), (2, 1));
+        assert_eq!(again.with_code(Some(Code::Cancelled)), 1);
+        assert_eq!(metrics.totals(), (3, 2));
     }
 
     #[test]

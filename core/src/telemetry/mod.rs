@@ -8,5 +8,6 @@ mod metrics;
 mod trace;
 
 pub use histogram::{Histogram, Quantiles};
+pub(crate) use metrics::Measured;
 pub use metrics::{Edge, EdgeStats, Metrics};
 pub use trace::Trace;

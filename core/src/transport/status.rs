@@ -21,7 +21,7 @@ pub(crate) const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status"
 const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 const GRPC_DETAILS: HeaderName = HeaderName::from_static("grpc-status-details-bin");
 const X_CONTENT_TYPE: HeaderName = HeaderName::from_static("x-content-type");
-const FROM_SERVICE: HeaderName = HeaderName::from_static("micro-from-service");
+pub(crate) const FROM_SERVICE: HeaderName = HeaderName::from_static("micro-from-service");
 const ERROR_TYPE: &str = "type.googleapis.com/errors.Error";
 
 /// gRPC escapes everything outside printable ASCII, and the escape itself.
@@ -116,7 +116,7 @@ pub(crate) fn read_status(headers: &HeaderMap) -> Option<Error> {
     if parsed.http_code() > 0 {
         return Some(remote(parsed, code));
     }
-    Some(Error::new(code, text).from_remote())
+    Some(Error::new(code, text).told_as_status())
 }
 
 fn micro_detail(header: &HeaderValue) -> Option<Error> {
@@ -129,11 +129,13 @@ fn micro_detail(header: &HeaderValue) -> Option<Error> {
     Some(Error::from_http(error.id, error.detail, error.code).with_status(error.status))
 }
 
-/// gRPC's number says more than go-micro's where that is outside its table, and less where a
-/// server that is not Go answers `UNKNOWN` for a known number.
+/// gRPC's number says more than go-micro's where that is outside its table. `UNKNOWN` says less:
+/// a Go handler that relays an error's text sends it with a number that is more telling, unless
+/// that is 500, which tells no more.
 fn remote(error: Error, code: Code) -> Error {
-    let code = if code == Code::Unknown { error.code() } else { code };
-    error.with_code(code).from_remote()
+    let told = error.code();
+    let code = if code == Code::Unknown && told != Code::Internal { told } else { code };
+    error.with_code(code).told_as_micro()
 }
 
 #[cfg(test)]
@@ -245,5 +247,36 @@ mod tests {
         write_status(&mut headers, Some(&Error::internal("é".repeat(100_000))), false);
         let error = read_status(&headers).expect("an error");
         assert!(error.detail().len() <= MAX_TEXT + 4 && error.detail().ends_with('…'));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn arbitrary_trailers_never_panic(
+            status in "[0-9a-z-]{0,6}",
+            message in "[ -~]{0,60}",
+            details in "[A-Za-z0-9+/=]{0,80}",
+        ) {
+            let headers = trailers(&[
+                ("grpc-status", status.as_str()),
+                ("grpc-message", message.as_str()),
+                ("grpc-status-details-bin", details.as_str()),
+            ]);
+            let _ = read_status(&headers);
+        }
+
+        #[test]
+        fn any_error_survives_the_wire_of_either_kind(
+            number in 1i32..17,
+            id in "[a-z.]{0,20}",
+            detail in "\\PC{0,100}",
+            micro in proptest::prelude::any::<bool>(),
+        ) {
+            let code = Code::from_grpc(number).expect("a code");
+            let error = Error::new(code, detail.clone()).with_id(id.clone());
+            let mut headers = HeaderMap::new();
+            write_status(&mut headers, Some(&error), micro);
+            let read = read_status(&headers).expect("an error");
+            proptest::prop_assert_eq!((read.code(), read.id(), read.detail()), (code, &*id, &*detail));
+        }
     }
 }

@@ -19,6 +19,8 @@ use crate::registry::Service;
 const MAX_BYTES: u64 = 1 << 20;
 /// Files looked at in one go.
 const MAX_FILES: usize = 65_536;
+/// Listings before one is taken as it is, in a folder that changes faster than it is read.
+const LOOKS: u32 = 8;
 /// Age at which a file that was never finished is taken for abandoned.
 const ABANDONED: Duration = Duration::from_secs(60);
 /// Letters of a service name that stand for themselves in a file name.
@@ -170,6 +172,23 @@ impl Reader {
 
     /// What the folder holds of one service, or of all. Removes what is dead.
     pub(super) fn read(&mut self, folder: &Folder, service: Option<&str>) -> Result<Contents> {
+        // A record that was replaced since the folder was listed is in neither of its files: the
+        // new one came after the list, the old one is gone by now. Only another list tells.
+        for _ in 1..LOOKS {
+            if let Some(contents) = self.read_listed(folder, service, false)? {
+                return Ok(contents);
+            }
+        }
+        Ok(self.read_listed(folder, service, true)?.unwrap_or_default())
+    }
+
+    /// Reads the files of one listing; nothing when one of them is gone, unless that is `last`.
+    fn read_listed(
+        &mut self,
+        folder: &Folder,
+        service: Option<&str>,
+        last: bool,
+    ) -> Result<Option<Contents>> {
         let prefix = service.map(service_prefix);
         let wanted = |name: &OsStr| {
             prefix.as_ref().is_none_or(|p| name.as_encoded_bytes().starts_with(p.as_bytes()))
@@ -183,8 +202,8 @@ impl Reader {
             let (record, modified) = match read_live(folder, &path, known) {
                 Ok(Some(live)) => live,
                 Ok(None) => continue,
-                // It went away between two looks.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) if error.kind() == io::ErrorKind::NotFound && last => continue,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
                 Err(error) => {
                     folder.warn(&path, &error);
                     continue;
@@ -205,7 +224,7 @@ impl Reader {
         }
         self.known = read;
         contents.services = merge(records);
-        Ok(contents)
+        Ok(Some(contents))
     }
 }
 

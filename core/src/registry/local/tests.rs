@@ -130,6 +130,27 @@ async fn latest_of_two_registrations_of_a_node_holds() {
 }
 
 #[tokio::test]
+async fn lookup_never_misses_a_node_whose_record_is_being_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let registry = Local::at(folder.path()).unwrap();
+    registry.register(&greeter("a"), None).await.unwrap();
+    let writer = tokio::spawn({
+        let registry = registry.clone();
+        async move {
+            for port in 0..300 {
+                let mut moved = greeter("a");
+                moved.nodes[0].address = format!("127.0.0.1:{port}");
+                registry.register(&moved, None).await.unwrap();
+            }
+        }
+    });
+    while !writer.is_finished() {
+        assert!(registry.get("greeter").await.is_ok());
+    }
+    writer.await.unwrap();
+}
+
+#[tokio::test]
 async fn strange_files_are_skipped_and_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     let registry = Local::at(folder.path()).unwrap();

@@ -15,7 +15,7 @@ use super::changes;
 use super::folder::Folder;
 use super::record::{Contents, Reader};
 use crate::error::{Error, Result};
-use crate::registry::{Service, WatchSender, Watcher};
+use crate::registry::{Action, Service, WatchSender, Watcher};
 
 /// Longest time between two looks at the folder.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -102,24 +102,36 @@ struct Looks {
 impl Looks {
     /// Reports what changed since the last look, and when something expires next.
     async fn look(&mut self, watchers: &mut Vec<WatchSender>) -> Result<Option<Duration>> {
-        let (folder, mut reader) = (Arc::clone(&self.folder), std::mem::take(&mut self.reader));
-        let read = tokio::task::spawn_blocking(move || {
-            let contents = reader.read(&folder, None);
-            (reader, contents)
-        });
-        let (reader, contents) = read.await.map_err(|error| {
-            Error::unavailable("the runtime ended during a registry operation").with_source(error)
-        })?;
-        self.reader = reader;
-        let Contents { services, next_expiry } = contents?;
-        if let Some(before) = self.before.replace(services) {
-            let after = self.before.as_deref().unwrap_or_default();
-            for change in changes::between(&before, after) {
+        let Contents { mut services, mut next_expiry } =
+            read(&self.folder, &mut self.reader).await?;
+        if let Some(before) = &self.before {
+            let mut found = changes::between(before, &services);
+            if found.iter().any(|change| change.action == Action::Delete) {
+                // A large folder is not listed in one piece, and a record replaced meanwhile can
+                // be missing from it; it is not missing twice.
+                Contents { services, next_expiry } = read(&self.folder, &mut self.reader).await?;
+                found = changes::between(before, &services);
+            }
+            for change in found {
                 watchers.retain(|watcher| watcher.send(&change));
             }
         }
+        self.before = Some(services);
         Ok(next_expiry)
     }
+}
+
+async fn read(folder: &Arc<Folder>, reader: &mut Reader) -> Result<Contents> {
+    let (folder, mut moved) = (Arc::clone(folder), std::mem::take(reader));
+    let read = tokio::task::spawn_blocking(move || {
+        let contents = moved.read(&folder, None);
+        (moved, contents)
+    });
+    let (moved, contents) = read.await.map_err(|error| {
+        Error::unavailable("the runtime ended during a registry operation").with_source(error)
+    })?;
+    *reader = moved;
+    contents
 }
 
 /// Has the system report changes; without it the sweep still finds them, later.

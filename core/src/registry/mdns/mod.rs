@@ -226,6 +226,7 @@ impl Mdns {
 #[async_trait]
 impl Registry for Mdns {
     async fn register(&self, service: &Service, ttl: Option<Duration>) -> Result<()> {
+        service.validate()?;
         let shared = &self.shared;
         let ttl = ttl.filter(|ttl| !ttl.is_zero());
         let prepare = |node| Prepared::new(&shared.names, &shared.host, service, node, ttl);

@@ -2,10 +2,20 @@
 
 use std::net::Ipv4Addr;
 
+use super::super::contract::{self, Subject};
 use super::vectors::{self, bytes};
 use super::*;
 use crate::error::Code;
 use crate::registry::{Action, Change};
+
+contract::registry_contract!(|| {
+    let (writer, reader) = pair();
+    let mut subject = Subject::new(writer, reader);
+    // TXT records hold the node's metadata only, and the list of services their names only.
+    subject.carries_service_metadata = false;
+    subject.lists_versions = false;
+    subject
+});
 
 /// Longest wait for something that should happen.
 const PATIENCE: Duration = Duration::from_secs(10);

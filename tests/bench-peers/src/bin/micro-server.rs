@@ -45,7 +45,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 async fn server() -> Result<(), Box<dyn Error>> {
     let builder = Server::builder("bench").address("127.0.0.1:0");
-    let server = builder.add(call()).add(stream()).start().await?;
+    let server = builder.handle(call()).handle(stream()).start().await?;
     announce(server.address()).await
 }
 
@@ -53,8 +53,8 @@ async fn service() -> Result<(), Box<dyn Error>> {
     let service = Service::builder("bench")
         .address("127.0.0.1:0")
         .registry(Arc::new(Memory::new()))
-        .add(call())
-        .add(stream())
+        .handle(call())
+        .handle(stream())
         .start()
         .await?;
     // Only a service that can be found counts as started.

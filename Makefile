@@ -1,0 +1,30 @@
+# What is built and fetched lives outside the clone, unless you say otherwise.
+cache := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/micro
+export CARGO_TARGET_DIR ?= $(cache)/target
+export MICRO_CACHE ?= $(cache)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test bench lint fmt
+
+help: ## List what can be done here
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
+
+demo: ## Start three services, call them, kill one under load; needs only Rust
+	@command -v cargo >/dev/null || { echo "cargo is missing: install Rust from https://rustup.rs" >&2; exit 1; }
+	@echo "Building the micro command and the examples in $(CARGO_TARGET_DIR); nothing is installed."
+	@cargo build --locked --package micro-cli --package micro-examples
+	@"$(CARGO_TARGET_DIR)/debug/demo"
+
+test: ## Check everything: format, lints, docs, unit and interop tests, the demo
+	@scripts/test
+
+bench: ## Measure against bare tonic in a release build; writes docs/benchmarks.md
+	cargo xtask bench
+
+lint: ## Check format, lints and docs
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- --deny warnings
+	RUSTDOCFLAGS=-Dwarnings cargo doc --locked --workspace --no-deps
+
+fmt: ## Format the sources
+	cargo fmt --all

@@ -1,0 +1,44 @@
+//! One file per command: its options, and what it does.
+
+pub(crate) mod call;
+pub(crate) mod describe;
+pub(crate) mod health;
+pub(crate) mod services;
+pub(crate) mod watch;
+
+use std::time::Duration;
+
+/// Nodes or services asked at once.
+const AT_ONCE: usize = 16;
+
+/// Reads `500ms`, `2s` or `1m`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(end);
+    let millis: u64 = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        _ => return Err("write it as 500ms, 2s or 1m".to_owned()),
+    };
+    let number: Option<u64> = number.parse().ok().filter(|number| *number > 0);
+    number
+        .and_then(|number| number.checked_mul(millis))
+        .map(Duration::from_millis)
+        .ok_or_else(|| "a timeout is longer than nothing and shorter than for ever".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_have_a_unit_and_a_length() {
+        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(duration("2s"), Ok(Duration::from_secs(2)));
+        assert_eq!(duration("1m"), Ok(Duration::from_secs(60)));
+        for wrong in ["", "5", "s", "0s", "1h", "-1s", "99999999999999999999s"] {
+            assert!(duration(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,135 @@
+// Command peer is the go-micro v2 side of the interop tests: a real service, a real client and a bare grpc-go
+// endpoint, driven line by line from a test's stdin.
+//
+//	peer serve --name greeter [--address 127.0.0.1:0] [--version V] [--id ID]   a go-micro service with the defaults
+//	peer client [--name caller]                                                 a go-micro client only
+//	peer wire [--name X] [--address 127.0.0.1:0]                                a grpc-go server that answers by script
+//
+// It prints one JSON line when it is up, answers every JSON line it reads, and ends when its stdin does, so a test
+// that dies leaves nothing behind.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+
+	"github.com/micro/go-micro/v2"
+	"github.com/micro/go-micro/v2/server"
+)
+
+func main() {
+	if len(os.Args) < 2 {
+		fail(fmt.Errorf("say what to be: serve, client or wire"))
+	}
+	role := os.Args[1]
+	flags := flag.NewFlagSet(role, flag.ExitOnError)
+	name := flags.String("name", "", "service name")
+	address := flags.String("address", "127.0.0.1:0", "listen address")
+	version := flags.String("version", "latest", "service version")
+	id := flags.String("id", "", "server id; the node is called <name>-<id>")
+	flags.Parse(os.Args[2:])
+
+	// go-micro reads the command line itself and does not know these flags.
+	os.Args = os.Args[:1]
+
+	lines := newLines()
+	switch role {
+	case "serve":
+		serve(lines, *name, *address, *version, *id)
+	case "client":
+		service := newService(*name, "peer.client")
+		addOperations(lines, service)
+		lines.ready(map[string]interface{}{})
+		lines.run()
+	case "wire":
+		service := newService("", "peer.wire")
+		addOperations(lines, service)
+		wire, err := startWireServer(*name, *version, *address)
+		if err != nil {
+			fail(err)
+		}
+		wire.addTo(lines)
+		lines.ready(map[string]interface{}{"address": wire.address, "node": wire.node})
+		lines.run()
+		wire.stop()
+	default:
+		fail(fmt.Errorf("unknown role %q: say serve, client or wire", role))
+	}
+}
+
+func newService(name, fallback string, options ...micro.Option) micro.Service {
+	if name == "" {
+		name = fallback
+	}
+	// The name comes first: NewService fixes Micro-From-Service from it.
+	service := micro.NewService(append([]micro.Option{micro.Name(name)}, options...)...)
+	service.Init()
+	return service
+}
+
+func addOperations(lines *lines, service micro.Service) {
+	addCalls(lines, service.Client())
+	addRegistry(lines, service.Options().Registry)
+	addWireCalls(lines)
+}
+
+func serve(lines *lines, name, address, version, id string) {
+	if name == "" {
+		fail(fmt.Errorf("serve needs --name"))
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	started := make(chan struct{})
+	options := []micro.Option{
+		micro.Address(address),
+		micro.Version(version),
+		micro.Context(ctx),
+		micro.AfterStart(func() error { close(started); return nil }),
+	}
+	if id != "" {
+		options = append(options, func(o *micro.Options) { o.Server.Init(server.Id(id)) })
+	}
+	service := newService(name, name, options...)
+	addOperations(lines, service)
+
+	events := newEvents()
+	events.addTo(lines)
+	greeter := newGreeter(service, events)
+	if err := micro.RegisterHandler(service.Server(), greeter); err != nil {
+		fail(err)
+	}
+
+	ended := make(chan error, 1)
+	go func() { ended <- service.Run() }()
+	select {
+	case <-started:
+	case err := <-ended:
+		fail(fmt.Errorf("the service ended before it was up: %v", err))
+	}
+
+	gone := make(chan struct{})
+	go func() {
+		if err := <-ended; err != nil {
+			fmt.Fprintln(os.Stderr, "service:", err)
+		}
+		close(gone)
+	}()
+	// A graceful stop: deregister (the mDNS goodbye), then finish what is in flight.
+	lines.on("stop", func(*request) (interface{}, error) {
+		stop()
+		<-gone
+		return map[string]interface{}{}, nil
+	})
+
+	set := service.Server().Options()
+	lines.ready(map[string]interface{}{"address": set.Address, "node": set.Name + "-" + set.Id})
+	lines.run()
+	stop()
+	<-gone
+}
+
+func fail(err error) {
+	fmt.Fprintln(os.Stderr, "peer:", err)
+	os.Exit(1)
+}

@@ -1,0 +1,100 @@
+//! The grpcio peers: a gRPC stack that shares no code with ours or with go-micro's.
+
+use std::env;
+use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::OnceLock;
+
+use serde_json::{Value, json};
+
+use crate::peer::Peer;
+use crate::toolchain::{Missing, Need, exists, interop, lock, run};
+
+/// The interpreter of a virtual environment with the pinned requirements, made once per version of them.
+pub(crate) fn environment() -> Result<PathBuf, Missing> {
+    static MADE: OnceLock<Result<PathBuf, Missing>> = OnceLock::new();
+    let make = || {
+        if !exists("python3", "--version") {
+            return Err(Missing("no python3".into()));
+        }
+        if !exists("python3", "-cimport venv, ensurepip") {
+            return Err(Missing("python3 has no venv".into()));
+        }
+        let requirements = interop().join("grpcio").join("requirements.txt");
+        let mut hash = DefaultHasher::new();
+        fs::read(&requirements).unwrap().hash(&mut hash);
+        run(Command::new("python3").arg("--version")).hash(&mut hash);
+        let folder = cache()?.join(format!("grpcio-{:016x}", hash.finish()));
+        let _lock = lock(&folder);
+        let (venv, complete) = (folder.join("venv"), folder.join("complete"));
+        let python = venv.join("bin").join("python");
+        if !complete.exists() {
+            run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&venv));
+            run(Command::new(&python)
+                .args(["-m", "pip", "install", "--quiet", "-r"])
+                .arg(requirements));
+            fs::write(complete, "").unwrap();
+        }
+        Ok(python)
+    };
+    MADE.get_or_init(make).clone()
+}
+
+/// Outside the clone, so that `cargo clean` and `git clean` do not cost a download.
+fn cache() -> Result<PathBuf, Missing> {
+    if let Some(folder) = env::var_os("MICRO_CACHE") {
+        return Ok(folder.into());
+    }
+    match env::home_dir() {
+        Some(home) => Ok(home.join(".cache").join("micro")),
+        None => Err(Missing("no home folder for a cache; set MICRO_CACHE".into())),
+    }
+}
+
+async fn start(program: &str, arguments: &[&str]) -> Peer {
+    let mut command = Command::new(Need::Grpcio.path());
+    command.arg("-B").arg(interop().join("grpcio").join(program)).args(arguments);
+    Peer::start(program, command).await
+}
+
+/// A grpcio server with `greeter.Greeter`, health and reflection.
+pub async fn server() -> Peer {
+    start("server.py", &[]).await
+}
+
+/// Like [`server`], with flags such as `["--gzip"]` or `["--reflection", "v1alpha"]`.
+pub async fn server_with(flags: &[&str]) -> Peer {
+    start("server.py", flags).await
+}
+
+/// A grpcio client; its channels live as long as the peer does.
+pub async fn client() -> Peer {
+    start("client.py", &[]).await
+}
+
+/// A unary call; returns `response` or `error`, `header` and `trailer`.
+pub async fn call(client: &Peer, address: &str, path: &str, request: Value) -> Value {
+    client.ask("call", json!({ "address": address, "path": path, "request": request })).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::isolated;
+
+    #[test]
+    fn a_grpcio_client_calls_a_grpcio_server() {
+        isolated(&[Need::Grpcio], || async {
+            let server = server().await;
+            let client = client().await;
+            let request = json!({ "name": "Ann" });
+            let outcome =
+                call(&client, server.fact("address"), "/greeter.Greeter/Hello", request).await;
+            assert_eq!(outcome["response"]["greeting"], "Hello Ann", "{outcome}");
+            server.end().await;
+            client.end().await;
+        });
+    }
+}
