@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::contest::{Contender, Slice, contest};
-use super::plan::{Plan, Side};
+use super::plan::{Half, Plan, Side};
 use super::process::{Program, Server};
 use super::row::{Goal, Row, Spec};
 use super::server::start;
@@ -69,10 +69,16 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    pub(crate) fn start(plan: &Plan, side: Side, server: SocketAddr, load: &Load) -> Outcome<Self> {
-        let mut command = plan.side(side, "client");
+    pub(crate) fn start(
+        plan: &Plan,
+        half: Half,
+        side: Side,
+        server: SocketAddr,
+        load: &Load,
+    ) -> Outcome<Self> {
+        let mut command = plan.side_on(half, side, "client");
         command
-            .args(["--workers", &Plan::workers(), "--address", &server.to_string(), load.shape])
+            .args(["--address", &server.to_string(), load.shape])
             .args(["--concurrency", &load.concurrency.to_string()])
             .args(["--size", &load.size.to_string()]);
         Ok(Self { program: Program::start(command)?, figure: load.figure })
@@ -116,9 +122,9 @@ pub(crate) async fn rows(plan: &Plan) -> Vec<Row> {
 /// Compares both clients on the same bare tonic server.
 pub(crate) async fn compare(plan: &Plan, spec: &Spec, load: Load) -> Option<Row> {
     contest(plan, spec, async || {
-        let server = Rc::new(start(plan, Side::Peer, &[]).await?);
+        let server = Rc::new(start(plan, Half::OtherEnd, Side::Peer, &[]).await?);
         let guest = |side| {
-            let client = Client::start(plan, side, server.address, &load)?;
+            let client = Client::start(plan, Half::Measured, side, server.address, &load)?;
             Ok::<_, Box<dyn std::error::Error>>(Guest { client, _server: Rc::clone(&server) })
         };
         Ok((guest(Side::Ours)?, guest(Side::Peer)?))

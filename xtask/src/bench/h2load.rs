@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use prost::Message;
 use tokio::process::Command;
 
+use super::plan::Half;
 use super::process::output;
 use crate::Outcome;
 
@@ -31,7 +32,15 @@ pub(crate) struct Calls<'a> {
 
 impl<'a> Calls<'a> {
     /// Writes a gRPC frame around a body of `size` bytes to `folder`.
-    pub(crate) fn new(folder: &Path, size: u32, headers: &'a [&'a str]) -> Outcome<Self> {
+    ///
+    /// # Errors
+    /// If h2load is not installed, or the file cannot be written.
+    pub(crate) async fn new(folder: &Path, size: u32, headers: &'a [&'a str]) -> Outcome<Self> {
+        let mut version = Command::new("h2load");
+        version.arg("--version");
+        output(version).await.map_err(|error| {
+            format!("install h2load (Debian: apt-get install nghttp2-client): {error}")
+        })?;
         let message = Payload { body: vec![b'x'; size as usize] }.encode_to_vec();
         let mut frame = vec![0];
         frame.extend(u32::try_from(message.len())?.to_be_bytes());
@@ -44,22 +53,14 @@ impl<'a> Calls<'a> {
     /// Makes `count` calls and returns how many were answered per second. An answer that is not
     /// 200, or does not carry a message as long as the request, fails the measurement.
     pub(crate) async fn rate(&self, address: SocketAddr, count: u64) -> Outcome<f64> {
-        let mut command = Command::new("h2load");
+        let mut command = Half::OtherEnd.pin(&Command::new("h2load"));
         command.args(ARGUMENTS).arg("-n").arg(count.to_string()).arg("-d").arg(&self.file);
         for header in ["content-type: application/grpc", "te: trailers"].iter().chain(self.headers)
         {
             command.args(["-H", header]);
         }
         command.arg(format!("http://{address}/bench.Echo/Call"));
-        let printed = output(command).await.map_err(|error| {
-            match error.downcast_ref::<std::io::Error>().map(std::io::Error::kind) {
-                Some(std::io::ErrorKind::NotFound) => {
-                    "h2load is missing: install nghttp2 (Debian: apt-get install nghttp2-client)"
-                        .into()
-                }
-                _ => error,
-            }
-        })?;
+        let printed = output(command).await?;
         let summary = Summary::parse(&printed)
             .ok_or_else(|| format!("h2load printed something unexpected: {printed}"))?;
         let expected =
@@ -119,10 +120,10 @@ traffic: 9.73MB (10200732) total, 293.20KB (300232) headers (space savings 95.77
         assert_eq!(Summary::parse(PRINTED), Some(summary));
     }
 
-    #[test]
-    fn the_request_is_a_grpc_frame() {
+    #[tokio::test]
+    async fn the_request_is_a_grpc_frame() {
         let folder = tempfile::tempdir().unwrap();
-        let calls = Calls::new(folder.path(), 64, &[]).unwrap();
+        let calls = Calls::new(folder.path(), 64, &[]).await.unwrap();
         let frame = std::fs::read(calls.file).unwrap();
         assert_eq!(&frame[..8], b"\0\0\0\0\x42\x0a\x40x");
         assert_eq!(frame.len() as u64, calls.framed);

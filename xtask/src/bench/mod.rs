@@ -31,7 +31,7 @@ pub(crate) struct Options {
     #[arg(long, value_delimiter = ',')]
     rows: Vec<String>,
     /// Rounds per row; each measures both sides once.
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 7)]
     rounds: usize,
     /// Few requests and one round on a debug build: proves that every row works, judges none.
     #[arg(long)]

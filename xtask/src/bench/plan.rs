@@ -20,6 +20,16 @@ pub(crate) enum Side {
     Peer,
 }
 
+/// Where a program runs. Left to itself the scheduler now and then puts both ends of a connection
+/// on one core, and a round tells more about that than about the programs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Half {
+    /// The upper half of the cores, for the program being measured.
+    Measured,
+    /// The lower half, for whatever calls it or is called by it.
+    OtherEnd,
+}
+
 /// What every row needs to know.
 pub(crate) struct Plan {
     programs: PathBuf,
@@ -78,15 +88,16 @@ impl Plan {
         self.program(&format!("{family}-{kind}"))
     }
 
+    /// The same, on one half of the cores and with as many worker threads.
+    pub(crate) fn side_on(&self, half: Half, side: Side, kind: &str) -> Command {
+        let mut command = half.pin(&self.side(side, kind));
+        command.args(["--workers", &half_of_cores().to_string()]);
+        command
+    }
+
     /// Whether `side` runs our program; in a noise run neither does.
     pub(crate) fn is_ours(&self, side: Side) -> bool {
         side == Side::Ours && !self.noise
-    }
-
-    /// Worker threads of both sides: the other cores are for the other end of the connection.
-    pub(crate) fn workers() -> String {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        (cores / 2).max(1).to_string()
     }
 
     /// Measures each side once per round, by turns.
@@ -157,15 +168,50 @@ impl Plan {
     }
 }
 
+impl Half {
+    /// `command` without its arguments, on this half of the cores; anywhere if there is only one,
+    /// or no `taskset`.
+    pub(crate) fn pin(self, command: &Command) -> Command {
+        let program = command.as_std().get_program();
+        let half = half_of_cores();
+        let last = match self {
+            Self::OtherEnd => half - 1,
+            Self::Measured => 2 * half - 1,
+        };
+        let list = format!("{}-{last}", last + 1 - half);
+        let works = std::process::Command::new("taskset").args(["-c", &list, "true"]).status();
+        if !works.is_ok_and(|status| status.success()) {
+            return Command::new(program);
+        }
+        let mut pinned = Command::new("taskset");
+        pinned.args(["-c", &list]).arg(program);
+        pinned
+    }
+}
+
+fn half_of_cores() -> usize {
+    (std::thread::available_parallelism().map_or(1, usize::from) / 2).max(1)
+}
+
 /// A line of `cargo build --message-format=json`.
 #[derive(Deserialize)]
 struct Built {
     executable: Option<PathBuf>,
 }
 
+/// Beginnings of the variables that cargo sets for the program it runs.
+const OWN_VARIABLES: [&str; 2] = ["CARGO_PKG_", "CARGO_MANIFEST_"];
+
 /// Builds the programs and returns their folder. Debug builds are enough to see that they work.
 fn build(root: &Path, debug: bool) -> Outcome<PathBuf> {
-    let output = std::process::Command::new(env!("CARGO"))
+    let mut cargo = std::process::Command::new(env!("CARGO"));
+    // What cargo told this program about itself makes some build scripts run anew.
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(|name| OWN_VARIABLES.iter().any(|own| name.starts_with(own))) {
+            cargo.env_remove(name);
+        }
+    }
+    let output = cargo
         .args(["build", "--package", "bench-peers", "--bins", "--locked"])
         .args((!debug).then_some("--release"))
         .args(["--message-format", "json-render-diagnostics"])

@@ -13,8 +13,8 @@ Written by `make bench` (`cargo xtask bench`). Every row compares two programs m
 the same run; the figures are medians, the lowest and highest round in brackets. *Ratio* is the
 median of the rounds' own ratios, so a machine that slows down for a while changes both halves of
 it. *CPU* is our processor time per request divided by the peer's: below 1 we need less.
-The peer is a bare tonic service or client; both sides have the same number of worker threads, the
-same messages, and an otherwise idle core for the other end of the connection.
+The peer is a bare tonic service or client; both sides have the same messages, the same half of the
+cores and as many worker threads, and the other half serves the other end of the connection.
 `cargo xtask bench --noise` measures the peer against itself and shows what differences mean nothing.
 ";
 

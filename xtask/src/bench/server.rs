@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::client::{Client, Load};
 use super::contest::{Contender, Slice, contest};
 use super::h2load::Calls;
-use super::plan::{Plan, Side};
+use super::plan::{Half, Plan, Side};
 use super::process::Server;
 use super::row::{Goal, Row, Spec};
 use crate::Outcome;
@@ -109,19 +109,28 @@ pub(crate) async fn rows(plan: &Plan) -> Vec<Row> {
 }
 
 async fn enter<'a>(plan: &Plan, variant: &'a Variant, side: Side) -> Outcome<Driven<'a>> {
-    let server = start(plan, side, variant.arguments).await?;
+    let server = start(plan, Half::Measured, side, variant.arguments).await?;
     // h2load cannot read the replies: a tonic client compares some of them first.
-    let mut reader =
-        Client::start(plan, Side::Peer, server.address, &Load::calls(1, variant.size))?;
+    let mut reader = Client::start(
+        plan,
+        Half::OtherEnd,
+        Side::Peer,
+        server.address,
+        &Load::calls(1, variant.size),
+    )?;
     reader.slice(Duration::from_millis(10)).await?;
-    let calls = Calls::new(plan.scratch(), variant.size, variant.headers)?;
+    let calls = Calls::new(plan.scratch(), variant.size, variant.headers).await?;
     Ok(Driven { server, calls, rate: 0.0 })
 }
 
 /// Starts the server of `side`; `arguments` are for ours only, in a noise run for neither.
-pub(crate) async fn start(plan: &Plan, side: Side, arguments: &[&str]) -> Outcome<Server> {
-    let mut command = plan.side(side, "server");
-    command.args(["--workers", &Plan::workers()]);
+pub(crate) async fn start(
+    plan: &Plan,
+    half: Half,
+    side: Side,
+    arguments: &[&str],
+) -> Outcome<Server> {
+    let mut command = plan.side_on(half, side, "server");
     if plan.is_ours(side) {
         command.args(arguments);
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::client::{Client, Load, compare};
 use super::contest::{Contender, Slice, contest};
-use super::plan::{Plan, Side};
+use super::plan::{Half, Plan, Side};
 use super::process::Server;
 use super::row::{Goal, Row, Spec};
 use super::server::start;
@@ -51,7 +51,7 @@ pub(crate) async fn rows(plan: &Plan) -> Vec<Row> {
 }
 
 async fn enter(plan: &Plan, side: Side) -> Outcome<Streaming> {
-    let server = start(plan, side, &[]).await?;
-    let reader = Client::start(plan, Side::Peer, server.address, &LOAD)?;
+    let server = start(plan, Half::Measured, side, &[]).await?;
+    let reader = Client::start(plan, Half::OtherEnd, Side::Peer, server.address, &LOAD)?;
     Ok(Streaming { server, reader })
 }

@@ -19,6 +19,8 @@ use tokio::time::timeout;
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
+/// Batches of picks.
+const BATCHES: usize = 101;
 /// Changes applied one after the other.
 const CHANGES: u32 = 200;
 /// Longest a change may take to show.
@@ -39,7 +41,7 @@ enum What {
         /// Nodes of the service.
         #[arg(long)]
         nodes: usize,
-        /// Picks measured.
+        /// Picks of one batch; the median of many batches is reported.
         #[arg(long)]
         count: u32,
     },
@@ -85,17 +87,19 @@ async fn pick(nodes: usize, count: u32) -> Result<Figures, Box<dyn Error>> {
     let cache = Cache::new(Arc::new(Memory::preloaded([service(0, nodes)])));
     let strategy = P2c::new();
     let name = name(0);
-    let mut elapsed = Duration::ZERO;
-    // The first pass warms the caches of the processor; only the second is reported.
-    for _ in 0..2 {
+    let mut batches = Vec::new();
+    for _ in 0..BATCHES {
         let started = Instant::now();
         for _ in 0..count {
             let snapshot = cache.resolve(black_box(&name)).await?;
             black_box(select(&strategy, snapshot.nodes(), &Pick::new(&name, "Greeter.Hello"))?);
         }
-        elapsed = started.elapsed();
+        batches.push(started.elapsed());
     }
-    Ok(Figures::Pick { pick_us: elapsed.as_secs_f64() * 1e6 / f64::from(count) })
+    // The first batches are cold and some are interrupted; the median is neither.
+    batches.sort_unstable();
+    let median = batches[BATCHES / 2];
+    Ok(Figures::Pick { pick_us: median.as_secs_f64() * 1e6 / f64::from(count) })
 }
 
 async fn fleet(services: usize) -> Result<Figures, Box<dyn Error>> {
