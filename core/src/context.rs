@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::auth::Account;
 use crate::metadata::Metadata;
 use crate::telemetry::Trace;
+use crate::transport::FROM_SERVICE;
 
 tokio::task_local! {
     static CURRENT: Context;
@@ -32,19 +33,21 @@ struct Inner {
     metadata: Metadata,
     deadline: Option<Instant>,
     peer: Option<SocketAddr>,
-    trace: Trace,
+    /// Read from the headers when somebody asks: most handlers never do.
+    trace: OnceLock<Trace>,
     account: OnceLock<Account>,
     cancel: OnceLock<CancellationToken>,
     ended: AtomicBool,
-    reply: Mutex<ReplyMetadata>,
+    /// Boxed, because most handlers add nothing and every context is moved.
+    reply: Mutex<Option<Box<ReplyMetadata>>>,
     extensions: Mutex<Extensions>,
 }
 
 /// Metadata a handler adds to its answer.
 #[derive(Default)]
-pub(crate) struct ReplyMetadata {
-    pub(crate) headers: HeaderMap,
-    pub(crate) trailers: HeaderMap,
+struct ReplyMetadata {
+    headers: HeaderMap,
+    trailers: HeaderMap,
 }
 
 /// What the server read off the wire about a call.
@@ -58,14 +61,13 @@ pub(crate) struct Arrival {
 
 impl Context {
     pub(crate) fn new(arrival: Arrival) -> Self {
-        let trace = Trace::inbound(arrival.metadata.headers());
         Self(Arc::new(Inner {
             service: arrival.service,
             endpoint: arrival.endpoint,
             metadata: arrival.metadata,
             deadline: arrival.deadline,
             peer: arrival.peer,
-            trace,
+            trace: OnceLock::new(),
             account: OnceLock::new(),
             cancel: OnceLock::new(),
             ended: AtomicBool::new(false),
@@ -106,7 +108,7 @@ impl Context {
 
     /// Service that called, from `micro-from-service`; `None` for foreign clients.
     pub fn caller(&self) -> Option<&str> {
-        self.0.metadata.get("micro-from-service")
+        self.0.metadata.headers().get(FROM_SERVICE)?.to_str().ok()
     }
 
     /// When the caller stops waiting; `None` when it waits for ever.
@@ -126,7 +128,7 @@ impl Context {
 
     /// Trace the call belongs to.
     pub fn trace(&self) -> &Trace {
-        &self.0.trace
+        self.0.trace.get_or_init(|| Trace::inbound(self.0.metadata.headers()))
     }
 
     /// Who is calling, once authentication has said so.
@@ -157,7 +159,7 @@ impl Context {
     pub fn set_header(&self, name: &str, value: &str) -> crate::Result<()> {
         let mut metadata = Metadata::new();
         metadata.append(name, value)?;
-        extend(&mut self.reply().headers, metadata);
+        self.with_reply(|reply| extend(&mut reply.headers, metadata));
         Ok(())
     }
 
@@ -168,18 +170,18 @@ impl Context {
     pub fn set_trailer(&self, name: &str, value: &str) -> crate::Result<()> {
         let mut metadata = Metadata::new();
         metadata.append(name, value)?;
-        extend(&mut self.reply().trailers, metadata);
+        self.with_reply(|reply| extend(&mut reply.trailers, metadata));
         Ok(())
     }
 
     /// Adds a whole set of metadata to the answer's headers.
     pub fn extend_headers(&self, metadata: Metadata) {
-        extend(&mut self.reply().headers, metadata);
+        self.with_reply(|reply| extend(&mut reply.headers, metadata));
     }
 
     /// Adds a whole set of metadata to the answer's trailers.
     pub fn extend_trailers(&self, metadata: Metadata) {
-        extend(&mut self.reply().trailers, metadata);
+        self.with_reply(|reply| extend(&mut reply.trailers, metadata));
     }
 
     /// Keeps a value for later middleware and the handler; one per type.
@@ -193,11 +195,11 @@ impl Context {
     }
 
     pub(crate) fn take_reply_headers(&self) -> HeaderMap {
-        std::mem::take(&mut self.reply().headers)
+        self.taken(|reply| &mut reply.headers)
     }
 
     pub(crate) fn take_reply_trailers(&self) -> HeaderMap {
-        std::mem::take(&mut self.reply().trailers)
+        self.taken(|reply| &mut reply.trailers)
     }
 
     /// Tells everyone in [`Context::cancelled`] that the call is over.
@@ -208,8 +210,14 @@ impl Context {
         }
     }
 
-    fn reply(&self) -> std::sync::MutexGuard<'_, ReplyMetadata> {
-        self.0.reply.lock().unwrap_or_else(PoisonError::into_inner)
+    fn with_reply(&self, change: impl FnOnce(&mut ReplyMetadata)) {
+        let mut reply = self.0.reply.lock().unwrap_or_else(PoisonError::into_inner);
+        change(reply.get_or_insert_default());
+    }
+
+    fn taken(&self, part: impl FnOnce(&mut ReplyMetadata) -> &mut HeaderMap) -> HeaderMap {
+        let mut reply = self.0.reply.lock().unwrap_or_else(PoisonError::into_inner);
+        reply.as_deref_mut().map(|reply| std::mem::take(part(reply))).unwrap_or_default()
     }
 }
 

@@ -145,3 +145,30 @@ async fn two_endpoints_of_one_name_are_refused_at_the_start() {
         Service::builder("echo").registry(memory()).handle(echo()).handle(echo()).start().await;
     assert_eq!(started.expect_err("twice").code(), Code::AlreadyExists);
 }
+
+#[tokio::test]
+async fn a_dropped_receiving_half_ends_the_handler_and_the_sending_half() -> Result<()> {
+    let registry = memory();
+    let (ended, mut end) = tokio::sync::mpsc::channel(1);
+    let service = Service::builder("echo")
+        .address("127.0.0.1:0")
+        .registry(registry.clone())
+        .bidi_stream("Echo.Chat", move |cx: Context, numbers: Streaming<Json<u32>>| {
+            let ended = ended.clone();
+            tokio::spawn(async move {
+                cx.cancelled().await;
+                let _ = ended.send(()).await;
+            });
+            async move { Ok(numbers) }
+        })
+        .start()
+        .await?;
+    let (outgoing, mut incoming) =
+        client(&registry).open::<Json<u32>, Json<u32>>("echo", "Echo.Chat").await?;
+    outgoing.send(Json(1)).await?;
+    incoming.message().await?;
+    drop(incoming);
+    assert_eq!(end.recv().await, Some(()));
+    while let Ok(()) = outgoing.send(Json(2)).await {}
+    service.stop().await
+}

@@ -26,6 +26,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use foldhash::fast::RandomState;
 use http::uri::PathAndQuery;
 use papaya::{Equivalent, HashMap};
 
@@ -62,9 +63,9 @@ struct Inner {
     metrics: Arc<Metrics>,
     options: CallOptions,
     max_message: usize,
-    targets: HashMap<TargetKey, Arc<Target>>,
-    budgets: HashMap<Box<str>, Arc<Budget>>,
-    fixed: HashMap<Box<str>, Arc<Node>>,
+    targets: HashMap<TargetKey, Arc<Target>, RandomState>,
+    budgets: HashMap<Box<str>, Arc<Budget>, RandomState>,
+    fixed: HashMap<Box<str>, Arc<Node>, RandomState>,
 }
 
 /// One endpoint of one service, as this client calls it.
@@ -396,9 +397,9 @@ impl ClientBuilder {
             metrics: Arc::default(),
             options: self.options,
             max_message: self.max_message,
-            targets: HashMap::new(),
-            budgets: HashMap::new(),
-            fixed: HashMap::new(),
+            targets: HashMap::default(),
+            budgets: HashMap::default(),
+            fixed: HashMap::default(),
         })))
     }
 }

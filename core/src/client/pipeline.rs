@@ -21,10 +21,9 @@ use crate::registry::Snapshot;
 use crate::resilience::Failure;
 use crate::selector::{Attempt, Node, Outcome, Pick, select};
 use crate::telemetry::{Measured, Trace};
-use crate::transport::{Compressor, RequestBody, write_timeout};
+use crate::transport::{Compressor, FROM_SERVICE, RequestBody, write_timeout};
 
 const X_CONTENT_TYPE: HeaderName = HeaderName::from_static("x-content-type");
-const FROM_SERVICE: HeaderName = HeaderName::from_static("micro-from-service");
 const NAMESPACE: HeaderName = HeaderName::from_static("micro-namespace");
 const AGENT: HeaderValue = HeaderValue::from_static(concat!("micro/", env!("CARGO_PKG_VERSION")));
 const TRAILERS: HeaderValue = HeaderValue::from_static("trailers");

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use foldhash::fast::RandomState;
 use papaya::HashMap;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
@@ -28,7 +29,7 @@ const IDLE: Duration = Duration::from_secs(300);
 pub(super) struct Pool {
     dial: Dial,
     start: Instant,
-    addresses: HashMap<Box<str>, Arc<Connections>>,
+    addresses: HashMap<Box<str>, Arc<Connections>, RandomState>,
 }
 
 /// Connections to one address.
@@ -68,7 +69,7 @@ impl Drop for Lease {
 
 impl Pool {
     pub(super) fn new(dial: Dial) -> Self {
-        Self { dial, start: Instant::now(), addresses: HashMap::new() }
+        Self { dial, start: Instant::now(), addresses: HashMap::default() }
     }
 
     /// A connection to `address`, opened if need be.

@@ -1,5 +1,6 @@
 //! Both directions of a stream, on the caller's side.
 
+use std::convert::Infallible;
 use std::fmt;
 use std::marker::PhantomData;
 use std::pin::Pin;
@@ -9,7 +10,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http::Response;
 use hyper::body::Incoming;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::Sleep;
 
 use super::pipeline::{Run, deadline_passed};
@@ -71,6 +72,8 @@ pub struct StreamReply {
     state: State,
     run: Run,
     deadline: Option<Pin<Box<Sleep>>>,
+    /// Dropped when the call is over, which ends the sending half.
+    call: Option<oneshot::Sender<Infallible>>,
     /// Present while the call counts on its connection.
     _lease: Arc<Lease>,
 }
@@ -85,24 +88,31 @@ enum State {
 impl StreamReply {
     /// A stream whose head has been read.
     pub(super) fn reading(run: Run, answer: Answer, lease: Lease) -> Self {
-        Self::new(run, State::Reading(Box::new(answer)), Arc::new(lease))
+        Self::new(run, State::Reading(Box::new(answer)), Arc::new(lease), None)
     }
 
     /// A stream that sends `requests` while the head of its answer is still to come.
-    pub(super) fn opening(run: Run, lease: Lease, requests: mpsc::Receiver<Bytes>) -> Result<Self> {
+    pub(super) fn opening(run: Run, lease: Lease, messages: mpsc::Receiver<Bytes>) -> Result<Self> {
+        let (over, call) = oneshot::channel();
         let headers = run.headers()?;
         let path = run.target.path.clone();
         let lease = Arc::new(lease);
         let sending = {
             let lease = lease.clone();
-            Box::pin(async move { lease.send(path, headers, RequestBody::Stream(requests)).await })
+            let body = RequestBody::Stream { messages, call };
+            Box::pin(async move { lease.send(path, headers, body).await })
         };
-        Ok(Self::new(run, State::Opening(sending), lease))
+        Ok(Self::new(run, State::Opening(sending), lease, Some(over)))
     }
 
-    fn new(run: Run, state: State, lease: Arc<Lease>) -> Self {
+    fn new(
+        run: Run,
+        state: State,
+        lease: Arc<Lease>,
+        call: Option<oneshot::Sender<Infallible>>,
+    ) -> Self {
         let deadline = run.deadline.map(|at| Box::pin(tokio::time::sleep_until(at)));
-        Self { state, run, deadline, _lease: lease }
+        Self { state, run, deadline, call, _lease: lease }
     }
 
     fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>>> {
@@ -150,6 +160,7 @@ impl futures_util::Stream for StreamReply {
             }
         };
         this.state = State::Ended;
+        this.call = None;
         Poll::Ready(item)
     }
 }

@@ -87,10 +87,12 @@ impl Dispatch {
         if peer.renamed.load(Ordering::Relaxed) {
             restore_names(&mut headers);
         }
-        let micro = caller_is_micro(&headers);
-        let mut terms = match self.terms(parts.uri.path(), &content_type, headers, &peer) {
+        let mut terms = match self.terms(parts.uri.path(), &content_type, &mut headers, &peer) {
             Ok(terms) => terms,
-            Err(error) => return Ok(failure(&content_type, HeaderMap::new(), &error, micro)),
+            Err(error) => {
+                let micro = caller_is_micro(&headers);
+                return Ok(failure(&content_type, HeaderMap::new(), &error, micro));
+            }
         };
         let outcome = self.run(&terms, body).await;
         let context = terms.record.context();
@@ -101,7 +103,7 @@ impl Dispatch {
             }
             Ok(Body::Stream(messages)) => {
                 Compressor::announce(&mut headers, terms.outgoing);
-                let body = StreamBody::new(messages, terms.outgoing, terms.record, micro);
+                let body = StreamBody::new(messages, terms.outgoing, terms.record);
                 return Ok(success(&content_type, headers, ReplyBody::Stream(Box::new(body))));
             }
             Err(error) => Err(error),
@@ -110,7 +112,7 @@ impl Dispatch {
         match framed {
             Ok(message) => {
                 terms.record.finish(None);
-                write_status(&mut trailers, None, micro);
+                write_status(&mut trailers, None, false);
                 if message.first() == Some(&1) {
                     Compressor::announce(&mut headers, terms.outgoing);
                 }
@@ -118,6 +120,7 @@ impl Dispatch {
                 Ok(success(&content_type, headers, body))
             }
             Err(error) => {
+                let micro = caller_is_micro(context.metadata().headers());
                 terms.record.finish(Some(&error));
                 // A failure has no messages: its trailers travel in the head.
                 headers.extend(trailers);
@@ -131,7 +134,7 @@ impl Dispatch {
         &self,
         path: &str,
         content_type: &HeaderValue,
-        headers: HeaderMap,
+        headers: &mut HeaderMap,
         peer: &Peer,
     ) -> Result<Terms> {
         let standard = path.starts_with("/grpc.health.") || path.starts_with("/grpc.reflection.");
@@ -139,15 +142,15 @@ impl Dispatch {
         let endpoint = routes.find(path)?.clone();
         // go-micro exempts its own `Debug`; probes of the platform carry whatever they carry.
         if !standard && !endpoint.name.starts_with("Debug.") {
-            expect_bearer(&headers).map_err(|error| error.with_id(self.service.to_string()))?;
+            expect_bearer(headers).map_err(|error| error.with_id(self.service.to_string()))?;
         }
         let codec = content_type
             .to_str()
             .map_err(|_| Error::unimplemented("content-type is not text"))
             .and_then(Codec::from_content_type)
             .map_err(|error| error.with_id("go.micro.server"))?;
-        let incoming = Compressor::incoming(&headers)?;
-        let outgoing = self.compression.filter(|c| Compressor::peer_reads(&headers, *c));
+        let incoming = Compressor::incoming(headers)?;
+        let outgoing = self.compression.filter(|c| Compressor::peer_reads(headers, *c));
         let permit = self.in_flight.enter(self.max_calls).ok_or_else(|| {
             Error::resource_exhausted(format!(
                 "{} is serving its limit of {} calls: try another node or later",
@@ -155,11 +158,11 @@ impl Dispatch {
             ))
             .with_id("go.micro.server")
         })?;
-        let deadline = read_timeout(&headers).and_then(|left| Instant::now().checked_add(left));
+        let deadline = read_timeout(headers).and_then(|left| Instant::now().checked_add(left));
         let context = Context::new(Arrival {
             service: self.service.clone(),
             endpoint: endpoint.name.clone(),
-            metadata: Metadata::from(headers),
+            metadata: Metadata::from(std::mem::take(headers)),
             deadline,
             peer: peer.address,
         });
@@ -269,7 +272,6 @@ fn success(
     body: ReplyBody,
 ) -> HttpResponse<ReplyBody> {
     headers.insert(CONTENT_TYPE, content_type.clone());
-    Compressor::accept(&mut headers);
     let mut response = HttpResponse::new(body);
     *response.headers_mut() = headers;
     response
@@ -282,6 +284,8 @@ fn failure(
     micro: bool,
 ) -> HttpResponse<ReplyBody> {
     write_status(&mut headers, Some(error), micro);
+    // What this side reads; a client whose encoding was refused needs it.
+    Compressor::accept(&mut headers);
     if let Some(wait) = error.retry_after() {
         let millis = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
         headers.insert("grpc-retry-pushback-ms", HeaderValue::from(millis));

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
 use futures_util::{Stream, StreamExt as _};
 
 use super::handler::{Body, Handler, Response};
@@ -213,7 +214,7 @@ impl fmt::Debug for Endpoint {
 #[derive(Debug, Default)]
 pub(crate) struct Routes {
     /// Keyed `Type/Method`, as the path ends.
-    by_path: HashMap<Box<str>, Arc<Endpoint>>,
+    by_path: HashMap<Box<str>, Arc<Endpoint>, RandomState>,
 }
 
 impl Routes {

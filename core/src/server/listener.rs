@@ -160,7 +160,9 @@ async fn serve(
         }
     };
     let peer = Peer { address: Some(address), renamed: io.renamed() };
-    let service = service_fn(move |request| dispatch.clone().answer(request, peer.clone()));
+    // Boxed, because hyper moves the future several times before it runs.
+    let service =
+        service_fn(move |request| Box::pin(dispatch.clone().answer(request, peer.clone())));
     let mut builder = http2::Builder::new(TokioExecutor::new());
     builder
         .timer(TokioTimer::new())

@@ -15,7 +15,7 @@ use super::call::CallRecord;
 use super::dispatch::{deadline_passed, panicked};
 use crate::error::{Error, Result};
 use crate::streaming::Messages;
-use crate::transport::{Compression, frame_into, write_status};
+use crate::transport::{Compression, caller_is_micro, frame_into, write_status};
 
 /// Messages that are ready together leave together, up to about this many bytes.
 const BATCH: usize = 32 * 1024;
@@ -69,7 +69,6 @@ pub(crate) struct StreamBody {
     compression: Option<Compression>,
     deadline: Option<Pin<Box<Sleep>>>,
     record: CallRecord,
-    micro: bool,
     /// How the call ended, once it has.
     outcome: Option<Option<Error>>,
     done: bool,
@@ -80,7 +79,6 @@ impl StreamBody {
         messages: Messages,
         compression: Option<Compression>,
         record: CallRecord,
-        micro: bool,
     ) -> Self {
         let deadline = record.context().deadline();
         Self {
@@ -89,7 +87,6 @@ impl StreamBody {
             compression,
             deadline: deadline.map(|at| Box::pin(tokio::time::sleep_until(at))),
             record,
-            micro,
             outcome: None,
             done: false,
         }
@@ -108,8 +105,10 @@ impl StreamBody {
         let error = self.outcome.take().flatten();
         self.done = true;
         self.record.finish(error.as_ref());
-        let mut trailers = self.record.context().take_reply_trailers();
-        write_status(&mut trailers, error.as_ref(), self.micro);
+        let context = self.record.context();
+        let mut trailers = context.take_reply_trailers();
+        let micro = error.is_some() && caller_is_micro(context.metadata().headers());
+        write_status(&mut trailers, error.as_ref(), micro);
         Poll::Ready(Some(Frame::trailers(trailers)))
     }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use foldhash::fast::RandomState;
 use papaya::{Equivalent, HashMap};
 
 use super::histogram::{Histogram, Quantiles};
@@ -121,7 +122,7 @@ impl Drop for Measured {
 /// Every edge this process has seen, from one side: a client has one, a server has one.
 #[derive(Debug, Default)]
 pub struct Metrics {
-    edges: HashMap<Edge, Arc<EdgeStats>>,
+    edges: HashMap<Edge, Arc<EdgeStats>, RandomState>,
 }
 
 impl Metrics {

@@ -14,7 +14,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
@@ -235,20 +235,30 @@ pub(crate) fn broken(error: &hyper::Error) -> Error {
 #[derive(Debug)]
 pub(crate) enum RequestBody {
     Once(Option<Bytes>),
-    Stream(mpsc::Receiver<Bytes>),
+    /// Ends with a reset once the other end of `call` is dropped: hyper resets the stream by itself
+    /// only while the head of the answer is still to come. While a message waits for the far side's
+    /// window, hyper does not ask for the next, and the reset waits too.
+    Stream {
+        messages: mpsc::Receiver<Bytes>,
+        call: oneshot::Receiver<Infallible>,
+    },
 }
 
 impl Body for RequestBody {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = h2::Error;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, h2::Error>>> {
         match self.get_mut() {
             Self::Once(message) => Poll::Ready(message.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Self::Stream(messages) => {
+            Self::Stream { messages, call } => {
+                if Pin::new(call).poll(cx).is_ready() {
+                    // The stream is reset with the reason of a body's error.
+                    return Poll::Ready(Some(Err(h2::Reason::CANCEL.into())));
+                }
                 messages.poll_recv(cx).map(|message| message.map(|bytes| Ok(Frame::data(bytes))))
             }
         }

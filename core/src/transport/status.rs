@@ -21,7 +21,7 @@ pub(crate) const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status"
 const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 const GRPC_DETAILS: HeaderName = HeaderName::from_static("grpc-status-details-bin");
 const X_CONTENT_TYPE: HeaderName = HeaderName::from_static("x-content-type");
-const FROM_SERVICE: HeaderName = HeaderName::from_static("micro-from-service");
+pub(crate) const FROM_SERVICE: HeaderName = HeaderName::from_static("micro-from-service");
 const ERROR_TYPE: &str = "type.googleapis.com/errors.Error";
 
 /// gRPC escapes everything outside printable ASCII, and the escape itself.

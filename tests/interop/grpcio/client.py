@@ -8,7 +8,7 @@ import queue
 import threading
 
 import grpc
-from google.protobuf import descriptor_pb2, descriptor_pool
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from grpc_health.v1 import health_pb2  # noqa: F401  known to the descriptor pool by being imported
 from grpc_reflection.v1alpha import proto_reflection_descriptor_database, reflection_pb2
 
@@ -22,17 +22,31 @@ class Client:
     def __init__(self):
         self._channels = {}
         self._calls = {}
+        self._known = threading.Condition()
         self._lock = threading.Lock()
 
     def add_to(self, lines):
         lines.on("call", self.call)
-        lines.on("cancel", lambda request: {"cancelled": self._calls[request["key"]].cancel()})
+        lines.on("cancel", lambda request: {"cancelled": self.find(request).cancel()})
         lines.on("streamOpen", self.stream_open)
         lines.on("streamSend", self.stream_send)
         lines.on("streamReceive", self.stream_receive)
         lines.on("streamHalfClose", self.stream_half_close)
         lines.on("services", self.services)
         lines.on("describe", self.describe)
+        lines.on("callReflected", self.call_reflected)
+
+    def keep(self, request, call):
+        with self._known:
+            self._calls[request["key"]] = call
+            self._known.notify_all()
+
+    def find(self, request):
+        """The call of a key. Its handler may know of it before this side has kept it, so this waits."""
+        with self._known:
+            if not self._known.wait_for(lambda: request["key"] in self._calls, timeout(request)):
+                raise KeyError(f"no call {request['key']!r}")
+            return self._calls[request["key"]]
 
     def channel(self, address):
         with self._lock:
@@ -49,7 +63,7 @@ class Client:
         body = messages.decode(request_type, request.get("request"))
         call = method.future(body, **call_options(request), timeout=timeout(request))
         if "key" in request:
-            self._calls[request["key"]] = call
+            self.keep(request, call)
         # The future itself ends at the deadline.
         try:
             outcome = {"response": messages.encode(call.result())}
@@ -74,22 +88,22 @@ class Client:
         )
         incoming = queue.Queue(maxsize=1024)
         threading.Thread(target=receive, args=(call, incoming), daemon=True).start()
-        self._calls[request["key"]] = call
         call.micro_stream = (request_type, outgoing, incoming)
+        self.keep(request, call)
         return {}
 
     def stream_send(self, request):
-        request_type, outgoing, _ = self._calls[request["key"]].micro_stream
+        request_type, outgoing, _ = self.find(request).micro_stream
         outgoing.put(messages.decode(request_type, request.get("request")))
         return {}
 
     def stream_half_close(self, request):
-        self._calls[request["key"]].micro_stream[1].put(HALF_CLOSE)
+        self.find(request).micro_stream[1].put(HALF_CLOSE)
         return {}
 
     def stream_receive(self, request):
         """The next message, or how the stream ended: `end` for OK, else `error`."""
-        incoming = self._calls[request["key"]].micro_stream[2]
+        incoming = self.find(request).micro_stream[2]
         try:
             return incoming.get(timeout=timeout(request))
         except queue.Empty:
@@ -102,14 +116,7 @@ class Client:
 
     def describe(self, request):
         """The methods of the service `symbol`, built from nothing but what reflection says."""
-        if request.get("version", "v1alpha") == "v1alpha":
-            database = proto_reflection_descriptor_database.ProtoReflectionDescriptorDatabase(
-                self.channel(request["address"])
-            )
-            pool = descriptor_pool.DescriptorPool(database)
-        else:
-            pool = self.pool_by_hand(request)
-        service = pool.FindServiceByName(request["symbol"])
+        service = self.pool(request).FindServiceByName(request["symbol"])
         methods = {}
         for method in service.methods:
             methods[method.name] = {
@@ -120,6 +127,24 @@ class Client:
                 "fields": [field.name for field in method.input_type.fields],
             }
         return {"file": service.file.name, "methods": methods}
+
+    def call_reflected(self, request):
+        """A unary call of `method` of the service `symbol`, with nothing but what reflection says."""
+        method = self.pool(request).FindServiceByName(request["symbol"]).methods_by_name[request["method"]]
+        request_type, response_type = map(message_factory.GetMessageClass, (method.input_type, method.output_type))
+        call = self.channel(request["address"]).unary_unary(
+            f"/{request['symbol']}/{method.name}", request_type.SerializeToString, response_type.FromString
+        )
+        body = messages.decode(request_type, request.get("request"))
+        return {"response": messages.encode(call(body, timeout=timeout(request)))}
+
+    def pool(self, request):
+        if request.get("version", "v1alpha") == "v1":
+            return self.pool_by_hand(request)
+        channel = self.channel(request["address"])
+        return descriptor_pool.DescriptorPool(
+            proto_reflection_descriptor_database.ProtoReflectionDescriptorDatabase(channel)
+        )
 
     def pool_by_hand(self, request):
         ask = reflection_pb2.ServerReflectionRequest

@@ -1,4 +1,4 @@
-//! Lines 7 to 10, 13, 14, 17 and 26: paths, codecs, framing, headers, deadlines.
+//! Lines 7 to 10, 13, 14 and 26: paths, content types, framing, headers, deadlines.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -12,23 +12,6 @@ use micro_tests::peer::Peer;
 use micro_tests::{Need, go, isolated, ours};
 use prost::Message as _;
 use serde_json::{Value, json};
-
-/// A request in which every kind of field has a value that JSON could get wrong.
-fn full() -> HelloRequest {
-    HelloRequest {
-        name: "Ann <&> \"Ö\" 😈".into(),
-        big: i64::MIN,
-        kind: Kind::Stranger.into(),
-        blob: vec![0, 0xfb, 0xff],
-        tags: vec!["a".into(), String::new()],
-        labels: HashMap::from([("k".into(), "v".into())]),
-        ratio: -0.5,
-        huge: u64::MAX,
-        display_name: "snake_case".into(),
-        home: Some(Home { street_name: "Allee".into(), house_number: -7 }),
-        loud: true,
-    }
-}
 
 /// Ann's request as bytes on the wire.
 fn ann() -> Value {
@@ -138,9 +121,11 @@ fn p0_08_our_client_calls_go_with_every_codec_go_has_for_it() {
         let _greeter = go::serve("greeter").await;
         let client = ours::client();
         for content_type in ["application/grpc", "application/grpc+proto", "application/json"] {
-            let call = client.call("greeter", "Greeter.Hello", full()).content_type(content_type);
+            let call = client
+                .call("greeter", "Greeter.Hello", super::full_request())
+                .content_type(content_type);
             let reply: HelloReply = call.await.unwrap();
-            assert_eq!(reply.request, Some(full()), "{content_type}");
+            assert_eq!(reply.request, Some(super::full_request()), "{content_type}");
         }
     });
 }
@@ -313,98 +298,6 @@ fn p0_14_our_handler_reads_gos_metadata_in_any_case() {
         for name in ["x-tenant-id", "X-Tenant-Id", "X-TENANT-ID"] {
             assert_eq!(called.context.metadata().get(name), Some("blue"), "{name}");
         }
-    });
-}
-
-async fn go_json(client: &Peer, request: Value) -> Value {
-    let fields = json!({ "contentType": "application/json", "request": request });
-    go::call_with(client, "greeter", "Greeter.Hello", fields).await
-}
-
-#[test]
-fn p1_17_our_decoder_accepts_go_client_json_and_go_accepts_our_answer() {
-    isolated(&[Need::Go], || async {
-        let ours = ours::serve("greeter").await;
-        let client = go::client().await;
-        let request = json!({
-            "name": "Ann <&> \"Ö\" 😈", "big": "-9223372036854775808", "kind": "KIND_STRANGER",
-            "blob": "APv/", "tags": ["a", ""], "labels": { "k": "v" }, "ratio": -0.5,
-            "huge": "18446744073709551615", "display_name": "snake_case",
-            "home": { "street_name": "Allee", "house_number": -7 }, "loud": true,
-        });
-        let outcome = go_json(&client, request.clone()).await;
-        assert_eq!(outcome["response"]["request"], request, "{outcome}");
-        assert_eq!(
-            ours.next_call().await.context.metadata().get("content-type"),
-            Some("application/grpc+json")
-        );
-        let outcome = go_json(&client, json!({})).await;
-        assert_eq!(outcome["response"]["greeting"], "Hello ", "all defaults: {outcome}");
-    });
-}
-
-#[test]
-fn p1_17_our_answer_in_json_has_proto_names_defaults_and_64_bit_strings() {
-    isolated(&[Need::Go], || async {
-        let ours = ours::serve("greeter").await;
-        let peer = go::client().await;
-        let request = go::bytes(br#"{"displayName":"x","big":5}"#);
-        let fields = json!({ "subtype": "json", "messages": [request] });
-        let outcome = go::wire(&peer, ours.address(), "/greeter.Greeter/Hello", fields).await;
-        let reply: Value = serde_json::from_slice(&go::unframe(&outcome["messages"][0])).unwrap();
-        assert_eq!(
-            reply["request"],
-            json!({
-                "name": "", "big": "5", "kind": "KIND_UNSPECIFIED", "blob": "", "tags": [],
-                "labels": {}, "ratio": 0.0, "huge": "0", "display_name": "x", "loud": false,
-            })
-        );
-    });
-}
-
-#[test]
-fn p1_17_go_server_accepts_our_json_and_we_read_its_answer() {
-    isolated(&[Need::Go], || async {
-        let _greeter = go::serve("greeter").await;
-        let client = Client::builder()
-            .registry(ours::registry())
-            .content_type("application/json")
-            .build()
-            .unwrap();
-        for request in [full(), HelloRequest::default()] {
-            let reply: HelloReply =
-                client.call("greeter", "Greeter.Hello", request.clone()).await.unwrap();
-            assert_eq!(reply.request, Some(request));
-        }
-    });
-}
-
-#[test]
-fn p1_17_our_client_sends_json_with_camel_case_names_and_without_defaults() {
-    isolated(&[Need::Go], || async {
-        let answer = go::bytes(br#"{"greeting":"hi","request":null,"served_by":""}"#);
-        let server = go::scripted("scripted", json!([{ "messages": [answer] }])).await;
-        let request = HelloRequest { big: 5, display_name: "x".into(), ..HelloRequest::default() };
-        let call = ours::client().call("scripted", "Greeter.Hello", request);
-        let reply: HelloReply = call.content_type("application/json").await.unwrap();
-        assert_eq!(reply.greeting, "hi");
-        let seen = server.next("call").await;
-        let sent: Value = serde_json::from_slice(&go::unframe(&seen["messages"][0])).unwrap();
-        assert_eq!(sent, json!({ "big": "5", "displayName": "x" }));
-    });
-}
-
-#[test]
-fn p1_17_json_with_an_unknown_field_is_refused_as_go_does() {
-    isolated(&[Need::Go], || async {
-        let ours = ours::serve("greeter").await;
-        let peer = go::client().await;
-        let fields = json!({ "subtype": "json", "messages": [go::bytes(br#"{"nope":1}"#)] });
-        let outcome = go::wire(&peer, ours.address(), "/greeter.Greeter/Hello", fields).await;
-        assert_eq!(outcome["status"]["code"], Code::Internal.grpc(), "{outcome}");
-        let message = outcome["status"]["message"].as_str().unwrap();
-        assert!(message.starts_with("grpc: failed to unmarshal the received message"), "{message}");
-        assert!(message.contains("nope"), "{message}");
     });
 }
 

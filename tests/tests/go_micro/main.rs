@@ -4,7 +4,8 @@
 //! a test for each: `go_…` starts with a Go caller, `our_…` with ours.
 //!
 //! * [`discovery`]: who finds whom, and when that changes
-//! * [`calls`]: paths, codecs, framing, headers, deadlines
+//! * [`calls`]: paths, content types, framing, headers, deadlines
+//! * [`json`]: what either side makes of the other's JSON
 //! * [`errors`]: what an error is on the other side, and when it is tried again
 //! * [`streams`]: both kinds of end, and streams that are never half-closed
 //! * [`telemetry`]: traces, caller, namespace and what is propagated
@@ -19,5 +20,27 @@
 mod calls;
 mod discovery;
 mod errors;
+mod json;
 mod streams;
 mod telemetry;
+
+use std::collections::HashMap;
+
+use micro_tests::greeter::{HelloRequest, Home, Kind};
+
+/// A request in which every kind of field has a value that JSON could get wrong.
+fn full_request() -> HelloRequest {
+    HelloRequest {
+        name: "Ann <&> \"Ö\" 😈".into(),
+        big: i64::MIN,
+        kind: Kind::Stranger.into(),
+        blob: vec![0, 0xfb, 0xff],
+        tags: vec!["a".into(), String::new()],
+        labels: HashMap::from([("k".into(), "v".into())]),
+        ratio: -0.5,
+        huge: u64::MAX,
+        display_name: "snake_case".into(),
+        home: Some(Home { street_name: "Allee".into(), house_number: -7 }),
+        loud: true,
+    }
+}
