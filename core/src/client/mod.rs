@@ -97,7 +97,7 @@ impl Equivalent<TargetKey> for TargetRef<'_> {
 }
 
 impl Client {
-    /// A client of the registry named by `MICRO_REGISTRY`, mDNS unless set. Needs a tokio runtime.
+    /// A client of the registry named by `MICRO_REGISTRY`, `auto` unless set. Needs a tokio runtime.
     ///
     /// # Errors
     /// As [`ClientBuilder::build`].
