@@ -25,7 +25,8 @@ async fn server(set: impl FnOnce(ServerBuilder) -> ServerBuilder) -> Server {
             "Echo.Call",
             |_: Context, request: Raw| async move { Ok::<_, Error>(request) },
         );
-    let builder = Server::builder("echo").address("127.0.0.1:0").max_message_size(LIMIT).handle(echo);
+    let builder =
+        Server::builder("echo").address("127.0.0.1:0").max_message_size(LIMIT).handle(echo);
     set(builder).start().await.expect("the server starts")
 }
 

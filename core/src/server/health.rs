@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::{Stream, stream};
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use super::endpoint::Endpoint;
 use crate::error::{Error, Result};
@@ -15,7 +16,19 @@ use crate::proto::health::{HealthCheckRequest, HealthCheckResponse};
 ///
 /// The empty name stands for the server as a whole. A service that drains is `NOT_SERVING`.
 #[derive(Debug, Clone, Default)]
-pub struct Health(Arc<Mutex<BTreeMap<String, watch::Sender<ServingStatus>>>>);
+pub struct Health(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    services: Mutex<BTreeMap<String, watch::Sender<ServingStatus>>>,
+    /// Ends the watches, which would otherwise hold up a stop for all of its grace.
+    stopping: CancellationToken,
+}
+
+/// Tells watchers of `sender`, unless it is no news.
+fn tell(sender: &watch::Sender<ServingStatus>, status: ServingStatus) {
+    sender.send_if_modified(|now| std::mem::replace(now, status) != status);
+}
 
 /// Names kept for watchers of services that do not exist (yet); more are refused.
 const MAX_NAMES: usize = 1024;
@@ -24,10 +37,10 @@ impl Health {
     /// Says whether `service` wants calls; the empty name is the server as a whole.
     pub fn set(&self, service: &str, serving: bool) {
         let status = if serving { ServingStatus::Serving } else { ServingStatus::NotServing };
-        let mut services = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut services = self.0.services.lock().unwrap_or_else(PoisonError::into_inner);
         match services.get(service) {
             Some(sender) => {
-                sender.send_replace(status);
+                tell(sender, status);
             }
             None => {
                 services.insert(service.to_owned(), watch::Sender::new(status));
@@ -38,17 +51,17 @@ impl Health {
     /// Says the same of every service.
     pub(crate) fn set_all(&self, serving: bool) {
         let status = if serving { ServingStatus::Serving } else { ServingStatus::NotServing };
-        let services = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let services = self.0.services.lock().unwrap_or_else(PoisonError::into_inner);
         for sender in services.values() {
             if *sender.borrow() != ServingStatus::ServiceUnknown {
-                sender.send_replace(status);
+                tell(sender, status);
             }
         }
     }
 
     /// True when `service` wants calls, `None` when nobody has said so.
     pub fn is_serving(&self, service: &str) -> Option<bool> {
-        let services = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let services = self.0.services.lock().unwrap_or_else(PoisonError::into_inner);
         match *services.get(service)?.borrow() {
             ServingStatus::Serving => Some(true),
             ServingStatus::NotServing => Some(false),
@@ -69,7 +82,7 @@ impl Health {
         &self,
         service: String,
     ) -> Result<impl Stream<Item = Result<HealthCheckResponse>> + Send + use<>> {
-        let mut services = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut services = self.0.services.lock().unwrap_or_else(PoisonError::into_inner);
         if !services.contains_key(&service) {
             services.retain(|_, sender| {
                 *sender.borrow() != ServingStatus::ServiceUnknown || sender.receiver_count() > 0
@@ -85,11 +98,28 @@ impl Health {
             .or_insert_with(|| watch::Sender::new(ServingStatus::ServiceUnknown));
         let mut receiver = sender.subscribe();
         receiver.mark_changed();
-        Ok(stream::unfold(receiver, |mut receiver| async move {
-            receiver.changed().await.ok()?;
-            let status = *receiver.borrow_and_update();
-            Some((Ok(HealthCheckResponse { status: status.into() }), receiver))
+        let state = Some((receiver, self.0.stopping.clone()));
+        Ok(stream::unfold(state, |state| async move {
+            let (mut receiver, stopping) = state?;
+            tokio::select! {
+                // What happened before the stop is still told.
+                biased;
+                changed = receiver.changed() => {
+                    changed.ok()?;
+                    let status = *receiver.borrow_and_update();
+                    let news = HealthCheckResponse { status: status.into() };
+                    Some((Ok(news), Some((receiver, stopping))))
+                }
+                () = stopping.cancelled() => {
+                    Some((Err(Error::unavailable("the server is stopping: watch another node")), None))
+                }
+            }
         }))
+    }
+
+    /// Ends every watch, for good.
+    pub(super) fn stop(&self) {
+        self.0.stopping.cancel();
     }
 
     pub(super) fn endpoints(&self) -> [Endpoint; 2] {
@@ -126,6 +156,22 @@ mod tests {
         assert_eq!(next().await, ServingStatus::Serving);
         health.set_all(false);
         assert_eq!(next().await, ServingStatus::NotServing);
+    }
+
+    #[tokio::test]
+    async fn a_stop_ends_watches_after_the_last_news() {
+        let health = Health::default();
+        health.set("greeter", true);
+        let mut updates = pin!(health.watch("greeter".into()).expect("room for one"));
+        updates.next().await.expect("open").expect("status");
+        health.set_all(false);
+        health.set_all(false);
+        health.stop();
+        let last = updates.next().await.expect("open").expect("status");
+        assert_eq!(last.status(), ServingStatus::NotServing);
+        let end = updates.next().await.expect("an end").expect_err("a reason");
+        assert_eq!(end.code(), Code::Unavailable);
+        assert!(updates.next().await.is_none());
     }
 
     #[test]

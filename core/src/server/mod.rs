@@ -130,6 +130,7 @@ impl Server {
     /// grace period, the rest is cut off. True when nothing had to be cut off.
     pub async fn stop(&self) -> bool {
         self.unready();
+        self.health.stop();
         self.listening.drain(self.grace).await
     }
 }

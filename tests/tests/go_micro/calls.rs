@@ -1,14 +1,12 @@
 //! Lines 7 to 10, 13, 14 and 26: paths, content types, framing, headers, deadlines.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
-use micro::{Client, Code, Raw};
+use micro::{Code, Raw};
 use micro_tests::greeter::{
-    CountReply, CountRequest, HeadersReply, HeadersRequest, HelloReply, HelloRequest, Home, Kind,
-    WaitReply, WaitRequest,
+    CountReply, CountRequest, HeadersReply, HeadersRequest, HelloReply, HelloRequest, WaitReply,
+    WaitRequest,
 };
-use micro_tests::peer::Peer;
 use micro_tests::{Need, go, isolated, ours};
 use prost::Message as _;
 use serde_json::{Value, json};
