@@ -1,4 +1,3 @@
-
 use super::hpack::huffman;
 use super::*;
 use tokio::io::AsyncReadExt;
