@@ -1,11 +1,6 @@
 //! Peers that break the rules, by a bare HTTP/2 client: each gets a clear answer, and the service
 //! goes on as if nothing had been.
-#![allow(
-    clippy::expect_used,
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test says what it expects by failing"
-)]
+#![allow(clippy::expect_used, clippy::panic, reason = "a test says what it expects by failing")]
 
 use std::io::Write as _;
 use std::time::Duration;

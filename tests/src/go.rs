@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -10,6 +11,9 @@ use serde_json::{Value, json};
 
 use crate::peer::Peer;
 use crate::toolchain::{Missing, Need, exists, interop, lock, run};
+
+/// How long a service may stay unfound.
+const LOOKUP_LIMIT: Duration = Duration::from_secs(5);
 
 /// Builds the peer next to the test binaries, once per process; Go's own cache makes it quick after that.
 pub(crate) fn build() -> Result<PathBuf, Missing> {
@@ -71,7 +75,23 @@ pub async fn call(client: &Peer, service: &str, endpoint: &str, request: Value) 
 pub async fn call_with(client: &Peer, service: &str, endpoint: &str, mut fields: Value) -> Value {
     fields["service"] = json!(service);
     fields["endpoint"] = json!(endpoint);
-    client.ask("call", fields).await
+    once_found(client, "call", fields).await
+}
+
+/// Asks for an operation that looks a service up, again if that found nobody.
+///
+/// go-micro looks for 100 ms and no longer. On a starved machine these can pass before anybody had a chance to answer.
+pub async fn once_found(client: &Peer, op: &str, fields: Value) -> Value {
+    let until = Instant::now() + LOOKUP_LIMIT;
+    loop {
+        let outcome = client.ask(op, fields.clone()).await;
+        let missed = |key: &str| outcome.get(key).is_some_and(|found| *found == json!([]));
+        let detail = outcome["error"]["detail"].as_str().unwrap_or_default();
+        let nobody = detail.starts_with("service ") && detail.ends_with(": not found");
+        if !(nobody || missed("services") || missed("names")) || Instant::now() > until {
+            return outcome;
+        }
+    }
 }
 
 /// A message as the fields `messages` and `frame` carry it, and back with [`unframe`].

@@ -1,7 +1,7 @@
 //! Lines 1 to 6, 15 and 24: mDNS.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use micro::registry::Action;
 use micro_tests::greeter::{HelloReply, HelloRequest};
@@ -29,7 +29,7 @@ async fn go_hello(client: &Peer, service: &str) -> Value {
 
 /// The one version of a service as go-micro finds it, past its cache.
 async fn found(peer: &Peer, service: &str) -> Value {
-    let mut answer = peer.ask("get", json!({ "service": service })).await;
+    let mut answer = go::once_found(peer, "get", json!({ "service": service })).await;
     assert_eq!(answer["services"].as_array().map(Vec::len), Some(1), "{answer}");
     answer["services"][0].take()
 }
@@ -75,11 +75,17 @@ fn p0_01_a_question_is_answered_by_unicast_in_one_packet_in_gos_order() {
     isolated(&[], || async {
         let _ours = ours::serve("greeter").await;
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-        let asked = Instant::now();
-        socket.send_to(&QUERY, GROUP).await.unwrap();
-        let (packet, from) = receive(&socket).await;
-        // A Go client stops listening after 100 ms.
-        assert!(asked.elapsed().as_millis() < 50, "answered after {:?}", asked.elapsed());
+        let mut fastest = Duration::MAX;
+        let mut answer = None;
+        for _ in 0..5 {
+            let asked = Instant::now();
+            socket.send_to(&QUERY, GROUP).await.unwrap();
+            answer = Some(receive(&socket).await);
+            fastest = fastest.min(asked.elapsed());
+        }
+        // mDNS responders usually wait 20 to 120 ms; a Go client stops listening after 100 ms.
+        assert!(fastest < Duration::from_millis(20), "answered after {fastest:?}");
+        let (packet, from) = answer.unwrap();
         assert_eq!(from.port(), GROUP.1);
         assert_eq!(packet[2..4], [0x84, 0], "a response with authority");
         assert_eq!(packet[12..31], QUERY[12..31], "the question comes back");
@@ -343,7 +349,7 @@ fn p1_24_go_lists_our_service_until_it_stops() {
     isolated(&[Need::Go], || async {
         let ours = ours::serve("go.micro.srv.greeter").await;
         let client = go::client().await;
-        let listed = client.ask("list", Value::Null).await;
+        let listed = go::once_found(&client, "list", Value::Null).await;
         assert_eq!(listed["names"], json!(["go.micro.srv.greeter"]));
         ours.stop().await;
         let listed = client.ask("list", Value::Null).await;

@@ -25,7 +25,7 @@ fn failing() -> FailRequest {
 /// Opens a stream of the Go client, which is called `s` from then on.
 async fn open(client: &Peer, service: &str, endpoint: &str) {
     let fields = json!({ "stream": "s", "service": service, "endpoint": endpoint });
-    let opened = client.ask("streamOpen", fields).await;
+    let opened = go::once_found(client, "streamOpen", fields).await;
     assert_eq!(opened, json!({}), "{endpoint}");
 }
 

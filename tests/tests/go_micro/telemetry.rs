@@ -38,7 +38,7 @@ fn p1_27_a_trace_goes_from_us_through_go_to_us() {
     isolated(&[Need::Go], || async {
         let ours = ours::serve("greeter").await;
         let _relay = go::serve("relay").await;
-        let request = RelayRequest { service: "greeter".into(), address: String::new() };
+        let request = RelayRequest { service: "greeter".into(), address: ours.address().into() };
         let reply: RelayReply =
             ours::client().call("relay", "Greeter.Relay", request).await.unwrap();
         let trace = &reply.here["Micro-Trace-Id"];

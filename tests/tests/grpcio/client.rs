@@ -147,11 +147,11 @@ fn metadata_goes_both_ways_with_bytes_under_bin_names() {
 fn deadline_reaches_our_handler_and_cancels_it() {
     isolated(&[Need::Grpcio], || async {
         let (ours, client) = pair().await;
-        let fields = json!({ "request": { "milliseconds": "20000" }, "timeoutMs": 300 });
+        let fields = json!({ "request": { "milliseconds": "20000" }, "timeoutMs": 1_000 });
         let outcome = ask(&client, &ours, "call", "Wait", fields).await;
         assert_eq!(outcome["error"]["name"], "DEADLINE_EXCEEDED", "{outcome}");
         let remaining = ours.next_call().await.remaining.expect("a deadline");
-        assert!(remaining <= Duration::from_millis(300), "{remaining:?}");
+        assert!(remaining <= Duration::from_secs(1), "{remaining:?}");
         assert!(!ours.next_end().await.finished);
     });
 }

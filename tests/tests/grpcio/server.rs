@@ -170,11 +170,11 @@ fn deadline_reaches_the_handler_and_ends_it() {
         let (server, client) = pair().await;
         let request = WaitRequest { milliseconds: 20_000 };
         let call = client.call("greeter", "Greeter.Wait", request);
-        let call = call.timeout(Duration::from_millis(300));
+        let call = call.timeout(Duration::from_secs(1));
         let error = Result::<WaitReply>::expect_err(call.await, "the time is up");
         assert_eq!(error.code(), Code::DeadlineExceeded);
         let remaining = server.next("call").await["remainingMs"].as_i64().expect("a deadline");
-        assert!((0..=300).contains(&remaining), "{remaining}");
+        assert!((0..=1_000).contains(&remaining), "{remaining}");
         assert_eq!(server.next("wait").await["outcome"], "ended");
     });
 }
