@@ -3,6 +3,7 @@
 
 mod support;
 
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -298,4 +299,69 @@ async fn giving_up_cancels_the_handler() -> Result<()> {
     pending.abort();
     assert_eq!(over.recv().await, Some("cancelled"));
     running.stop().await
+}
+
+/// A service that answers with the port of its caller, which tells connections apart.
+fn ports(registry: &Arc<micro::registry::Memory>) -> micro::service::ServiceBuilder {
+    service(registry, "fleet").endpoint("Echo.Call", |cx: Context, _: Raw| async move {
+        Ok(Raw::from(cx.peer().map_or(0, |peer| peer.port()).to_string()))
+    })
+}
+
+/// Makes `calls` calls, which may not be repeated, from each of eight tasks; every one must succeed.
+async fn under_load(
+    client: &Client,
+    calls: usize,
+    meanwhile: impl Future<Output = Result<()>>,
+) -> Result<HashSet<Raw>> {
+    let mut callers = JoinSet::new();
+    for _ in 0..8 {
+        let client = client.clone();
+        callers.spawn(async move {
+            let mut answers = HashSet::new();
+            for _ in 0..calls {
+                let call = client.call::<_, Raw>("fleet", "Echo.Call", Raw::default());
+                answers.insert(call.idempotent(false).await?);
+            }
+            Ok::<_, Error>(answers)
+        });
+    }
+    meanwhile.await?;
+    let mut answers = HashSet::new();
+    while let Some(outcome) = callers.join_next().await {
+        answers.extend(outcome.expect("the caller runs")?);
+    }
+    Ok(answers)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_that_grow_old_are_replaced_without_a_failed_call() -> Result<()> {
+    let registry = memory();
+    let running = ports(&registry)
+        .server(|server| server.max_connection_age(Duration::from_millis(10)))
+        .start()
+        .await?;
+    let connections = under_load(&client(&registry), 400, async { Ok(()) }).await?;
+    assert!(connections.len() > 2, "{} connections served it all", connections.len());
+    running.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rolling_restart_loses_no_call() -> Result<()> {
+    let registry = memory();
+    let mut fleet = VecDeque::new();
+    for _ in 0..3 {
+        fleet.push_back(ports(&registry).start().await?);
+    }
+    let restarts = async {
+        for _ in 0..3 {
+            fleet.push_back(ports(&registry).start().await?);
+            if let Some(old) = fleet.pop_front() {
+                old.stop().await?;
+            }
+        }
+        Ok(())
+    };
+    under_load(&client(&registry), 1_000, restarts).await?;
+    Ok(())
 }

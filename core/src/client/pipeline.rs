@@ -30,6 +30,9 @@ const TRAILERS: HeaderValue = HeaderValue::from_static("trailers");
 /// Nodes tried in a row because none of them could be reached; each is a different one.
 const MAX_FAILOVERS: u32 = 8;
 
+/// Connections to one node tried within an attempt, because the one before was going away.
+const MAX_RECONNECTS: u32 = 3;
+
 /// A call under way: its terms, and how far it has come.
 pub(super) struct Run {
     client: Client,
@@ -284,10 +287,22 @@ impl Run {
 
     /// Sends one request message and reads the head of the answer.
     async fn send(&self, node: &Node, message: Bytes) -> Result<(Answer, Lease)> {
-        let lease = self.client.0.pool.lease(node.address()).await?;
-        let body = RequestBody::Once(Some(message));
-        let response = lease.send(self.target.path.clone(), self.headers()?, body).await?;
-        Ok((Answer::read(response, self.client.0.max_message)?, lease))
+        let mut reconnects = 0;
+        loop {
+            let lease = self.client.0.pool.lease(node.address()).await?;
+            let body = RequestBody::Once(Some(message.clone()));
+            match lease.send(self.target.path.clone(), self.headers()?, body).await {
+                // The connection is going away, which says nothing of the node: it closes
+                // connections for their age, and the request was not looked at.
+                Err(error) if error.reach() == Reach::Never && reconnects < MAX_RECONNECTS => {
+                    reconnects += 1;
+                }
+                Err(error) => return Err(error),
+                Ok(response) => {
+                    return Ok((Answer::read(response, self.client.0.max_message)?, lease));
+                }
+            }
+        }
     }
 
     /// The headers of an attempt. Time goes by between attempts, so each has its own.

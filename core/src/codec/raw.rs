@@ -9,7 +9,7 @@ use crate::error::Result;
 
 /// The bytes of a message, whatever they mean: go-micro's raw frame. Speaks every codec by not
 /// reading it, which suits proxies, files and other languages' bindings.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Raw(pub Bytes);
 
 impl Message for Raw {

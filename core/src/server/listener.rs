@@ -152,13 +152,35 @@ async fn serve(
         // A peer that has said nothing yet has nothing to finish.
         () = past(&mut phase, Phase::Serving) => return,
     };
-    let io = match opened {
+    let mut io = match opened {
         Ok(io) => io,
         Err(error) => {
             tracing::debug!(%address, %error, "connection refused");
             return;
         }
     };
+    let returned = io.returned();
+    converse(io, address, limits, dispatch, phase).await;
+    let linger = async {
+        if let Ok(io) = returned.await {
+            io.linger().await;
+        }
+    };
+    tokio::select! {
+        () = linger => {}
+        () = past(&mut closed, Phase::Draining) => {}
+    }
+}
+
+/// Serves the calls of a connection until it ends, by itself, for its age or with the server.
+async fn converse(
+    io: Accepted,
+    address: SocketAddr,
+    limits: &Limits,
+    dispatch: Arc<Dispatch>,
+    mut phase: watch::Receiver<Phase>,
+) {
+    let mut closed = phase.clone();
     let peer = Peer { address: Some(address), renamed: io.renamed() };
     // Boxed, because hyper moves the future several times before it runs.
     let service =

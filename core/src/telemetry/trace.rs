@@ -4,6 +4,8 @@
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use uuid::Uuid;
 
+use crate::transport::once;
+
 pub(crate) const TRACE_ID: HeaderName = HeaderName::from_static("micro-trace-id");
 pub(crate) const SPAN_ID: HeaderName = HeaderName::from_static("micro-span-id");
 const LEGACY_ID: HeaderName = HeaderName::from_static("micro-id");
@@ -73,8 +75,8 @@ impl Trace {
     }
 
     pub(crate) fn write(&self, headers: &mut HeaderMap) {
-        headers.insert(TRACE_ID, self.trace.header());
-        headers.insert(SPAN_ID, self.span.header());
+        headers.insert(TRACE_ID, once(self.trace.header()));
+        headers.insert(SPAN_ID, once(self.span.header()));
     }
 
     /// Id shared by every call of the tree.

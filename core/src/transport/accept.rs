@@ -1,4 +1,10 @@
-//! The server's end of a connection: plain or TLS, with a bound on how long a peer may hesitate.
+//! The server's end of a connection: plain or TLS, with a bound on how long a peer may hesitate,
+//! and a close that lets the peer read our last words.
+//!
+//! A socket that is closed while bytes of the peer are unread resets the connection, and the peer's
+//! system then throws away what it has not read yet: the GOAWAY that says which calls were never
+//! looked at. A caller would have to take these for lost. So the socket outlives HTTP/2 for a
+//! moment, see [`Io::linger`].
 
 use std::io;
 use std::pin::Pin;
@@ -7,8 +13,9 @@ use std::sync::atomic::AtomicBool;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -17,10 +24,36 @@ use super::relax::Relaxed;
 use super::tls::ServerTls;
 use crate::error::{Error, Result};
 
-/// A connection whose peer has begun to speak.
-pub(crate) enum Accepted {
+/// How long a peer may take to close its end after we have closed ours.
+const LINGER: Duration = Duration::from_secs(1);
+/// Bytes read meanwhile; a peer that goes on sending is cut off.
+const MAX_LINGER_BYTES: u64 = 1024 * 1024;
+
+/// A connection whose peer has begun to speak. Dropped, it gives its socket to whoever asked with
+/// [`Accepted::returned`].
+pub(crate) struct Accepted {
+    io: Io,
+    back: Option<oneshot::Sender<Io>>,
+}
+
+/// The socket of a connection.
+pub(crate) enum Io {
     Plain(Relaxed<TcpStream>),
     Tls(Box<Relaxed<TlsStream<TcpStream>>>),
+    /// Given back.
+    Gone,
+}
+
+impl Io {
+    /// Says that nothing more will come, and waits a moment for the peer to say the same.
+    pub(crate) async fn linger(mut self) {
+        let closing = async {
+            self.shutdown().await?;
+            tokio::io::copy(&mut (&mut self).take(MAX_LINGER_BYTES), &mut tokio::io::sink()).await
+        };
+        // Whether the peer was quick enough or not, the socket is closed now.
+        let _ = timeout(LINGER, closing).await;
+    }
 }
 
 impl Accepted {
@@ -36,26 +69,43 @@ impl Accepted {
         match tls {
             None => {
                 timeout(patience, stream.peek(&mut [0])).await.map_err(slow)??;
-                Ok(Self::Plain(Relaxed::new(stream)))
+                Ok(Self { io: Io::Plain(Relaxed::new(stream)), back: None })
             }
             Some(tls) => {
                 let accept = TlsAcceptor::from(tls.0.clone()).accept(stream);
                 let stream = timeout(patience, accept).await.map_err(slow)??;
-                Ok(Self::Tls(Box::new(Relaxed::new(stream))))
+                Ok(Self { io: Io::Tls(Box::new(Relaxed::new(stream))), back: None })
             }
         }
     }
 
     /// True once a header of this connection was renamed; see [`Relaxed`].
     pub(crate) fn renamed(&self) -> Arc<AtomicBool> {
-        match self {
-            Self::Plain(stream) => stream.renamed(),
-            Self::Tls(stream) => stream.renamed(),
+        match &self.io {
+            Io::Plain(stream) => stream.renamed(),
+            Io::Tls(stream) => stream.renamed(),
+            Io::Gone => Arc::default(),
+        }
+    }
+
+    /// The socket, once this is dropped.
+    pub(crate) fn returned(&mut self) -> oneshot::Receiver<Io> {
+        let (back, returned) = oneshot::channel();
+        self.back = Some(back);
+        returned
+    }
+}
+
+impl Drop for Accepted {
+    fn drop(&mut self) {
+        if let Some(back) = self.back.take() {
+            // Whoever asked may have left; then the socket closes here.
+            let _ = back.send(std::mem::replace(&mut self.io, Io::Gone));
         }
     }
 }
 
-impl AsyncRead for Accepted {
+impl AsyncRead for Io {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -64,11 +114,12 @@ impl AsyncRead for Accepted {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
             Self::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Self::Gone => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
         }
     }
 }
 
-impl AsyncWrite for Accepted {
+impl AsyncWrite for Io {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -77,6 +128,7 @@ impl AsyncWrite for Accepted {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
             Self::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Self::Gone => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
         }
     }
 
@@ -88,6 +140,7 @@ impl AsyncWrite for Accepted {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
             Self::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+            Self::Gone => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
         }
     }
 
@@ -95,6 +148,7 @@ impl AsyncWrite for Accepted {
         match self {
             Self::Plain(stream) => stream.is_write_vectored(),
             Self::Tls(stream) => stream.is_write_vectored(),
+            Self::Gone => false,
         }
     }
 
@@ -102,6 +156,7 @@ impl AsyncWrite for Accepted {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
             Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Gone => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
         }
     }
 
@@ -109,6 +164,47 @@ impl AsyncWrite for Accepted {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Gone => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
         }
+    }
+}
+
+impl AsyncRead for Accepted {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Accepted {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -39,6 +39,9 @@ pub(crate) struct Connection {
     scheme: Scheme,
     authority: Authority,
     in_flight: AtomicUsize,
+    /// Set when the peer refused a request because the connection is going away; hyper notices a
+    /// moment later.
+    retired: AtomicBool,
 }
 
 impl Dial {
@@ -116,6 +119,7 @@ impl Dial {
             scheme,
             authority: target.authority.clone(),
             in_flight: AtomicUsize::new(0),
+            retired: AtomicBool::new(false),
         })
     }
 }
@@ -185,13 +189,16 @@ impl Connection {
             // hyper hands the request back when not a byte of it was sent.
             let unsent = failure.take_message().is_some();
             let error = broken(failure.error());
+            if unsent || is_going_away(failure.error()) {
+                self.retired.store(true, Ordering::Relaxed);
+            }
             if unsent { error.with_reach(Reach::Never) } else { error }
         })
     }
 
     /// True while new requests may be sent.
     pub(crate) fn is_open(&self) -> bool {
-        !self.sender.is_closed()
+        !self.sender.is_closed() && !self.retired.load(Ordering::Relaxed)
     }
 
     /// Calls that run on this connection.
@@ -206,6 +213,12 @@ impl Connection {
     pub(crate) fn end(&self) {
         self.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
+}
+
+fn is_going_away(error: &hyper::Error) -> bool {
+    std::error::Error::source(error)
+        .and_then(|source| source.downcast_ref::<h2::Error>())
+        .is_some_and(h2::Error::is_go_away)
 }
 
 /// The error of a connection or stream that broke, by gRPC's table of HTTP/2 codes.

@@ -27,12 +27,17 @@ pub(crate) fn read_timeout(headers: &HeaderMap) -> Option<Duration> {
 /// Writes both notations of the time that is left.
 pub(crate) fn write_timeout(headers: &mut HeaderMap, left: Duration) {
     if let Ok(value) = HeaderValue::from_str(&format_grpc(left)) {
-        headers.insert(GRPC_TIMEOUT, value);
+        headers.insert(GRPC_TIMEOUT, once(value));
     }
-    headers.insert(
-        MICRO_TIMEOUT,
-        HeaderValue::from(u64::try_from(left.as_nanos()).unwrap_or(u64::MAX)),
-    );
+    let nanos = u64::try_from(left.as_nanos()).unwrap_or(u64::MAX);
+    headers.insert(MICRO_TIMEOUT, once(HeaderValue::from(nanos)));
+}
+
+/// Marks a value that no other call will have: HPACK then keeps it out of its table, where it would
+/// push out the values that every call has.
+pub(crate) fn once(mut value: HeaderValue) -> HeaderValue {
+    value.set_sensitive(true);
+    value
 }
 
 fn parse_grpc(value: &[u8]) -> Option<Duration> {
