@@ -13,13 +13,19 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
+use tokio_util::io::InspectReader;
+use tokio_util::sync::CancellationToken;
 
 use super::tls::ClientTls;
 use crate::error::{Code, Error, Reach, Result};
+
+/// What a closed connection still has to report is reported well within this time.
+const AFTERMATH: Duration = Duration::from_millis(20);
 
 /// How connections are made.
 #[derive(Debug, Clone)]
@@ -42,6 +48,8 @@ pub(crate) struct Connection {
     /// Set when the peer refused a request because the connection is going away; hyper notices a
     /// moment later.
     retired: AtomicBool,
+    /// Cancelled when the socket is gone.
+    closed: CancellationToken,
 }
 
 impl Dial {
@@ -70,7 +78,7 @@ impl Dial {
                 None => None,
             };
             let Some(tls) = tls else {
-                return self.handshake(TokioIo::new(stream), Scheme::HTTP, &target).await;
+                return self.handshake(stream, Scheme::HTTP, &target).await;
             };
             let name = rustls::pki_types::ServerName::try_from(target.host.clone())
                 .map_err(|e| unreached(Code::InvalidArgument, format!("{address}: {e}")))?;
@@ -85,7 +93,7 @@ impl Dial {
                     format!("{address} speaks no HTTP/2 over TLS"),
                 ));
             }
-            self.handshake(TokioIo::new(stream), Scheme::HTTPS, &target).await
+            self.handshake(stream, Scheme::HTTPS, &target).await
         };
         timeout(self.timeout, open).await.unwrap_or_else(|_| {
             Err(unreached(
@@ -97,8 +105,14 @@ impl Dial {
 
     async fn handshake<T>(&self, io: T, scheme: Scheme, target: &Target) -> Result<Connection>
     where
-        T: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
+        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
+        let closed = CancellationToken::new();
+        let open = closed.clone().drop_guard();
+        // The closure lives as long as the socket, and the guard as long as the closure.
+        let io = TokioIo::new(InspectReader::new(io, move |_: &[u8]| {
+            let _ = &open;
+        }));
         let mut builder = http2::Builder::new(TokioExecutor::new());
         builder
             .timer(TokioTimer::new())
@@ -120,6 +134,7 @@ impl Dial {
             authority: target.authority.clone(),
             in_flight: AtomicUsize::new(0),
             retired: AtomicBool::new(false),
+            closed,
         })
     }
 }
@@ -185,7 +200,17 @@ impl Connection {
         *request.version_mut() = Version::HTTP_2;
         *request.uri_mut() = uri;
         *request.headers_mut() = headers;
-        self.sender.clone().try_send_request(request).await.map_err(|mut failure| {
+        let mut sender = self.sender.clone();
+        let answered = tokio::select! {
+            biased;
+            answered = sender.try_send_request(request) => answered,
+            () = self.forgotten() => {
+                return Err(Error::unavailable("the connection closed before the request was sent")
+                    .with_id("go.micro.client")
+                    .with_reach(Reach::Never));
+            }
+        };
+        answered.map_err(|mut failure| {
             // hyper hands the request back when not a byte of it was sent.
             let unsent = failure.take_message().is_some();
             let error = broken(failure.error());
@@ -194,6 +219,14 @@ impl Connection {
             }
             if unsent { error.with_reach(Reach::Never) } else { error }
         })
+    }
+
+    /// Resolves when no answer can come any more and none was reported. h2 fails every stream it has
+    /// opened when a connection ends, but a request that is handed over at the very moment an idle
+    /// connection follows a GOAWAY can stay behind, neither sent nor failed.
+    async fn forgotten(&self) {
+        self.closed.cancelled().await;
+        tokio::time::sleep(AFTERMATH).await;
     }
 
     /// True while new requests may be sent.
