@@ -27,6 +27,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use foldhash::fast::RandomState;
+use http::HeaderMap;
 use http::uri::PathAndQuery;
 use papaya::{Equivalent, HashMap};
 
@@ -56,13 +57,14 @@ pub struct Client(Arc<Inner>);
 
 struct Inner {
     name: Box<str>,
-    namespace: Box<str>,
     cache: Cache,
     strategy: Arc<dyn Strategy>,
     pool: Pool,
     metrics: Arc<Metrics>,
     options: CallOptions,
     max_message: usize,
+    /// Headers that are the same in every call, unary and streams.
+    heads: [HeaderMap; 2],
     targets: HashMap<TargetKey, Arc<Target>, RandomState>,
     budgets: HashMap<Box<str>, Arc<Budget>, RandomState>,
     fixed: HashMap<Box<str>, Arc<Node>, RandomState>,
@@ -388,15 +390,17 @@ impl ClientBuilder {
             Some(strategy) => strategy.clone(),
             None => Arc::new(selector::P2c::new()),
         };
+        let heads = [true, false]
+            .map(|unary| pipeline::head(&self.name, &self.namespace, &self.options, unary));
         Ok(Client(Arc::new(Inner {
             name: self.name,
-            namespace: self.namespace,
             cache,
             strategy,
             pool: Pool::new(self.dial),
             metrics: Arc::default(),
             options: self.options,
             max_message: self.max_message,
+            heads,
             targets: HashMap::default(),
             budgets: HashMap::default(),
             fixed: HashMap::default(),

@@ -21,7 +21,7 @@ use crate::registry::Snapshot;
 use crate::resilience::Failure;
 use crate::selector::{Attempt, Node, Outcome, Pick, select};
 use crate::telemetry::{Measured, Trace};
-use crate::transport::{Compressor, FROM_SERVICE, RequestBody, write_timeout};
+use crate::transport::{Compressor, FROM_SERVICE, RequestBody, remove_timeout, write_timeout};
 
 const X_CONTENT_TYPE: HeaderName = HeaderName::from_static("x-content-type");
 const NAMESPACE: HeaderName = HeaderName::from_static("micro-namespace");
@@ -307,43 +307,31 @@ impl Run {
 
     /// The headers of an attempt. Time goes by between attempts, so each has its own.
     pub(super) fn headers(&self) -> Result<HeaderMap> {
-        let mut headers = HeaderMap::with_capacity(24);
-        let content_type = HeaderValue::from_static(self.codec.grpc_content_type());
-        headers.insert(CONTENT_TYPE, content_type.clone());
-        headers.insert(TE, TRAILERS);
-        headers.insert(USER_AGENT, AGENT);
-        headers.insert(X_CONTENT_TYPE, content_type);
-        Compressor::accept(&mut headers);
+        let mut headers = self.client.0.heads[usize::from(!self.unary)].clone();
+        if self.codec != Codec::Proto {
+            let content_type = HeaderValue::from_static(self.codec.grpc_content_type());
+            headers.insert(CONTENT_TYPE, content_type.clone());
+            headers.insert(X_CONTENT_TYPE, content_type);
+        }
         Compressor::announce(&mut headers, self.options.compression);
-        // What the client and the call were given comes before what is inherited.
-        for metadata in [&self.options.metadata, &self.client.0.options.metadata] {
-            for name in metadata.headers().keys() {
-                if !headers.contains_key(name) {
-                    for value in metadata.headers().get_all(name) {
-                        headers.append(name.clone(), value.clone());
-                    }
-                }
-            }
-        }
-        let named = |name: &str| HeaderValue::from_str(name).ok().filter(|v| !v.is_empty());
-        if !headers.contains_key(FROM_SERVICE)
-            && let Some(name) = named(&self.client.0.name)
-        {
-            // The direct caller, not the first of the chain: edges would be wrong otherwise.
-            headers.insert(FROM_SERVICE, name);
-        }
+        // What is inherited fills the gaps; what the call was given comes before all else.
+        let own = self.options.metadata.headers();
         if let Some(context) = &self.context {
             context.metadata().propagate_into(&mut headers);
-        }
-        if self.unary
-            && !headers.contains_key(NAMESPACE)
-            && let Some(namespace) = named(&self.client.0.namespace)
-        {
-            headers.insert(NAMESPACE, namespace);
+            if let Some(namespace) = context.metadata().headers().get(NAMESPACE) {
+                headers.insert(NAMESPACE, namespace.clone());
+            }
         }
         self.trace.write(&mut headers);
-        if let Some(left) = self.left() {
-            write_timeout(&mut headers, left);
+        match self.left() {
+            Some(left) => write_timeout(&mut headers, left),
+            None => remove_timeout(&mut headers),
+        }
+        for name in own.keys() {
+            headers.remove(name);
+            for value in own.get_all(name) {
+                headers.append(name.clone(), value.clone());
+            }
         }
         Ok(headers)
     }
@@ -404,6 +392,36 @@ impl Run {
             attempts: self.attempts,
         })
     }
+}
+
+/// The headers that are the same in every call of a client. Those that differ stand there too, so
+/// that a call replaces a value and no map has to grow.
+pub(super) fn head(name: &str, namespace: &str, options: &CallOptions, unary: bool) -> HeaderMap {
+    let mut headers = HeaderMap::with_capacity(24);
+    let content_type = HeaderValue::from_static(Codec::Proto.grpc_content_type());
+    headers.insert(CONTENT_TYPE, content_type.clone());
+    headers.insert(TE, TRAILERS);
+    headers.insert(USER_AGENT, AGENT);
+    headers.insert(X_CONTENT_TYPE, content_type);
+    Compressor::accept(&mut headers);
+    let named = |name: &str| HeaderValue::from_str(name).ok().filter(|v| !v.is_empty());
+    if let Some(name) = named(name) {
+        // The direct caller, not the first of the chain: edges would be wrong otherwise.
+        headers.insert(FROM_SERVICE, name);
+    }
+    if let Some(namespace) = named(namespace).filter(|_| unary) {
+        headers.insert(NAMESPACE, namespace);
+    }
+    write_timeout(&mut headers, Duration::ZERO);
+    Trace::root().write(&mut headers);
+    let own = options.metadata.headers();
+    for name in own.keys() {
+        headers.remove(name);
+        for value in own.get_all(name) {
+            headers.append(name.clone(), value.clone());
+        }
+    }
+    headers
 }
 
 /// What a failure says about the node.

@@ -47,6 +47,15 @@ pub trait Message: Sized + Send + 'static {
         Ok(buffer.freeze())
     }
 
+    /// The message as bytes cut from `arena`, so that the messages of a stream share their memory.
+    ///
+    /// # Errors
+    /// As [`Message::encode`].
+    fn carve(self, codec: Codec, side: Side, arena: &mut BytesMut) -> Result<Bytes> {
+        self.encode(codec, side, arena)?;
+        Ok(arena.split().freeze())
+    }
+
     /// The codec a client speaks when nobody asks for another.
     fn preferred() -> Codec {
         Codec::Proto

@@ -26,6 +26,10 @@ impl Message for Raw {
         Ok(self.0)
     }
 
+    fn carve(self, _codec: Codec, _side: Side, _arena: &mut BytesMut) -> Result<Bytes> {
+        Ok(self.0)
+    }
+
     fn schema() -> Schema {
         Schema::named("bytes")
     }

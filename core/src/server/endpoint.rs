@@ -4,11 +4,12 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
+use bytes::{Bytes, BytesMut};
 use foldhash::fast::RandomState;
 use futures_util::{Stream, StreamExt as _};
 
 use super::handler::{Body, Handler, Response};
-use crate::codec::{Message, Schema, Side};
+use crate::codec::{Codec, Message, Schema, Side};
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::registry::{self, Labels};
@@ -93,7 +94,7 @@ impl Endpoint {
             async move {
                 let message = Req::decode(codec, request.body.into_message().await?)?;
                 let replies = handler(request.context, message).await?;
-                let replies = replies.map(move |m| m?.into_bytes(codec, Side::Server));
+                let replies = encoded(replies, codec);
                 Ok(Response { body: Body::Stream(Messages::new(replies)) })
             }
         });
@@ -137,7 +138,7 @@ impl Endpoint {
             async move {
                 let messages = Streaming::new(request.body.into_messages(), codec);
                 let replies = handler(request.context, messages).await?;
-                let replies = replies.map(move |m| m?.into_bytes(codec, Side::Server));
+                let replies = encoded(replies, codec);
                 Ok(Response { body: Body::Stream(Messages::new(replies)) })
             }
         });
@@ -197,6 +198,24 @@ impl Endpoint {
             metadata,
         }
     }
+}
+
+/// Memory that the messages of a stream are cut from, at a time.
+const ARENA: usize = 8 * 1024;
+
+/// Replies as bytes.
+fn encoded<S, T>(replies: S, codec: Codec) -> impl Stream<Item = Result<Bytes>> + Send + 'static
+where
+    S: Stream<Item = Result<T>> + Send + 'static,
+    T: Message,
+{
+    let mut arena = BytesMut::new();
+    replies.map(move |reply| {
+        if arena.capacity() == 0 {
+            arena.reserve(ARENA);
+        }
+        reply?.carve(codec, Side::Server, &mut arena)
+    })
 }
 
 impl fmt::Debug for Endpoint {

@@ -130,6 +130,10 @@ impl StreamBody {
             };
             let outcome = match item {
                 Some(Ok(message)) => {
+                    // A second message that is ready means there may be many: room for a batch.
+                    if !self.buffer.is_empty() && self.buffer.capacity() < BATCH {
+                        self.buffer.reserve(BATCH);
+                    }
                     match frame_into(&mut self.buffer, &message, self.compression) {
                         Ok(()) => continue,
                         Err(error) => Some(error),

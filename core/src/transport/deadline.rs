@@ -33,6 +33,12 @@ pub(crate) fn write_timeout(headers: &mut HeaderMap, left: Duration) {
     headers.insert(MICRO_TIMEOUT, once(HeaderValue::from(nanos)));
 }
 
+/// Writes that there is no deadline.
+pub(crate) fn remove_timeout(headers: &mut HeaderMap) {
+    headers.remove(GRPC_TIMEOUT);
+    headers.remove(MICRO_TIMEOUT);
+}
+
 /// Marks a value that no other call will have: HPACK then keeps it out of its table, where it would
 /// push out the values that every call has.
 pub(crate) fn once(mut value: HeaderValue) -> HeaderValue {

@@ -13,7 +13,7 @@ pub(crate) use accept::Accepted;
 pub use compression::Compression;
 pub(crate) use compression::Compressor;
 pub(crate) use connection::{Connection, Dial, RequestBody, broken};
-pub(crate) use deadline::{once, read_timeout, write_timeout};
+pub(crate) use deadline::{once, read_timeout, remove_timeout, write_timeout};
 pub(crate) use frame::{FrameError, Frames, PREFIX, frame, frame_into};
 pub(crate) use relax::restore_names;
 pub(crate) use status::{FROM_SERVICE, GRPC_STATUS, caller_is_micro, read_status, write_status};
