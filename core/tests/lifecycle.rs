@@ -10,7 +10,7 @@ use std::time::Duration;
 use micro::registry::{Action, Memory, Registry};
 use micro::server::Endpoint;
 use micro::{Code, Context, Error, Raw, Result, Service};
-use support::{call, client, echo, memory, service};
+use support::{call, client, echo, held, memory, service};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -130,25 +130,14 @@ async fn run_ends_when_its_token_is_cancelled() -> Result<()> {
 #[tokio::test]
 async fn the_stop_waits_for_running_calls_and_refuses_new_ones() -> Result<()> {
     let registry = memory();
-    let (entered, release) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-    let (inside, gate) = (entered.clone(), release.clone());
-    let running = service(&registry, "slow")
-        .endpoint("Echo.Call", move |_: Context, request: Raw| {
-            let (inside, gate) = (inside.clone(), gate.clone());
-            async move {
-                inside.notify_one();
-                gate.notified().await;
-                Ok(request)
-            }
-        })
-        .start()
-        .await?;
+    let (endpoint, held) = held();
+    let running = service(&registry, "slow").handle(endpoint).start().await?;
     let client = client(&registry);
     let pending = tokio::spawn({
         let client = client.clone();
         async move { call(&client, "slow").await }
     });
-    entered.notified().await;
+    held.entered.notified().await;
     let mut watch = registry.watch(None).await?;
     let running = Arc::new(running);
     let stopping = tokio::spawn({
@@ -158,7 +147,7 @@ async fn the_stop_waits_for_running_calls_and_refuses_new_ones() -> Result<()> {
     assert_eq!(watch.next().await?.action, Action::Delete);
     assert_eq!(running.server().health().is_serving("slow"), Some(false));
     assert!(!stopping.is_finished(), "a call is still running");
-    release.notify_one();
+    held.release.notify_one();
     assert_eq!(pending.await.expect("the call ends")?, Raw::from("hi"));
     stopping.await.expect("the stop ends")?;
     let error = call(&client, "slow").await.expect_err("nobody is there");

@@ -14,24 +14,15 @@ use micro::{
     Client, ClientTls, Code, Compression, Context, Error, Messages, Raw, Result, ServerTls,
     Streaming,
 };
-use support::{call, client, echo, memory, service};
-use tokio::sync::Notify;
+use support::{call, client, echo, held, memory, service};
 
 #[tokio::test]
 async fn calls_past_the_limit_are_shed_and_others_served() -> Result<()> {
     let registry = memory();
-    let (entered, release) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-    let (inside, gate) = (entered.clone(), release.clone());
+    let (endpoint, held) = held();
     let running = service(&registry, "slow")
         .server(|server| server.max_concurrent_calls(1))
-        .endpoint("Echo.Call", move |_: Context, request: Raw| {
-            let (inside, gate) = (inside.clone(), gate.clone());
-            async move {
-                inside.notify_one();
-                gate.notified().await;
-                Ok(request)
-            }
-        })
+        .handle(endpoint)
         .start()
         .await?;
     let client = client(&registry);
@@ -39,12 +30,12 @@ async fn calls_past_the_limit_are_shed_and_others_served() -> Result<()> {
         let client = client.clone();
         async move { call(&client, "slow").await }
     });
-    entered.notified().await;
+    held.entered.notified().await;
     let error = call(&client, "slow").await.expect_err("one call is the limit");
     assert_eq!(error.code(), Code::ResourceExhausted);
-    release.notify_one();
+    held.release.notify_one();
     first.await.expect("the call ends")?;
-    release.notify_one();
+    held.release.notify_one();
     call(&client, "slow").await?;
     running.stop().await
 }

@@ -35,7 +35,7 @@ pub use call::{Call, Duplex, Many, One, Open, Reply, Single, StreamCall};
 pub use options::CallOptions;
 use options::call_options;
 use pool::Pool;
-pub use stream::{Outgoing, StreamReply};
+pub use stream::Outgoing;
 
 use crate::codec::Message;
 use crate::error::{Error, Result};

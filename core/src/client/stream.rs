@@ -68,7 +68,7 @@ type Sending = Pin<Box<dyn Future<Output = Result<Response<Incoming>>> + Send>>;
 
 /// The receiving half of a stream as it comes off the wire: a source of
 /// [`Messages`](crate::Messages). Dropping it cancels the call.
-pub struct StreamReply {
+pub(super) struct StreamReply {
     state: State,
     run: Run,
     deadline: Option<Pin<Box<Sleep>>>,

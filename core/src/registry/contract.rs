@@ -44,7 +44,6 @@ impl Subject {
     }
 
     /// Keeps `guard`, for example a temporary folder, until the test ends.
-    #[allow(dead_code, reason = "for registries with something to clean up")]
     pub(crate) fn keeping(mut self, guard: impl Any + Send) -> Self {
         self._keep = Box::new(guard);
         self

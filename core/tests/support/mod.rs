@@ -8,6 +8,7 @@ use micro::registry::{Memory, Registry};
 use micro::server::Endpoint;
 use micro::service::ServiceBuilder;
 use micro::{Client, Context, Raw, Result, Service};
+use tokio::sync::Notify;
 
 /// A registry of this test alone.
 pub(crate) fn memory() -> Arc<Memory> {
@@ -30,6 +31,29 @@ pub(crate) fn service(registry: &Arc<Memory>, name: &str) -> ServiceBuilder {
 /// Answers with the request.
 pub(crate) fn echo() -> Endpoint {
     Endpoint::unary("Echo.Call", |_: Context, request: Raw| async move { Ok(request) })
+}
+
+/// Answers with the request when it is let go.
+pub(crate) struct Held {
+    /// Rings when a call has reached the handler.
+    pub(crate) entered: Arc<Notify>,
+    /// Lets one call go.
+    pub(crate) release: Arc<Notify>,
+}
+
+/// `Echo.Call` that holds every call until the test lets it go.
+pub(crate) fn held() -> (Endpoint, Held) {
+    let held = Held { entered: Arc::default(), release: Arc::default() };
+    let (entered, release) = (held.entered.clone(), held.release.clone());
+    let endpoint = Endpoint::unary("Echo.Call", move |_: Context, request: Raw| {
+        let (entered, release) = (entered.clone(), release.clone());
+        async move {
+            entered.notify_one();
+            release.notified().await;
+            Ok(request)
+        }
+    });
+    (endpoint, held)
 }
 
 /// Calls `Echo.Call` of `name` with `hi`.
