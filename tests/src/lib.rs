@@ -5,6 +5,7 @@
 //! * [`ours`]: the same Greeter as the peers', on this framework
 //! * [`go`]: go-micro v2.9.1 and bare grpc-go
 //! * [`python`]: gRPC for Python
+//! * [`suite`]: what a suite that others wrote said of us, for `docs/conformance.md`
 //! * [`toolchain`]: what a test needs from the machine, and what happens without it
 //! * [`greeter`]: the messages of `proto/greeter.proto`
 //!
@@ -23,6 +24,7 @@ pub mod namespace;
 pub mod ours;
 pub mod peer;
 pub mod python;
+pub mod suite;
 pub mod toolchain;
 
 /// The messages of `proto/greeter.proto`, the service every peer speaks.
