@@ -2,6 +2,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command talks to its terminal")]
 
 mod bench;
+mod conformance;
 mod policy;
 mod proto;
 
@@ -25,6 +26,8 @@ struct Arguments {
 enum Task {
     /// Measure the framework next to bare tonic; writes `docs/benchmarks.md`.
     Bench(bench::Options),
+    /// Write `docs/conformance.md` from the reports of the last run, or compare them.
+    Conformance(conformance::Options),
     /// Check licences, sources and banned crates of every dependency against `deny.toml`.
     Policy,
     /// Generate the Rust types and descriptors of `core/proto`.
@@ -34,6 +37,7 @@ enum Task {
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().task {
         Task::Bench(options) => bench::run(&root(), &options),
+        Task::Conformance(options) => conformance::run(&root(), &options),
         Task::Policy => policy::run(&root()),
         Task::Proto(options) => proto::run(&root(), &options),
     };
