@@ -277,6 +277,7 @@ async fn anything_but_post_is_405() {
         let told = ask(&sender, request, Bytes::new(), true).await.expect("an answer");
         assert_eq!(told.status, StatusCode::METHOD_NOT_ALLOWED, "{method}");
         assert_eq!(told.headers["allow"], "POST");
+        assert!(told.body.starts_with(b"this port speaks gRPC"), "{told:?}");
         echoes(&server, &sender).await;
     }
     unharmed(&server).await;
@@ -290,6 +291,7 @@ async fn anything_but_grpc_is_415() {
         let request = with(&server, "content-type", content_type);
         let told = ask(&sender, request, frame(0, b"x"), true).await.expect("an answer");
         assert_eq!(told.status, StatusCode::UNSUPPORTED_MEDIA_TYPE, "{content_type}");
+        assert!(told.body.starts_with(b"this port speaks gRPC"), "{told:?}");
         echoes(&server, &sender).await;
     }
     unharmed(&server).await;

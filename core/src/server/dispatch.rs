@@ -6,17 +6,21 @@
 
 use std::any::Any;
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use http::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, Method, Request as HttpRequest, Response as HttpResponse, StatusCode};
+use http_body::Body as _;
 use hyper::body::Incoming;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use tracing::Instrument as _;
 
 use super::call::{CallRecord, InFlight};
@@ -34,6 +38,11 @@ use crate::transport::{
     Compression, Compressor, FrameError, Frames, broken, caller_is_micro, frame, read_timeout,
     restore_names, write_status,
 };
+
+/// Bytes of a refused request that are read before the answer.
+const MAX_DISCARDED: usize = 64 * 1024;
+/// Time for that.
+const DISCARD_TIME: Duration = Duration::from_secs(1);
 
 /// Everything a connection needs to answer calls.
 pub(crate) struct Dispatch {
@@ -76,13 +85,19 @@ impl Dispatch {
         let (parts, body) = request.into_parts();
         let mut headers = parts.headers;
         if parts.method != Method::POST {
-            let mut response = refusal(StatusCode::METHOD_NOT_ALLOWED);
+            discard(body).await;
+            let mut response =
+                refusal(StatusCode::METHOD_NOT_ALLOWED, "this port speaks gRPC: calls are POST\n");
             response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
             return Ok(response);
         }
         let Some(content_type) = headers.get(CONTENT_TYPE).filter(|value| is_grpc(value)).cloned()
         else {
-            return Ok(refusal(StatusCode::UNSUPPORTED_MEDIA_TYPE));
+            discard(body).await;
+            return Ok(refusal(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "this port speaks gRPC: content-type is application/grpc\n",
+            ));
         };
         if peer.renamed.load(Ordering::Relaxed) {
             restore_names(&mut headers);
@@ -258,10 +273,29 @@ fn is_grpc(content_type: &HeaderValue) -> bool {
         && matches!(bytes.get(16), None | Some(b'+' | b';'))
 }
 
-/// Answer to something that is not gRPC at all.
-fn refusal(status: StatusCode) -> HttpResponse<ReplyBody> {
-    let mut response = HttpResponse::new(ReplyBody::Empty);
+/// Reads a request to its end that is going to be refused, as far as that is no burden. HTTP/2 resets
+/// a stream that is answered before its end, and many clients then never look at the answer.
+async fn discard(mut body: Incoming) {
+    let read = async {
+        let mut bytes = 0;
+        while let Some(Ok(frame)) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+            bytes += frame.data_ref().map_or(0, Bytes::len);
+            if bytes > MAX_DISCARDED {
+                return;
+            }
+        }
+    };
+    let _ = timeout(DISCARD_TIME, read).await;
+}
+
+/// Answer to something that is not gRPC at all, with a text for whoever reads it.
+fn refusal(status: StatusCode, text: &'static str) -> HttpResponse<ReplyBody> {
+    let text = Bytes::from_static(text.as_bytes());
+    let mut response = HttpResponse::new(ReplyBody::Message(Some(text), None));
     *response.status_mut() = status;
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     response
 }
 

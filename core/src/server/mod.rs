@@ -25,8 +25,8 @@
 //!
 //! # What HTTP/2 does not let through
 //!
-//! Requests with HTTP/1 headers (`content-length`, `connection`, …) as metadata are served, see
-//! `transport/relax`. A path without a leading slash is refused by the `h2` crate with a stream
+//! Requests of go-micro clients with HTTP/1 headers (`content-length`, `connection`, …) as metadata
+//! are served, see `transport/relax`. A path without a leading slash is refused by the `h2` crate with a stream
 //! reset before this code sees it, where grpc-go answers with a status; no client sends one unless
 //! its user misspells an endpoint.
 
