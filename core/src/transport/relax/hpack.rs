@@ -15,11 +15,17 @@ pub(super) const NAMES: [(&str, Option<u64>); 6] = [
     ("upgrade", None),
 ];
 
+/// Names only go-micro clients send. Neither is in the static table, so the first block of a
+/// connection that has one has it written out in full.
+pub(super) const MARKS: [&str; 2] = ["x-content-type", "micro-from-service"];
+
+static CODED_MARKS: LazyLock<[Vec<u8>; MARKS.len()]> = LazyLock::new(|| MARKS.map(huffman));
+
 /// The names as they appear on the wire in HPACK's Huffman code.
 static HUFFMAN: LazyLock<[Vec<u8>; NAMES.len()]> =
     LazyLock::new(|| NAMES.map(|(name, _)| huffman(name)));
 
-/// HPACK's code for the characters of [`NAMES`] (RFC 7541, appendix B).
+/// HPACK's code for the characters of [`NAMES`] and [`MARKS`] (RFC 7541, appendix B).
 pub(super) fn huffman(name: &str) -> Vec<u8> {
     let (mut bits, mut held, mut out) = (0u64, 0, Vec::new());
     for byte in name.bytes() {
@@ -35,6 +41,7 @@ pub(super) fn huffman(name: &str) -> Vec<u8> {
             b'i' => (0x6, 5),
             b'k' => (0x75, 7),
             b'l' => (0x28, 6),
+            b'm' => (0x29, 6),
             b'n' => (0x2a, 6),
             b'o' => (0x7, 5),
             b'p' => (0x2b, 6),
@@ -66,10 +73,23 @@ pub(super) struct Representation<'a> {
     bytes: &'a [u8],
     /// Index in [`NAMES`] when the field has one of these names, written out or by static index.
     pub(super) renamed: Option<usize>,
+    /// The name written out, and whether it is Huffman coded.
+    name: Option<(bool, &'a [u8])>,
     /// First byte without the index, which keeps the kind of literal.
     pattern: u8,
     /// The bytes after the name.
     value: &'a [u8],
+}
+
+impl Representation<'_> {
+    /// Whether this field's name is one of [`MARKS`].
+    pub(super) fn is_mark(&self) -> bool {
+        match self.name {
+            Some((true, name)) => CODED_MARKS.iter().any(|known| known == name),
+            Some((false, name)) => MARKS.iter().any(|known| known.as_bytes() == name),
+            None => false,
+        }
+    }
 }
 
 /// The fields of a header block; ends early where the block is malformed.
@@ -87,6 +107,7 @@ pub(super) fn representations(block: &[u8]) -> impl Iterator<Item = Representati
         let index = integer(&mut rest, prefix)?;
         let mut named = NAMES.iter().position(|(_, place)| *place == Some(index));
         let mut value = rest;
+        let mut written = None;
         match prefix {
             // A whole static field: its value is empty.
             7 => value = &[0],
@@ -95,6 +116,7 @@ pub(super) fn representations(block: &[u8]) -> impl Iterator<Item = Representati
             _ => {
                 if index == 0 {
                     let (coded, name) = string(&mut rest)?;
+                    written = Some((coded, name));
                     named = if coded {
                         HUFFMAN.iter().position(|known| known == name)
                     } else {
@@ -113,7 +135,7 @@ pub(super) fn representations(block: &[u8]) -> impl Iterator<Item = Representati
             _ => first & 0xf0,
         };
         let bytes = &start[..start.len() - rest.len()];
-        Some(Representation { bytes, renamed: named, pattern, value })
+        Some(Representation { bytes, renamed: named, name: written, pattern, value })
     })
 }
 

@@ -7,6 +7,9 @@
 //! length, HPACK's dynamic table stays the same size on both ends, and nothing needs to be decoded
 //! that is not a name written out in full. [`restore_names`] gives the handler the real names back.
 //!
+//! Only connections of go-micro clients are treated so; to any other peer HTTP/2's rules apply. Every
+//! request of such a client carries a name that is go-micro's alone.
+//!
 //! Bytes pass through untouched, and uncopied unless a header block was cut by the end of a read.
 
 mod hpack;
@@ -53,6 +56,8 @@ pub(crate) struct Relaxed<T> {
     held: BytesMut,
     /// Bytes rewritten and ready for the reader.
     ready: BytesMut,
+    /// Set once the peer was seen to be a go-micro client.
+    micro: bool,
     /// Set once a name was renamed, so that other connections never look for such names.
     renamed: Arc<AtomicBool>,
 }
@@ -74,6 +79,7 @@ impl<T> Relaxed<T> {
             state: State::Preface(0),
             held: BytesMut::new(),
             ready: BytesMut::new(),
+            micro: false,
             renamed: Arc::default(),
         }
     }
@@ -119,7 +125,8 @@ impl<T> Relaxed<T> {
                         return at;
                     }
                     let (_, block) = head.split(&bytes[at + FRAME_HEAD..end]);
-                    if representations(block).any(|r| r.renamed.is_some()) {
+                    self.micro = self.micro || is_micro(block);
+                    if self.micro && representations(block).any(|r| r.renamed.is_some()) {
                         return at;
                     }
                     at = end;
@@ -179,10 +186,19 @@ impl<T> Relaxed<T> {
                 break;
             }
         }
+        self.micro = self.micro || is_micro(&block);
+        if !self.micro {
+            return Some(self.held.split_to(end));
+        }
         self.held.advance(end);
         let block = rename(&block, &self.renamed);
         Some(first.write(&priority, &block))
     }
+}
+
+/// Whether a header block comes from a go-micro client, as far as names written out tell.
+fn is_micro(block: &[u8]) -> bool {
+    representations(block).any(|field| field.is_mark())
 }
 
 /// The nine bytes before each frame.

@@ -1,4 +1,4 @@
-use super::hpack::huffman;
+use super::hpack::{MARKS, huffman};
 use super::*;
 use tokio::io::AsyncReadExt;
 
@@ -42,10 +42,17 @@ fn renamed_literal(name: &str, value: &[u8]) -> Vec<u8> {
     literal(format!("~{}", &name[1..]).as_bytes(), false, value)
 }
 
-/// POST, a content-length by static index, `connection` plain and coded, and `tenant`.
+/// A field every go-micro client sends.
+fn mark() -> Vec<u8> {
+    literal(&huffman("x-content-type"), true, b"application/grpc+proto")
+}
+
+/// POST, go-micro's mark, a content-length by static index, `connection` plain and coded, and `tenant`.
 fn block() -> (Vec<u8>, Vec<u8>) {
     let before = [
-        vec![0x83, 0x5c, 2, b'1', b'5'],
+        vec![0x83],
+        mark(),
+        vec![0x5c, 2, b'1', b'5'],
         literal(b"connection", false, b"close"),
         literal(&huffman("keep-alive"), true, b"5"),
         literal(b"tenant", false, b"blue"),
@@ -54,6 +61,7 @@ fn block() -> (Vec<u8>, Vec<u8>) {
     .concat();
     let after = [
         vec![0x83],
+        mark(),
         renamed_literal("content-length", b"15"),
         renamed_literal("connection", b"close"),
         renamed_literal("keep-alive", b"5"),
@@ -95,6 +103,28 @@ async fn padding_goes_priority_stays_and_continuations_are_joined() {
 }
 
 #[tokio::test]
+async fn peer_that_is_no_go_micro_client_is_left_to_h2() {
+    let forbidden = literal(b"connection", false, b"close");
+    let (head, tail) = forbidden.split_at(5);
+    let plain = [
+        PREFACE,
+        &frame(HEADERS, END_HEADERS, &forbidden),
+        &frame(HEADERS, 0, head),
+        &frame(CONTINUATION, END_HEADERS, tail),
+    ]
+    .concat();
+    // The mark may come after the name it allows, and once is enough for the connection.
+    let marked = frame(HEADERS, END_HEADERS, &[forbidden.clone(), mark()].concat());
+    let renamed = renamed_literal("connection", b"close");
+    let allowed = frame(HEADERS, END_HEADERS, &[renamed.clone(), mark()].concat());
+    let wire = [&plain[..], &marked, &frame(HEADERS, END_HEADERS, &forbidden)].concat();
+    let expected = [&plain[..], &allowed, &frame(HEADERS, END_HEADERS, &renamed)].concat();
+    for piece in [1, 7, wire.len()] {
+        assert_eq!(relaxed(&wire, piece).await, expected, "pieces of {piece}");
+    }
+}
+
+#[tokio::test]
 async fn harmless_bytes_pass_unchanged() {
     let harmless = [vec![0x83], literal(b"content-lengths", false, b"15")].concat();
     let http2 = [PREFACE, &frame(HEADERS, END_HEADERS, &harmless)].concat();
@@ -111,6 +141,7 @@ fn huffman_code_is_that_of_the_rfc() {
     // RFC 7541, C.4.2 and C.6.1 hold no name of ours; `no-cache` shares most of its letters.
     assert_eq!(huffman("no-cache"), [0xa8, 0xeb, 0x10, 0x64, 0x9c, 0xbf]);
     assert!(NAMES.iter().all(|(name, _)| !huffman(name).is_empty()));
+    assert!(MARKS.iter().all(|name| !huffman(name).is_empty()));
 }
 
 proptest::proptest! {
