@@ -15,25 +15,27 @@ use crate::toolchain::{Missing, Need, exists, interop, lock, run};
 /// How long a service may stay unfound.
 const LOOKUP_LIMIT: Duration = Duration::from_secs(5);
 
-/// Builds the peer next to the test binaries, once per process; Go's own cache makes it quick after that.
+/// Builds the peer of `interop/go-micro`.
 pub(crate) fn build() -> Result<PathBuf, Missing> {
     static BUILT: OnceLock<Result<PathBuf, Missing>> = OnceLock::new();
-    let build = || {
-        if !exists("go", "version") {
-            return Err(Missing("no go toolchain".into()));
-        }
-        let folder = std::env::current_exe().unwrap().with_file_name("interop-go-micro");
-        let _lock = lock(&folder);
-        let peer = folder.join("peer");
-        run(Command::new("go")
-            .arg("build")
-            .arg("-o")
-            .arg(&peer)
-            .arg(".")
-            .current_dir(interop().join("go-micro")));
-        Ok(peer)
-    };
-    BUILT.get_or_init(build).clone()
+    BUILT.get_or_init(|| build_program("go-micro", ".")).clone()
+}
+
+/// Builds a program of the module in `interop/<module>` next to the test binaries; Go's own cache makes it quick after the
+/// first time.
+pub(crate) fn build_program(module: &str, package: &str) -> Result<PathBuf, Missing> {
+    if !exists("go", "version") {
+        return Err(Missing("no go toolchain".into()));
+    }
+    let folder = std::env::current_exe().unwrap().with_file_name(format!("interop-{module}"));
+    let _lock = lock(&folder);
+    let program = folder.join("peer");
+    run(Command::new("go")
+        .args(["build", "-o"])
+        .arg(&program)
+        .arg(package)
+        .current_dir(interop().join(module)));
+    Ok(program)
 }
 
 async fn start(name: &str, arguments: &[&str]) -> Peer {

@@ -5,6 +5,8 @@
 //! * [`ours`]: the same Greeter as the peers', on this framework
 //! * [`go`]: go-micro v2.9.1 and bare grpc-go
 //! * [`python`]: gRPC for Python
+//! * [`h2spec`]: the conformance suite for HTTP/2
+//! * [`hostile`]: peers that break HTTP/2's rules on purpose, and the process they attack
 //! * [`suite`]: what a suite that others wrote said of us, for `docs/conformance.md`
 //! * [`toolchain`]: what a test needs from the machine, and what happens without it
 //! * [`greeter`]: the messages of `proto/greeter.proto`
@@ -20,6 +22,8 @@
 )]
 
 pub mod go;
+pub mod h2spec;
+pub mod hostile;
 pub mod namespace;
 pub mod ours;
 pub mod peer;

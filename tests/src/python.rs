@@ -12,34 +12,49 @@ use serde_json::{Value, json};
 use crate::peer::Peer;
 use crate::toolchain::{Missing, Need, exists, interop, lock, run};
 
-/// The interpreter of a virtual environment with the pinned requirements, made once per version of them.
+/// The interpreter for the grpcio peers.
 pub(crate) fn environment() -> Result<PathBuf, Missing> {
     static MADE: OnceLock<Result<PathBuf, Missing>> = OnceLock::new();
-    let make = || {
-        if !exists("python3", "--version") {
-            return Err(Missing("no python3".into()));
-        }
-        if !exists("python3", "-cimport venv, ensurepip") {
-            return Err(Missing("python3 has no venv".into()));
-        }
-        let requirements = interop().join("grpcio").join("requirements.txt");
-        let mut hash = DefaultHasher::new();
-        fs::read(&requirements).unwrap().hash(&mut hash);
-        run(Command::new("python3").arg("--version")).hash(&mut hash);
-        let folder = cache()?.join(format!("grpcio-{:016x}", hash.finish()));
-        let _lock = lock(&folder);
-        let (venv, complete) = (folder.join("venv"), folder.join("complete"));
-        let python = venv.join("bin").join("python");
-        if !complete.exists() {
-            run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&venv));
-            run(Command::new(&python)
-                .args(["-m", "pip", "install", "--quiet", "-r"])
-                .arg(requirements));
-            fs::write(complete, "").unwrap();
-        }
-        Ok(python)
-    };
-    MADE.get_or_init(make).clone()
+    MADE.get_or_init(|| make_environment("grpcio")).clone()
+}
+
+/// The interpreter of a virtual environment with the pinned requirements of `interop/<peer>`, made once per version of them.
+pub(crate) fn make_environment(peer: &str) -> Result<PathBuf, Missing> {
+    if !exists("python3", "--version") {
+        return Err(Missing("no python3".into()));
+    }
+    if !exists("python3", "-cimport venv, ensurepip") {
+        return Err(Missing("python3 has no venv".into()));
+    }
+    let requirements = interop().join(peer).join("requirements.txt");
+    let mut hash = DefaultHasher::new();
+    fs::read(&requirements).unwrap().hash(&mut hash);
+    run(Command::new("python3").arg("--version")).hash(&mut hash);
+    let folder = cache()?.join(format!("{peer}-{:016x}", hash.finish()));
+    let _lock = lock(&folder);
+    let (venv, complete) = (folder.join("venv"), folder.join("complete"));
+    let python = venv.join("bin").join("python");
+    if !complete.exists() {
+        run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&venv));
+        run(Command::new(&python)
+            .args(["-m", "pip", "install", "--quiet", "-r"])
+            .arg(requirements));
+        fs::write(complete, "").unwrap();
+    }
+    Ok(python)
+}
+
+/// The pinned version of a package of `interop/<peer>`, such as `4.3.0`.
+///
+/// # Panics
+/// When it is not among the peer's requirements.
+pub fn pinned(peer: &str, package: &str) -> String {
+    let requirements = fs::read_to_string(interop().join(peer).join("requirements.txt")).unwrap();
+    let version =
+        requirements.lines().find_map(|line| line.strip_prefix(package)?.strip_prefix("=="));
+    version
+        .unwrap_or_else(|| panic!("{package} is not among the requirements of {peer}"))
+        .to_owned()
 }
 
 /// Outside the clone, so that `cargo clean` and `git clean` do not cost a download.

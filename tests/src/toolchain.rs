@@ -9,7 +9,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::{go, python};
+use crate::{go, h2spec, hostile, python};
 
 /// A peer that a test drives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +18,10 @@ pub enum Need {
     Go,
     /// The grpcio peers of `interop/grpcio`; needs `python3` with `venv`.
     Grpcio,
+    /// The suite pinned in `interop/h2spec`; needs `go`.
+    H2spec,
+    /// The peers of `interop/hostile`; needs `python3` with `venv`.
+    Hostile,
 }
 
 impl Need {
@@ -26,6 +30,8 @@ impl Need {
         match self {
             Self::Go => "MICRO_TEST_GO_PEER",
             Self::Grpcio => "MICRO_TEST_PYTHON",
+            Self::H2spec => "MICRO_TEST_H2SPEC",
+            Self::Hostile => "MICRO_TEST_HOSTILE",
         }
     }
 
@@ -34,6 +40,8 @@ impl Need {
         match self {
             Self::Go => go::build(),
             Self::Grpcio => python::environment(),
+            Self::H2spec => h2spec::build(),
+            Self::Hostile => hostile::environment(),
         }
     }
 
