@@ -27,6 +27,7 @@ use super::call::{CallRecord, InFlight};
 use super::endpoint::{Endpoint, Routes};
 use super::handler::{Body, Handler, NO_MESSAGE, Request};
 use super::reply::{ReplyBody, StreamBody};
+use super::unsent::Unsent;
 use crate::auth::expect_bearer;
 use crate::codec::Codec;
 use crate::context::{Arrival, Context};
@@ -64,6 +65,7 @@ pub(crate) struct Dispatch {
 pub(crate) struct Peer {
     pub(super) address: Option<SocketAddr>,
     pub(super) renamed: Arc<AtomicBool>,
+    pub(super) unsent: Arc<Unsent>,
 }
 
 /// The head of a call, read.
@@ -109,7 +111,7 @@ impl Dispatch {
                 return Ok(failure(&content_type, HeaderMap::new(), &error, micro));
             }
         };
-        let outcome = self.run(&terms, body).await;
+        let outcome = self.run(&terms, body, &peer.unsent).await;
         let context = terms.record.context();
         let mut headers = context.take_reply_headers();
         let framed = match outcome {
@@ -118,7 +120,7 @@ impl Dispatch {
             }
             Ok(Body::Stream(messages)) => {
                 Compressor::announce(&mut headers, terms.outgoing);
-                let body = StreamBody::new(messages, terms.outgoing, terms.record);
+                let body = StreamBody::new(messages, terms.outgoing, terms.record, peer.unsent);
                 return Ok(success(&content_type, headers, ReplyBody::Stream(Box::new(body))));
             }
             Err(error) => Err(error),
@@ -131,6 +133,7 @@ impl Dispatch {
                 if message.first() == Some(&1) {
                     Compressor::announce(&mut headers, terms.outgoing);
                 }
+                let message = peer.unsent.count(message);
                 let body = ReplyBody::Message(Some(message), Some(trailers));
                 Ok(success(&content_type, headers, body))
             }
@@ -188,7 +191,7 @@ impl Dispatch {
     }
 
     /// Runs the handler with everything that bounds it: deadline, panic, cancellation by drop.
-    async fn run(&self, terms: &Terms, body: Incoming) -> Result<Body> {
+    async fn run(&self, terms: &Terms, body: Incoming, unsent: &Unsent) -> Result<Body> {
         let context = terms.record.context().clone();
         let deadline = context.deadline();
         let kind = terms.endpoint.kind;
@@ -199,6 +202,7 @@ impl Dispatch {
             caller = context.caller().unwrap_or_default(),
         );
         let handle = async {
+            unsent.room().await;
             let mut frames = Frames::new(body, terms.incoming, self.max_message);
             let body = if kind.client_streams() {
                 Body::Stream(requests(frames))

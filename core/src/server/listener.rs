@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::task::TaskTracker;
 
 use super::dispatch::{Dispatch, Peer};
+use super::unsent::Unsent;
 use crate::error::{Error, Result};
 use crate::transport::{Accepted, ServerTls};
 
@@ -31,6 +32,7 @@ pub(super) struct Limits {
     pub(super) keepalive: Option<Duration>,
     pub(super) max_connection_age: Option<Duration>,
     pub(super) handshake: Duration,
+    pub(super) max_unsent: usize,
     pub(super) tls: Option<ServerTls>,
 }
 
@@ -181,7 +183,11 @@ async fn converse(
     mut phase: watch::Receiver<Phase>,
 ) {
     let mut closed = phase.clone();
-    let peer = Peer { address: Some(address), renamed: io.renamed() };
+    let peer = Peer {
+        address: Some(address),
+        renamed: io.renamed(),
+        unsent: Unsent::new(limits.max_unsent),
+    };
     // Boxed, because hyper moves the future several times before it runs.
     let service =
         service_fn(move |request| Box::pin(dispatch.clone().answer(request, peer.clone())));

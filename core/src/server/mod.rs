@@ -39,6 +39,7 @@ mod health;
 mod listener;
 mod reflection;
 mod reply;
+mod unsent;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -151,6 +152,7 @@ impl ServerBuilder {
                 keepalive: Some(Duration::from_secs(60)),
                 max_connection_age: None,
                 handshake: Duration::from_secs(10),
+                max_unsent: 64 * 1024 * 1024,
                 tls: None,
             },
             max_calls: 16_384,
@@ -251,7 +253,15 @@ impl ServerBuilder {
         self
     }
 
-    /// How long a peer may take for its first byte or its TLS handshake, 10 s unless set.
+    /// Bytes of replies a connection may keep by not taking them, 64 MiB unless set; further calls of
+    /// that connection wait. Replies under 16 KiB are not counted.
+    pub fn max_unsent_replies(mut self, bytes: usize) -> Self {
+        self.limits.max_unsent = bytes;
+        self
+    }
+
+    /// How long a peer may take for its TLS handshake, and for the beginning of HTTP/2, 10 s each
+    /// unless set.
     pub fn handshake_timeout(mut self, patience: Duration) -> Self {
         self.limits.handshake = patience;
         self

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
 
 use bytes::{Bytes, BytesMut};
@@ -13,6 +14,7 @@ use tokio::time::Sleep;
 
 use super::call::CallRecord;
 use super::dispatch::{deadline_passed, panicked};
+use super::unsent::Unsent;
 use crate::error::{Error, Result};
 use crate::streaming::Messages;
 use crate::transport::{Compression, caller_is_micro, frame_into, write_status};
@@ -69,6 +71,7 @@ pub(crate) struct StreamBody {
     compression: Option<Compression>,
     deadline: Option<Pin<Box<Sleep>>>,
     record: CallRecord,
+    unsent: Arc<Unsent>,
     /// How the call ended, once it has.
     outcome: Option<Option<Error>>,
     done: bool,
@@ -79,6 +82,7 @@ impl StreamBody {
         messages: Messages,
         compression: Option<Compression>,
         record: CallRecord,
+        unsent: Arc<Unsent>,
     ) -> Self {
         let deadline = record.context().deadline();
         Self {
@@ -87,6 +91,7 @@ impl StreamBody {
             compression,
             deadline: deadline.map(|at| Box::pin(tokio::time::sleep_until(at))),
             record,
+            unsent,
             outcome: None,
             done: false,
         }
@@ -100,7 +105,8 @@ impl StreamBody {
             return Poll::Pending;
         }
         if !self.buffer.is_empty() {
-            return Poll::Ready(Some(Frame::data(self.buffer.split().freeze())));
+            let messages = self.unsent.count(self.buffer.split().freeze());
+            return Poll::Ready(Some(Frame::data(messages)));
         }
         let error = self.outcome.take().flatten();
         self.done = true;

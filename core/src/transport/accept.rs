@@ -57,7 +57,7 @@ impl Io {
 }
 
 impl Accepted {
-    /// Waits at most `patience` for the peer's first byte, or for its TLS handshake.
+    /// Waits at most `patience` for the peer's TLS handshake, and as long for its first bytes.
     pub(crate) async fn open(
         stream: TcpStream,
         tls: Option<&ServerTls>,
@@ -65,18 +65,24 @@ impl Accepted {
     ) -> Result<Self> {
         // Small frames must not wait for each other; a socket that refuses is already closing.
         let _ = stream.set_nodelay(true);
-        let slow = |_| Error::deadline_exceeded("the peer connected and said nothing");
-        match tls {
-            None => {
-                timeout(patience, stream.peek(&mut [0])).await.map_err(slow)??;
-                Ok(Self { io: Io::Plain(Relaxed::new(stream)), back: None })
-            }
+        let slow = |_| Error::deadline_exceeded("the peer connected and did not begin");
+        let mut io = match tls {
+            None => Io::Plain(Relaxed::new(stream)),
             Some(tls) => {
                 let accept = TlsAcceptor::from(tls.0.clone()).accept(stream);
                 let stream = timeout(patience, accept).await.map_err(slow)??;
-                Ok(Self { io: Io::Tls(Box::new(Relaxed::new(stream))), back: None })
+                Io::Tls(Box::new(Relaxed::new(stream)))
             }
-        }
+        };
+        let begin = async {
+            match &mut io {
+                Io::Plain(stream) => stream.begin().await,
+                Io::Tls(stream) => stream.begin().await,
+                Io::Gone => Ok(()),
+            }
+        };
+        timeout(patience, begin).await.map_err(slow)??;
+        Ok(Self { io, back: None })
     }
 
     /// True once a header of this connection was renamed; see [`Relaxed`].

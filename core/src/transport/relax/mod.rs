@@ -22,7 +22,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BufMut, BytesMut};
 use http::header::{HeaderMap, HeaderName};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 
 use hpack::{NAMES, rename, representations};
 
@@ -35,6 +35,8 @@ const PADDED: u8 = 0x8;
 const PRIORITY: u8 = 0x20;
 /// A larger header block is left to `h2`, whose own limits refuse it.
 const MAX_BLOCK: usize = 64 * 1024;
+/// So is a block in more frames, which could otherwise be empty and without end.
+const MAX_FRAMES: usize = 16;
 /// Payload of the frames a rewritten block goes out in: the size every peer accepts.
 const MAX_FRAME: usize = 16 * 1024;
 
@@ -164,10 +166,10 @@ impl<T> Relaxed<T> {
         let mut block = BytesMut::new();
         let mut priority = Vec::new();
         let mut end = 0;
-        loop {
+        for frames in 0.. {
             let head = Head::read(&self.held[end..])?;
             let continues = end > 0;
-            let fits = block.len() + head.length <= MAX_BLOCK;
+            let fits = block.len() + head.length <= MAX_BLOCK && frames < MAX_FRAMES;
             if !fits || (continues && (head.kind != CONTINUATION || head.stream != first.stream)) {
                 self.state = State::Off;
                 return Some(self.held.split());
@@ -260,6 +262,19 @@ impl Head {
             rest = tail;
         }
         out
+    }
+}
+
+impl<T: AsyncRead + Unpin> Relaxed<T> {
+    /// Waits until the peer has begun: with the preface of HTTP/2, or with something else.
+    pub(crate) async fn begin(&mut self) -> io::Result<()> {
+        while matches!(self.state, State::Preface(_)) {
+            if self.inner.read_buf(&mut self.held).await? == 0 {
+                self.state = State::Off;
+            }
+            self.settle();
+        }
+        Ok(())
     }
 }
 

@@ -1,6 +1,6 @@
 use super::hpack::{MARKS, huffman};
 use super::*;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// Reads whatever it is given in pieces of one size.
 struct Pieces(Vec<u8>, usize);
@@ -82,6 +82,35 @@ async fn names_are_renamed_however_the_bytes_are_cut() {
     for piece in 1..=wire.len() {
         assert_eq!(relaxed(&wire, piece).await, expected, "pieces of {piece}");
     }
+}
+
+#[tokio::test]
+async fn beginning_is_the_preface_or_what_is_none() {
+    for (wire, more) in
+        [(&[PREFACE, b"\0\0"].concat()[..], true), (b"GET / ", true), (b"PRI", false)]
+    {
+        let (mut peer, own) = tokio::io::duplex(64);
+        peer.write_all(wire).await.expect("room");
+        let mut reader = Relaxed::new(own);
+        assert_eq!(futures_util::poll!(Box::pin(reader.begin())).is_ready(), more, "{wire:?}");
+        drop(peer);
+        reader.begin().await.expect("begins, or the peer has left");
+        let mut out = Vec::new();
+        reader.read_to_end(&mut out).await.expect("reads");
+        assert_eq!(out, wire, "nothing is lost");
+    }
+}
+
+#[tokio::test]
+async fn block_of_endless_frames_is_left_to_h2() {
+    let empty = frame(CONTINUATION, 0, &[]).repeat(2_000);
+    let wire = [PREFACE, &frame(HEADERS, 0, &[0x83]), &empty].concat();
+    let mut reader = Relaxed::new(Pieces(wire.clone(), 1024));
+    let mut out = Vec::new();
+    while reader.read_buf(&mut out).await.expect("reads") > 0 {
+        assert!(reader.held.len() <= 2048, "{} bytes held", reader.held.len());
+    }
+    assert_eq!(out, wire);
 }
 
 #[tokio::test]
