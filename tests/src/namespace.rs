@@ -45,6 +45,11 @@ where
     }
 }
 
+/// Whether this process is the one that runs a test in its namespace.
+pub fn is_inside() -> bool {
+    env::var_os(INSIDE).is_some()
+}
+
 /// `binary::module::test::{{closure}}` without its ends is what libtest calls the test.
 fn test_name<T>() -> &'static str {
     let path = std::any::type_name::<T>();

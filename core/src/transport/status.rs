@@ -104,8 +104,9 @@ pub(crate) fn read_status(headers: &HeaderMap) -> Option<Error> {
     if number == Some(0) {
         return None;
     }
-    let code = number.and_then(Code::from_grpc).unwrap_or(Code::Unknown);
-    let text = headers
+    let known = number.and_then(Code::from_grpc);
+    let code = known.unwrap_or(Code::Unknown);
+    let mut text = headers
         .get(GRPC_MESSAGE)
         .map(|value| percent_decode(value.as_bytes()).decode_utf8_lossy().into_owned())
         .unwrap_or_default();
@@ -115,6 +116,9 @@ pub(crate) fn read_status(headers: &HeaderMap) -> Option<Error> {
     let parsed = Error::parse(&text);
     if parsed.http_code() > 0 {
         return Some(remote(parsed, code));
+    }
+    if text.is_empty() && known.is_none() {
+        text = format!("the peer ended the call with grpc-status {status:?}, which is none");
     }
     Some(Error::new(code, text).told_as_status())
 }
