@@ -10,7 +10,8 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    reason = "a test says what it expected by failing"
+    clippy::print_stdout,
+    reason = "a test says what it expected by failing, and what it saw by printing"
 )]
 
 use std::collections::BTreeMap;
