@@ -6,7 +6,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::auth::Account;
 use crate::metadata::Metadata;
 use crate::telemetry::Trace;
-use crate::transport::FROM_SERVICE;
+use crate::transport::{Compression, Compressor, FROM_SERVICE};
 
 tokio::task_local! {
     static CURRENT: Context;
@@ -38,10 +38,19 @@ struct Inner {
     account: OnceLock<Account>,
     cancel: OnceLock<CancellationToken>,
     ended: AtomicBool,
+    /// Whether the request message read last came compressed.
+    compressed: AtomicBool,
+    /// How the handler wants its messages: [`UNDECIDED`], [`PLAIN`] or a [`Compression`].
+    compression: AtomicU8,
     /// Boxed, because most handlers add nothing and every context is moved.
     reply: Mutex<Option<Box<ReplyMetadata>>>,
     extensions: Mutex<Extensions>,
 }
+
+/// The handler leaves compression to the server.
+const UNDECIDED: u8 = u8::MAX;
+/// The handler wants its messages as they are.
+const PLAIN: u8 = 0;
 
 /// Metadata a handler adds to its answer.
 #[derive(Default)]
@@ -71,6 +80,8 @@ impl Context {
             account: OnceLock::new(),
             cancel: OnceLock::new(),
             ended: AtomicBool::new(false),
+            compressed: AtomicBool::new(false),
+            compression: AtomicU8::new(UNDECIDED),
             reply: Mutex::default(),
             extensions: Mutex::default(),
         }))
@@ -182,6 +193,43 @@ impl Context {
     /// Adds a whole set of metadata to the answer's trailers.
     pub fn extend_trailers(&self, metadata: Metadata) {
         self.with_reply(|reply| extend(&mut reply.trailers, metadata));
+    }
+
+    /// Whether the request message came compressed; in a stream, the one that was read last.
+    pub fn request_compressed(&self) -> bool {
+        self.0.compressed.load(Ordering::Relaxed)
+    }
+
+    /// Compresses the messages of the answer that follow, or with `None` sends them as they are;
+    /// unless it is called, the server's own settings hold. Messages of every size are compressed,
+    /// but nothing that the caller cannot read.
+    ///
+    /// A stream may change between compressed and plain before each message it yields. Its
+    /// compression is named in the head, so it must be set once before the handler returns the
+    /// stream; messages under another one go out plain.
+    pub fn set_compression(&self, compression: impl Into<Option<Compression>>) {
+        let choice = compression.into().map_or(PLAIN, Compression::to_byte);
+        self.0.compression.store(choice, Ordering::Relaxed);
+    }
+
+    pub(crate) fn note_compressed(&self, compressed: bool) {
+        self.0.compressed.store(compressed, Ordering::Relaxed);
+    }
+
+    /// What the handler chose, as far as the caller can read it; `None` when it did not choose.
+    pub(crate) fn compression(&self) -> Option<Option<Compression>> {
+        let choice = self.0.compression.load(Ordering::Relaxed);
+        if choice == UNDECIDED {
+            return None;
+        }
+        let headers = self.0.metadata.headers();
+        Some(Compression::from_byte(choice).filter(|c| Compressor::peer_reads(headers, *c)))
+    }
+
+    /// Compression of the next message of a stream whose head named `announced`.
+    pub(crate) fn compression_within(&self, announced: Option<Compression>) -> Option<Compression> {
+        let choice = self.0.compression.load(Ordering::Relaxed);
+        announced.filter(|named| choice == UNDECIDED || choice == named.to_byte())
     }
 
     /// Keeps a value for later middleware and the handler; one per type.

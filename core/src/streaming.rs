@@ -3,23 +3,109 @@
 use std::fmt;
 use std::marker::PhantomData;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures_util::Stream;
+use http::HeaderMap;
 
 use crate::codec::{Codec, Message};
 use crate::error::Result;
+use crate::metadata::Metadata;
 
 /// Messages as bytes, for middleware and proxies. After an error or the end there is nothing more.
 pub struct Messages {
     stream: Option<Pin<Box<dyn Stream<Item = Result<Bytes>> + Send>>>,
+    /// On a client.
+    envelope: Option<Arc<Envelope>>,
+    /// What came while only the headers were wanted.
+    early: Option<Option<Result<Bytes>>>,
+}
+
+/// What is around the messages that a client receives.
+#[derive(Debug, Default)]
+pub(crate) struct Envelope {
+    headers: OnceLock<Metadata>,
+    trailers: OnceLock<Metadata>,
+    compressed: AtomicBool,
+}
+
+impl Envelope {
+    /// The head of the answer is there.
+    pub(crate) fn open(&self, headers: HeaderMap) {
+        let _ = self.headers.set(headers.into());
+    }
+
+    /// The answer is over.
+    pub(crate) fn close(&self, trailers: HeaderMap) {
+        let _ = self.trailers.set(trailers.into());
+    }
+
+    /// The head of the answer, empty before it is there.
+    pub(crate) fn head(&self) -> &HeaderMap {
+        self.headers.get_or_init(Metadata::new).headers()
+    }
+
+    pub(crate) fn note_compressed(&self, compressed: bool) {
+        self.compressed.store(compressed, Ordering::Relaxed);
+    }
 }
 
 impl Messages {
     /// Any stream of messages.
     pub fn new(stream: impl Stream<Item = Result<Bytes>> + Send + 'static) -> Self {
-        Self { stream: Some(Box::pin(stream)) }
+        Self { stream: Some(Box::pin(stream)), envelope: None, early: None }
+    }
+
+    pub(crate) fn within(mut self, envelope: Option<Arc<Envelope>>) -> Self {
+        self.envelope = envelope;
+        self
+    }
+
+    pub(crate) fn envelope(&self) -> Option<&Arc<Envelope>> {
+        self.envelope.as_ref()
+    }
+
+    /// Headers of the answer, on a client; waits for them. `None` when the call ended without any,
+    /// and on a server, where they are in the [`Context`](crate::Context). Dropping the future
+    /// loses nothing.
+    pub async fn headers(&mut self) -> Option<&Metadata> {
+        let envelope = self.envelope.clone()?;
+        std::future::poll_fn(|cx| {
+            if self.early.is_none()
+                && envelope.headers.get().is_none()
+                && let Poll::Ready(item) = self.poll_source(cx)
+            {
+                self.early = Some(item);
+            }
+            let known = self.early.is_some() || envelope.headers.get().is_some();
+            if known { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+        self.envelope.as_ref()?.headers.get()
+    }
+
+    /// Trailers of the answer, on a client, once there are no more messages. `None` before that,
+    /// when the call ended without any, and on a server.
+    pub fn trailers(&self) -> Option<&Metadata> {
+        self.envelope.as_ref()?.trailers.get()
+    }
+
+    /// Whether the message read last came compressed, on a client; a server's handler asks
+    /// [`Context::request_compressed`](crate::Context::request_compressed).
+    pub fn compressed(&self) -> bool {
+        self.envelope.as_ref().is_some_and(|envelope| envelope.compressed.load(Ordering::Relaxed))
+    }
+
+    fn poll_source(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes>>> {
+        let Some(stream) = &mut self.stream else { return Poll::Ready(None) };
+        let item = std::task::ready!(stream.as_mut().poll_next(cx));
+        if !matches!(item, Some(Ok(_))) {
+            self.stream = None;
+        }
+        Poll::Ready(item)
     }
 
     /// The next message; `None` when the far side has sent its last. Dropping the future loses
@@ -36,12 +122,10 @@ impl Stream for Messages {
     type Item = Result<Bytes>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let Some(stream) = &mut self.stream else { return Poll::Ready(None) };
-        let item = std::task::ready!(stream.as_mut().poll_next(cx));
-        if !matches!(item, Some(Ok(_))) {
-            self.stream = None;
+        match self.early.take() {
+            Some(item) => Poll::Ready(item),
+            None => self.poll_source(cx),
         }
-        Poll::Ready(item)
     }
 }
 
@@ -75,6 +159,21 @@ impl<T: Message> Streaming<T> {
             Some(bytes) => T::decode(self.codec, bytes).map(Some),
             None => Ok(None),
         }
+    }
+
+    /// As [`Messages::headers`].
+    pub async fn headers(&mut self) -> Option<&Metadata> {
+        self.messages.headers().await
+    }
+
+    /// As [`Messages::trailers`].
+    pub fn trailers(&self) -> Option<&Metadata> {
+        self.messages.trailers()
+    }
+
+    /// As [`Messages::compressed`].
+    pub fn compressed(&self) -> bool {
+        self.messages.compressed()
     }
 
     /// The messages as bytes.

@@ -28,6 +28,8 @@ use crate::transport::{Compression, frame};
 pub struct Reply<T> {
     /// The message.
     pub message: T,
+    /// Whether the message came compressed.
+    pub compressed: bool,
     /// Headers the handler set.
     pub headers: Metadata,
     /// Trailers the handler set.
@@ -102,7 +104,8 @@ impl<Req: Message, Res: Message> Call<Req, Res> {
         let received = run.bounded(Unary(message)).await?;
         let message = Res::decode(codec, received.message).map_err(|error| run.fail(error))?;
         run.succeed();
-        Ok(Reply { message, headers: received.headers, trailers: received.trailers })
+        let compressed = received.compressed;
+        Ok(Reply { message, compressed, headers: received.headers, trailers: received.trailers })
     }
 }
 
@@ -203,7 +206,7 @@ impl<In, Out> StreamCall<In, Out> {
 async fn open<Req: Message>(mut run: Run) -> Result<(Outgoing<Req>, Messages)> {
     let lease = run.bounded(Connect).await?;
     let (outgoing, requests) = Outgoing::new(run.codec, run.options.compression);
-    Ok((outgoing, Messages::new(StreamReply::opening(run, lease, requests)?)))
+    Ok((outgoing, StreamReply::opening(run, lease, requests)?.into_messages()))
 }
 
 /// The replies, with the requests sent on a task of their own. It ends with the replies; what keeps
@@ -226,7 +229,8 @@ where
         None
     });
     let mut sending = Some(AbortOnDropHandle::new(sending));
-    Messages::new(poll_fn(move |cx| {
+    let envelope = replies.envelope().cloned();
+    let driven = Messages::new(poll_fn(move |cx| {
         if let Some(task) = &mut sending
             && let Poll::Ready(ended) = task.poll_unpin(cx)
         {
@@ -241,7 +245,8 @@ where
             }
         }
         replies.poll_next_unpin(cx)
-    }))
+    }));
+    driven.within(envelope)
 }
 
 impl<Req: Message, Res: Message> IntoFuture for StreamCall<One<Req>, Streaming<Res>> {
@@ -255,7 +260,7 @@ impl<Req: Message, Res: Message> IntoFuture for StreamCall<One<Req>, Streaming<R
             let (mut run, One(request)) = self.run(codec)?;
             let message = encode(request, codec, compression)?;
             let (answer, lease) = run.bounded(ServerStream(message)).await?;
-            let replies = Messages::new(StreamReply::reading(run, answer, lease));
+            let replies = StreamReply::reading(run, answer, lease).into_messages();
             Ok(Streaming::new(replies, codec))
         })
     }

@@ -146,9 +146,15 @@ macro_rules! call_options {
             self
         }
 
-        /// Compresses requests.
+        /// Compresses requests; those of a stream may be left out one by one.
         pub fn compression(mut self, compression: crate::transport::Compression) -> Self {
             self.options.compression = Some(compression);
+            self
+        }
+
+        /// Sends requests as they are, whatever was set before.
+        pub fn no_compression(mut self) -> Self {
+            self.options.compression = None;
             self
         }
 

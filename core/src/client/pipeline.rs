@@ -55,6 +55,7 @@ pub(super) struct Run {
 /// One message and the metadata around it.
 pub(super) struct Received {
     pub(super) message: Bytes,
+    pub(super) compressed: bool,
     pub(super) headers: Metadata,
     pub(super) trailers: Metadata,
 }
@@ -79,6 +80,7 @@ impl Step for Unary {
     async fn attempt(&self, run: &mut Run, node: &Node) -> Result<Received> {
         let (mut answer, _lease) = run.send(node, self.0.clone()).await?;
         let message = answer.frames.next().await.map_err(unreadable)?;
+        let compressed = answer.frames.compressed();
         let mut more = false;
         if message.is_some() {
             more = answer.frames.next().await.map_err(unreadable)?.is_some();
@@ -93,6 +95,7 @@ impl Step for Unary {
         })?;
         Ok(Received {
             message,
+            compressed,
             headers: answer.headers.into(),
             trailers: trailers.unwrap_or_default().into(),
         })

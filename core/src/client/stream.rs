@@ -18,6 +18,7 @@ use super::pool::Lease;
 use super::reply::{Answer, end, unreadable};
 use crate::codec::{Codec, Message, Side};
 use crate::error::{Error, Result};
+use crate::streaming::{Envelope, Messages};
 use crate::transport::{Compression, RequestBody, frame};
 
 /// Messages that wait for HTTP/2 to take them; then sending waits.
@@ -40,14 +41,26 @@ impl<T: Message> Outgoing<T> {
         (Self { sender, codec, compression, kind: PhantomData }, receiver)
     }
 
-    /// Sends one message; waits while the far side is slow. Dropping the future sends nothing.
+    /// Sends one message, compressed if the call is; waits while the far side is slow. Dropping the future sends nothing.
     ///
     /// # Errors
     /// `CANCELLED` when the call is over; its receiving half says why. What
     /// [`Message::encode`] says when the message cannot be written.
     pub async fn send(&self, message: T) -> Result<()> {
+        self.put(message, self.compression).await
+    }
+
+    /// Sends one message as it is, even where the call is compressed; else as [`Outgoing::send`].
+    ///
+    /// # Errors
+    /// As [`Outgoing::send`].
+    pub async fn send_uncompressed(&self, message: T) -> Result<()> {
+        self.put(message, None).await
+    }
+
+    async fn put(&self, message: T, compression: Option<Compression>) -> Result<()> {
         let bytes = message.into_bytes(self.codec, Side::Client)?;
-        let framed = frame(&bytes, self.compression)?;
+        let framed = frame(&bytes, compression)?;
         self.sender.send(framed).await.map_err(|_| {
             Error::cancelled("the call is over: read the receiving half for its end")
                 .with_id("go.micro.client")
@@ -74,6 +87,7 @@ pub(super) struct StreamReply {
     deadline: Option<Pin<Box<Sleep>>>,
     /// Dropped when the call is over, which ends the sending half.
     call: Option<oneshot::Sender<Infallible>>,
+    envelope: Arc<Envelope>,
     /// Present while the call counts on its connection.
     _lease: Arc<Lease>,
 }
@@ -88,7 +102,10 @@ enum State {
 impl StreamReply {
     /// A stream whose head has been read.
     pub(super) fn reading(run: Run, answer: Answer, lease: Lease) -> Self {
-        Self::new(run, State::Reading(Box::new(answer)), Arc::new(lease), None)
+        let answer = Box::new(answer);
+        let mut reply = Self::new(run, State::Ended, Arc::new(lease), None);
+        reply.read(answer);
+        reply
     }
 
     /// A stream that sends `requests` while the head of its answer is still to come.
@@ -112,7 +129,20 @@ impl StreamReply {
         call: Option<oneshot::Sender<Infallible>>,
     ) -> Self {
         let deadline = run.deadline.map(|at| Box::pin(tokio::time::sleep_until(at)));
-        Self { state, run, deadline, call, _lease: lease }
+        let envelope = Arc::default();
+        Self { state, run, deadline, call, envelope, _lease: lease }
+    }
+
+    /// The messages, with what is around them.
+    pub(super) fn into_messages(self) -> Messages {
+        let envelope = self.envelope.clone();
+        Messages::new(self).within(Some(envelope))
+    }
+
+    /// Goes on with the messages of `answer`.
+    fn read(&mut self, mut answer: Box<Answer>) {
+        self.envelope.open(std::mem::take(&mut answer.headers));
+        self.state = State::Reading(answer);
     }
 
     fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>>> {
@@ -124,18 +154,18 @@ impl StreamReply {
                 State::Opening(sending) => {
                     let response = ready!(sending.as_mut().poll(cx))?;
                     let answer = Answer::read(response, self.run.max_message())?;
-                    self.state = State::Reading(Box::new(answer));
+                    self.read(Box::new(answer));
                 }
                 State::Reading(answer) => {
                     let message = ready!(answer.frames.poll_next(cx)).map_err(unreadable)?;
                     if message.is_some() {
+                        self.envelope.note_compressed(answer.frames.compressed());
                         return Poll::Ready(Ok(message));
                     }
                     let trailers = answer.frames.take_trailers();
-                    return Poll::Ready(match end(&answer.headers, trailers.as_ref()) {
-                        Some(error) => Err(error),
-                        None => Ok(None),
-                    });
+                    let ended = end(self.envelope.head(), trailers.as_ref());
+                    self.envelope.close(trailers.unwrap_or_default());
+                    return Poll::Ready(ended.map_or(Ok(None), Err));
                 }
                 State::Ended => return Poll::Ready(Ok(None)),
             }

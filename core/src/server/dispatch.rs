@@ -12,6 +12,7 @@ use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -114,13 +115,16 @@ impl Dispatch {
         let outcome = self.run(&terms, body, &peer.unsent).await;
         let context = terms.record.context();
         let mut headers = context.take_reply_headers();
+        let chosen = context.compression();
+        let outgoing = chosen.unwrap_or(terms.outgoing);
         let framed = match outcome {
             Ok(Body::Message(message)) => {
-                frame(&message, terms.outgoing.filter(|_| worth_compressing(&message)))
+                let wanted = chosen.is_some() || worth_compressing(&message);
+                frame(&message, outgoing.filter(|_| wanted))
             }
             Ok(Body::Stream(messages)) => {
-                Compressor::announce(&mut headers, terms.outgoing);
-                let body = StreamBody::new(messages, terms.outgoing, terms.record, peer.unsent);
+                Compressor::announce(&mut headers, outgoing);
+                let body = StreamBody::new(messages, outgoing, terms.record, peer.unsent);
                 return Ok(success(&content_type, headers, ReplyBody::Stream(Box::new(body))));
             }
             Err(error) => Err(error),
@@ -131,7 +135,7 @@ impl Dispatch {
                 terms.record.finish(None);
                 write_status(&mut trailers, None, false);
                 if message.first() == Some(&1) {
-                    Compressor::announce(&mut headers, terms.outgoing);
+                    Compressor::announce(&mut headers, outgoing);
                 }
                 let message = peer.unsent.count(message);
                 let body = ReplyBody::Message(Some(message), Some(trailers));
@@ -205,9 +209,10 @@ impl Dispatch {
             unsent.room().await;
             let mut frames = Frames::new(body, terms.incoming, self.max_message);
             let body = if kind.client_streams() {
-                Body::Stream(requests(frames))
+                Body::Stream(requests(frames, context.clone()))
             } else {
                 let message = frames.next().await.map_err(unreadable)?;
+                context.note_compressed(frames.compressed());
                 Body::Message(message.ok_or_else(|| Error::unimplemented(NO_MESSAGE))?)
             };
             let request = Request {
@@ -238,9 +243,11 @@ fn worth_compressing(message: &Bytes) -> bool {
     message.len() >= 256
 }
 
-fn requests(mut frames: Frames<Incoming>) -> Messages {
+fn requests(mut frames: Frames<Incoming>, context: Context) -> Messages {
     Messages::new(futures_util::stream::poll_fn(move |cx| {
-        frames.poll_next(cx).map(|next| next.map_err(unreadable).transpose())
+        let next = ready!(frames.poll_next(cx));
+        context.note_compressed(frames.compressed());
+        Poll::Ready(next.map_err(unreadable).transpose())
     }))
 }
 

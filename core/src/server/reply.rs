@@ -136,11 +136,12 @@ impl StreamBody {
             };
             let outcome = match item {
                 Some(Ok(message)) => {
+                    let compression = context.compression_within(self.compression);
                     // A second message that is ready means there may be many: room for a batch.
                     if !self.buffer.is_empty() && self.buffer.capacity() < BATCH {
                         self.buffer.reserve(BATCH);
                     }
-                    match frame_into(&mut self.buffer, &message, self.compression) {
+                    match frame_into(&mut self.buffer, &message, compression) {
                         Ok(()) => continue,
                         Err(error) => Some(error),
                     }

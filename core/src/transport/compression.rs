@@ -71,6 +71,19 @@ impl Compression {
         }
     }
 
+    /// As a byte that is not zero, for atomics.
+    pub(crate) fn to_byte(self) -> u8 {
+        match self {
+            Self::Gzip => 1,
+            Self::Zstd => 2,
+        }
+    }
+
+    /// Whence [`Compression::to_byte`] came; `None` for any other.
+    pub(crate) fn from_byte(byte: u8) -> Option<Self> {
+        [Self::Gzip, Self::Zstd].into_iter().find(|known| known.to_byte() == byte)
+    }
+
     pub(crate) fn compress(self, message: &[u8]) -> Result<Bytes> {
         let out = BytesMut::with_capacity(message.len() / 2 + 64).writer();
         let written = match self {

@@ -68,6 +68,8 @@ pub(crate) struct Frames<B> {
     partial: Option<Partial>,
     trailers: Option<HeaderMap>,
     ended: bool,
+    /// Whether the message cut last was compressed.
+    compressed: bool,
 }
 
 struct Partial {
@@ -90,6 +92,7 @@ where
             partial: None,
             trailers: None,
             ended: false,
+            compressed: false,
         }
     }
 
@@ -134,6 +137,11 @@ where
                 },
             }
         }
+    }
+
+    /// Whether the message that came out last was compressed.
+    pub(crate) fn compressed(&self) -> bool {
+        self.compressed
     }
 
     /// Trailers, once [`Frames::next`] has returned `None`.
@@ -203,7 +211,8 @@ where
         self.open(compressed, message).map(Some)
     }
 
-    fn open(&self, compressed: bool, message: Bytes) -> Result<Bytes> {
+    fn open(&mut self, compressed: bool, message: Bytes) -> Result<Bytes> {
+        self.compressed = compressed;
         match self.compression {
             Some(compression) if compressed => compression.decompress(&message, self.limit),
             _ => Ok(message),
