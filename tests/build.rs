@@ -8,16 +8,22 @@ use prost::Message;
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");
-    let protos = ["greeter.proto"];
-    let includes = ["proto"];
-    let descriptors = PathBuf::from(env::var("OUT_DIR")?).join("descriptors.bin");
-    fs::write(&descriptors, protox::compile(protos, includes)?.encode_to_vec())?;
+    generate("greeter.proto", "descriptors.bin", "crate::greeter::DESCRIPTORS")?;
+    generate("grpc/testing/test.proto", "testing.bin", "crate::testing::DESCRIPTORS")
+}
+
+/// Generates a proto file and those it imports; `bytes` is where the crate keeps the `descriptors`.
+fn generate(proto: &str, descriptors: &str, bytes: &str) -> Result<(), Box<dyn Error>> {
+    let descriptors = PathBuf::from(env::var("OUT_DIR")?).join(descriptors);
+    let compiled = protox::compile([proto], ["proto"])?;
+    fs::write(&descriptors, compiled.encode_to_vec())?;
+    let protos: Vec<_> = compiled.file.iter().map(|file| file.name().to_owned()).collect();
 
     let mut config = prost_build::Config::new();
     config.skip_protoc_run();
     prost_reflect_build::Builder::new()
         .file_descriptor_set_path(descriptors)
-        .file_descriptor_set_bytes("crate::greeter::DESCRIPTORS")
-        .compile_protos_with_config(config, &protos, &includes)?;
+        .file_descriptor_set_bytes(bytes)
+        .compile_protos_with_config(config, &protos, &["proto"])?;
     Ok(())
 }

@@ -8,6 +8,7 @@
 //! * [`h2spec`]: the conformance suite for HTTP/2
 //! * [`hostile`]: peers that break HTTP/2's rules on purpose, and the process they attack
 //! * [`suite`]: what a suite that others wrote said of us, for `docs/conformance.md`
+//! * [`testing`]: gRPC's own interop suite, as a service and as a client
 //! * [`toolchain`]: what a test needs from the machine, and what happens without it
 //! * [`greeter`]: the messages of `proto/greeter.proto`
 //!
@@ -29,6 +30,7 @@ pub mod ours;
 pub mod peer;
 pub mod python;
 pub mod suite;
+pub mod testing;
 pub mod toolchain;
 
 /// The messages of `proto/greeter.proto`, the service every peer speaks.
@@ -40,5 +42,5 @@ pub mod greeter {
     include!(concat!(env!("OUT_DIR"), "/greeter.rs"));
 }
 
-pub use namespace::isolated;
+pub use namespace::{isolated, isolated_for};
 pub use toolchain::Need;

@@ -37,11 +37,24 @@ where
     T: FnOnce() -> F,
     F: Future<Output = ()>,
 {
+    isolated_for(TEST_LIMIT, needs, test);
+}
+
+/// Like [`isolated`], for a test that runs a whole suite and may take up to `limit`. What it prints is printed in the end.
+///
+/// # Panics
+///
+/// As [`isolated`].
+pub fn isolated_for<T, F>(limit: Duration, needs: &[Need], test: T)
+where
+    T: FnOnce() -> F,
+    F: Future<Output = ()>,
+{
     let name = test_name::<T>();
     if env::var(INSIDE).as_deref() == Ok(name) {
-        inside(name, test);
+        inside(name, limit, test);
     } else {
-        outside(name, needs);
+        outside(name, limit, needs);
     }
 }
 
@@ -57,7 +70,7 @@ fn test_name<T>() -> &'static str {
     path.split_once("::").expect("a test lives in a crate").1
 }
 
-fn inside<F: Future<Output = ()>>(name: &str, test: impl FnOnce() -> F) {
+fn inside<F: Future<Output = ()>>(name: &str, limit: Duration, test: impl FnOnce() -> F) {
     // The other end of stdin is held by the outer test: when that is killed, nothing may stay behind.
     thread::spawn(|| {
         let _ = std::io::stdin().read(&mut [0]);
@@ -66,12 +79,12 @@ fn inside<F: Future<Output = ()>>(name: &str, test: impl FnOnce() -> F) {
     });
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build().unwrap();
-    let ended = runtime.block_on(async { tokio::time::timeout(TEST_LIMIT, test()).await });
+    let ended = runtime.block_on(async { tokio::time::timeout(limit, test()).await });
     runtime.shutdown_timeout(Duration::from_secs(1));
-    assert!(ended.is_ok(), "{name} did not end within {TEST_LIMIT:?}");
+    assert!(ended.is_ok(), "{name} did not end within {limit:?}");
 }
 
-fn outside(name: &str, needs: &[Need]) {
+fn outside(name: &str, limit: Duration, needs: &[Need]) {
     let unshare = match unshare() {
         Ok(unshare) => unshare,
         Err(missing) => return skip(name, &missing),
@@ -87,10 +100,13 @@ fn outside(name: &str, needs: &[Need]) {
             Err(missing) => return skip(name, &missing),
         };
     }
-    let (passed, output) = run_limited(command, TEST_LIMIT + Duration::from_secs(15));
+    let (passed, output) = run_limited(command, limit + Duration::from_secs(15));
     assert!(passed, "{name} failed in its namespace:\n{output}");
     // A renamed test would match nothing and pass.
     assert!(output.contains("1 passed"), "{name} did not run in its namespace:\n{output}");
+    if limit > TEST_LIMIT {
+        eprintln!("{output}");
+    }
 }
 
 /// Whether the command succeeded, and all it printed.

@@ -1,6 +1,5 @@
 //! The grpcio peers: a gRPC stack that shares no code with ours or with go-micro's.
 
-use std::env;
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
@@ -10,7 +9,7 @@ use std::sync::OnceLock;
 use serde_json::{Value, json};
 
 use crate::peer::Peer;
-use crate::toolchain::{Missing, Need, exists, interop, lock, run};
+use crate::toolchain::{Missing, Need, cache, exists, interop, lock, run};
 
 /// The interpreter for the grpcio peers.
 pub(crate) fn environment() -> Result<PathBuf, Missing> {
@@ -55,17 +54,6 @@ pub fn pinned(peer: &str, package: &str) -> String {
     version
         .unwrap_or_else(|| panic!("{package} is not among the requirements of {peer}"))
         .to_owned()
-}
-
-/// Outside the clone, so that `cargo clean` and `git clean` do not cost a download.
-fn cache() -> Result<PathBuf, Missing> {
-    if let Some(folder) = env::var_os("MICRO_CACHE") {
-        return Ok(folder.into());
-    }
-    match env::home_dir() {
-        Some(home) => Ok(home.join(".cache").join("micro")),
-        None => Err(Missing("no home folder for a cache; set MICRO_CACHE".into())),
-    }
 }
 
 async fn start(program: &str, arguments: &[&str]) -> Peer {

@@ -9,6 +9,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use crate::testing::foreign;
 use crate::{go, h2spec, hostile, python};
 
 /// A peer that a test drives.
@@ -22,6 +23,10 @@ pub enum Need {
     H2spec,
     /// The peers of `interop/hostile`; needs `python3` with `venv`.
     Hostile,
+    /// grpc-go's interop client and server of `interop/grpc-go`; needs `go`.
+    GrpcGo,
+    /// grpc-java's interop client and server of `interop/grpc-java`; needs `java` and `mvn`.
+    GrpcJava,
 }
 
 impl Need {
@@ -32,6 +37,8 @@ impl Need {
             Self::Grpcio => "MICRO_TEST_PYTHON",
             Self::H2spec => "MICRO_TEST_H2SPEC",
             Self::Hostile => "MICRO_TEST_HOSTILE",
+            Self::GrpcGo => "MICRO_TEST_GRPC_GO",
+            Self::GrpcJava => "MICRO_TEST_GRPC_JAVA",
         }
     }
 
@@ -42,6 +49,8 @@ impl Need {
             Self::Grpcio => python::environment(),
             Self::H2spec => h2spec::build(),
             Self::Hostile => hostile::environment(),
+            Self::GrpcGo => foreign::go(),
+            Self::GrpcJava => foreign::java(),
         }
     }
 
@@ -73,6 +82,17 @@ pub fn skip(test: &str, missing: &Missing) {
 /// The folder of the peers' sources.
 pub(crate) fn interop() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("interop")
+}
+
+/// Where what was fetched is kept: outside the clone, so that `cargo clean` and `git clean` do not cost a download.
+pub(crate) fn cache() -> Result<PathBuf, Missing> {
+    if let Some(folder) = env::var_os("MICRO_CACHE") {
+        return Ok(folder.into());
+    }
+    match env::home_dir() {
+        Some(home) => Ok(home.join(".cache").join("micro")),
+        None => Err(Missing("no home folder for a cache; set MICRO_CACHE".into())),
+    }
 }
 
 /// Runs `command` to its end and returns what it printed; panics with its output when it fails.
