@@ -238,6 +238,27 @@ async fn reply_is_compressed_only_for_a_peer_that_reads_it() {
 }
 
 #[tokio::test]
+async fn handlers_choice_of_compression_is_only_for_a_peer_that_reads_it() {
+    let choosing = |context: Context, request: Raw| async move {
+        context.set_compression(Compression::Gzip);
+        Ok::<_, Error>(request)
+    };
+    let server = server(|builder| builder.handle(Endpoint::unary("Choosing.Call", choosing))).await;
+    let sender = connect(&server).await;
+    for (accepted, named) in [("gzip", Some("gzip")), ("identity,zstd", None), ("", None)] {
+        let mut request = with(&server, "grpc-accept-encoding", accepted);
+        let path = format!("http://{}/choosing.Choosing/Call", server.address());
+        *request.uri_mut() = path.parse().expect("a path");
+        let told = ask(&sender, request, frame(0, b"small"), true).await.expect("an answer");
+        assert_eq!(
+            told.headers.get("grpc-encoding").map(|name| name.as_bytes()),
+            named.map(str::as_bytes)
+        );
+        assert_eq!(told.body[0], u8::from(named.is_some()), "{accepted:?}");
+    }
+}
+
+#[tokio::test]
 async fn malformed_framing_ends_in_a_status() {
     let server = server(|builder| builder).await;
     for (body, expected) in [
