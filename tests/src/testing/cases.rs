@@ -10,13 +10,15 @@ pub const SOAK_ITERATIONS: u32 = 100;
 pub const CASE_LIMIT: Duration = Duration::from_secs(60);
 
 /// Cases that the client of this framework runs.
-pub const OURS: [&str; 24] = [
+pub const OURS: [&str; 26] = [
     "empty_unary",
     "large_unary",
     "client_compressed_unary",
+    "client_compressed_unary_noprobe",
     "server_compressed_unary",
     "client_streaming",
     "client_compressed_streaming",
+    "client_compressed_streaming_noprobe",
     "server_streaming",
     "server_compressed_streaming",
     "ping_pong",

@@ -76,7 +76,7 @@ type Replies = BoxStream<'static, Result<StreamingOutputCallResponse>>;
 
 async fn output(context: Context, request: StreamingOutputCallRequest) -> Result<Replies> {
     // The head must name the compression if any of the replies shall have it.
-    if request.response_parameters.iter().any(|p| wanted(p.compressed.clone()).is_some()) {
+    if request.response_parameters.iter().any(|p| wanted(p.compressed).is_some()) {
         context.set_compression(Compression::Gzip);
     }
     Ok(replies(context, stream::iter([Ok(request)]), None).boxed())

@@ -64,7 +64,10 @@ fn the_client_of_grpc_go_passes_with_our_server() {
 #[test]
 fn the_client_of_grpc_java_passes_with_our_server() {
     isolated_for(SUITE_LIMIT, &[Need::GrpcJava], || async {
-        let known = [("cacheable_unary", "tests a caching proxy in front of the server")];
+        let known = [(
+            "cacheable_unary",
+            "tests a caching proxy, which gRPC's own runs put in front of the server",
+        )];
         cases(Foreign::Java, &[&CASES[..], &JAVA].concat(), &known).await;
     });
 }
