@@ -298,21 +298,21 @@ async fn anything_but_post_is_405() {
         let told = ask(&sender, request, Bytes::new(), true).await.expect("an answer");
         assert_eq!(told.status, StatusCode::METHOD_NOT_ALLOWED, "{method}");
         assert_eq!(told.headers["allow"], "POST");
-        assert!(told.body.starts_with(b"this port speaks gRPC"), "{told:?}");
+        assert!(!told.body.is_empty(), "{told:?}");
         echoes(&server, &sender).await;
     }
     unharmed(&server).await;
 }
 
 #[tokio::test]
-async fn anything_but_grpc_is_415() {
+async fn any_content_type_that_is_no_protocols_is_415() {
     let server = server(|builder| builder).await;
-    for content_type in ["", "application/json", "text/html", "application/grpc-web", "a\u{ff}b"] {
+    for content_type in ["", "text/plain", "text/html", "application/grpc-website", "a\u{ff}b"] {
         let sender = connect(&server).await;
         let request = with(&server, "content-type", content_type);
         let told = ask(&sender, request, frame(0, b"x"), true).await.expect("an answer");
         assert_eq!(told.status, StatusCode::UNSUPPORTED_MEDIA_TYPE, "{content_type}");
-        assert!(told.body.starts_with(b"this port speaks gRPC"), "{told:?}");
+        assert!(!told.body.is_empty(), "{told:?}");
         echoes(&server, &sender).await;
     }
     unharmed(&server).await;
@@ -355,9 +355,9 @@ async fn peer_that_goes_away_in_the_middle_leaves_no_call_behind() {
 }
 
 #[tokio::test]
-async fn connection_that_is_no_http_2_is_closed() {
+async fn connection_that_is_no_http_is_closed() {
     let server = server(|builder| builder).await;
-    for noise in [&b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"[..], b"\x16\x03\x01\x02\0\x01", &[0; 64]] {
+    for noise in [&b"PRI * HTTP/2.0\r\n\r\nno\r\n\r\n"[..], b"\x16\x03\x01\x02\0\x01", &[0; 64]] {
         let mut stream = TcpStream::connect(server.address()).await.expect("a connection");
         stream.write_all(noise).await.expect("sent");
         let mut rest = Vec::new();

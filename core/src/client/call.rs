@@ -13,6 +13,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::options::{CallOptions, Inherit, call_options};
 use super::pipeline::{Connect, Run, ServerStream, Unary};
+use super::seen::Seen;
 use super::stream::{Outgoing, StreamReply};
 use super::{Client, Target};
 use crate::codec::{Codec, Message, Side};
@@ -70,6 +71,12 @@ macro_rules! single_call_options {
         /// only on tasks the handler started; inside a handler it is so without being said.
         pub fn context(mut self, context: &Context) -> Self {
             self.options.context = Inherit::This(context.clone());
+            self
+        }
+
+        /// Tells what the answer says around its messages, also when the call fails.
+        pub fn seen(mut self, seen: &Seen) -> Self {
+            self.options.seen = Some(seen.clone());
             self
         }
 

@@ -20,6 +20,7 @@ mod options;
 mod pipeline;
 mod pool;
 mod reply;
+mod seen;
 mod stream;
 
 use std::fmt;
@@ -35,6 +36,7 @@ pub use call::{Call, Duplex, Many, One, Open, Reply, Single, StreamCall};
 pub use options::CallOptions;
 use options::call_options;
 use pool::Pool;
+pub use seen::Seen;
 pub use stream::Outgoing;
 
 use crate::codec::Message;

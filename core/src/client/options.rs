@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::seen::Seen;
 use crate::codec::Codec;
 use crate::context::Context;
 use crate::error::Result;
@@ -29,6 +30,7 @@ pub struct CallOptions {
     pub(crate) backoff: Backoff,
     pub(crate) compression: Option<Compression>,
     pub(crate) context: Inherit,
+    pub(crate) seen: Option<Seen>,
 }
 
 /// Which inbound call an outgoing one belongs to.
@@ -68,6 +70,7 @@ impl Default for CallOptions {
             backoff: Backoff::Jittered,
             compression: None,
             context: Inherit::Current,
+            seen: None,
         }
     }
 }

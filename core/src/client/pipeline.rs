@@ -82,11 +82,13 @@ impl Step for Unary {
         let message = answer.frames.next().await.map_err(unreadable)?;
         let compressed = answer.frames.compressed();
         let mut more = false;
-        if message.is_some() {
+        answer.spoke = message.is_some();
+        if answer.spoke {
             more = answer.frames.next().await.map_err(unreadable)?.is_some();
         }
         let trailers = answer.frames.take_trailers();
-        if !more && let Some(error) = end(&answer.headers, trailers.as_ref()) {
+        let (head, seen) = ((!answer.spoke).then_some(&answer.headers), run.options.seen.as_ref());
+        if !more && let Some(error) = end(head, trailers.as_ref(), seen) {
             return Err(error);
         }
         let message = message.filter(|_| !more).ok_or_else(|| {
@@ -302,7 +304,9 @@ impl Run {
                 }
                 Err(error) => return Err(error),
                 Ok(response) => {
-                    return Ok((Answer::read(response, self.client.0.max_message)?, lease));
+                    let seen = self.options.seen.as_ref();
+                    let answer = Answer::read(response, self.client.0.max_message, seen)?;
+                    return Ok((answer, lease));
                 }
             }
         }

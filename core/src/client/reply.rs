@@ -2,8 +2,10 @@
 
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Response, StatusCode};
+use http_body::Body as _;
 use hyper::body::Incoming;
 
+use super::seen::Seen;
 use crate::error::{Code, Error, Result};
 use crate::transport::{Compressor, FrameError, Frames, GRPC_STATUS, broken, read_status};
 
@@ -11,6 +13,8 @@ use crate::transport::{Compressor, FrameError, Frames, GRPC_STATUS, broken, read
 pub(super) struct Answer {
     pub(super) headers: HeaderMap,
     pub(super) frames: Frames<Incoming>,
+    /// True once a message has come: a status in the head counts no more.
+    pub(super) spoke: bool,
 }
 
 impl Answer {
@@ -19,14 +23,26 @@ impl Answer {
     /// # Errors
     /// The status, when the answer is nothing but one, and gRPC's code for an HTTP status or
     /// content type that no gRPC server sends.
-    pub(super) fn read(response: Response<Incoming>, limit: usize) -> Result<Self> {
+    pub(super) fn read(
+        response: Response<Incoming>,
+        limit: usize,
+        seen: Option<&Seen>,
+    ) -> Result<Self> {
         let (parts, body) = response.into_parts();
+        // A head that is all there is, is the trailers as well.
+        let only = body.is_end_stream() && parts.headers.contains_key(GRPC_STATUS);
+        if let Some(seen) = seen {
+            if only {
+                seen.begin(&HeaderMap::new());
+                seen.end(&parts.headers);
+            } else {
+                seen.begin(&parts.headers);
+            }
+        }
         if parts.status != StatusCode::OK {
             return Err(not_grpc(parts.status));
         }
-        if parts.headers.contains_key(GRPC_STATUS)
-            && let Some(error) = read_status(&parts.headers)
-        {
+        if only && let Some(error) = read_status(&parts.headers) {
             return Err(with_pushback(error, &parts.headers));
         }
         let content_type = parts.headers.get(CONTENT_TYPE).map_or(&b""[..], |v| v.as_bytes());
@@ -39,18 +55,28 @@ impl Answer {
                 ),
             ));
         }
-        let compression = Compressor::incoming(&parts.headers)?;
-        Ok(Self { headers: parts.headers, frames: Frames::new(body, compression, limit) })
+        let compression = Compressor::incoming(&parts.headers)
+            // It was told what this side reads.
+            .map_err(|error| error.with_code(Code::Internal))?;
+        let frames = Frames::new(body, compression, limit);
+        Ok(Self { headers: parts.headers, frames, spoke: false })
     }
 }
 
-/// How the call ended, by what came after the last message. Headers count where the server had no
-/// messages and put the status there.
-pub(super) fn end(headers: &HeaderMap, trailers: Option<&HeaderMap>) -> Option<Error> {
-    match trailers {
-        Some(trailers) => read_status(trailers).map(|error| with_pushback(error, trailers)),
-        None if headers.contains_key(GRPC_STATUS) => read_status(headers),
-        None => Some(Error::internal("the server ended the call without a status")),
+/// How the call ended, by what came after the last message. The head counts where there was no
+/// message and the server put the status there.
+pub(super) fn end(
+    head: Option<&HeaderMap>,
+    trailers: Option<&HeaderMap>,
+    seen: Option<&Seen>,
+) -> Option<Error> {
+    if let (Some(seen), Some(trailers)) = (seen, trailers) {
+        seen.end(trailers);
+    }
+    match (trailers, head.filter(|head| head.contains_key(GRPC_STATUS))) {
+        (Some(trailers), _) => read_status(trailers).map(|error| with_pushback(error, trailers)),
+        (None, Some(head)) => read_status(head),
+        (None, None) => Some(Error::internal("the server ended the call without a status")),
     }
 }
 
@@ -74,7 +100,7 @@ pub(super) fn unreadable(error: FrameError<hyper::Error>) -> Error {
 /// gRPC's table for answers of proxies and plain HTTP servers.
 fn not_grpc(status: StatusCode) -> Error {
     let code = match status.as_u16() {
-        400 | 431 => Code::Internal,
+        400 => Code::Internal,
         401 => Code::Unauthenticated,
         403 => Code::PermissionDenied,
         404 => Code::Unimplemented,

@@ -153,17 +153,21 @@ impl StreamReply {
             match &mut self.state {
                 State::Opening(sending) => {
                     let response = ready!(sending.as_mut().poll(cx))?;
-                    let answer = Answer::read(response, self.run.max_message())?;
+                    let seen = self.run.options.seen.as_ref();
+                    let answer = Answer::read(response, self.run.max_message(), seen)?;
                     self.read(Box::new(answer));
                 }
                 State::Reading(answer) => {
                     let message = ready!(answer.frames.poll_next(cx)).map_err(unreadable)?;
                     if message.is_some() {
+                        answer.spoke = true;
                         self.envelope.note_compressed(answer.frames.compressed());
                         return Poll::Ready(Ok(message));
                     }
                     let trailers = answer.frames.take_trailers();
-                    let ended = end(self.envelope.head(), trailers.as_ref());
+                    let seen = self.run.options.seen.as_ref();
+                    let head = (!answer.spoke).then(|| self.envelope.head());
+                    let ended = end(head, trailers.as_ref(), seen);
                     self.envelope.close(trailers.unwrap_or_default());
                     return Poll::Ready(ended.map_or(Ok(None), Err));
                 }

@@ -5,6 +5,7 @@
 //! invented: given one, the other follows from the table of go-micro's `server/grpc/error.go`.
 
 mod code;
+mod detail;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -14,6 +15,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 pub use code::Code;
+pub use detail::Detail;
 
 /// Result of a fallible operation of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -69,6 +71,7 @@ struct Inner {
     retry_after: Option<Duration>,
     source: Option<Arc<dyn std::error::Error + Send + Sync>>,
     told_by: ToldBy,
+    details: Vec<Detail>,
 }
 
 /// Who put an error into words, which decides what go-micro's number is worth.
@@ -115,6 +118,7 @@ impl Error {
             retry_after: None,
             source: None,
             told_by: ToldBy::Us,
+            details: Vec::new(),
         }))
     }
 
@@ -218,6 +222,13 @@ impl Error {
         self
     }
 
+    /// Adds a message for programs to read, after those that are there.
+    #[must_use]
+    pub fn with_attached(mut self, detail: Detail) -> Self {
+        self.0.details.push(detail);
+        self
+    }
+
     pub(crate) fn with_origin(mut self, origin: Origin) -> Self {
         self.0.origin = Some(origin);
         self
@@ -283,6 +294,11 @@ impl Error {
     /// How long the far side asked to wait before the next try.
     pub fn retry_after(&self) -> Option<Duration> {
         self.0.retry_after
+    }
+
+    /// Messages for programs to read, in the order they were attached: gRPC's error details.
+    pub fn attached(&self) -> &[Detail] {
+        &self.0.details
     }
 
     /// True when the far side answered with this error; false when it arose on this side.

@@ -37,6 +37,11 @@ impl Kind {
         matches!(self, Self::ClientStream | Self::BidiStream)
     }
 
+    /// True when either side may send any number of messages.
+    pub fn streams(self) -> bool {
+        self != Self::Unary
+    }
+
     /// True when the handler may send any number of messages.
     pub fn server_streams(self) -> bool {
         matches!(self, Self::ServerStream | Self::BidiStream)
@@ -53,6 +58,7 @@ pub struct Endpoint {
     pub(super) response: Schema,
     pub(super) metadata: Labels,
     pub(super) internal: bool,
+    pub(super) read_only: bool,
     pub(super) handler: Handler,
 }
 
@@ -70,8 +76,8 @@ impl Endpoint {
             let handler = handler.clone();
             let codec = request.codec;
             async move {
-                let message = Req::decode(codec, request.body.into_message().await?)?;
-                let reply = handler(request.context, message).await?;
+                let (context, message) = request.message::<Req>().await?;
+                let reply = handler(context, message).await?;
                 Ok(Response { body: Body::Message(reply.into_bytes(codec, Side::Server)?) })
             }
         });
@@ -92,8 +98,8 @@ impl Endpoint {
             let handler = handler.clone();
             let codec = request.codec;
             async move {
-                let message = Req::decode(codec, request.body.into_message().await?)?;
-                let replies = handler(request.context, message).await?;
+                let (context, message) = request.message::<Req>().await?;
+                let replies = handler(context, message).await?;
                 let replies = encoded(replies, codec);
                 Ok(Response { body: Body::Stream(Messages::new(replies)) })
             }
@@ -153,6 +159,7 @@ impl Endpoint {
             response: Res::schema(),
             metadata: Labels::new(),
             internal: false,
+            read_only: false,
             handler,
         }
     }
@@ -160,6 +167,14 @@ impl Endpoint {
     /// Says that repeating a call is harmless, so that clients may retry it.
     pub fn idempotent(self) -> Self {
         self.metadata("idempotent", "true")
+    }
+
+    /// Says that a call changes nothing, which makes it [`idempotent`](Self::idempotent) too. Web
+    /// pages may then call it with a GET, and caches may keep the answer if the handler sets
+    /// `cache-control`.
+    pub fn read_only(mut self) -> Self {
+        self.read_only = true;
+        self.idempotent()
     }
 
     /// Adds a label to what the registry says about this endpoint, for example an HTTP route.

@@ -1,11 +1,14 @@
 //! Accepts connections and ends them in order: no new calls, running calls finish, then the rest.
 
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::server::conn::http2;
-use hyper::service::service_fn;
+use hyper::body::Incoming;
+use hyper::rt::bounds::Http2ServerConnExec;
+use hyper::server::conn::{http1, http2};
+use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
@@ -14,6 +17,8 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::task::TaskTracker;
 
 use super::dispatch::{Dispatch, Peer};
+use super::protocol::answer;
+use super::reply::ReplyBody;
 use super::unsent::Unsent;
 use crate::error::{Error, Result};
 use crate::transport::{Accepted, ServerTls};
@@ -162,7 +167,34 @@ async fn serve(
         }
     };
     let returned = io.returned();
-    converse(io, address, limits, dispatch, phase).await;
+    let http2 = io.is_http2();
+    let peer = Peer {
+        address: Some(address),
+        renamed: io.renamed(),
+        unsent: Unsent::new(limits.max_unsent),
+    };
+    // Boxed, because hyper moves the future several times before it runs.
+    let service =
+        service_fn(move |request| Box::pin(answer(dispatch.clone(), request, peer.clone())));
+    let (io, timer) = (TokioIo::new(io), TokioTimer::new());
+    if http2 {
+        let mut builder = http2::Builder::new(TokioExecutor::new());
+        builder
+            .timer(timer)
+            .max_concurrent_streams(limits.max_streams)
+            .max_header_list_size(limits.max_headers)
+            .keep_alive_interval(limits.keepalive)
+            .auto_date_header(false);
+        converse(builder.serve_connection(io, service), address, limits, phase).await;
+    } else {
+        let mut builder = http1::Builder::new();
+        builder
+            .timer(timer)
+            .header_read_timeout(limits.handshake)
+            .max_header_size(limits.max_headers as usize)
+            .auto_date_header(false);
+        converse(builder.serve_connection(io, service), address, limits, phase).await;
+    }
     let linger = async {
         if let Ok(io) = returned.await {
             io.linger().await;
@@ -176,29 +208,13 @@ async fn serve(
 
 /// Serves the calls of a connection until it ends, by itself, for its age or with the server.
 async fn converse(
-    io: Accepted,
+    connection: impl Conversation,
     address: SocketAddr,
     limits: &Limits,
-    dispatch: Arc<Dispatch>,
     mut phase: watch::Receiver<Phase>,
 ) {
     let mut closed = phase.clone();
-    let peer = Peer {
-        address: Some(address),
-        renamed: io.renamed(),
-        unsent: Unsent::new(limits.max_unsent),
-    };
-    // Boxed, because hyper moves the future several times before it runs.
-    let service =
-        service_fn(move |request| Box::pin(dispatch.clone().answer(request, peer.clone())));
-    let mut builder = http2::Builder::new(TokioExecutor::new());
-    builder
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(limits.max_streams)
-        .max_header_list_size(limits.max_headers)
-        .keep_alive_interval(limits.keepalive)
-        .auto_date_header(false);
-    let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(io), service));
+    let mut connection = std::pin::pin!(connection);
     let age = async {
         match limits.max_connection_age {
             // A tenth of spread, so that connections made together do not end together.
@@ -223,6 +239,33 @@ async fn converse(
     tokio::select! {
         ended = connection.as_mut() => log_end(address, ended),
         () = past(&mut closed, Phase::Draining) => {}
+    }
+}
+
+/// A connection that is being served, of either version of HTTP.
+trait Conversation: Future<Output = hyper::Result<()>> {
+    /// Lets running calls finish and takes no more.
+    fn graceful_shutdown(self: Pin<&mut Self>);
+}
+
+impl<S, E> Conversation for http2::Connection<TokioIo<Accepted>, S, E>
+where
+    S: HttpService<Incoming, ResBody = ReplyBody>,
+    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    E: Http2ServerConnExec<S::Future, ReplyBody>,
+{
+    fn graceful_shutdown(self: Pin<&mut Self>) {
+        http2::Connection::graceful_shutdown(self);
+    }
+}
+
+impl<S> Conversation for http1::Connection<TokioIo<Accepted>, S>
+where
+    S: HttpService<Incoming, ResBody = ReplyBody>,
+    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    fn graceful_shutdown(self: Pin<&mut Self>) {
+        http1::Connection::graceful_shutdown(self);
     }
 }
 

@@ -1,4 +1,4 @@
-//! Answers calls: one port, gRPC over HTTP/2, endpoints found by name.
+//! Answers calls: one port, gRPC, gRPC-Web and Connect, endpoints found by name.
 //!
 //! A server is usually part of a [`crate::Service`], which also registers it. Alone it is plain
 //! gRPC:
@@ -37,6 +37,7 @@ mod endpoint;
 mod handler;
 mod health;
 mod listener;
+mod protocol;
 mod reflection;
 mod reply;
 mod unsent;
@@ -51,6 +52,8 @@ pub(crate) use call::InFlight;
 use dispatch::Dispatch;
 use endpoint::Routes;
 use listener::{Limits, Listening};
+use protocol::Cors;
+pub use protocol::Query;
 
 pub use endpoint::{Endpoint, Kind};
 pub use handler::{Body, BoxFuture, Handler, Request, Response};
@@ -88,6 +91,7 @@ pub struct ServerBuilder {
     max_calls: usize,
     max_message: usize,
     compression: Option<Compression>,
+    origins: Vec<String>,
     grace: Duration,
 }
 
@@ -158,6 +162,7 @@ impl ServerBuilder {
             max_calls: 16_384,
             max_message: DEFAULT_MAX_MESSAGE,
             compression: None,
+            origins: Vec::new(),
             grace: Duration::from_secs(10),
         }
     }
@@ -240,6 +245,13 @@ impl ServerBuilder {
         self
     }
 
+    /// Lets web pages of `origin`, such as `https://app.example`, call this server from a browser
+    /// (CORS); `*` is any origin. None may unless this is called, once for each.
+    pub fn allow_origin(mut self, origin: impl Into<String>) -> Self {
+        self.origins.push(origin.into());
+        self
+    }
+
     /// How often an idle connection is probed, 60 s unless set; a peer that does not answer within
     /// 20 s is dropped. `None` never probes.
     pub fn keepalive(mut self, interval: Option<Duration>) -> Self {
@@ -260,8 +272,9 @@ impl ServerBuilder {
         self
     }
 
-    /// How long a peer may take for its TLS handshake, and for the beginning of HTTP/2, 10 s each
-    /// unless set.
+    /// How long a peer may take for its TLS handshake, for its first bytes and, in HTTP/1.1, for the
+    /// head of each request, 10 s each unless set. An HTTP/1.1 connection that is idle as long is
+    /// closed.
     pub fn handshake_timeout(mut self, patience: Duration) -> Self {
         self.limits.handshake = patience;
         self
@@ -314,6 +327,7 @@ impl ServerBuilder {
             max_calls: self.max_calls,
             max_message: self.max_message,
             compression: self.compression,
+            cors: (!self.origins.is_empty()).then(|| Cors::new(self.origins)),
         });
         let address = self.address.as_deref().unwrap_or(ANY_ADDRESS);
         let listening = Listening::bind(address, self.limits, dispatch).await?;

@@ -9,11 +9,12 @@ use std::task::{Context as TaskContext, Poll};
 use bytes::{Bytes, BytesMut};
 use futures_util::Stream;
 use http::HeaderMap;
-use http_body::{Body, Frame};
+use http_body::{Body, Frame, SizeHint};
 use tokio::time::Sleep;
 
 use super::call::CallRecord;
 use super::dispatch::{deadline_passed, panicked};
+use super::protocol::Ending;
 use super::unsent::Unsent;
 use crate::error::{Error, Result};
 use crate::streaming::Messages;
@@ -30,6 +31,8 @@ pub(crate) enum ReplyBody {
     Message(Option<Bytes>, Option<HeaderMap>),
     /// A stream.
     Stream(Box<StreamBody>),
+    /// Any of these, for those who cannot read trailers.
+    Ending(Box<Ending>),
 }
 
 impl Body for ReplyBody {
@@ -50,6 +53,7 @@ impl Body for ReplyBody {
                     .map(Ok),
             ),
             Self::Stream(body) => body.poll(cx).map(|frame| frame.map(Ok)),
+            Self::Ending(body) => Pin::new(&mut **body).poll_frame(cx),
         }
     }
 
@@ -58,6 +62,15 @@ impl Body for ReplyBody {
             Self::Empty => true,
             Self::Message(message, trailers) => message.is_none() && trailers.is_none(),
             Self::Stream(_) => false,
+            Self::Ending(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            // Nothing follows, so the head can tell the length.
+            Self::Message(Some(message), None) => SizeHint::with_exact(message.len() as u64),
+            _ => SizeHint::default(),
         }
     }
 }

@@ -85,6 +85,15 @@ impl Accepted {
         Ok(Self { io, back: None })
     }
 
+    /// True when the peer speaks HTTP/2.
+    pub(crate) fn is_http2(&self) -> bool {
+        match &self.io {
+            Io::Plain(stream) => stream.is_http2(),
+            Io::Tls(stream) => stream.is_http2(),
+            Io::Gone => false,
+        }
+    }
+
     /// True once a header of this connection was renamed; see [`Relaxed`].
     pub(crate) fn renamed(&self) -> Arc<AtomicBool> {
         match &self.io {

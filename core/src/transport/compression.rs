@@ -43,22 +43,12 @@ impl Compressor {
     /// # Errors
     /// `UNIMPLEMENTED` for one this side does not know.
     pub(crate) fn incoming(headers: &HeaderMap) -> Result<Option<Compression>> {
-        match headers.get(GRPC_ENCODING).map(HeaderValue::as_bytes) {
-            None | Some(b"identity") => Ok(None),
-            Some(b"gzip") => Ok(Some(Compression::Gzip)),
-            Some(b"zstd") => Ok(Some(Compression::Zstd)),
-            Some(other) => Err(Error::unimplemented(format!(
-                "grpc-encoding `{}` is not supported: send identity, gzip or zstd",
-                String::from_utf8_lossy(other)
-            ))),
-        }
+        Compression::named(headers.get(GRPC_ENCODING).map(HeaderValue::as_bytes))
     }
 
     /// True when the peer said it can read `compression`.
     pub(crate) fn peer_reads(headers: &HeaderMap, compression: Compression) -> bool {
-        headers.get(GRPC_ACCEPT_ENCODING).and_then(|value| value.to_str().ok()).is_some_and(
-            |accepted| accepted.split(',').any(|name| name.trim() == compression.name()),
-        )
+        compression.is_in(headers.get(GRPC_ACCEPT_ENCODING))
     }
 }
 
@@ -82,6 +72,32 @@ impl Compression {
     /// Whence [`Compression::to_byte`] came; `None` for any other.
     pub(crate) fn from_byte(byte: u8) -> Option<Self> {
         [Self::Gzip, Self::Zstd].into_iter().find(|known| known.to_byte() == byte)
+    }
+
+    /// The compression of that name; `None` is none.
+    ///
+    /// # Errors
+    /// `UNIMPLEMENTED` for one this side does not know.
+    pub(crate) fn named(name: Option<&[u8]>) -> Result<Option<Self>> {
+        match name {
+            None | Some(b"identity" | b"") => Ok(None),
+            Some(b"gzip") => Ok(Some(Self::Gzip)),
+            Some(b"zstd") => Ok(Some(Self::Zstd)),
+            Some(other) => Err(Error::unimplemented(format!(
+                "encoding `{}` is not supported: send identity, gzip or zstd",
+                String::from_utf8_lossy(other)
+            ))),
+        }
+    }
+
+    /// True when a list such as `gzip;q=0.5, zstd` names it, other than to rule it out.
+    pub(crate) fn is_in(self, accepted: Option<&HeaderValue>) -> bool {
+        let Some(accepted) = accepted.and_then(|value| value.to_str().ok()) else { return false };
+        accepted.split(',').any(|entry| {
+            let (name, weight) = entry.split_once(';').unwrap_or((entry, ""));
+            let weight = weight.trim().strip_prefix("q=").map(str::trim);
+            name.trim() == self.name() && weight.and_then(|q| q.parse().ok()) != Some(0.0)
+        })
     }
 
     pub(crate) fn compress(self, message: &[u8]) -> Result<Bytes> {
@@ -139,6 +155,22 @@ mod tests {
             assert_eq!(compression.decompress(&small, message.len())?, message);
         }
         Ok(())
+    }
+
+    #[test]
+    fn a_list_names_a_compression_unless_it_rules_it_out() {
+        for (list, named) in [
+            ("gzip", true),
+            ("identity, gzip", true),
+            ("br, gzip;q=0.5", true),
+            ("gzip; q=0", false),
+            ("gzip;q=0.0,zstd", false),
+            ("gzipped", false),
+            ("", false),
+        ] {
+            let value = HeaderValue::from_static(list);
+            assert_eq!(Compression::Gzip.is_in(Some(&value)), named, "{list:?}");
+        }
     }
 
     #[test]

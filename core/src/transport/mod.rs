@@ -16,7 +16,9 @@ pub(crate) use connection::{Connection, Dial, RequestBody, broken};
 pub(crate) use deadline::{once, read_timeout, remove_timeout, write_timeout};
 pub(crate) use frame::{FrameError, Frames, PREFIX, frame, frame_into};
 pub(crate) use relax::restore_names;
-pub(crate) use status::{FROM_SERVICE, GRPC_STATUS, caller_is_micro, read_status, write_status};
+pub(crate) use status::{
+    FROM_SERVICE, GRPC_STATUS, caller_is_micro, details, is_status, read_status, write_status,
+};
 pub use tls::{ClientTls, ServerTls};
 
 /// Largest message either side takes unless told otherwise: go-micro's 4 MiB.

@@ -3,7 +3,9 @@
 //! go-micro v2 expects its error as JSON in `grpc-message` and as the *only* detail of
 //! `grpc-status-details-bin`; a detail of any other type kills a Go caller's process, and a bare
 //! status becomes a retryable 500 there (wire reference 1.6). Other gRPC clients expect the plain
-//! text. [`caller_is_micro`] tells them apart by the headers every go-micro client sends.
+//! text, the details that the handler attached, and go-micro's only if it says more than the status
+//! does. [`caller_is_micro`] tells them apart by the headers every go-micro client sends. What a
+//! handler attached reaches this framework's clients in a trailer that go-micro does not look at.
 
 use std::borrow::Cow;
 
@@ -14,12 +16,14 @@ use http::header::{HeaderMap, HeaderName, HeaderValue};
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode, percent_encode};
 use prost::Message as _;
 
-use crate::error::{Code, Error};
+use crate::error::{Code, Detail, Error};
 use crate::proto::errors::Error as MicroError;
 
 pub(crate) const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 const GRPC_DETAILS: HeaderName = HeaderName::from_static("grpc-status-details-bin");
+/// A whole `google.rpc.Status`, for the details that go-micro must not see.
+const MICRO_DETAILS: HeaderName = HeaderName::from_static("micro-status-details-bin");
 const X_CONTENT_TYPE: HeaderName = HeaderName::from_static("x-content-type");
 pub(crate) const FROM_SERVICE: HeaderName = HeaderName::from_static("micro-from-service");
 const ERROR_TYPE: &str = "type.googleapis.com/errors.Error";
@@ -29,6 +33,8 @@ const ESCAPED: &AsciiSet = &CONTROLS.add(b'%').add(0x7f);
 /// Longest text sent in a header; a longer one is cut, so that it cannot exceed the peer's limit
 /// on headers and take the status with it.
 const MAX_TEXT: usize = 2048;
+/// Longest details sent, for the same reason; longer ones are left out.
+const MAX_DETAILS: usize = 8 * 1024;
 
 /// `google.rpc.Status`.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -50,9 +56,26 @@ struct Any {
     value: Bytes,
 }
 
+impl From<&Detail> for Any {
+    fn from(detail: &Detail) -> Self {
+        Self { type_url: detail.type_url.clone(), value: detail.value.clone() }
+    }
+}
+
+impl From<Any> for Detail {
+    fn from(any: Any) -> Self {
+        Self { type_url: any.type_url, value: any.value }
+    }
+}
+
 /// True when the caller parses errors as go-micro does.
 pub(crate) fn caller_is_micro(headers: &HeaderMap) -> bool {
     headers.contains_key(X_CONTENT_TYPE) || headers.contains_key(FROM_SERVICE)
+}
+
+/// True for the names of the headers that [`write_status`] writes.
+pub(crate) fn is_status(name: &HeaderName) -> bool {
+    [GRPC_STATUS, GRPC_MESSAGE, GRPC_DETAILS, MICRO_DETAILS].contains(name)
 }
 
 /// Writes the status of a finished call; `None` is success.
@@ -69,21 +92,57 @@ pub(crate) fn write_status(headers: &mut HeaderMap, error: Option<&Error>, micro
     if let Ok(value) = HeaderValue::from_str(&escaped) {
         headers.insert(GRPC_MESSAGE, value);
     }
+    let attached = error.attached().iter().map(Any::from);
+    let mut details = Vec::new();
+    if micro || says_more(error) {
+        details.push(Any::from(&micro_detail(error)));
+    }
+    if !micro {
+        details.extend(attached);
+    } else if !error.attached().is_empty() {
+        let details = attached.collect();
+        let status = RpcStatus { code: error.code().grpc(), message: String::new(), details };
+        write_details(headers, MICRO_DETAILS, &status);
+    }
+    if !details.is_empty() {
+        let status = RpcStatus { code: error.code().grpc(), message: text.into_owned(), details };
+        write_details(headers, GRPC_DETAILS, &status);
+    }
+}
+
+fn write_details(headers: &mut HeaderMap, name: HeaderName, status: &RpcStatus) {
+    let encoded = STANDARD_NO_PAD.encode(status.encode_to_vec());
+    // As with the text: what no peer takes must not take the status with it.
+    if encoded.len() > MAX_DETAILS {
+        return;
+    }
+    if let Ok(value) = HeaderValue::try_from(encoded) {
+        headers.insert(name, value);
+    }
+}
+
+/// True when go-micro's error tells more than the code and the text. That the server itself failed
+/// the call is no more.
+fn says_more(error: &Error) -> bool {
+    !matches!(error.id(), "" | "go.micro.server") || error.http_code() != error.code().http()
+}
+
+/// go-micro's error as a detail.
+fn micro_detail(error: &Error) -> Detail {
+    let plain = Error::from_http("", "", error.http_code());
     let value = MicroError {
-        id: shown.id().to_owned(),
-        code: shown.http_code(),
-        detail: shown.detail().to_owned(),
-        status: if error.status().is_empty() { shown.status() } else { error.status() }.to_owned(),
-    }
-    .encode_to_vec();
-    let status = RpcStatus {
-        code: error.code().grpc(),
-        message: text.into_owned(),
-        details: vec![Any { type_url: ERROR_TYPE.to_owned(), value: value.into() }],
+        id: error.id().to_owned(),
+        code: error.http_code(),
+        detail: clip(error.detail()).into_owned(),
+        status: if error.status().is_empty() { plain.status() } else { error.status() }.to_owned(),
     };
-    if let Ok(value) = HeaderValue::try_from(STANDARD_NO_PAD.encode(status.encode_to_vec())) {
-        headers.insert(GRPC_DETAILS, value);
-    }
+    Detail { type_url: ERROR_TYPE.to_owned(), value: value.encode_to_vec().into() }
+}
+
+/// What a caller of any protocol but go-micro's is told beyond code and text.
+pub(crate) fn details(error: &Error) -> impl Iterator<Item = Detail> {
+    let own = says_more(error).then(|| micro_detail(error));
+    own.into_iter().chain(error.attached().iter().cloned())
 }
 
 fn clip(text: &str) -> Cow<'_, str> {
@@ -106,31 +165,37 @@ pub(crate) fn read_status(headers: &HeaderMap) -> Option<Error> {
     }
     let known = number.and_then(Code::from_grpc);
     let code = known.unwrap_or(Code::Unknown);
-    let mut text = headers
+    let text = headers
         .get(GRPC_MESSAGE)
         .map(|value| percent_decode(value.as_bytes()).decode_utf8_lossy().into_owned())
         .unwrap_or_default();
-    if let Some(error) = headers.get(GRPC_DETAILS).and_then(micro_detail) {
-        return Some(remote(error, code));
-    }
-    let parsed = Error::parse(&text);
-    if parsed.http_code() > 0 {
-        return Some(remote(parsed, code));
-    }
-    if text.is_empty() && known.is_none() {
-        text = format!("the peer ended the call with grpc-status {status:?}, which is none");
-    }
-    Some(Error::new(code, text).told_as_status())
+    let mut details = read_details(headers, GRPC_DETAILS);
+    details.extend(read_details(headers, MICRO_DETAILS));
+    let told = match details.iter().position(|detail| detail.type_url == ERROR_TYPE) {
+        Some(at) => MicroError::decode(details.remove(at).value)
+            .ok()
+            .map(|told| Error::from_http(told.id, told.detail, told.code).with_status(told.status)),
+        None => None,
+    };
+    let parsed = || Some(Error::parse(&text)).filter(|error| error.http_code() > 0);
+    let error = match told.or_else(parsed) {
+        Some(error) => remote(error, code),
+        None if text.is_empty() && known.is_none() => {
+            let none = "which is none";
+            Error::new(code, format!("the peer ended the call with grpc-status {status:?}, {none}"))
+                .told_as_status()
+        }
+        None => Error::new(code, text).told_as_status(),
+    };
+    Some(details.into_iter().fold(error, |error, detail| error.with_attached(detail.into())))
 }
 
-fn micro_detail(header: &HeaderValue) -> Option<Error> {
-    let bytes = STANDARD_PAD_INDIFFERENT.decode(header.as_bytes()).ok()?;
-    let detail = RpcStatus::decode(Bytes::from(bytes)).ok()?.details.into_iter().next()?;
-    if detail.type_url != ERROR_TYPE {
-        return None;
-    }
-    let error = MicroError::decode(detail.value).ok()?;
-    Some(Error::from_http(error.id, error.detail, error.code).with_status(error.status))
+fn read_details(headers: &HeaderMap, name: HeaderName) -> Vec<Any> {
+    let read = || {
+        let bytes = STANDARD_PAD_INDIFFERENT.decode(headers.get(name)?.as_bytes()).ok()?;
+        Some(RpcStatus::decode(Bytes::from(bytes)).ok()?.details)
+    };
+    read().unwrap_or_default()
 }
 
 /// gRPC's number says more than go-micro's where that is outside its table. `UNKNOWN` says less:
@@ -243,6 +308,41 @@ mod tests {
             let error = read_status(&headers).expect("an error");
             assert_eq!((error.code(), error.detail()), (Code::InvalidArgument, "bad"));
         }
+    }
+
+    #[test]
+    fn attached_details_reach_every_caller_but_go_micros() {
+        let detail = Detail::new("google.rpc.BadRequest", vec![1, 2]);
+        let error = Error::invalid_argument("bad").with_attached(detail.clone());
+        for (error, own) in [(error.clone(), 0), (error.with_id("users"), 1)] {
+            for micro in [false, true] {
+                let mut headers = HeaderMap::new();
+                write_status(&mut headers, Some(&error), micro);
+                let first = read_details(&headers, GRPC_DETAILS);
+                let foreign = first.iter().filter(|any| any.type_url != ERROR_TYPE).count();
+                assert_eq!(foreign, usize::from(!micro), "a Go caller dies of a foreign detail");
+                assert_eq!(first.len() - foreign, own.max(usize::from(micro)));
+                let read = read_status(&headers).expect("an error");
+                assert_eq!(read.attached(), std::slice::from_ref(&detail));
+                assert_eq!((read.code(), read.id()), (Code::InvalidArgument, error.id()));
+            }
+        }
+    }
+
+    #[test]
+    fn details_that_no_peer_takes_do_not_take_the_status_with_them() {
+        let huge = Detail::new("x.Huge", vec![7; MAX_DETAILS]);
+        let mut headers = HeaderMap::new();
+        write_status(
+            &mut headers,
+            Some(&Error::new(Code::Aborted, "no").with_attached(huge)),
+            false,
+        );
+        let error = read_status(&headers).expect("an error");
+        assert_eq!(
+            (error.code(), error.detail(), error.attached()),
+            (Code::Aborted, "no", &[][..])
+        );
     }
 
     #[test]

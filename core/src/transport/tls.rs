@@ -12,6 +12,7 @@ use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use crate::error::{Error, Result};
 
 const H2: &[u8] = b"h2";
+const HTTP_1_1: &[u8] = b"http/1.1";
 
 /// Certificate a server shows, and whom it lets in.
 #[derive(Clone)]
@@ -86,10 +87,10 @@ impl ServerTls {
         Ok(Self::from_config(config))
     }
 
-    /// Any rustls configuration; ALPN `h2` is added when it offers none.
+    /// Any rustls configuration; ALPN `h2` and `http/1.1` are added when it offers none.
     pub fn from_config(mut config: ServerConfig) -> Self {
         if config.alpn_protocols.is_empty() {
-            config.alpn_protocols.push(H2.to_vec());
+            config.alpn_protocols.extend([H2.to_vec(), HTTP_1_1.to_vec()]);
         }
         Self(Arc::new(config))
     }

@@ -54,6 +54,8 @@ pub(crate) fn restore_names(headers: &mut HeaderMap) {
 pub(crate) struct Relaxed<T> {
     inner: T,
     state: State,
+    /// The whole preface has passed.
+    http2: bool,
     /// Bytes not yet understood: a frame head or a header block whose end is still missing.
     held: BytesMut,
     /// Bytes rewritten and ready for the reader.
@@ -79,11 +81,17 @@ impl<T> Relaxed<T> {
         Self {
             inner,
             state: State::Preface(0),
+            http2: false,
             held: BytesMut::new(),
             ready: BytesMut::new(),
             micro: false,
             renamed: Arc::default(),
         }
+    }
+
+    /// True when the peer began with the preface of HTTP/2.
+    pub(crate) fn is_http2(&self) -> bool {
+        self.http2
     }
 
     /// True once a header on this connection was renamed.
@@ -104,11 +112,9 @@ impl<T> Relaxed<T> {
                         return bytes.len();
                     }
                     at += length;
-                    self.state = if seen + length == PREFACE.len() {
-                        State::Frames(0)
-                    } else {
-                        State::Preface(seen + length)
-                    };
+                    self.http2 = seen + length == PREFACE.len();
+                    self.state =
+                        if self.http2 { State::Frames(0) } else { State::Preface(seen + length) };
                 }
                 State::Frames(0) => {
                     let Some(head) = Head::read(&bytes[at..]) else { return at };

@@ -1,0 +1,125 @@
+//! Unary calls by GET, for endpoints that change nothing: a browser, a proxy or a CDN may keep the
+//! answer if the handler lets it.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use base64::Engine as _;
+use base64::alphabet::URL_SAFE;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use bytes::Bytes;
+use http::header::{ALLOW, CACHE_CONTROL, HeaderMap, HeaderValue};
+use http::request::Parts;
+use http::{Response, StatusCode};
+use percent_encoding::percent_decode;
+
+use super::unary::{answer, failure, open, read_head};
+use crate::error::{Error, Result};
+use crate::server::dispatch::{Dispatch, Peer};
+use crate::server::protocol::refusal::{refusal, unsupported};
+use crate::server::protocol::requests::Requests;
+use crate::server::reply::ReplyBody;
+use crate::transport::Compression;
+
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &URL_SAFE,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+/// The query of a call that was made by GET, as an extension of its
+/// [`Context`](crate::Context::extension).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Query(Arc<str>);
+
+impl Query {
+    /// Names and values, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, Cow<'_, [u8]>)> {
+        pairs(&self.0)
+    }
+}
+
+/// True when the query of a GET is a call.
+pub(in crate::server::protocol) fn is_query(parts: &Parts) -> bool {
+    parameter(parts, "encoding").is_some()
+}
+
+/// Answers a GET.
+pub(in crate::server::protocol) async fn query(
+    dispatch: &Dispatch,
+    parts: Parts,
+    peer: &Peer,
+) -> Response<ReplyBody> {
+    let path = parts.uri.path();
+    if dispatch.find(path).is_ok_and(|endpoint| !endpoint.read_only) {
+        let mut response = refusal(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "this endpoint may change something: call it with POST",
+        );
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
+        return response;
+    }
+    let encoding = parameter(&parts, "encoding").unwrap_or_default();
+    let Some(codec) = str::from_utf8(&encoding).ok().and_then(super::codec) else {
+        return unsupported();
+    };
+    if parameter(&parts, "connect").is_some_and(|version| version.as_ref() != b"v1") {
+        return failure(HeaderMap::new(), &Error::invalid_argument("connect must be v1"));
+    }
+    let packed = message(&parts);
+    let named = parameter(&parts, "compression");
+    let read = |headers: &mut HeaderMap| {
+        let mut head = read_head(dispatch, codec, headers)?;
+        head.incoming = Compression::named(named.as_deref())?;
+        head.query = parts.uri.query().map(|query| Query(query.into()));
+        Ok(head)
+    };
+    let limit = dispatch.max_message;
+    let requests =
+        |compression| Once(Some(packed.and_then(|message| open(message, compression, limit))));
+    let headers = parts.headers.clone();
+    let (mut response, fine) = answer(dispatch, path, headers, peer, read, requests).await;
+    if fine && !response.headers().contains_key(CACHE_CONTROL) {
+        // Caches guess where nothing is said.
+        response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    }
+    response
+}
+
+fn message(parts: &Parts) -> Result<Bytes> {
+    let text = parameter(parts, "message")
+        .ok_or_else(|| Error::invalid_argument("the query has no `message`"))?;
+    if parameter(parts, "base64").as_deref() != Some(b"1") {
+        return Ok(text.into_owned().into());
+    }
+    let decoded = BASE64.decode(&text);
+    decoded
+        .map(Bytes::from)
+        .map_err(|error| Error::invalid_argument(format!("`message` is not base64: {error}")))
+}
+
+/// The first value of a parameter of the query.
+fn parameter<'a>(parts: &'a Parts, name: &str) -> Option<Cow<'a, [u8]>> {
+    pairs(parts.uri.query()?).find(|(key, _)| *key == name).map(|(_, value)| value)
+}
+
+fn pairs(query: &str) -> impl Iterator<Item = (&str, Cow<'_, [u8]>)> {
+    query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let value = match value.contains('+') {
+            // A form's way to write a space.
+            true => percent_decode(value.replace('+', " ").as_bytes()).collect::<Vec<_>>().into(),
+            false => percent_decode(value.as_bytes()).into(),
+        };
+        (key, value)
+    })
+}
+
+/// A message that is here already.
+struct Once(Option<Result<Bytes>>);
+
+impl Requests for Once {
+    fn poll_message(&mut self, _: &mut Context<'_>) -> Poll<Result<Option<Bytes>>> {
+        Poll::Ready(self.0.take().transpose())
+    }
+}

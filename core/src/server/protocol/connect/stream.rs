@@ -1,0 +1,54 @@
+//! Streams: gRPC's framing, over any version of HTTP.
+
+use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use http::request::Parts;
+use http::{HeaderMap, Response};
+
+use super::head;
+use crate::codec::Codec;
+use crate::server::dispatch::{Dispatch, Peer};
+use crate::server::protocol::ending::{Ending, Last};
+use crate::server::protocol::grpc::{Reply, converse};
+use crate::server::protocol::requests::Upload;
+use crate::server::reply::ReplyBody;
+use crate::transport::{Frames, write_status};
+
+const ENCODING: HeaderName = HeaderName::from_static("connect-content-encoding");
+const ACCEPT_ENCODING: HeaderName = HeaderName::from_static("connect-accept-encoding");
+
+/// Answers a call of any shape whose messages are framed. It always succeeds for HTTP.
+pub(in crate::server::protocol) async fn stream(
+    dispatch: &Dispatch,
+    parts: Parts,
+    codec: Codec,
+    body: Upload,
+    peer: &Peer,
+) -> Response<ReplyBody> {
+    let read =
+        |headers: &mut HeaderMap| head(dispatch, codec, headers, [&ENCODING, &ACCEPT_ENCODING]);
+    let requests = |incoming| Frames::new(body, incoming, dispatch.max_message);
+    let answer = converse(dispatch, parts.uri.path(), parts.headers, peer, read, requests).await;
+    let mut headers = answer.headers;
+    let body = match answer.reply {
+        Reply::Message(message, trailers) => ReplyBody::Message(Some(message), Some(trailers)),
+        Reply::Stream(body) => ReplyBody::Stream(body),
+        Reply::Failure { error, mut trailers, .. } => {
+            write_status(&mut trailers, Some(&error), false);
+            headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip, zstd"));
+            ReplyBody::Message(None, Some(trailers))
+        }
+    };
+    if let Some(compression) = answer.compression {
+        headers.insert(ENCODING, HeaderValue::from_static(compression.name()));
+    }
+    headers.insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static(match codec {
+            Codec::Json => "application/connect+json",
+            _ => "application/connect+proto",
+        }),
+    );
+    let mut response = Response::new(Ending::body(body, Last::Connect));
+    *response.headers_mut() = headers;
+    response
+}
