@@ -1,4 +1,5 @@
-//! Generates the test messages with reflection, without needing `protoc`.
+//! Generates messages with reflection, without needing `protoc`: the tests' own, and those of the
+//! connectconformance suite.
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -9,7 +10,9 @@ use prost::Message;
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");
     generate("greeter.proto", "descriptors.bin", "crate::greeter::DESCRIPTORS")?;
-    generate("grpc/testing/test.proto", "testing.bin", "crate::testing::DESCRIPTORS")
+    generate("grpc/testing/test.proto", "testing.bin", "crate::testing::DESCRIPTORS")?;
+    let conformance = "connectrpc/conformance/v1/conformance.proto";
+    generate(conformance, "conformance.bin", "crate::conformance::DESCRIPTORS")
 }
 
 /// Generates a proto file and those it imports; `bytes` is where the crate keeps the `descriptors`.

@@ -10,6 +10,7 @@
 //! * [`suite`]: what a suite that others wrote said of us, for `docs/conformance.md`
 //! * [`testing`]: gRPC's own interop suite, as a service and as a client
 //! * [`toolchain`]: what a test needs from the machine, and what happens without it
+//! * [`conformance`]: the service that connectconformance calls, and the programs around it
 //! * [`greeter`]: the messages of `proto/greeter.proto`
 //!
 //! Everything here panics with a message for the reader of a failed test; it is not a library for others.
@@ -22,6 +23,7 @@
     reason = "a test says what it expected by failing, and what it skipped by printing"
 )]
 
+pub mod conformance;
 pub mod go;
 pub mod h2spec;
 pub mod hostile;

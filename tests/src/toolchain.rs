@@ -10,13 +10,15 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::testing::foreign;
-use crate::{go, h2spec, hostile, python};
+use crate::{conformance, go, h2spec, hostile, python};
 
 /// A peer that a test drives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Need {
     /// The go-micro peer of `interop/go-micro`; needs `go`.
     Go,
+    /// The suite pinned in `interop/connectconformance`; needs `go`.
+    ConnectConformance,
     /// The grpcio peers of `interop/grpcio`; needs `python3` with `venv`.
     Grpcio,
     /// The suite pinned in `interop/h2spec`; needs `go`.
@@ -34,6 +36,7 @@ impl Need {
     pub(crate) fn variable(self) -> &'static str {
         match self {
             Self::Go => "MICRO_TEST_GO_PEER",
+            Self::ConnectConformance => "MICRO_TEST_CONNECT_CONFORMANCE",
             Self::Grpcio => "MICRO_TEST_PYTHON",
             Self::H2spec => "MICRO_TEST_H2SPEC",
             Self::Hostile => "MICRO_TEST_HOSTILE",
@@ -46,6 +49,7 @@ impl Need {
     pub(crate) fn prepare(self) -> Result<PathBuf, Missing> {
         match self {
             Self::Go => go::build(),
+            Self::ConnectConformance => conformance::suite::build(),
             Self::Grpcio => python::environment(),
             Self::H2spec => h2spec::build(),
             Self::Hostile => hostile::environment(),
