@@ -29,6 +29,10 @@ impl Scenario {
         Self { folder, _service: service }
     }
 
+    fn registry(&self) -> Local {
+        Local::at(self.folder.path()).expect("a registry")
+    }
+
     /// Runs a program to its end and returns what it printed.
     async fn run(&self, program: &str) -> String {
         let output = command(program, &self.folder).output();
@@ -54,6 +58,21 @@ async fn the_greeter_greets() {
     let scenario = Scenario::of("greeter", env!("CARGO_BIN_EXE_greeter-service")).await;
     let printed = scenario.run(env!("CARGO_BIN_EXE_greeter-client")).await;
     assert!(printed.starts_with("Hello, Ada! I am process "), "{printed}");
+}
+
+#[tokio::test]
+async fn the_greeter_greets_curl_as_the_documents_show() {
+    let scenario = Scenario::of("greeter", env!("CARGO_BIN_EXE_greeter-service")).await;
+    let found = scenario.registry().get("greeter").await.expect("the greeter");
+    let page = include_str!("../../docs/getting-started.md");
+    let shown = page.lines().find(|line| line.starts_with("curl ")).expect("a line for curl");
+    let line = shown.replace("localhost:8080", &found[0].nodes[0].address);
+    assert_ne!(line, shown, "it calls the service of this test");
+    let mut shell = Command::new("sh");
+    let output = shell.args(["-c", &format!("{line} --silent --show-error --fail")]).output();
+    let output = timeout(PATIENCE, output).await.expect("it ends in time").expect("it runs");
+    let printed = String::from_utf8_lossy(&output.stdout);
+    assert!(printed.starts_with(r#""Hello, Ada! I am process "#), "{output:?}");
 }
 
 #[tokio::test]
