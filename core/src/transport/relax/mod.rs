@@ -27,6 +27,9 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use hpack::{NAMES, rename, representations};
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// How a request of HTTP/1.1 begins.
+const METHODS: [&[u8]; 8] =
+    [b"POST ", b"GET ", b"OPTIONS ", b"HEAD ", b"PUT ", b"PATCH ", b"DELETE ", b"TRACE "];
 const FRAME_HEAD: usize = 9;
 const HEADERS: u8 = 1;
 const CONTINUATION: u8 = 9;
@@ -89,9 +92,14 @@ impl<T> Relaxed<T> {
         }
     }
 
-    /// True when the peer began with the preface of HTTP/2.
+    /// True when the peer began with the preface of HTTP/2, or with what is no HTTP/1.1 request
+    /// either: the farewell is HTTP/2's then.
     pub(crate) fn is_http2(&self) -> bool {
-        self.http2
+        let starts = |method: &[u8]| {
+            let length = method.len().min(self.ready.len());
+            self.ready[..length] == method[..length]
+        };
+        self.http2 || !METHODS.into_iter().any(starts)
     }
 
     /// True once a header on this connection was renamed.
