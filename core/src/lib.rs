@@ -54,11 +54,15 @@
 //! Everything needs a tokio runtime with time and I/O enabled.
 #![forbid(unsafe_code)]
 
+mod atomic;
 pub mod auth;
 pub mod client;
 pub mod codec;
 mod context;
 mod error;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod metadata;
 mod proto;
 pub mod registry;

@@ -181,12 +181,13 @@ fn entry(name: &str, value: &str) -> Result<(HeaderName, HeaderValue)> {
             "metadata name `{text}` is reserved by HTTP/2 and gRPC: choose another"
         )));
     }
-    let value = HeaderValue::from_str(value).map_err(|_| {
-        Error::invalid_argument(format!(
+    // `HeaderValue` alone takes more than gRPC's peers can read.
+    match HeaderValue::from_str(value) {
+        Ok(value) if value.to_str().is_ok() => Ok((parsed, value)),
+        _ => Err(Error::invalid_argument(format!(
             "metadata value of `{text}` is not printable ASCII: send bytes under a `-bin` name"
-        ))
-    })?;
-    Ok((parsed, value))
+        ))),
+    }
 }
 
 impl From<HeaderMap> for Metadata {

@@ -19,6 +19,8 @@ mod cache;
 mod connect;
 #[cfg(test)]
 mod contract;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod local;
 pub mod mdns;
 mod memory;

@@ -3,9 +3,9 @@
 //! Counted over a sliding window of ten seconds in slots of one. A floor of ten retries a second
 //! lets quiet callers retry at all; it is bounded, so it cannot amplify an outage.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
-
 use tokio::time::Instant;
+
+use crate::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 const SLOTS: usize = 10;
 /// Retries per hundred calls.
@@ -41,6 +41,10 @@ impl Budget {
     /// True, and counted, when one more retry is within the budget.
     pub(crate) fn withdraw(&self) -> bool {
         let now = self.now();
+        // Counted before it is known to be allowed, so that threads that ask at once cannot all get
+        // the last one.
+        let own = &self.slot(now).retries;
+        own.fetch_add(1, Relaxed);
         let (mut calls, mut retries) = (0, 0);
         for slot in &self.slots {
             if now.saturating_sub(slot.second.load(Relaxed)) < SLOTS as u64 {
@@ -48,9 +52,10 @@ impl Budget {
                 retries += u64::from(slot.retries.load(Relaxed));
             }
         }
-        let allowed = retries < FLOOR.max(calls * PERCENT / 100);
-        if allowed {
-            self.slot(now).retries.fetch_add(1, Relaxed);
+        let allowed = retries <= FLOOR.max(calls * PERCENT / 100);
+        if !allowed {
+            // The slot may have been emptied meanwhile.
+            let _ = own.fetch_update(Relaxed, Relaxed, |retries| retries.checked_sub(1));
         }
         allowed
     }

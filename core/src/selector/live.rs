@@ -2,11 +2,12 @@
 //! reporting take no lock.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use tokio::time::Instant;
+
+use crate::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 /// How fast a latency is forgotten: after this long without calls, about a third of it is left.
 const TAU: f64 = 10e9;
@@ -159,11 +160,13 @@ impl Live {
                 self.readmit();
             }
             Outcome::Refused => {
-                // Calls that were under way when the node went are one refusal, not many.
+                // Calls that were under way when the node went are one refusal, not many, and of
+                // several that end at once one counts.
                 let known = self.ejected_at.load(Relaxed);
-                if self.probe_at.load(Relaxed) == 0 || nanos(started) > known {
+                if nanos(started) > known
+                    && self.ejected_at.compare_exchange(known, now, Relaxed, Relaxed).is_ok()
+                {
                     self.refusals.fetch_add(1, Relaxed);
-                    self.ejected_at.store(now, Relaxed);
                     self.probe_at.store(now.saturating_add(self.ejection()), Relaxed);
                 }
             }

@@ -18,9 +18,10 @@ use http::HeaderMap;
 use tokio::time::{Instant, timeout_at};
 use tracing::Instrument as _;
 
-use super::call::{CallRecord, InFlight};
+use super::call::CallRecord;
 use super::endpoint::{Endpoint, Routes};
 use super::handler::{Body, Handler, NO_MESSAGE, Request};
+use super::in_flight::InFlight;
 use super::protocol::{Cors, Query, Requests};
 use super::unsent::Unsent;
 use crate::auth::expect_bearer;

@@ -34,8 +34,11 @@ mod call;
 mod debug;
 mod dispatch;
 mod endpoint;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod handler;
 mod health;
+mod in_flight;
 mod listener;
 mod protocol;
 mod reflection;
@@ -48,9 +51,9 @@ use std::time::Duration;
 
 use tower_layer::Layer;
 
-pub(crate) use call::InFlight;
 use dispatch::Dispatch;
 use endpoint::Routes;
+pub(crate) use in_flight::InFlight;
 use listener::{Limits, Listening};
 use protocol::Cors;
 pub use protocol::Query;

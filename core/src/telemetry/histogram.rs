@@ -1,7 +1,8 @@
 //! Latencies in buckets that are never more than an eighth apart, counted without a lock.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+
+use crate::atomic::{AtomicU64, Ordering};
 
 /// Buckets per doubling.
 const STEPS: u32 = 8;

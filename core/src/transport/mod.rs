@@ -5,6 +5,8 @@ mod compression;
 mod connection;
 mod deadline;
 mod frame;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod relax;
 mod status;
 mod tls;

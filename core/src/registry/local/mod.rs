@@ -9,6 +9,8 @@
 
 mod changes;
 mod folder;
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzzing;
 mod record;
 mod watch;
 

@@ -31,8 +31,8 @@ const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_');
 pub(super) struct Key(String);
 
 /// What a file says.
-#[derive(Debug, Serialize, Deserialize)]
-struct Record {
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Record {
     /// The service with this one node.
     service: Service,
     /// Life without a refresh, from the time of the file's last modification.
@@ -65,6 +65,15 @@ pub(super) struct Contents {
     pub(super) services: Vec<Service>,
     /// Time until the first of the nodes expires.
     pub(super) next_expiry: Option<Duration>,
+}
+
+impl Record {
+    /// Reads the content of a file.
+    pub(super) fn parse(bytes: &[u8]) -> io::Result<Self> {
+        let record: Self = serde_json::from_slice(bytes)?;
+        record.service.validate().map_err(io::Error::other)?;
+        Ok(record)
+    }
 }
 
 impl Key {
@@ -320,9 +329,7 @@ fn read_live(
     if bytes.len() as u64 > MAX_BYTES {
         return Err(io::Error::other("it is too long"));
     }
-    let record: Record = serde_json::from_slice(&bytes)?;
-    record.service.validate().map_err(io::Error::other)?;
-    Ok(Some((Arc::new(record), modified)))
+    Ok(Some((Arc::new(Record::parse(&bytes)?), modified)))
 }
 
 fn milliseconds(ttl: Duration) -> u64 {

@@ -16,6 +16,8 @@
 //! Three kinds of tasks live as long as the [`Mdns`] object: one reader for each socket, and one
 //! caretaker that announces, asks and expires when something is due.
 
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzzing;
 mod known;
 mod limiter;
 mod names;

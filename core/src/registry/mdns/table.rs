@@ -416,5 +416,19 @@ impl Table {
     }
 }
 
+#[cfg(any(test, fuzzing))]
+impl Table {
+    /// Panics unless the table agrees with itself and keeps its limits.
+    pub(super) fn check(&self) {
+        let weights: usize = self.nodes.values().map(|known| known.weight).sum();
+        assert_eq!(self.bytes, weights);
+        assert!(self.bytes <= BYTE_LIMIT && self.nodes.len() <= NODE_LIMIT);
+        assert!(self.goodbyes.len() <= GOODBYE_LIMIT && self.listed.len() <= SERVICE_LIMIT);
+        let instances: usize = self.services.values().map(BTreeSet::len).sum();
+        assert_eq!(instances, self.nodes.len());
+        assert!(self.services.values().flatten().all(|instance| self.nodes.contains_key(instance)));
+    }
+}
+
 #[cfg(test)]
 mod tests;

@@ -82,6 +82,12 @@ pub(super) struct Representation<'a> {
 }
 
 impl Representation<'_> {
+    /// Bytes it takes.
+    #[cfg(any(test, fuzzing))]
+    pub(super) fn length(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// Whether this field's name is one of [`MARKS`].
     pub(super) fn is_mark(&self) -> bool {
         match self.name {

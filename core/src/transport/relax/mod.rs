@@ -203,13 +203,19 @@ impl<T> Relaxed<T> {
             }
         }
         self.micro = self.micro || is_micro(&block);
-        if !self.micro {
+        if !self.micro || representations(&block).all(|field| field.renamed.is_none()) {
             return Some(self.held.split_to(end));
         }
         self.held.advance(end);
         let block = rename(&block, &self.renamed);
         Some(first.write(&priority, &block))
     }
+}
+
+/// Whether a header block consists of whole fields.
+#[cfg(any(test, fuzzing))]
+pub(super) fn is_whole(block: &[u8]) -> bool {
+    representations(block).map(|field| field.length()).sum::<usize>() == block.len()
 }
 
 /// Whether a header block comes from a go-micro client, as far as names written out tell.

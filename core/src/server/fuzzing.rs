@@ -1,0 +1,18 @@
+//! A target that finds endpoints by path.
+
+use super::endpoint::{Endpoint, Routes};
+use crate::Raw;
+
+/// A path finds the endpoint it ends in or nothing.
+pub(crate) fn route(data: &[u8]) {
+    let Ok(path) = str::from_utf8(data) else { return };
+    let mut routes = Routes::default();
+    for name in ["Greeter.Hello", "Greeter.Wave", "A.B"] {
+        let endpoint = Endpoint::unary(name, |_, request: Raw| async move { Ok(request) });
+        routes.add(endpoint).expect("a good name");
+    }
+    if let Ok(endpoint) = routes.find(path) {
+        let end = endpoint.name().replace('.', "/");
+        assert!(path.starts_with('/') && path.ends_with(&end), "{path:?} found {end}");
+    }
+}
