@@ -50,6 +50,7 @@
 //! | counts, latencies, traces | [`telemetry`] |
 //! | who is calling | [`auth`] |
 //! | certificates | [`ServerTls`], [`ClientTls`] |
+//! | tests without sockets | [`network::Memory`] |
 //!
 //! Everything needs a tokio runtime with time and I/O enabled.
 #![forbid(unsafe_code)]
@@ -81,4 +82,5 @@ pub use error::{Code, Detail, Error, Origin, Reach, Result};
 pub use metadata::Metadata;
 pub use service::Service;
 pub use streaming::{Messages, Streaming};
+pub use transport::network;
 pub use transport::{ClientTls, Compression, DEFAULT_MAX_MESSAGE, ServerTls};

@@ -46,6 +46,7 @@ use crate::resilience::Budget;
 use crate::selector::{self, Node, Strategy};
 use crate::streaming::Streaming;
 use crate::telemetry::{EdgeStats, Metrics};
+use crate::transport::network::{Network, Tcp};
 use crate::transport::{ClientTls, DEFAULT_MAX_MESSAGE, Dial};
 
 /// Endpoints and fixed addresses remembered per client; more are looked up anew each time.
@@ -309,6 +310,7 @@ impl Default for ClientBuilder {
             cache: None,
             options: CallOptions::default(),
             dial: Dial {
+                network: Arc::new(Tcp),
                 tls: None,
                 timeout: Duration::from_secs(5),
                 unacknowledged: Duration::from_secs(20),
@@ -345,6 +347,12 @@ impl ClientBuilder {
     /// Shares the cache of another client, so that a process watches its registry once.
     pub fn cache(mut self, cache: Cache) -> Self {
         self.cache = Some(cache);
+        self
+    }
+
+    /// Makes connections on this network instead of TCP.
+    pub fn network(mut self, network: Arc<dyn Network>) -> Self {
+        self.dial.network = network;
         self
     }
 

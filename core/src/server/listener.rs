@@ -10,7 +10,6 @@ use hyper::rt::bounds::Http2ServerConnExec;
 use hyper::server::conn::{http1, http2};
 use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout_at};
@@ -21,6 +20,7 @@ use super::protocol::answer;
 use super::reply::ReplyBody;
 use super::unsent::Unsent;
 use crate::error::{Error, Result};
+use crate::transport::network::{Io, Listener, Network};
 use crate::transport::{Accepted, ServerTls};
 
 /// Pause after a failed accept, which is nearly always a lack of file descriptors.
@@ -67,6 +67,7 @@ pub(super) struct Listening {
 
 impl Listening {
     pub(super) async fn bind(
+        network: &dyn Network,
         address: &str,
         limits: Limits,
         dispatch: Arc<Dispatch>,
@@ -74,10 +75,10 @@ impl Listening {
         // go-micro writes `:0` for any address and port.
         let any = address.strip_prefix(':').map(|port| format!("0.0.0.0:{port}"));
         let target = any.as_deref().unwrap_or(address);
-        let listener = TcpListener::bind(target).await.map_err(|e| {
+        let listener = network.bind(target).await.map_err(|e| {
             Error::unavailable(format!("cannot listen on {address}: {e}")).with_source(e)
         })?;
-        let address = listener.local_addr()?;
+        let address = listener.address()?;
         let phase = watch::Sender::new(Phase::Serving);
         let connections = TaskTracker::new();
         let accepting = tokio::spawn(accept(
@@ -111,7 +112,7 @@ impl Drop for Listening {
 }
 
 async fn accept(
-    listener: TcpListener,
+    listener: Box<dyn Listener>,
     limits: Limits,
     dispatch: Arc<Dispatch>,
     mut phase: watch::Receiver<Phase>,
@@ -147,7 +148,7 @@ async fn accept(
 }
 
 async fn serve(
-    stream: TcpStream,
+    stream: Io,
     address: SocketAddr,
     limits: &Limits,
     dispatch: Arc<Dispatch>,

@@ -65,6 +65,7 @@ pub use health::Health;
 use crate::error::{Error, Result};
 use crate::registry;
 use crate::telemetry::Metrics;
+use crate::transport::network::{Network, Tcp};
 use crate::transport::{Compression, DEFAULT_MAX_MESSAGE, ServerTls};
 
 /// Any address, any free port: go-micro's default.
@@ -85,6 +86,7 @@ pub struct Server {
 #[must_use = "a server is started by `start`"]
 pub struct ServerBuilder {
     name: Arc<str>,
+    network: Arc<dyn Network>,
     address: Option<String>,
     routes: Routes,
     layers: Option<Handler>,
@@ -147,6 +149,7 @@ impl ServerBuilder {
     fn new(name: Arc<str>) -> Self {
         Self {
             name,
+            network: Arc::new(Tcp),
             address: None,
             routes: Routes::default(),
             layers: None,
@@ -173,6 +176,12 @@ impl ServerBuilder {
     /// Address to listen on; `:0`, any address and a free port, unless set.
     pub fn address(mut self, address: impl Into<String>) -> Self {
         self.address = Some(address.into());
+        self
+    }
+
+    /// Takes connections from this network instead of TCP.
+    pub fn network(mut self, network: Arc<dyn Network>) -> Self {
+        self.network = network;
         self
     }
 
@@ -333,7 +342,7 @@ impl ServerBuilder {
             cors: (!self.origins.is_empty()).then(|| Cors::new(self.origins)),
         });
         let address = self.address.as_deref().unwrap_or(ANY_ADDRESS);
-        let listening = Listening::bind(address, self.limits, dispatch).await?;
+        let listening = Listening::bind(&*self.network, address, self.limits, dispatch).await?;
         Ok(Server {
             listening,
             health,

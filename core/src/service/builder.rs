@@ -21,6 +21,7 @@ use crate::registry::{self, Labels, Node, Registry};
 use crate::server::{BoxFuture, Endpoint, Handler, Request, Response, Server, ServerBuilder};
 use crate::streaming::Streaming;
 use crate::transport::ServerTls;
+use crate::transport::network::Network;
 
 /// Longest service name; it has to fit registries and paths.
 const MAX_NAME: usize = 200;
@@ -235,6 +236,13 @@ impl ServiceBuilder {
     /// How long running calls may go on after that, 10 s unless set.
     pub fn grace(mut self, grace: Duration) -> Self {
         self.server = self.server.grace(grace);
+        self
+    }
+
+    /// Serves and calls on this network instead of TCP.
+    pub fn network(mut self, network: Arc<dyn Network>) -> Self {
+        self.server = self.server.network(network.clone());
+        self.client = self.client.network(network);
         self
     }
 

@@ -14,12 +14,12 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use super::network;
 use super::relax::Relaxed;
 use super::tls::ServerTls;
 use crate::error::{Error, Result};
@@ -38,8 +38,8 @@ pub(crate) struct Accepted {
 
 /// The socket of a connection.
 pub(crate) enum Io {
-    Plain(Relaxed<TcpStream>),
-    Tls(Box<Relaxed<TlsStream<TcpStream>>>),
+    Plain(Relaxed<network::Io>),
+    Tls(Box<Relaxed<TlsStream<network::Io>>>),
     /// Given back.
     Gone,
 }
@@ -59,12 +59,12 @@ impl Io {
 impl Accepted {
     /// Waits at most `patience` for the peer's TLS handshake, and as long for its first bytes.
     pub(crate) async fn open(
-        stream: TcpStream,
+        stream: network::Io,
         tls: Option<&ServerTls>,
         patience: Duration,
     ) -> Result<Self> {
         // Small frames must not wait for each other; a socket that refuses is already closing.
-        let _ = stream.set_nodelay(true);
+        let _ = stream.set_nodelay();
         let slow = |_| Error::deadline_exceeded("the peer connected and did not begin");
         let mut io = match tls {
             None => Io::Plain(Relaxed::new(stream)),

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -14,13 +15,13 @@ use hyper::body::Incoming;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_util::io::InspectReader;
 use tokio_util::sync::CancellationToken;
 
+use super::network::Network;
 use super::tls::ClientTls;
 use crate::error::{Code, Error, Reach, Result};
 
@@ -30,6 +31,7 @@ const AFTERMATH: Duration = Duration::from_millis(20);
 /// How connections are made.
 #[derive(Debug, Clone)]
 pub(crate) struct Dial {
+    pub(crate) network: Arc<dyn Network>,
     pub(crate) tls: Option<ClientTls>,
     pub(crate) timeout: Duration,
     /// A connection whose peer acknowledges nothing for this long is given up.
@@ -62,10 +64,9 @@ impl Dial {
         let target = Target::parse(address)
             .map_err(|error| error.with_id("go.micro.client").with_reach(Reach::Never))?;
         let connect = async {
-            let stream = TcpStream::connect((target.host.as_str(), target.port)).await?;
-            stream.set_nodelay(true)?;
-            #[cfg(target_os = "linux")]
-            socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(self.unacknowledged))?;
+            let stream = self.network.connect(&target.address()).await?;
+            stream.set_nodelay()?;
+            stream.set_unacknowledged(self.unacknowledged)?;
             Ok::<_, std::io::Error>(stream)
         };
         let open = async {
@@ -177,6 +178,12 @@ impl Target {
             host,
             authority,
         })
+    }
+
+    /// `host:port`, with a port in any case.
+    fn address(&self) -> String {
+        let Self { host, port, .. } = self;
+        if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
     }
 }
 
@@ -326,15 +333,15 @@ mod tests {
 
     #[test]
     fn tls_follows_go_micros_rule_for_addresses() {
-        for (address, tls, host, port) in [
-            ("127.0.0.1:80", false, "127.0.0.1", 80),
-            ("[::1]:8080", false, "::1", 8080),
-            ("https://example.org:8443", true, "example.org", 8443),
-            ("example.org:443", true, "example.org", 443),
-            ("example.org", true, "example.org", 443),
+        for (address, tls, host, connected) in [
+            ("127.0.0.1:80", false, "127.0.0.1", "127.0.0.1:80"),
+            ("[::1]:8080", false, "::1", "[::1]:8080"),
+            ("https://example.org:8443", true, "example.org", "example.org:8443"),
+            ("example.org:443", true, "example.org", "example.org:443"),
+            ("example.org", true, "example.org", "example.org:443"),
         ] {
             let target = Target::parse(address).expect(address);
-            assert_eq!((target.tls, target.host.as_str(), target.port), (tls, host, port));
+            assert_eq!((target.tls, &*target.host, &*target.address()), (tls, host, connected));
         }
         for address in ["", ":80", "ftp://x:1", "a b:1", "x:99999999"] {
             let error = Target::parse(address).map(|_| ()).expect_err(address);

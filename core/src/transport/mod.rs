@@ -7,6 +7,7 @@ mod deadline;
 mod frame;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
+pub mod network;
 mod relax;
 mod status;
 mod tls;
