@@ -65,7 +65,8 @@ async fn a_service_is_called_without_a_socket() -> Result<()> {
 #[tokio::test]
 async fn names_are_addresses() -> Result<()> {
     let fleet = Fleet::default();
-    let running = fleet.service("echo").address("greeter.example:80").handle(echo()).start().await?;
+    let running =
+        fleet.service("echo").address("greeter.example:80").handle(echo()).start().await?;
     assert_eq!(call(&fleet.client(), "echo").await?, Raw::from("hi"));
     let client = fleet.client();
     let fixed = client.call::<_, Raw>("echo", "Echo.Call", Raw::from("hi"));
@@ -109,7 +110,10 @@ async fn streams_run_in_both_directions_and_end_in_order() -> Result<()> {
     let fleet = Fleet::default();
     let running = fleet
         .service("echo")
-        .bidi_stream("Echo.Chat", |_: Context, requests: Streaming<Raw>| async move { Ok(requests) })
+        .bidi_stream(
+            "Echo.Chat",
+            |_: Context, requests: Streaming<Raw>| async move { Ok(requests) },
+        )
         .start()
         .await?;
     let sent: Vec<_> = (0..200).map(|i| Raw::from(i.to_string())).collect();
@@ -214,14 +218,14 @@ async fn calls_that_outlive_the_grace_period_are_cut_off() -> Result<()> {
     let fleet = Fleet::default();
     let (endpoint, held) = held();
     let running =
-        fleet.service("stuck").grace(Duration::from_secs(7)).handle(endpoint).start().await?;
+        fleet.service("stuck").grace(Duration::from_secs(3)).handle(endpoint).start().await?;
     let client = fleet.client();
     let pending = tokio::spawn(async move { call(&client, "stuck").await });
     held.entered.notified().await;
     let begun = Instant::now();
     running.stop().await?;
     // The grace period and the time for callers to hear of the end.
-    assert!((7_000..7_300).contains(&begun.elapsed().as_millis()), "{:?}", begun.elapsed());
+    assert!((3_000..3_300).contains(&begun.elapsed().as_millis()), "{:?}", begun.elapsed());
     let error = pending.await.expect("the call ends").expect_err("cut off");
     assert_eq!(error.code(), Code::Unavailable, "{error}");
     Ok(())

@@ -118,7 +118,8 @@ impl Network for Memory {
             (listener, SocketAddr::new(own, state.free_port(own)?))
         };
         let refused = || Error::from(ErrorKind::ConnectionRefused);
-        let place = listener.as_ref().ok_or_else(refused)?.reserve().await.map_err(|_| refused())?;
+        let place =
+            listener.as_ref().ok_or_else(refused)?.reserve().await.map_err(|_| refused())?;
         let (ours, theirs) = duplex(CAPACITY);
         place.send((theirs, from));
         Ok(Io::new(ours))
