@@ -26,6 +26,8 @@ mod packet;
 mod socket;
 mod table;
 #[cfg(test)]
+mod simulation;
+#[cfg(test)]
 mod tests;
 mod txt;
 #[cfg(test)]
