@@ -9,7 +9,7 @@ use micro::{Code, Error, Raw, Result};
 
 use super::load::Load;
 use super::seeds::scenario;
-use super::trace::{Event, Story, Terms, check};
+use super::trace::{Event, Story, check};
 use super::world::{Shape, World, ms};
 
 const NODES: [&str; 3] = ["node-1", "node-2", "node-3"];
@@ -53,7 +53,7 @@ fn lost_packets_cost_calls_but_never_run_one_twice_and_the_fleet_recovers() {
         let mut world = fleet(&Shape { loss: 0.002, ..Shape::of(seed) });
         // A connection that lost a packet is silent for good; it is found out within 22 s.
         world.at(ms(4_000), |sim| sim.set_fail_rate(0.0));
-        let load = Load { until: ms(32_000), width: 2, ..Load::default() };
+        let load = Load { until: ms(32_000), pause: 0..160, ..Load::default() };
         world.caller("caller", 0, &load);
         let stories = check(&world.run(), load.terms);
         assert_eq!(failed_in(&stories, ms(28_000)..load.until), []);
@@ -66,7 +66,7 @@ fn a_partition_costs_the_calls_it_cut_and_is_gone_round() {
         let mut world = fleet(&Shape::of(seed));
         world.at(ms(1_500), |sim| sim.partition("caller", "node-1"));
         world.at(ms(6_000), |sim| sim.repair("caller", "node-1"));
-        let load = Load { until: ms(34_000), ..Load::default() };
+        let load = Load { until: ms(34_000), pause: 0..160, ..Load::default() };
         world.caller("caller", 0, &load);
         let stories = check(&world.run(), load.terms);
         let during = failed_in(&stories, ms(1_600)..ms(6_000));
@@ -84,7 +84,7 @@ fn a_partition_in_one_direction_is_gone_round_too() {
         // Requests arrive, answers do not: the case in which a repeated call would run twice.
         world.at(ms(1_500), |sim| sim.partition_oneway("node-1", "caller"));
         world.at(ms(6_000), |sim| sim.repair_oneway("node-1", "caller"));
-        let load = Load { until: ms(34_000), ..Load::default() };
+        let load = Load { until: ms(34_000), pause: 0..160, ..Load::default() };
         world.caller("caller", 0, &load);
         let stories = check(&world.run(), load.terms);
         let during = failed_in(&stories, ms(1_600)..ms(6_000));
@@ -130,7 +130,7 @@ fn when_everything_fails_retries_stay_within_their_budget() {
             pause: 0..4,
             endpoints: ["Busy.Call", "Busy.Call"],
             idempotent: 1.0,
-            terms: Terms { timeout: ms(1_000), retries: 2 },
+            ..Load::default()
         };
         world.caller("caller", 0, &load);
         let trace = world.run();

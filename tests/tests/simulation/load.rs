@@ -17,6 +17,8 @@ use super::world::{SERVICE, ms, number};
 pub(crate) struct Load {
     /// Calls under way at a time.
     pub(crate) width: u32,
+    /// When calls begin; nodes need a moment to register.
+    pub(crate) from: Duration,
     pub(crate) until: Duration,
     /// Milliseconds between the end of a call and the next.
     pub(crate) pause: Range<u64>,
@@ -31,6 +33,7 @@ impl Default for Load {
     fn default() -> Self {
         Self {
             width: 4,
+            from: ms(200),
             until: ms(6_000),
             pause: 0..40,
             terms: Terms { timeout: ms(1_000), retries: 2 },
@@ -43,6 +46,7 @@ impl Default for Load {
 impl Load {
     /// Calls until the time has come, and waits for the last call.
     pub(crate) async fn put_on(&self, client: Client, log: Log, first: u32) {
+        sleep(self.from.saturating_sub(turmoil::sim_elapsed().unwrap())).await;
         let next = Arc::new(AtomicU32::new(first));
         let mut lanes = JoinSet::new();
         for _ in 0..self.width {

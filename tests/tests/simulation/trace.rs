@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use micro::Code;
 
+use super::world::TICK;
+
 /// Attempts that the framework may add because a node could not be reached at all.
 const MAX_FAILOVERS: u32 = 8;
 /// How much later than its deadline a call may be seen to end: two steps of the simulation.
-const SLACK: Duration = Duration::from_millis(2);
+const SLACK: Duration = TICK.saturating_mul(2);
 
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]

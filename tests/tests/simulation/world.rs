@@ -20,6 +20,9 @@ use super::trace::{Event, Log, Trace};
 /// Name of the service that all nodes serve.
 pub(crate) const SERVICE: &str = "work";
 
+/// Step of simulated time.
+pub(crate) const TICK: Duration = ms(2);
+
 pub(crate) const fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
@@ -62,6 +65,7 @@ impl World {
             .min_message_latency(ms(shape.latency.start))
             .max_message_latency(ms(shape.latency.end))
             .fail_rate(shape.loss)
+            .tick_duration(TICK)
             .tcp_capacity(4_096)
             .enable_random_order()
             .build();
