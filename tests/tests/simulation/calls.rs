@@ -126,7 +126,7 @@ fn when_everything_fails_retries_stay_within_their_budget() {
         }
         let load = Load {
             width: 16,
-            until: ms(9_000),
+            until: ms(4_000),
             pause: 0..4,
             endpoints: ["Busy.Call", "Busy.Call"],
             idempotent: 1.0,
@@ -137,7 +137,7 @@ fn when_everything_fails_retries_stay_within_their_budget() {
         let stories = check(&trace, load.terms);
         let runs: usize = stories.values().map(|story| story.runs.len()).sum();
         let repeated = runs - stories.len();
-        assert!(stories.len() > 3_000, "{}", stories.len());
+        assert!(stories.len() > 1_500, "{}", stories.len());
         let budget = stories.len() / 10;
         assert!((100..=budget.max(100) + 1).contains(&repeated), "{repeated} of {}", stories.len());
         assert!(stories.values().all(|story| story.failed == Some(Code::Unavailable)));

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use micro::registry::{Memory, Registry, Service, Watcher};
+use micro::registry::{Memory, Registry, Service, WATCH_CAPACITY, Watcher};
 use micro::{Error, Result};
-use tokio::sync::watch;
-use tokio::time::sleep;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep, sleep_until};
 
 /// A registry shared by all hosts. Nodes do not expire: hosts do not share a clock.
 #[derive(Debug, Clone)]
@@ -69,19 +69,31 @@ impl Registry for Lagging {
         let mut changes = self.inner.watch(service).await?;
         let (sender, watcher) = Watcher::channel(service);
         let mut down = self.down.subscribe();
-        let here = self.clone();
+        let lag = self.lag.clone();
+        let (travelling, mut arriving) = mpsc::channel(WATCH_CAPACITY);
+        // Changes travel side by side, and arrive in order.
         tokio::spawn(async move {
-            loop {
-                tokio::select! {
-                    biased;
-                    () = async { let _ = down.wait_for(|down| *down).await.map(drop); } => return,
-                    change = changes.next() => {
-                        let Ok(change) = change else { return };
-                        if here.travel().await.is_err() || !sender.send(&change) {
-                            return;
-                        }
+            while let Ok(change) = changes.next().await {
+                let arrives = Instant::now() + Duration::from_millis(fastrand::u64(lag.clone()));
+                if travelling.send((arrives, change)).await.is_err() {
+                    return;
+                }
+            }
+        });
+        tokio::spawn(async move {
+            let cut = async { down.wait_for(|down| *down).await.map(drop) };
+            let tell = async {
+                while let Some((arrives, change)) = arriving.recv().await {
+                    sleep_until(arrives).await;
+                    if !sender.send(&change) {
+                        return;
                     }
                 }
+            };
+            tokio::select! {
+                biased;
+                _ = cut => {}
+                () = tell => {}
             }
         });
         Ok(watcher)

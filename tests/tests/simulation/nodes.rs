@@ -45,7 +45,7 @@ fn a_node_that_crashes_and_comes_back_serves_again() {
 fn a_rolling_restart_fails_no_call() {
     scenario("rolling restart", |seed| {
         // Some seeds have registries that tell of the end of a node only after it is gone.
-        let lag = 0..[20, 80, 400, 1_500][seed as usize % 4];
+        let lag = 0..[20, 80, 250, 500][seed as usize % 4];
         let mut world = World::new(&Shape { lag, ..Shape::of(seed) });
         for (i, node) in NODES.into_iter().enumerate() {
             let (restart, restarts) = watch::channel(0);
@@ -56,7 +56,7 @@ fn a_rolling_restart_fails_no_call() {
                 world.at(ms(moment), move |_| restart.send_modify(|times| *times += 1));
             }
         }
-        let load = Load { until: ms(19_000), pause: 0..20, ..Load::default() };
+        let load = Load { until: ms(19_000), pause: 0..60, ..Load::default() };
         world.caller("caller-1", 0, &load);
         world.caller("caller-2", 1_000_000, &load);
         let trace = world.run();
