@@ -21,8 +21,12 @@ const UNKNOWN: f64 = 10e9;
 /// First and longest time that a node which refused a connection is left out.
 const EJECTION: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(30));
 
-/// Moments are nanoseconds since this one, so that they fit an atomic.
-static EPOCH: LazyLock<std::time::Instant> = LazyLock::new(std::time::Instant::now);
+/// Moments are nanoseconds since this one, so that they fit an atomic. It lies back a while, because
+/// a paused clock may have begun before the first node was called.
+static EPOCH: LazyLock<std::time::Instant> = LazyLock::new(|| {
+    let now = std::time::Instant::now();
+    now.checked_sub(Duration::from_secs(3600)).unwrap_or(now)
+});
 
 fn nanos(at: Instant) -> u64 {
     let since = at.into_std().saturating_duration_since(*EPOCH);

@@ -44,11 +44,11 @@ async fn read(mut messages: Streaming<Raw>) -> (u32, Option<Code>) {
 }
 
 fn notes(trace: &Trace) -> Vec<&str> {
-    let note = |event| match event {
-        &Event::Note(ref note) => Some(note.as_str()),
+    let notes = trace.iter().filter_map(|(_, event)| match event {
+        Event::Note(note) => Some(note.as_str()),
         _ => None,
-    };
-    trace.iter().filter_map(|(_, event)| note(event)).collect()
+    });
+    notes.collect()
 }
 
 #[test]

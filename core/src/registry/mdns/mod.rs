@@ -23,10 +23,10 @@ mod limiter;
 mod names;
 mod options;
 mod packet;
-mod socket;
-mod table;
 #[cfg(test)]
 mod simulation;
+mod socket;
+mod table;
 #[cfg(test)]
 mod tests;
 mod txt;
