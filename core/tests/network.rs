@@ -256,10 +256,10 @@ async fn a_rolling_restart_under_load_fails_no_call() -> Result<()> {
             }
         });
     }
-    for i in 0..nodes.len() {
+    for old in &mut nodes {
         let before = made.load(Ordering::SeqCst);
         let fresh = node().await?;
-        std::mem::replace(&mut nodes[i], fresh).stop().await?;
+        std::mem::replace(old, fresh).stop().await?;
         assert!(made.load(Ordering::SeqCst) > before, "callers went on meanwhile");
     }
     over.notify_waiters();
