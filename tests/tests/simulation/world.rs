@@ -183,7 +183,7 @@ fn service(host: &str, registry: &Lagging, log: &Log) -> ServiceBuilder {
             async move {
                 let call = number(&request);
                 log.write(Event::Ran { call, node });
-                sleep(ms(fastrand::u64(0..10))).await;
+                sleep(ms(fastrand::u64(0..60))).await;
                 Ok(request)
             }
         })
