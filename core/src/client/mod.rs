@@ -315,6 +315,7 @@ impl Default for ClientBuilder {
                 timeout: Duration::from_secs(5),
                 unacknowledged: Duration::from_secs(20),
                 keepalive: None,
+                keepalive_timeout: Duration::from_secs(20),
                 max_headers: 64 * 1024,
             },
             max_message: DEFAULT_MAX_MESSAGE,
@@ -373,6 +374,15 @@ impl ClientBuilder {
     /// nothing for 20 s is dropped in any case.
     pub fn keepalive(mut self, interval: Duration) -> Self {
         self.dial.keepalive = Some(interval);
+        self
+    }
+
+    /// How long a probed connection may stay silent before it is closed, 20 s unless set. Only with
+    /// [`ClientBuilder::keepalive`] is a node found out whose process hangs: its system goes on
+    /// acknowledging what it is sent. Calls on the connection then fail with `UNAVAILABLE`, and
+    /// idempotent ones are repeated elsewhere.
+    pub fn keepalive_timeout(mut self, patience: Duration) -> Self {
+        self.dial.keepalive_timeout = patience;
         self
     }
 

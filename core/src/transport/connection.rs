@@ -37,6 +37,8 @@ pub(crate) struct Dial {
     /// A connection whose peer acknowledges nothing for this long is given up.
     pub(crate) unacknowledged: Duration,
     pub(crate) keepalive: Option<Duration>,
+    /// Time a probed peer has to answer.
+    pub(crate) keepalive_timeout: Duration,
     pub(crate) max_headers: u32,
 }
 
@@ -118,7 +120,8 @@ impl Dial {
         builder
             .timer(TokioTimer::new())
             .max_header_list_size(self.max_headers)
-            .keep_alive_interval(self.keepalive);
+            .keep_alive_interval(self.keepalive)
+            .keep_alive_timeout(self.keepalive_timeout);
         let (sender, connection) = builder.handshake(io).await.map_err(|e| {
             Error::unavailable(format!("HTTP/2 handshake with {}: {e}", target.authority))
                 .with_id("go.micro.client")
