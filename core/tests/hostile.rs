@@ -154,7 +154,7 @@ async fn unreadable_timeouts_count_as_none() {
 }
 
 #[tokio::test]
-async fn no_time_at_all_is_deadline_exceeded() {
+async fn no_time_at_all_is_deadline_exceeded_and_no_handler_runs() {
     let server = server(|builder| builder).await;
     for name in ["grpc-timeout", "timeout"] {
         let value = if name == "timeout" { "0" } else { "0n" };
@@ -164,6 +164,14 @@ async fn no_time_at_all_is_deadline_exceeded() {
         assert_eq!(told.expect("an answer").code(), Some(Code::DeadlineExceeded), "{name}");
         unharmed(&server).await;
     }
+    let never = Endpoint::unary("Echo.Call", |_: Context, _: Raw| async {
+        Err::<Raw, _>(Error::internal("the handler ran"))
+    });
+    let builder = Server::builder("echo").address("127.0.0.1:0").handle(never);
+    let server = builder.start().await.expect("the server starts");
+    let late = with(&server, "grpc-timeout", "1n");
+    let told = ask(&connect(&server).await, late, frame(0, b"x"), true).await;
+    assert_eq!(told.expect("an answer").code(), Some(Code::DeadlineExceeded));
 }
 
 #[tokio::test]
@@ -334,6 +342,21 @@ async fn flood_of_resets_ends_its_own_connection_at_most() {
         let Ok((_, mut sending)) = ready.send_request(proper(&server), false) else { break };
         sending.send_reset(Reason::CANCEL);
     }
+    unharmed(&server).await;
+}
+
+/// Deadlines of many callers may pass before a busy server looks at their calls.
+#[tokio::test]
+async fn many_calls_given_up_at_once_leave_the_connection_to_others() {
+    let server = server(|builder| builder).await;
+    let sender = connect(&server).await;
+    let mut ready = sender.clone().ready().await.expect("a connection");
+    // The server shares this thread: it sees them all together, as a busy one would.
+    for _ in 0..100 {
+        let (_, mut sending) = ready.send_request(proper(&server), false).expect("a stream");
+        sending.send_reset(Reason::CANCEL);
+    }
+    echoes(&server, &sender).await;
     unharmed(&server).await;
 }
 

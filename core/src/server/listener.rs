@@ -184,6 +184,10 @@ async fn serve(
             .timer(timer)
             .max_concurrent_streams(limits.max_streams)
             .max_header_list_size(limits.max_headers)
+            // A busy server comes late to calls that were given up in the meantime. That is no attack as
+            // long as it is not more than may be open at once, and ending the connection for it would
+            // take the calls of others along.
+            .max_pending_accept_reset_streams(limits.max_streams as usize)
             .keep_alive_interval(limits.keepalive)
             .auto_date_header(false);
         converse(builder.serve_connection(io, service), address, limits, phase).await;
