@@ -61,4 +61,14 @@ pub struct StatsResponse {
     /// Calls of these that failed.
     #[prost(uint64, tag = "8")]
     pub errors: u64,
+    /// Not go-micro's from here on; its clients skip them.
+    /// Calls running now.
+    #[prost(uint64, tag = "101")]
+    pub in_flight: u64,
+    /// Lowest limit on concurrent calls that an endpoint has because calls were queueing; 0 for none.
+    #[prost(uint64, tag = "102")]
+    pub limit: u64,
+    /// Calls refused since the start because there was too much to do.
+    #[prost(uint64, tag = "103")]
+    pub shed: u64,
 }

@@ -1,9 +1,13 @@
-//! What keeps one failure from becoming many: when to try again, how often, and at what cost.
+//! What keeps one failure from becoming many: when to try again, how often, and at what cost;
+//! when to refuse.
 
 mod backoff;
 mod budget;
+mod limiter;
 mod retry;
 
 pub use backoff::Backoff;
 pub(crate) use budget::Budget;
+pub(crate) use limiter::{Gate, Line, Pass};
+pub use limiter::{Limiter, Load};
 pub use retry::{Failure, Retry};

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
 use super::in_flight::Permit;
 use crate::context::Context;
 use crate::error::Error;
@@ -15,8 +17,14 @@ pub(super) struct CallRecord {
 }
 
 impl CallRecord {
-    pub(super) fn begin(context: Context, edge: Arc<EdgeStats>, permit: Permit) -> Self {
-        Self { context, measured: Measured::begin(edge), _permit: permit }
+    /// A call that arrived at `arrived`.
+    pub(super) fn begin(
+        context: Context,
+        edge: Arc<EdgeStats>,
+        permit: Permit,
+        arrived: Instant,
+    ) -> Self {
+        Self { context, measured: Measured::begin_at(edge, arrived.into_std()), _permit: permit }
     }
 
     pub(super) fn context(&self) -> &Context {

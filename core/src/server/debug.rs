@@ -3,6 +3,7 @@
 use std::sync::{Arc, LazyLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use super::admission::Pressure;
 use super::endpoint::Endpoint;
 use super::health::Health;
 use crate::proto::debug::{HealthRequest, HealthResponse, StatsRequest, StatsResponse};
@@ -10,7 +11,11 @@ use crate::telemetry::Metrics;
 
 static STARTED: LazyLock<SystemTime> = LazyLock::new(SystemTime::now);
 
-pub(super) fn endpoints(metrics: Arc<Metrics>, health: Health) -> [Endpoint; 2] {
+pub(super) fn endpoints(
+    metrics: Arc<Metrics>,
+    health: Health,
+    pressure: Pressure,
+) -> [Endpoint; 2] {
     LazyLock::force(&STARTED);
     [
         Endpoint::unary("Debug.Health", move |_, _: HealthRequest| {
@@ -20,14 +25,14 @@ pub(super) fn endpoints(metrics: Arc<Metrics>, health: Health) -> [Endpoint; 2] 
         })
         .internal(),
         Endpoint::unary("Debug.Stats", move |_, _: StatsRequest| {
-            let stats = stats(&metrics);
+            let stats = stats(&metrics, &pressure);
             async move { Ok(stats) }
         })
         .internal(),
     ]
 }
 
-fn stats(metrics: &Metrics) -> StatsResponse {
+fn stats(metrics: &Metrics, pressure: &Pressure) -> StatsResponse {
     let seconds = |time: SystemTime| time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let now = SystemTime::now();
     let (requests, errors) = metrics.totals();
@@ -41,6 +46,9 @@ fn stats(metrics: &Metrics) -> StatsResponse {
         gc: 0,
         requests,
         errors,
+        in_flight: pressure.in_flight(),
+        limit: pressure.limit(),
+        shed: pressure.shed(),
     }
 }
 
@@ -66,7 +74,7 @@ mod tests {
         let metrics = Metrics::default();
         let edge = metrics.edge("", "greeter", "Greeter.Hello");
         crate::telemetry::Measured::begin(edge).finish(None);
-        let stats = stats(&metrics);
+        let stats = stats(&metrics, &Pressure::default());
         assert_eq!((stats.requests, stats.errors), (1, 0));
         assert!(stats.timestamp >= stats.started && stats.started > 1_600_000_000);
         if cfg!(target_os = "linux") {

@@ -18,10 +18,10 @@ use http::HeaderMap;
 use tokio::time::{Instant, timeout_at};
 use tracing::Instrument as _;
 
+use super::admission::{Admission, Timing};
 use super::call::CallRecord;
 use super::endpoint::{Endpoint, Routes};
 use super::handler::{Body, Handler, NO_MESSAGE, Request};
-use super::in_flight::InFlight;
 use super::protocol::{Cors, Query, Requests};
 use super::unsent::Unsent;
 use crate::auth::expect_bearer;
@@ -41,8 +41,7 @@ pub(crate) struct Dispatch {
     /// The layers, when there are any.
     pub(super) layers: Option<Handler>,
     pub(super) metrics: Arc<Metrics>,
-    pub(super) in_flight: Arc<InFlight>,
-    pub(super) max_calls: usize,
+    pub(super) admission: Arc<Admission>,
     pub(super) max_message: usize,
     pub(super) compression: Option<Compression>,
     /// Web pages of other origins that may call.
@@ -55,6 +54,8 @@ pub(crate) struct Peer {
     pub(super) address: Option<SocketAddr>,
     pub(super) renamed: Arc<AtomicBool>,
     pub(super) unsent: Arc<Unsent>,
+    /// When the request came.
+    pub(super) arrived: Instant,
 }
 
 /// What a protocol reads off the head of a call.
@@ -100,23 +101,18 @@ impl Dispatch {
     ) -> Result<Admitted> {
         let endpoint = self.find(path)?.clone();
         // go-micro exempts its own `Debug`; probes of the platform carry whatever they carry.
-        if !is_standard(path) && !endpoint.name.starts_with("Debug.") {
+        let probe = is_standard(path) || endpoint.name.starts_with("Debug.");
+        if !probe {
             expect_bearer(headers).map_err(|error| error.with_id(self.service.to_string()))?;
         }
         let mut head = read(headers)?;
-        let permit = self.in_flight.enter(self.max_calls).ok_or_else(|| {
-            Error::resource_exhausted(format!(
-                "{} is serving its limit of {} calls: try another node or later",
-                self.service, self.max_calls
-            ))
-            .with_id("go.micro.server")
-        })?;
-        let deadline = head.timeout.and_then(|left| Instant::now().checked_add(left));
+        let timing = Timing { arrived: peer.arrived, budget: head.timeout };
+        let permit = self.admission.enter(&endpoint, probe, timing)?;
         let context = Context::new(Arrival {
             service: self.service.clone(),
             endpoint: endpoint.name.clone(),
             metadata: Metadata::from(std::mem::take(headers)),
-            deadline,
+            deadline: timing.deadline(),
             peer: peer.address,
         });
         if let Some(query) = head.query.take() {
@@ -124,7 +120,7 @@ impl Dispatch {
         }
         let edge =
             self.metrics.edge(context.caller().unwrap_or_default(), &self.service, &endpoint.name);
-        let record = CallRecord::begin(context, edge, permit);
+        let record = CallRecord::begin(context, edge, permit, timing.arrived);
         Ok(Admitted { endpoint, head, record })
     }
 
@@ -154,6 +150,7 @@ impl Dispatch {
                 poll_fn(|cx| requests.poll_only(cx)).await?;
                 Body::Message(message.ok_or_else(|| Error::unimplemented(NO_MESSAGE))?)
             };
+            let pass = self.admission.start(&call.endpoint, deadline)?;
             let request = Request {
                 context: context.clone(),
                 kind,
@@ -165,7 +162,11 @@ impl Dispatch {
             let handler = self.layers.as_ref().unwrap_or(&call.endpoint.handler);
             // The call inside `async` puts a handler's own panic before its first await in here.
             let handled = AssertUnwindSafe(async { handler.handle(request).await }).catch_unwind();
-            match context.clone().scope(handled).await {
+            let handled = context.clone().scope(handled).await;
+            if let Some(pass) = pass {
+                pass.finish(Instant::now(), matches!(handled, Ok(Ok(_))));
+            }
+            match handled {
                 Ok(answer) => answer.map(|response| response.body),
                 Err(panic) => Err(panicked(panic.as_ref())),
             }

@@ -13,6 +13,7 @@ use crate::codec::{Codec, Message, Schema, Side};
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::registry::{self, Labels};
+use crate::resilience::{Gate, Limiter};
 use crate::streaming::{Messages, Streaming};
 
 /// Longest endpoint name; it has to fit registries and paths.
@@ -60,6 +61,8 @@ pub struct Endpoint {
     pub(super) internal: bool,
     pub(super) read_only: bool,
     pub(super) handler: Handler,
+    /// Bounds the calls in the handler; set when the server starts.
+    pub(super) gate: Option<Arc<Gate>>,
 }
 
 impl Endpoint {
@@ -161,6 +164,7 @@ impl Endpoint {
             internal: false,
             read_only: false,
             handler,
+            gate: None,
         }
     }
 
@@ -278,6 +282,16 @@ impl Routes {
         }
         self.by_path.insert(path.into(), Arc::new(endpoint));
         Ok(())
+    }
+
+    /// Gives every unary endpoint a gate. A stream lasts as long as both sides like, which says
+    /// nothing of how busy the server is; and whoever asks how it is gets an answer.
+    pub(crate) fn limit(&mut self, limiter: &Limiter, most: usize) {
+        for endpoint in self.by_path.values_mut() {
+            if endpoint.kind == Kind::Unary && !endpoint.name.starts_with("Debug.") {
+                Arc::make_mut(endpoint).gate = limiter.gate(most).map(Arc::new);
+            }
+        }
     }
 
     /// The endpoint of a request path: whatever comes before the last dot of the middle part is

@@ -173,10 +173,14 @@ async fn serve(
         address: Some(address),
         renamed: io.renamed(),
         unsent: Unsent::new(limits.max_unsent),
+        arrived: Instant::now(),
     };
     // Boxed, because hyper moves the future several times before it runs.
-    let service =
-        service_fn(move |request| Box::pin(answer(dispatch.clone(), request, peer.clone())));
+    let service = service_fn(move |request| {
+        // Its task may wait for the processor, and that time is the call's.
+        let peer = Peer { arrived: Instant::now(), ..peer.clone() };
+        Box::pin(answer(dispatch.clone(), request, peer))
+    });
     let (io, timer) = (TokioIo::new(io), TokioTimer::new());
     if http2 {
         let mut builder = http2::Builder::new(TokioExecutor::new());

@@ -30,6 +30,7 @@
 //! reset before this code sees it, where grpc-go answers with a status; no client sends one unless
 //! its user misspells an endpoint.
 
+mod admission;
 mod call;
 mod debug;
 mod dispatch;
@@ -47,10 +48,12 @@ mod unsent;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use tower_layer::Layer;
 
+use admission::{Admission, Gates, Pressure};
 use dispatch::Dispatch;
 use endpoint::Routes;
 pub(crate) use in_flight::InFlight;
@@ -64,6 +67,7 @@ pub use health::Health;
 
 use crate::error::{Error, Result};
 use crate::registry;
+use crate::resilience::{Limiter, Load};
 use crate::telemetry::Metrics;
 use crate::transport::network::{Network, Tcp};
 use crate::transport::{Compression, DEFAULT_MAX_MESSAGE, ServerTls};
@@ -77,7 +81,8 @@ pub struct Server {
     listening: Listening,
     health: Health,
     metrics: Arc<Metrics>,
-    in_flight: Arc<InFlight>,
+    admission: Arc<Admission>,
+    gates: Gates,
     endpoints: Vec<registry::Endpoint>,
     grace: Duration,
 }
@@ -94,6 +99,7 @@ pub struct ServerBuilder {
     wrong: Option<Error>,
     limits: Limits,
     max_calls: usize,
+    limiter: Limiter,
     max_message: usize,
     compression: Option<Compression>,
     origins: Vec<String>,
@@ -123,7 +129,17 @@ impl Server {
 
     /// Calls that are running.
     pub fn in_flight(&self) -> usize {
-        self.in_flight.count()
+        self.admission.in_flight.count()
+    }
+
+    /// How busy every unary endpoint is, sorted by name; empty when the limiter is off.
+    pub fn loads(&self) -> Vec<Load> {
+        self.gates.loads()
+    }
+
+    /// Calls refused so far because there was too much to do, at any endpoint.
+    pub fn shed(&self) -> u64 {
+        self.admission.shed() + self.gates.shed()
     }
 
     /// Advertised endpoints, sorted by name, as the registry stores them.
@@ -166,6 +182,7 @@ impl ServerBuilder {
                 tls: None,
             },
             max_calls: 16_384,
+            limiter: Limiter::default(),
             max_message: DEFAULT_MAX_MESSAGE,
             compression: None,
             origins: Vec::new(),
@@ -223,6 +240,13 @@ impl ServerBuilder {
     /// Calls that may run at once, 16 384 unless set; more are answered `RESOURCE_EXHAUSTED`.
     pub fn max_concurrent_calls(mut self, calls: usize) -> Self {
         self.max_calls = calls;
+        self
+    }
+
+    /// Refuses calls before they wait in line for too long, [`Limiter::adaptive`] unless set. The
+    /// bound of [`ServerBuilder::max_concurrent_calls`] stays.
+    pub fn limiter(mut self, limiter: Limiter) -> Self {
+        self.limiter = limiter;
         self
     }
 
@@ -311,7 +335,17 @@ impl ServerBuilder {
         let health = Health::default();
         health.set("", true);
         health.set(&self.name, true);
-        for endpoint in debug::endpoints(metrics.clone(), health.clone()) {
+        let admission = Arc::new(Admission {
+            service: self.name.clone(),
+            in_flight: Arc::default(),
+            max_calls: self.max_calls,
+            line: self.limiter.line(),
+            shed: AtomicU64::new(0),
+        });
+        self.routes.limit(&self.limiter, self.max_calls);
+        let gates = Gates::of(&self.routes);
+        let pressure = Pressure { admission: admission.clone(), gates: gates.clone() };
+        for endpoint in debug::endpoints(metrics.clone(), health.clone(), pressure) {
             // A service may bring its own `Debug`; then that one answers.
             let _ = self.routes.add(endpoint);
         }
@@ -328,15 +362,13 @@ impl ServerBuilder {
             self.layers =
                 Some(self.pending.into_iter().rev().fold(routed, |inner, wrap| wrap(inner)));
         }
-        let in_flight = Arc::new(InFlight::default());
         let dispatch = Arc::new(Dispatch {
             service: self.name,
             routes: self.routes,
             standard,
             layers: self.layers,
             metrics: metrics.clone(),
-            in_flight: in_flight.clone(),
-            max_calls: self.max_calls,
+            admission: admission.clone(),
             max_message: self.max_message,
             compression: self.compression,
             cors: (!self.origins.is_empty()).then(|| Cors::new(self.origins)),
@@ -347,7 +379,8 @@ impl ServerBuilder {
             listening,
             health,
             metrics,
-            in_flight,
+            admission,
+            gates,
             endpoints: advertised,
             grace: self.grace,
         })

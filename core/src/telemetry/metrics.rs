@@ -97,8 +97,12 @@ pub(crate) struct Measured {
 
 impl Measured {
     pub(crate) fn begin(edge: Arc<EdgeStats>) -> Self {
+        Self::begin_at(edge, Instant::now())
+    }
+
+    pub(crate) fn begin_at(edge: Arc<EdgeStats>, started: Instant) -> Self {
         edge.begin();
-        Self { edge, started: Instant::now(), finished: false }
+        Self { edge, started, finished: false }
     }
 
     /// Counts how the call ended; `None` is success. Only the first end counts.

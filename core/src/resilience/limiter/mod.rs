@@ -1,0 +1,105 @@
+//! A server that is asked for more than it can do answers what it can, and refuses the rest at once.
+//!
+//! Without this, calls wait in line until their callers have given up, and the server spends all
+//! its time on answers that nobody reads. There are two lines, and each is watched for itself:
+//!
+//! * Inside the handler, for a pool, a lock or another service. A [`Gate`] per unary endpoint
+//!   watches how long answers take. It has no limit until queueing is seen: the *fast* calls of now
+//!   (10th percentile) take much longer than the *slow* calls of before (90th). A handler that is
+//!   slow by nature, or fast for some and slow for others, never looks like that. Then the limit is
+//!   set by Little's law, tried, and taken back when fewer calls at once make none of them faster:
+//!   that was no queue. See [`control`].
+//! * Before the handler, for the processor. A [`Line`] watches how long calls wait to be started.
+//!
+//! How long a wait is too long, the callers say: a quarter of the time they give. Calls without a
+//! deadline wait as long as it takes.
+//!
+//! Known relatives are Vegas and gradient limiters, which compare with the shortest latency ever
+//! seen and so punish handlers of mixed speed, and controlled delay, which this borrows the look at
+//! the fastest of a window from.
+
+mod control;
+mod gate;
+mod line;
+mod window;
+
+#[cfg(test)]
+mod simulation;
+
+use std::time::Duration;
+
+pub(crate) use gate::{Gate, Pass};
+pub(crate) use line::Line;
+
+/// How a server bounds the calls it runs at once, by what it sees. Set with
+/// [`ServerBuilder::limiter`](crate::server::ServerBuilder::limiter).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limiter {
+    enabled: bool,
+    fewest: u32,
+    patience: Option<Duration>,
+}
+
+impl Limiter {
+    /// Refuses calls once they would queue for too long. This is the default.
+    pub fn adaptive() -> Self {
+        Self { enabled: true, fewest: 1, patience: None }
+    }
+
+    /// Leaves it at the fixed bound on concurrent calls.
+    pub fn off() -> Self {
+        Self { enabled: false, ..Self::adaptive() }
+    }
+
+    /// Calls of an endpoint that may always run at once, 1 unless set; at least 1.
+    pub fn at_least(mut self, calls: u32) -> Self {
+        self.fewest = calls.max(1);
+        self
+    }
+
+    /// Longest wait in line that is worth it: a quarter of the time callers give, unless set.
+    pub fn patience(mut self, wait: Duration) -> Self {
+        self.patience = Some(wait);
+        self
+    }
+
+    /// The gate of one endpoint, which never lets more than `most` in.
+    pub(crate) fn gate(&self, most: usize) -> Option<Gate> {
+        let most = u32::try_from(most).unwrap_or(u32::MAX).max(1);
+        self.enabled.then(|| Gate::new(self.fewest.min(most)..=most, self.patience))
+    }
+
+    /// The line in front of the handlers.
+    pub(crate) fn line(&self) -> Option<Line> {
+        self.enabled.then(|| Line::new(self.patience))
+    }
+}
+
+impl Default for Limiter {
+    fn default() -> Self {
+        Self::adaptive()
+    }
+}
+
+/// What an endpoint's limiter is doing; see [`Server::loads`](crate::server::Server::loads).
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Load {
+    /// Name of the endpoint.
+    pub endpoint: Box<str>,
+    /// Calls in its handler.
+    pub in_flight: u32,
+    /// Calls that may be in its handler at once; `None` while no queueing is seen.
+    pub limit: Option<u32>,
+    /// Calls refused so far.
+    pub shed: u64,
+}
+
+/// Shortest and longest wait a refused caller is asked for.
+const PUSHBACK: (Duration, Duration) = (Duration::from_millis(25), Duration::from_secs(2));
+
+/// How long a refused caller should wait: about the length of the line, spread so that those who
+/// were refused together do not come back together.
+fn pushback(line: Duration) -> Duration {
+    line.mul_f64(1.0 + fastrand::f64()).clamp(PUSHBACK.0, PUSHBACK.1)
+}

@@ -1,0 +1,164 @@
+//! Whether a call is let in: the fixed bound on calls at once, the line before the handlers, and
+//! the gate of its endpoint.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::dispatch::deadline_passed;
+use super::endpoint::{Endpoint, Routes};
+use super::in_flight::{InFlight, Permit};
+use crate::error::{Error, Result};
+use crate::resilience::{Gate, Line, Load, Pass};
+
+/// Probes that get in when the server is full of calls: whoever watches it must not take it for dead.
+const PROBES: usize = 1_024;
+
+/// What a server lets in.
+#[derive(Debug)]
+#[cfg_attr(test, derive(Default))]
+pub(crate) struct Admission {
+    pub(super) service: Arc<str>,
+    pub(super) in_flight: Arc<InFlight>,
+    pub(super) max_calls: usize,
+    pub(super) line: Option<Line>,
+    /// Calls refused because of `max_calls`.
+    pub(super) shed: AtomicU64,
+}
+
+/// When a call arrived and how long its caller waits.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Timing {
+    pub(super) arrived: Instant,
+    pub(super) budget: Option<Duration>,
+}
+
+impl Timing {
+    pub(super) fn deadline(self) -> Option<Instant> {
+        self.budget.and_then(|budget| self.arrived.checked_add(budget))
+    }
+}
+
+impl Admission {
+    /// Lets a call in before anything of it is read but the head.
+    ///
+    /// # Errors
+    /// `RESOURCE_EXHAUSTED` when the server has enough to do, `DEADLINE_EXCEEDED` for a call whose
+    /// time is over.
+    pub(super) fn enter(&self, endpoint: &Endpoint, probe: bool, timing: Timing) -> Result<Permit> {
+        let most = if probe { self.max_calls.saturating_add(PROBES) } else { self.max_calls };
+        let permit = self.in_flight.enter(most).ok_or_else(|| {
+            self.shed.fetch_add(1, Relaxed);
+            refusal(format!(
+                "{} is serving its limit of {} calls: try another node or later",
+                self.service, self.max_calls
+            ))
+        })?;
+        if timing.budget.is_none() && self.line.is_none() {
+            return Ok(permit);
+        }
+        let now = Instant::now();
+        if let (Some(line), false) = (&self.line, probe) {
+            line.pass(timing.arrived, now, timing.budget).map_err(|wait| {
+                let waited = now.saturating_duration_since(timing.arrived);
+                self.overloaded(endpoint, &format!("a call waited {waited:?} to be started"), wait)
+            })?;
+        }
+        if timing.deadline().is_some_and(|deadline| deadline <= now) {
+            return Err(deadline_passed());
+        }
+        Ok(permit)
+    }
+
+    /// Lets a call whose request is there into its handler. `None` where the endpoint has no gate.
+    ///
+    /// # Errors
+    /// As [`Admission::enter`].
+    pub(super) fn start<'a>(
+        &self,
+        endpoint: &'a Endpoint,
+        deadline: Option<Instant>,
+    ) -> Result<Option<Pass<'a>>> {
+        let gate = endpoint.gate.as_deref();
+        if gate.is_none() && deadline.is_none() {
+            return Ok(None);
+        }
+        let now = Instant::now();
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(now));
+        if left.is_some_and(|left| left.is_zero()) {
+            return Err(deadline_passed());
+        }
+        let Some(gate) = gate else { return Ok(None) };
+        gate.enter(now, left).map(Some).map_err(|wait| {
+            let inside = gate.in_flight();
+            self.overloaded(endpoint, &format!("{inside} calls are as many as it can answer"), wait)
+        })
+    }
+
+    /// Calls refused by the server as a whole.
+    pub(super) fn shed(&self) -> u64 {
+        self.shed.load(Relaxed) + self.line.as_ref().map_or(0, Line::shed)
+    }
+
+    #[cold]
+    fn overloaded(&self, endpoint: &Endpoint, why: &str, wait: Duration) -> Error {
+        refusal(format!(
+            "{} {} is overloaded, {why}: try another node or later",
+            self.service, endpoint.name
+        ))
+        .with_retry_after(wait)
+    }
+}
+
+#[cold]
+fn refusal(detail: String) -> Error {
+    Error::resource_exhausted(detail).with_id("go.micro.server")
+}
+
+/// The gates of a server's endpoints, by name.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Gates(Arc<[(Arc<str>, Arc<Gate>)]>);
+
+impl Gates {
+    pub(super) fn of(routes: &Routes) -> Self {
+        let gates = routes
+            .sorted()
+            .into_iter()
+            .filter_map(|endpoint| endpoint.gate.clone().map(|gate| (endpoint.name.clone(), gate)));
+        Self(gates.collect())
+    }
+
+    pub(super) fn loads(&self) -> Vec<Load> {
+        self.0.iter().map(|(name, gate)| gate.load(name)).collect()
+    }
+
+    pub(super) fn shed(&self) -> u64 {
+        self.0.iter().map(|(_, gate)| gate.shed()).sum()
+    }
+}
+
+/// What `Debug.Stats` says of how busy a server is.
+#[derive(Debug, Clone)]
+#[cfg_attr(test, derive(Default))]
+pub(super) struct Pressure {
+    pub(super) admission: Arc<Admission>,
+    pub(super) gates: Gates,
+}
+
+impl Pressure {
+    pub(super) fn in_flight(&self) -> u64 {
+        self.admission.in_flight.count() as u64
+    }
+
+    pub(super) fn shed(&self) -> u64 {
+        self.admission.shed() + self.gates.shed()
+    }
+
+    /// The lowest limit of any endpoint; 0 while none has one.
+    pub(super) fn limit(&self) -> u64 {
+        let limits = self.gates.0.iter().filter_map(|(_, gate)| gate.limit());
+        limits.min().map_or(0, u64::from)
+    }
+}
