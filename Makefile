@@ -4,7 +4,7 @@ export CARGO_TARGET_DIR ?= $(cache)/target
 export MICRO_CACHE ?= $(cache)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test fuzz bench lint fmt
+.PHONY: help demo test fuzz chaos bench lint fmt
 
 help: ## List what can be done here
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
@@ -23,6 +23,10 @@ fuzz: ## Search for inputs that break a promise; SECONDS=600 in all, TARGETS for
 
 bench: ## Measure against bare tonic in a release build; writes docs/benchmarks.md
 	cargo xtask bench
+
+chaos: ## Kill, pause, slow, flood and restart a fleet under load; SECONDS=120 SEED= ARGUMENTS=
+	cargo run --locked --release --package micro-chaos -- \
+		--seconds $(or $(SECONDS),120) $(if $(SEED),--seed $(SEED)) $(ARGUMENTS)
 
 lint: ## Check format, lints and docs
 	cargo fmt --all --check

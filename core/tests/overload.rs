@@ -12,6 +12,7 @@ use futures_util::future::join_all;
 use micro::resilience::{Backoff, Limiter};
 use micro::server::Endpoint;
 use micro::{Client, Code, Context, Error, Raw, Result};
+use serde_json::json;
 use support::{call, client, held, memory, service};
 
 #[tokio::test]
@@ -31,15 +32,15 @@ async fn whoever_asks_how_a_full_server_is_gets_an_answer() -> Result<()> {
     held.entered.notified().await;
     let refused = call(&client, "full").await.expect_err("the server is full");
     assert_eq!(refused.code(), Code::ResourceExhausted);
-    for endpoint in ["/grpc.health.v1.Health/Check", "Debug.Health", "Debug.Stats"] {
+    for endpoint in ["/grpc.health.v1.Health/Check", "Debug.Health", "Debug.Stats", "Debug.Load"] {
         let probe = client.call::<_, Raw>("full", endpoint, Raw::default());
         probe.await.unwrap_or_else(|error| panic!("{endpoint}: {error}"));
     }
-    let stats: micro::Json<serde_json::Value> =
-        client.call("full", "Debug.Stats", micro::Json(serde_json::json!({}))).await?;
-    let figure = |name: &str| stats.0[name].to_string().trim_matches('"').to_owned();
+    let load: micro::Json<serde_json::Value> =
+        client.call("full", "Debug.Load", micro::Json(json!({}))).await?;
     // The question is a call, too.
-    assert_eq!((figure("in_flight"), figure("shed")), ("2".to_owned(), "1".to_owned()));
+    assert_eq!((&load.0["in_flight"], &load.0["shed"]), (&json!("2"), &json!("1")), "{}", load.0);
+    assert_eq!(load.0["endpoints"][0]["endpoint"], "Echo.Call");
     held.release.notify_one();
     first.await.expect("the call ends")?;
     running.stop().await

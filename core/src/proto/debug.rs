@@ -61,14 +61,51 @@ pub struct StatsResponse {
     /// Calls of these that failed.
     #[prost(uint64, tag = "8")]
     pub errors: u64,
-    /// Not go-micro's from here on; its clients skip them.
-    /// Calls running now.
-    #[prost(uint64, tag = "101")]
+}
+#[derive(::prost_reflect::ReflectMessage)]
+#[prost_reflect(
+    descriptor_pool = "crate::proto::DESCRIPTORS",
+    message_name = "LoadRequest"
+)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LoadRequest {
+    #[prost(string, tag = "1")]
+    pub service: ::prost::alloc::string::String,
+}
+#[derive(::prost_reflect::ReflectMessage)]
+#[prost_reflect(
+    descriptor_pool = "crate::proto::DESCRIPTORS",
+    message_name = "LoadResponse"
+)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct LoadResponse {
+    /// Calls running now, this one among them.
+    #[prost(uint64, tag = "1")]
     pub in_flight: u64,
-    /// Lowest limit on concurrent calls that an endpoint has because calls were queueing; 0 for none.
-    #[prost(uint64, tag = "102")]
-    pub limit: u64,
     /// Calls refused since the start because there was too much to do.
-    #[prost(uint64, tag = "103")]
+    #[prost(uint64, tag = "2")]
+    pub shed: u64,
+    /// Endpoints that the limiter looks after.
+    #[prost(message, repeated, tag = "3")]
+    pub endpoints: ::prost::alloc::vec::Vec<EndpointLoad>,
+}
+#[derive(::prost_reflect::ReflectMessage)]
+#[prost_reflect(
+    descriptor_pool = "crate::proto::DESCRIPTORS",
+    message_name = "EndpointLoad"
+)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EndpointLoad {
+    /// Name, such as `Greeter.Hello`.
+    #[prost(string, tag = "1")]
+    pub endpoint: ::prost::alloc::string::String,
+    /// Calls in its handler.
+    #[prost(uint32, tag = "2")]
+    pub in_flight: u32,
+    /// Calls that may be in its handler at once; 0 while no queueing is seen.
+    #[prost(uint32, tag = "3")]
+    pub limit: u32,
+    /// Calls refused since the start.
+    #[prost(uint64, tag = "4")]
     pub shed: u64,
 }

@@ -18,7 +18,6 @@ const PROBES: usize = 1_024;
 
 /// What a server lets in.
 #[derive(Debug)]
-#[cfg_attr(test, derive(Default))]
 pub(crate) struct Admission {
     pub(super) service: Arc<str>,
     pub(super) in_flight: Arc<InFlight>,
@@ -139,26 +138,15 @@ impl Gates {
     }
 }
 
-/// What `Debug.Stats` says of how busy a server is.
+/// What `Debug.Load` says of how busy a server is.
 #[derive(Debug, Clone)]
-#[cfg_attr(test, derive(Default))]
 pub(super) struct Pressure {
     pub(super) admission: Arc<Admission>,
     pub(super) gates: Gates,
 }
 
 impl Pressure {
-    pub(super) fn in_flight(&self) -> u64 {
-        self.admission.in_flight.count() as u64
-    }
-
     pub(super) fn shed(&self) -> u64 {
         self.admission.shed() + self.gates.shed()
-    }
-
-    /// The lowest limit of any endpoint; 0 while none has one.
-    pub(super) fn limit(&self) -> u64 {
-        let limits = self.gates.0.iter().filter_map(|(_, gate)| gate.limit());
-        limits.min().map_or(0, u64::from)
     }
 }

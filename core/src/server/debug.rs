@@ -6,7 +6,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use super::admission::Pressure;
 use super::endpoint::Endpoint;
 use super::health::Health;
-use crate::proto::debug::{HealthRequest, HealthResponse, StatsRequest, StatsResponse};
+use crate::proto::debug::{
+    EndpointLoad, HealthRequest, HealthResponse, LoadRequest, LoadResponse, StatsRequest,
+    StatsResponse,
+};
 use crate::telemetry::Metrics;
 
 static STARTED: LazyLock<SystemTime> = LazyLock::new(SystemTime::now);
@@ -15,7 +18,7 @@ pub(super) fn endpoints(
     metrics: Arc<Metrics>,
     health: Health,
     pressure: Pressure,
-) -> [Endpoint; 2] {
+) -> [Endpoint; 3] {
     LazyLock::force(&STARTED);
     [
         Endpoint::unary("Debug.Health", move |_, _: HealthRequest| {
@@ -25,14 +28,19 @@ pub(super) fn endpoints(
         })
         .internal(),
         Endpoint::unary("Debug.Stats", move |_, _: StatsRequest| {
-            let stats = stats(&metrics, &pressure);
+            let stats = stats(&metrics);
             async move { Ok(stats) }
+        })
+        .internal(),
+        Endpoint::unary("Debug.Load", move |_, _: LoadRequest| {
+            let load = load(&pressure);
+            async move { Ok(load) }
         })
         .internal(),
     ]
 }
 
-fn stats(metrics: &Metrics, pressure: &Pressure) -> StatsResponse {
+fn stats(metrics: &Metrics) -> StatsResponse {
     let seconds = |time: SystemTime| time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let now = SystemTime::now();
     let (requests, errors) = metrics.totals();
@@ -46,9 +54,20 @@ fn stats(metrics: &Metrics, pressure: &Pressure) -> StatsResponse {
         gc: 0,
         requests,
         errors,
-        in_flight: pressure.in_flight(),
-        limit: pressure.limit(),
+    }
+}
+
+fn load(pressure: &Pressure) -> LoadResponse {
+    let endpoints = pressure.gates.loads().into_iter().map(|load| EndpointLoad {
+        endpoint: load.endpoint.into(),
+        in_flight: load.in_flight,
+        limit: load.limit.unwrap_or_default(),
+        shed: load.shed,
+    });
+    LoadResponse {
+        in_flight: pressure.admission.in_flight.count() as u64,
         shed: pressure.shed(),
+        endpoints: endpoints.collect(),
     }
 }
 
@@ -74,7 +93,7 @@ mod tests {
         let metrics = Metrics::default();
         let edge = metrics.edge("", "greeter", "Greeter.Hello");
         crate::telemetry::Measured::begin(edge).finish(None);
-        let stats = stats(&metrics, &Pressure::default());
+        let stats = stats(&metrics);
         assert_eq!((stats.requests, stats.errors), (1, 0));
         assert!(stats.timestamp >= stats.started && stats.started > 1_600_000_000);
         if cfg!(target_os = "linux") {

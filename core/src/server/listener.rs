@@ -25,6 +25,10 @@ use crate::transport::{Accepted, ServerTls};
 
 /// Pause after a failed accept, which is nearly always a lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// New streams of a connection that may be reset before they are looked at. A busy server comes late
+/// to calls whose deadlines are short; ending the connection for them, as HTTP/2 libraries do from
+/// twenty on, takes the calls of others along. Whoever resets more of them at once attacks.
+const MAX_GIVEN_UP: usize = 256;
 /// A connection that was told to go away for its age gets this long to finish its calls.
 const AGE_GRACE: Duration = Duration::from_secs(30);
 
@@ -188,10 +192,7 @@ async fn serve(
             .timer(timer)
             .max_concurrent_streams(limits.max_streams)
             .max_header_list_size(limits.max_headers)
-            // A busy server comes late to calls that were given up in the meantime. That is no attack as
-            // long as it is not more than may be open at once, and ending the connection for it would
-            // take the calls of others along.
-            .max_pending_accept_reset_streams(limits.max_streams as usize)
+            .max_pending_accept_reset_streams(MAX_GIVEN_UP)
             .keep_alive_interval(limits.keepalive)
             .auto_date_header(false);
         converse(builder.serve_connection(io, service), address, limits, phase).await;

@@ -56,7 +56,6 @@ use tower_layer::Layer;
 use admission::{Admission, Gates, Pressure};
 use dispatch::Dispatch;
 use endpoint::Routes;
-pub(crate) use in_flight::InFlight;
 use listener::{Limits, Listening};
 use protocol::Cors;
 pub use protocol::Query;
