@@ -130,11 +130,15 @@ async fn retries_stop_when_the_budget_is_spent() -> Result<()> {
     let client =
         Client::builder().registry(registry.clone()).backoff(Backoff::None).retries(1).build()?;
     const CALLS: usize = 2_000;
+    let started = std::time::Instant::now();
     for _ in 0..CALLS {
         assert!(call(&client, "flaky").await.is_err());
     }
     let retries = runs.load(Ordering::SeqCst) - CALLS;
-    assert!((100..=CALLS / 10 + 1).contains(&retries), "{retries} retries of {CALLS} calls");
+    // A slow machine takes longer than one window, and each second is worth ten retries.
+    let floor = 10 * started.elapsed().as_secs() as usize;
+    let allowed = 100..=CALLS / 10 + floor + 1;
+    assert!(allowed.contains(&retries), "{retries} retries of {CALLS} calls");
     running.stop().await
 }
 
