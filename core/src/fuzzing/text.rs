@@ -87,7 +87,7 @@ pub(super) fn registry_url(data: &[u8]) {
 /// A message that can be read in one codec can be written in the others and read back the same.
 pub(super) fn transcoding(data: &[u8]) {
     let mut input = Input::new(data);
-    let codec = if input.byte() % 2 == 0 { Codec::Json } else { Codec::Proto };
+    let codec = if input.byte() & 1 == 0 { Codec::Json } else { Codec::Proto };
     let kind = input.byte() % 4;
     let bytes = Bytes::copy_from_slice(input.rest());
     match kind {

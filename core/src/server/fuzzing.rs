@@ -1,5 +1,7 @@
 //! A target that finds endpoints by path.
 
+#![allow(clippy::panic, clippy::expect_used, reason = "a panic is how a target reports a finding")]
+
 use super::endpoint::{Endpoint, Routes};
 use crate::Raw;
 

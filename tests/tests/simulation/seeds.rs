@@ -27,7 +27,7 @@ const SCENARIOS: [&str; 13] = [
     "registry outage",
     "seeds",
 ];
-const DEFAULT_SEEDS: u64 = 5;
+const DEFAULT_SEEDS: u64 = 2;
 /// Runs a scenario for every seed, and says which one failed.
 pub(crate) fn scenario(name: &'static str, run: impl Fn(u64)) {
     let number = |name| {

@@ -1,5 +1,7 @@
 //! A target that reads what another process wrote into the folder.
 
+#![allow(clippy::panic, clippy::expect_used, reason = "a panic is how a target reports a finding")]
+
 use super::record::Record;
 
 /// A record is refused, or says the same after being written again.
