@@ -96,12 +96,12 @@ async fn side(name: Name, plan: &Plan, limiter: bool) -> Outcome<Side> {
     let client = client(&fleet, |client| client.retries(0)).await?;
     let endpoints: &'static [&'static str] = if spin { &[SPIN] } else { &[POOL] };
     let callers = if spin { 2 } else { work.workers * 2 };
-    // A tenth to find the peak, two for calm, three for the flood, of each half.
+    // Of each half: a tenth to find the peak, two for calm, six for the flood.
     let tenth = (plan.time / 20).clamp(Duration::from_millis(700), Duration::from_secs(10));
     let peak = peak(&client, endpoints[0], callers, tenth).await?;
     let offered = |times: f64| Offered { endpoints, rate: peak * times, timeout: timeout(plan) };
     let calm = Load::during(&client, offered(0.5), tenth * 2).await?;
-    let span = tenth * 3;
+    let span = tenth * if plan.bounded { 3 } else { 6 };
     let flood = Load::during(&client, offered(5.0), span).await?;
     let goodput = answered(&flood) as f64 / span.as_secs_f64();
     let (recovered, after) = if limiter {
