@@ -112,12 +112,15 @@ impl Metadata {
     /// # Errors
     /// `INVALID_ARGUMENT` when the name is no header name or does not end in `-bin`.
     pub fn insert_bin(&mut self, name: &str, value: &[u8]) -> Result<()> {
-        if !name.to_ascii_lowercase().ends_with("-bin") {
-            return Err(Error::invalid_argument(format!(
-                "metadata `{name}` holds bytes, so its name must end in `-bin`"
-            )));
-        }
-        self.insert(name, &STANDARD_NO_PAD.encode(value))
+        self.insert(for_bytes(name)?, &STANDARD_NO_PAD.encode(value))
+    }
+
+    /// Adds bytes under `name`, which must end in `-bin`.
+    ///
+    /// # Errors
+    /// As [`Metadata::insert_bin`].
+    pub fn append_bin(&mut self, name: &str, value: &[u8]) -> Result<()> {
+        self.append(for_bytes(name)?, &STANDARD_NO_PAD.encode(value))
     }
 
     /// Removes every value under `name`.
@@ -167,6 +170,16 @@ impl Metadata {
     pub(crate) fn into_headers(self) -> HeaderMap {
         self.0
     }
+}
+
+/// The name, if bytes may stand under it.
+fn for_bytes(name: &str) -> Result<&str> {
+    if !name.to_ascii_lowercase().ends_with("-bin") {
+        return Err(Error::invalid_argument(format!(
+            "metadata `{name}` holds bytes, so its name must end in `-bin`"
+        )));
+    }
+    Ok(name)
 }
 
 fn entry(name: &str, value: &str) -> Result<(HeaderName, HeaderValue)> {
@@ -227,6 +240,9 @@ mod tests {
         metadata.insert_bin("trace-bin", &[0, 255, 7])?;
         assert_eq!(metadata.get_bin("Trace-Bin"), Some(vec![0, 255, 7]));
         assert!(metadata.insert_bin("trace", &[0]).is_err());
+        metadata.append_bin("trace-bin", &[1])?;
+        assert_eq!(metadata.get_all("trace-bin").count(), 2);
+        assert!(metadata.append_bin("trace", &[0]).is_err());
         Ok(())
     }
 
