@@ -65,12 +65,14 @@ mod error;
 #[doc(hidden)]
 pub mod fuzzing;
 mod metadata;
+mod named;
 mod proto;
 pub mod registry;
 pub mod resilience;
 pub mod selector;
 pub mod server;
 pub mod service;
+mod spelling;
 mod streaming;
 pub mod telemetry;
 mod transport;
