@@ -107,6 +107,19 @@ impl Metadata {
         Ok(())
     }
 
+    /// Adds every value of `other`. Names that a caller may not set are left out: `other` may come
+    /// off the wire, which has them.
+    pub fn append_all(&mut self, other: Self) {
+        let mut under = None;
+        for (name, value) in other.0 {
+            // A name comes with the first of its values only.
+            under = name.or(under);
+            if let Some(name) = under.as_ref().filter(|name| !is_reserved(name.as_str())) {
+                self.0.append(name.clone(), value);
+            }
+        }
+    }
+
     /// Replaces the bytes under `name`, which must end in `-bin`.
     ///
     /// # Errors
@@ -169,6 +182,10 @@ impl Metadata {
     }
 }
 
+fn is_reserved(name: &str) -> bool {
+    RESERVED.binary_search(&name).is_ok() || name.starts_with("grpc-")
+}
+
 fn entry(name: &str, value: &str) -> Result<(HeaderName, HeaderValue)> {
     let parsed = HeaderName::from_bytes(name.as_bytes()).map_err(|_| {
         Error::invalid_argument(format!(
@@ -176,7 +193,7 @@ fn entry(name: &str, value: &str) -> Result<(HeaderName, HeaderValue)> {
         ))
     })?;
     let text = parsed.as_str();
-    if RESERVED.binary_search(&text).is_ok() || text.starts_with("grpc-") {
+    if is_reserved(text) {
         return Err(Error::invalid_argument(format!(
             "metadata name `{text}` is reserved by HTTP/2 and gRPC: choose another"
         )));
@@ -218,6 +235,20 @@ mod tests {
         assert_eq!(metadata.get("micro-TRACE-id"), Some("1"));
         metadata.insert("micro-trace-id", "")?;
         assert!(metadata.is_empty());
+        Ok(())
+    }
+
+    #[test]
+    fn whole_sets_add_up_without_what_a_caller_may_not_set() -> Result<()> {
+        let mut metadata = Metadata::new();
+        metadata.append("tenant", "blue")?;
+        let mut headers = HeaderMap::new();
+        for (name, value) in [("tenant", "red"), ("tenant", "green"), ("te", "trailers")] {
+            headers.append(name, HeaderValue::from_static(value));
+        }
+        metadata.append_all(headers.into());
+        assert_eq!(metadata.get_all("tenant").collect::<Vec<_>>(), ["blue", "red", "green"]);
+        assert_eq!(metadata.len(), 3);
         Ok(())
     }
 

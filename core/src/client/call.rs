@@ -54,10 +54,7 @@ macro_rules! single_call_options {
     () => {
         /// Calls with equal keys go to the same node while the fleet stays the same.
         pub fn key(mut self, key: impl Into<Vec<u8>>) -> Self {
-            self.options.key = Some(key.into());
-            self.options.strategy.get_or_insert_with(|| {
-                Arc::new(crate::selector::Hash::new()) as Arc<dyn crate::selector::Strategy>
-            });
+            self.options.key(key.into());
             self
         }
 
@@ -82,7 +79,7 @@ macro_rules! single_call_options {
 
         /// Makes the call part of nothing, even inside a handler.
         pub fn detached(mut self) -> Self {
-            self.options.context = Inherit::Nothing;
+            self.options.detach();
             self
         }
     };
