@@ -17,7 +17,7 @@ use crate::shared::Shared;
 use crate::wake::Wake;
 
 /// Most events of one drain, so that a host's loop gets to do something else.
-pub const MAX_BATCH: usize = 1024;
+const MAX_BATCH: usize = 1024;
 /// How long the oldest event may wait before a warning.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -117,7 +117,7 @@ impl Queue {
         Ok(())
     }
 
-    /// Calls `each` with up to `max` events, oldest first; returns how many. Takes at most [`MAX_BATCH`] at a time, and none
+    /// Calls `each` with up to `max` events, oldest first; returns how many. Takes at most 1 024 at a time, and none
     /// in a child of its process.
     pub fn drain(&self, max: usize, each: impl FnMut(Event)) -> usize {
         if self.shared.check().is_err() {
