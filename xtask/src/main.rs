@@ -1,6 +1,7 @@
 //! Project tasks, one verifier with one job each: `cargo xtask --help` lists them.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command talks to its terminal")]
 
+mod abi;
 mod bench;
 mod conformance;
 mod policy;
@@ -24,6 +25,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
+    /// Write the C header and what programs rely on, or compare them; check the built library.
+    Abi(abi::Options),
     /// Measure the framework next to bare tonic; writes `docs/benchmarks.md`.
     Bench(bench::Options),
     /// Write `docs/conformance.md` from the reports of the last run, or compare them.
@@ -36,6 +39,7 @@ enum Task {
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().task {
+        Task::Abi(options) => abi::run(&root(), &options),
         Task::Bench(options) => bench::run(&root(), &options),
         Task::Conformance(options) => conformance::run(&root(), &options),
         Task::Policy => policy::run(&root()),
