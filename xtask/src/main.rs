@@ -6,6 +6,7 @@ mod bench;
 mod conformance;
 mod policy;
 mod proto;
+mod surface;
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -35,6 +36,8 @@ enum Task {
     Policy,
     /// Generate the Rust types and descriptors of `core/proto`.
     Proto(proto::Options),
+    /// Check that every language has every operation of the bridge; write `docs/matrix.md`, or compare it.
+    Surface(surface::Options),
 }
 
 fn main() -> ExitCode {
@@ -44,6 +47,7 @@ fn main() -> ExitCode {
         Task::Conformance(options) => conformance::run(&root(), &options),
         Task::Policy => policy::run(&root()),
         Task::Proto(options) => proto::run(&root(), &options),
+        Task::Surface(options) => surface::run(&root(), &options),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
