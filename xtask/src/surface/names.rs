@@ -174,7 +174,7 @@ fn header(text: &str) -> impl Iterator<Item = String> + '_ {
     words.filter(|word| !word.is_empty()).map(str::to_owned)
 }
 
-/// `Class.name` for methods, fields and attributes, and the bare names of a module.
+/// `Class.name` for methods, fields and attributes, and the bare names of a module. A class is how its objects are made.
 fn python(text: &str, names: &mut BTreeSet<String>) {
     let mut class = None;
     for line in text.lines() {
@@ -187,6 +187,7 @@ fn python(text: &str, names: &mut BTreeSet<String>) {
         };
         if depth == 0 {
             if let Some(named) = words.strip_prefix("class ").and_then(name) {
+                names.insert(named.clone());
                 class = Some(named);
                 continue;
             }
@@ -247,7 +248,7 @@ mod tests {
         let text = "__version__: str\nclass A(B):\n    name: str\n    async def call(\n        self,\n    ) -> None:\n        self.code = 1\n        call = 2\n\ndef free() -> None:\n    local = 1\n";
         let mut names = BTreeSet::new();
         python(text, &mut names);
-        let wanted = ["A.call", "A.code", "A.name", "__version__", "free"];
+        let wanted = ["A", "A.call", "A.code", "A.name", "__version__", "free"];
         assert_eq!(names.into_iter().collect::<Vec<_>>(), wanted);
     }
 }
