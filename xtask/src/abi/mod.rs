@@ -18,6 +18,7 @@ use std::path::Path;
 use history::Abi;
 use layout::Layout;
 use source::Source;
+pub(crate) use symbols::library;
 
 use crate::Outcome;
 
@@ -67,7 +68,7 @@ pub(crate) fn run(root: &Path, options: &Options) -> Outcome {
         write(root, &history, &json(&abi)?)?;
     }
     wrong.extend(history::breaches(&root.join(HISTORY), &abi)?);
-    let exported = symbols::exported(&symbols::library()?)?;
+    let exported = symbols::exported(&library()?)?;
     wrong.extend(symbols::differences(
         &abi.functions.into_keys().collect::<BTreeSet<_>>(),
         &exported,
