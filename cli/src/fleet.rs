@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use micro::client::ClientBuilder;
 use micro::registry::{self, Registry, Service};
 use micro::{Client, Code, Result};
 
@@ -35,7 +36,12 @@ impl Fleet {
     }
 
     pub(crate) fn client(&self) -> Result<Client> {
-        Client::builder().registry(self.registry.clone()).build()
+        self.client_builder().build()
+    }
+
+    /// A client of this fleet that is still to be told its terms.
+    pub(crate) fn client_builder(&self) -> ClientBuilder {
+        Client::builder().registry(self.registry.clone())
     }
 
     /// Names of all services, in order.

@@ -50,6 +50,7 @@
 //! | counts, latencies, traces | [`telemetry`] |
 //! | who is calling | [`auth`] |
 //! | certificates | [`ServerTls`], [`ClientTls`] |
+//! | all of this from a document | [`settings`] |
 //! | tests without sockets | [`network::Memory`] |
 //!
 //! Everything needs a tokio runtime with time and I/O enabled.
@@ -65,12 +66,15 @@ mod error;
 #[doc(hidden)]
 pub mod fuzzing;
 mod metadata;
+mod named;
 mod proto;
 pub mod registry;
 pub mod resilience;
 pub mod selector;
 pub mod server;
 pub mod service;
+pub mod settings;
+mod spelling;
 mod streaming;
 pub mod telemetry;
 mod transport;

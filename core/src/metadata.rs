@@ -107,17 +107,33 @@ impl Metadata {
         Ok(())
     }
 
+    /// Adds every value of `other`. Names that a caller may not set are left out: `other` may come
+    /// off the wire, which has them.
+    pub fn append_all(&mut self, other: Self) {
+        let mut under = None;
+        for (name, value) in other.0 {
+            // A name comes with the first of its values only.
+            under = name.or(under);
+            if let Some(name) = under.as_ref().filter(|name| !is_reserved(name.as_str())) {
+                self.0.append(name.clone(), value);
+            }
+        }
+    }
+
     /// Replaces the bytes under `name`, which must end in `-bin`.
     ///
     /// # Errors
     /// `INVALID_ARGUMENT` when the name is no header name or does not end in `-bin`.
     pub fn insert_bin(&mut self, name: &str, value: &[u8]) -> Result<()> {
-        if !name.to_ascii_lowercase().ends_with("-bin") {
-            return Err(Error::invalid_argument(format!(
-                "metadata `{name}` holds bytes, so its name must end in `-bin`"
-            )));
-        }
-        self.insert(name, &STANDARD_NO_PAD.encode(value))
+        self.insert(for_bytes(name)?, &STANDARD_NO_PAD.encode(value))
+    }
+
+    /// Adds bytes under `name`, which must end in `-bin`.
+    ///
+    /// # Errors
+    /// As [`Metadata::insert_bin`].
+    pub fn append_bin(&mut self, name: &str, value: &[u8]) -> Result<()> {
+        self.append(for_bytes(name)?, &STANDARD_NO_PAD.encode(value))
     }
 
     /// Removes every value under `name`.
@@ -169,6 +185,20 @@ impl Metadata {
     }
 }
 
+/// The name, if bytes may stand under it.
+fn for_bytes(name: &str) -> Result<&str> {
+    if !name.to_ascii_lowercase().ends_with("-bin") {
+        return Err(Error::invalid_argument(format!(
+            "metadata `{name}` holds bytes, so its name must end in `-bin`"
+        )));
+    }
+    Ok(name)
+}
+
+fn is_reserved(name: &str) -> bool {
+    RESERVED.binary_search(&name).is_ok() || name.starts_with("grpc-")
+}
+
 fn entry(name: &str, value: &str) -> Result<(HeaderName, HeaderValue)> {
     let parsed = HeaderName::from_bytes(name.as_bytes()).map_err(|_| {
         Error::invalid_argument(format!(
@@ -176,7 +206,7 @@ fn entry(name: &str, value: &str) -> Result<(HeaderName, HeaderValue)> {
         ))
     })?;
     let text = parsed.as_str();
-    if RESERVED.binary_search(&text).is_ok() || text.starts_with("grpc-") {
+    if is_reserved(text) {
         return Err(Error::invalid_argument(format!(
             "metadata name `{text}` is reserved by HTTP/2 and gRPC: choose another"
         )));
@@ -222,11 +252,28 @@ mod tests {
     }
 
     #[test]
+    fn whole_sets_add_up_without_what_a_caller_may_not_set() -> Result<()> {
+        let mut metadata = Metadata::new();
+        metadata.append("tenant", "blue")?;
+        let mut headers = HeaderMap::new();
+        for (name, value) in [("tenant", "red"), ("tenant", "green"), ("te", "trailers")] {
+            headers.append(name, HeaderValue::from_static(value));
+        }
+        metadata.append_all(headers.into());
+        assert_eq!(metadata.get_all("tenant").collect::<Vec<_>>(), ["blue", "red", "green"]);
+        assert_eq!(metadata.len(), 3);
+        Ok(())
+    }
+
+    #[test]
     fn bytes_round_trip_under_bin_names_only() -> Result<()> {
         let mut metadata = Metadata::new();
         metadata.insert_bin("trace-bin", &[0, 255, 7])?;
         assert_eq!(metadata.get_bin("Trace-Bin"), Some(vec![0, 255, 7]));
         assert!(metadata.insert_bin("trace", &[0]).is_err());
+        metadata.append_bin("trace-bin", &[1])?;
+        assert_eq!(metadata.get_all("trace-bin").count(), 2);
+        assert!(metadata.append_bin("trace", &[0]).is_err());
         Ok(())
     }
 

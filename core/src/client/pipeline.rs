@@ -89,7 +89,7 @@ impl Step for Unary {
         let trailers = answer.frames.take_trailers();
         let (head, seen) = ((!answer.spoke).then_some(&answer.headers), run.options.seen.as_ref());
         if !more && let Some(error) = end(head, trailers.as_ref(), seen) {
-            return Err(error);
+            return Err(error.with_answer(answer.headers, trailers.unwrap_or_default()));
         }
         let message = message.filter(|_| !more).ok_or_else(|| {
             Error::unimplemented("expected exactly one reply: is the endpoint a stream?")

@@ -43,7 +43,8 @@ impl Answer {
             return Err(not_grpc(parts.status));
         }
         if only && let Some(error) = read_status(&parts.headers) {
-            return Err(with_pushback(error, &parts.headers));
+            let error = with_pushback(error, &parts.headers);
+            return Err(error.with_answer(HeaderMap::new(), parts.headers));
         }
         let content_type = parts.headers.get(CONTENT_TYPE).map_or(&b""[..], |v| v.as_bytes());
         if !content_type.starts_with(b"application/grpc") {

@@ -168,7 +168,11 @@ impl StreamReply {
                     let seen = self.run.options.seen.as_ref();
                     let head = (!answer.spoke).then(|| self.envelope.head());
                     let ended = end(head, trailers.as_ref(), seen);
-                    self.envelope.close(trailers.unwrap_or_default());
+                    let trailers = trailers.unwrap_or_default();
+                    let ended = ended.map(|error| {
+                        error.with_answer(self.envelope.head().clone(), trailers.clone())
+                    });
+                    self.envelope.close(trailers);
                     return Poll::Ready(ended.map_or(Ok(None), Err));
                 }
                 State::Ended => return Poll::Ready(Ok(None)),

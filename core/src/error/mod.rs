@@ -12,10 +12,13 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderMap;
 use serde::Serialize;
 
 pub use code::Code;
 pub use detail::Detail;
+
+use crate::metadata::Metadata;
 
 /// Result of a fallible operation of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -72,6 +75,14 @@ struct Inner {
     source: Option<Arc<dyn std::error::Error + Send + Sync>>,
     told_by: ToldBy,
     details: Vec<Detail>,
+    answer: Option<Arc<Answer>>,
+}
+
+/// What came around the failure, on a client.
+#[derive(Debug, Default)]
+struct Answer {
+    headers: Metadata,
+    trailers: Metadata,
 }
 
 /// Who put an error into words, which decides what go-micro's number is worth.
@@ -119,6 +130,7 @@ impl Error {
             source: None,
             told_by: ToldBy::Us,
             details: Vec::new(),
+            answer: None,
         }))
     }
 
@@ -220,6 +232,24 @@ impl Error {
     pub fn with_retry_after(mut self, wait: Duration) -> Self {
         self.0.retry_after = Some(wait);
         self
+    }
+
+    /// Keeps the metadata of the answer that carried the failure.
+    pub(crate) fn with_answer(mut self, headers: HeaderMap, trailers: HeaderMap) -> Self {
+        let answer = Answer { headers: headers.into(), trailers: trailers.into() };
+        self.0.answer = Some(Arc::new(answer));
+        self
+    }
+
+    /// Headers of the answer that carried the failure, on a client; `None` for a failure that came in no answer. An answer
+    /// that is nothing but a status has all its metadata in the [trailers](Self::trailers).
+    pub fn headers(&self) -> Option<&Metadata> {
+        self.0.answer.as_ref().map(|answer| &answer.headers)
+    }
+
+    /// Trailers of the answer that carried the failure, on a client; `None` for a failure that came in no answer.
+    pub fn trailers(&self) -> Option<&Metadata> {
+        self.0.answer.as_ref().map(|answer| &answer.trailers)
     }
 
     /// Adds a message for programs to read, after those that are there.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::{Auto, Local, Mdns, Memory, Registry};
 use crate::error::{Error, Result};
+use crate::spelling::{nearest, quoted};
 
 type Open = fn(&str) -> Result<Arc<dyn Registry>>;
 
@@ -66,34 +67,17 @@ pub fn from_environment() -> Result<Arc<dyn Registry>> {
 }
 
 fn unknown(scheme: &str) -> Error {
-    let nearest = SCHEMES.iter().map(|(known, _)| (distance(scheme, known), *known)).min();
-    let hint = match nearest {
-        Some((edits, known)) if edits <= 2 => format!(": did you mean {known}://?"),
-        _ => String::new(),
+    let known = SCHEMES.iter().map(|(known, _)| *known);
+    let hint = match nearest(scheme, known.clone()) {
+        Some(known) => format!(": did you mean {known}://?"),
+        None => String::new(),
     };
-    let known: Vec<String> = SCHEMES.iter().map(|(known, _)| format!("{known}://")).collect();
-    let scheme: String = scheme.chars().take(40).collect();
+    let known: Vec<String> = known.map(|known| format!("{known}://")).collect();
     Error::invalid_argument(format!(
-        "unknown registry {scheme:?}{hint} (known: {})",
+        "unknown registry {}{hint} (known: {})",
+        quoted(scheme),
         known.join(", ")
     ))
-}
-
-/// Letters to insert, remove or replace on the way from one word to the other.
-fn distance(from: &str, to: &str) -> usize {
-    let to: Vec<char> = to.chars().collect();
-    let mut row: Vec<usize> = (0..=to.len()).collect();
-    // A scheme that long is no typing error.
-    for (index, letter) in from.chars().take(40).enumerate() {
-        let mut diagonal = row[0];
-        row[0] = index + 1;
-        for column in 0..to.len() {
-            let replaced = diagonal + usize::from(to[column] != letter);
-            diagonal = row[column + 1];
-            row[column + 1] = replaced.min(diagonal + 1).min(row[column] + 1);
-        }
-    }
-    row[to.len()]
 }
 
 #[cfg(test)]

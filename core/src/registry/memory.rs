@@ -3,7 +3,7 @@
 //! Expiry is driven by one timer that exists only while some node has a time to live, so an idle
 //! registry costs nothing and a paused clock in a test drives it exactly.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -16,6 +16,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::{Action, Change, Endpoint, Labels, Node, Registry, Service, WatchSender, Watcher};
 use crate::error::Result;
+use crate::named::Named;
 
 /// Registry of this process. Clones are handles on the same records.
 ///
@@ -67,7 +68,7 @@ struct Entry {
 type Expiry = (Instant, String, String, String);
 
 /// Registries that `memory://name` shares within this process, as long as somebody holds them.
-static NAMED: LazyLock<Mutex<HashMap<String, Weak<Shared>>>> = LazyLock::new(Mutex::default);
+static NAMED: LazyLock<Named<Shared>> = LazyLock::new(Named::default);
 
 impl Memory {
     /// An empty registry that nobody else sees.
@@ -89,15 +90,7 @@ impl Memory {
     /// The registry that this process knows by `name`, as `memory://name` does. It lives, with its
     /// records, while anybody holds a handle on it.
     pub fn named(name: &str) -> Self {
-        let mut named = NAMED.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(shared) = named.get(name).and_then(Weak::upgrade) {
-            return Self { shared };
-        }
-        // Forgetting the dead here bounds the map by the number of registries in use.
-        named.retain(|_, shared| shared.strong_count() > 0);
-        let registry = Self::new();
-        named.insert(name.to_owned(), Arc::downgrade(&registry.shared));
-        registry
+        Self { shared: NAMED.get(name) }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

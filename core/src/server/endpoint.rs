@@ -8,8 +8,8 @@ use bytes::{Bytes, BytesMut};
 use foldhash::fast::RandomState;
 use futures_util::{Stream, StreamExt as _};
 
-use super::handler::{Body, Handler, Response};
-use crate::codec::{Codec, Message, Schema, Side};
+use super::handler::{Body, Handler, Request, Response};
+use crate::codec::{Codec, Message, Raw, Schema, Side};
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::registry::{self, Labels};
@@ -154,6 +154,28 @@ impl Endpoint {
         Self::new::<Req, Res>(name, Kind::BidiStream, handler)
     }
 
+    /// An endpoint whose handler takes the call as middleware does, messages unread: for proxies, and
+    /// for handlers written in another language. `kind` says which [`Body`] the handler is given, and
+    /// which one it owes: one message, or a stream of them.
+    ///
+    /// ```
+    /// use micro::server::{Endpoint, Kind, Request, Response};
+    ///
+    /// let echo = Endpoint::raw("Echo.Call", Kind::Unary, |request: Request| async move {
+    ///     Ok(Response { body: request.body })
+    /// });
+    /// # assert_eq!(echo.name(), "Echo.Call");
+    /// ```
+    ///
+    /// The registry is told that its messages are `bytes`, unless [`Endpoint::schemas`] says more.
+    pub fn raw<F, R>(name: &str, kind: Kind, handler: F) -> Self
+    where
+        F: Fn(Request) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<Response>> + Send + 'static,
+    {
+        Self::new::<Raw, Raw>(name, kind, Handler::new(handler))
+    }
+
     fn new<Req: Message, Res: Message>(name: &str, kind: Kind, handler: Handler) -> Self {
         Self {
             name: name.into(),
@@ -187,6 +209,14 @@ impl Endpoint {
         self
     }
 
+    /// What the registry and reflection say of its messages, instead of what the types of its
+    /// handler do.
+    pub fn schemas(mut self, request: Schema, response: Schema) -> Self {
+        self.request = request;
+        self.response = response;
+        self
+    }
+
     /// Serves the endpoint without advertising it.
     pub fn internal(mut self) -> Self {
         self.internal = true;
@@ -196,6 +226,16 @@ impl Endpoint {
     /// Name, for example `Greeter.Hello`.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// What is known of its requests.
+    pub fn request(&self) -> &Schema {
+        &self.request
+    }
+
+    /// What is known of its replies.
+    pub fn response(&self) -> &Schema {
+        &self.response
     }
 
     /// How many messages go each way.

@@ -392,6 +392,14 @@ impl std::fmt::Debug for ServerBuilder {
             .field("name", &self.name)
             .field("address", &self.address)
             .field("endpoints", &self.routes.sorted())
-            .finish()
+            .field("network", &self.network)
+            .field("limits", &self.limits)
+            .field("max_calls", &self.max_calls)
+            .field("limiter", &self.limiter)
+            .field("max_message", &self.max_message)
+            .field("compression", &self.compression)
+            .field("origins", &self.origins)
+            .field("grace", &self.grace)
+            .finish_non_exhaustive()
     }
 }

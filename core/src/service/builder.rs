@@ -264,6 +264,15 @@ impl ServiceBuilder {
         self
     }
 
+    /// The same where setting may fail.
+    pub(crate) fn try_client(
+        mut self,
+        set: impl FnOnce(ClientBuilder) -> Result<ClientBuilder>,
+    ) -> Result<Self> {
+        self.client = set(self.client)?;
+        Ok(self)
+    }
+
     /// Whether [`ServiceBuilder::run`] ends on SIGTERM, SIGINT and SIGQUIT; it does unless told not to.
     pub fn handle_signals(mut self, handle: bool) -> Self {
         self.signals = handle;

@@ -157,6 +157,33 @@ impl Metrics {
         edges
     }
 
+    /// Every edge with its numbers as JSON, sorted as [`Metrics::snapshot`] is: `caller`, `callee`, `endpoint`, `calls`,
+    /// `errors`, `codes` (ended calls by gRPC's code, those there are), `in_flight`, and the latency in microseconds as
+    /// `p50_us`, `p90_us` and `p99_us`.
+    pub fn to_json(&self) -> serde_json::Value {
+        let edge = |(edge, stats): (Edge, Arc<EdgeStats>)| {
+            let latency = stats.latency();
+            let microseconds = |d: Duration| u64::try_from(d.as_micros()).unwrap_or(u64::MAX);
+            let codes = stats.codes.iter().enumerate().filter_map(|(code, count)| {
+                let count = count.load(Ordering::Relaxed);
+                (count > 0).then(|| (code.to_string(), count.into()))
+            });
+            serde_json::json!({
+                "caller": edge.caller,
+                "callee": edge.callee,
+                "endpoint": edge.endpoint,
+                "calls": stats.calls(),
+                "errors": stats.errors(),
+                "codes": codes.collect::<serde_json::Map<_, _>>(),
+                "in_flight": stats.in_flight(),
+                "p50_us": microseconds(latency.p50),
+                "p90_us": microseconds(latency.p90),
+                "p99_us": microseconds(latency.p99),
+            })
+        };
+        self.snapshot().into_iter().map(edge).collect()
+    }
+
     /// Calls that ended and, of these, failed, over all edges.
     pub fn totals(&self) -> (u64, u64) {
         self.edges
@@ -184,6 +211,9 @@ mod tests {
         assert_eq!(again.with_code(Some(Code::NotFound)), 1);
         assert_eq!(again.with_code(Some(Code::Cancelled)), 1);
         assert_eq!(metrics.totals(), (3, 2));
+        let json = metrics.to_json();
+        assert_eq!(json[0]["codes"], serde_json::json!({ "0": 1, "1": 1, "5": 1 }));
+        assert_eq!((&json[0]["caller"], &json[0]["calls"]), (&"web".into(), &3.into()));
     }
 
     #[test]

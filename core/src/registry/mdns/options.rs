@@ -5,6 +5,7 @@ use std::time::Duration;
 use url::Url;
 
 use crate::error::{Error, Result};
+use crate::settings::duration;
 
 /// Choices of an [`Mdns`](super::Mdns) registry. The defaults are go-micro's.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,7 +59,11 @@ impl Options {
         for (key, value) in url.query_pairs() {
             match key.as_ref() {
                 "domain" => options.domain = value.into_owned(),
-                "timeout" => options.timeout = duration(&value)?,
+                "timeout" => {
+                    options.timeout = duration(&value).map_err(|error| {
+                        Error::invalid_argument(format!("{url}: timeout: {}", error.detail()))
+                    })?;
+                }
                 "port" => {
                     options.port = value.parse().map_err(|_| {
                         Error::invalid_argument(format!("{url}: port must be 1 to 65535"))
@@ -84,17 +89,6 @@ impl Options {
         }
         Ok(self)
     }
-}
-
-fn duration(text: &str) -> Result<Duration> {
-    let (digits, millis) = match text.strip_suffix("ms") {
-        Some(digits) => (digits, 1),
-        None => (text.strip_suffix('s').unwrap_or_default(), 1000),
-    };
-    let number: Option<u64> = digits.parse().ok();
-    number.and_then(|number| number.checked_mul(millis)).map(Duration::from_millis).ok_or_else(
-        || Error::invalid_argument(format!("mdns: timeout {text} must look like 100ms or 2s")),
-    )
 }
 
 #[cfg(test)]

@@ -3,13 +3,14 @@
 use std::collections::HashMap;
 use std::io::{Error, ErrorKind, Result};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use tokio::io::{DuplexStream, duplex};
 use tokio::sync::mpsc;
 
 use super::{Io, Listener, Network};
+use crate::named::Named;
 
 /// Bytes that wait in one direction of a connection; more make the writer wait.
 const CAPACITY: usize = 64 * 1024;
@@ -49,10 +50,19 @@ struct Listening {
     incoming: tokio::sync::Mutex<mpsc::Receiver<Incoming>>,
 }
 
+/// Networks that `memory://name` shares within this process, as long as somebody holds them.
+static NAMED: LazyLock<Named<Mutex<State>>> = LazyLock::new(Named::default);
+
 impl Memory {
     /// A network on which nobody listens yet.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// The network that this process knows by `name`, as `memory://name` does. It lives while
+    /// anybody holds a handle on it.
+    pub fn named(name: &str) -> Self {
+        Self(NAMED.get(name))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -30,6 +30,7 @@
 //! # }
 //! ```
 
+mod connect;
 mod io;
 mod memory;
 mod tcp;
@@ -39,6 +40,7 @@ use std::net::SocketAddr;
 
 use async_trait::async_trait;
 
+pub use connect::connect;
 pub use io::Io;
 pub use memory::Memory;
 pub use tcp::Tcp;

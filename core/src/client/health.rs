@@ -1,0 +1,89 @@
+//! Whether the nodes of a service want calls.
+
+use futures_util::{StreamExt as _, stream};
+
+use super::Client;
+use crate::codec::Json;
+use crate::error::{Code, Error, Result};
+use crate::proto::health::health_check_response::ServingStatus;
+use crate::proto::health::{HealthCheckRequest, HealthCheckResponse};
+use crate::registry::Node;
+
+/// Nodes asked at once.
+const AT_ONCE: usize = 16;
+
+/// What one node of a service said to a health check.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct NodeHealth {
+    /// The node, as the registry has it.
+    pub node: Node,
+    /// Version of the service that it runs.
+    pub version: String,
+    /// Whether it wants calls, or what kept it from saying so.
+    pub answer: Result<bool>,
+}
+
+impl NodeHealth {
+    /// True when the node said that it wants calls.
+    pub fn is_serving(&self) -> bool {
+        matches!(self.answer, Ok(true))
+    }
+}
+
+impl Client {
+    /// Asks every node of `service` whether it wants calls, by `grpc.health.v1`, and by go-micro's
+    /// `Debug.Health` where a node does not know that. Nodes come in the order of the registry, which
+    /// is asked anew; 16 are asked at once, each on the terms of this client's calls.
+    ///
+    /// ```no_run
+    /// # async fn example(client: micro::Client) -> micro::Result<()> {
+    /// for health in client.health("greeter").await? {
+    ///     println!("{}: {}", health.node.id, health.is_serving());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// `NOT_FOUND` when the registry knows no such service, and whatever it fails with. A node that
+    /// cannot be asked is no error: its [`NodeHealth::answer`] is.
+    pub async fn health(&self, service: &str) -> Result<Vec<NodeHealth>> {
+        let versions = self.registry().get(service).await?;
+        let nodes = versions.into_iter().flat_map(|record| {
+            let version = record.version;
+            record.nodes.into_iter().map(move |node| (version.clone(), node))
+        });
+        let checks: Vec<_> = nodes
+            .map(|(version, node)| async move {
+                let answer = self.check(service, &node.address).await;
+                NodeHealth { node, version, answer }
+            })
+            .collect();
+        if checks.is_empty() {
+            return Err(Error::not_found(format!("service {service} has no nodes")));
+        }
+        Ok(stream::iter(checks).buffered(AT_ONCE).collect().await)
+    }
+
+    async fn check(&self, service: &str, address: &str) -> Result<bool> {
+        match self.ask(service, address).await {
+            // A server that keeps no book on single services still has one on itself.
+            Err(error) if error.code() == Code::NotFound => self.ask("", address).await,
+            Err(error) if error.code() == Code::Unimplemented => {
+                let nothing = Json(serde_json::json!({}));
+                let Json(answer): Json<serde_json::Value> =
+                    self.call(service, "Debug.Health", nothing).address(address).await?;
+                Ok(answer["status"] == "ok")
+            }
+            answer => answer,
+        }
+    }
+
+    async fn ask(&self, service: &str, address: &str) -> Result<bool> {
+        let request = HealthCheckRequest { service: service.to_owned() };
+        let response: HealthCheckResponse =
+            self.call("", "/grpc.health.v1.Health/Check", request).address(address).await?;
+        Ok(response.status() == ServingStatus::Serving)
+    }
+}

@@ -1,0 +1,191 @@
+//! The terms of calls.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::document::{Document, document};
+use super::value::{Fields, Value};
+use crate::client::CallOptions;
+use crate::codec::Codec;
+use crate::error::Result;
+use crate::metadata::Metadata;
+use crate::resilience::{Backoff, Retry};
+use crate::selector::{self, Filter, Strategy};
+use crate::transport::Compression;
+
+/// The terms of calls, read once and set on any number of them.
+///
+/// ```
+/// use micro::settings::CallSettings;
+/// # async fn example(client: micro::Client) -> micro::Result<()> {
+/// let settings = CallSettings::from_json(r#"{"timeout": "200ms", "filters": [{"version": "2"}]}"#)?;
+/// let reply: micro::Raw =
+///     client.call("greeter", "Greeter.Hello", micro::Raw::from("Ada")).settings(&settings).await?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// | key | value |
+/// |---|---|
+/// | `timeout` | a duration for the whole call; `null` or `"none"` for ever |
+/// | `metadata` | headers: an object of texts, or of lists of texts |
+/// | `content_type` | such as `"application/grpc+json"` |
+/// | `addresses` | a list of `"host:port"` to call instead of asking the registry |
+/// | `filters` | a list of `{"version": "2"}`, `{"label": ["zone", "a"]}`, `{"endpoint": "A.B"}` |
+/// | `strategy` | `"p2c"`, `"random"`, `"round_robin"` or `"hash"`; one for all calls with these settings |
+/// | `key` | a text; calls with equal keys go to the same node |
+/// | `idempotent` | whether repeating the call is harmless, whatever the endpoint says |
+/// | `retries` | attempts after the first |
+/// | `retry` | `"safe"`, `"go_micro"` or `"never"` |
+/// | `backoff` | `"jittered"`, `"go_micro"` or `"none"` |
+/// | `compression` | `"gzip"`, `"zstd"` or `"none"` |
+/// | `detached` | `true`: part of no inbound call, even inside a handler |
+#[derive(Debug, Clone, Default)]
+pub struct CallSettings {
+    timeout: Option<Option<Duration>>,
+    metadata: Metadata,
+    codec: Option<Codec>,
+    addresses: Vec<String>,
+    filters: Vec<Filter>,
+    strategy: Option<Arc<dyn Strategy>>,
+    key: Option<Vec<u8>>,
+    idempotent: Option<bool>,
+    retries: Option<u32>,
+    retry: Option<Retry>,
+    backoff: Option<Backoff>,
+    compression: Option<Option<Compression>>,
+    detached: bool,
+}
+
+impl Document for CallSettings {
+    const NAME: &'static str = "call settings";
+
+    fn read(value: Value) -> Result<Self> {
+        let mut fields = value.fields()?;
+        let settings = Self::take(&mut fields)?;
+        fields.finish()?;
+        Ok(settings)
+    }
+}
+
+document!(CallSettings);
+
+impl CallSettings {
+    /// Takes the terms of calls out of a document that has others too.
+    pub(super) fn take(fields: &mut Fields) -> Result<Self> {
+        let timeout = |value| Value::unless_none(value, Value::duration);
+        let retries =
+            [("safe", Retry::Safe), ("go_micro", Retry::GoMicro), ("never", Retry::Never)];
+        let backoffs = [
+            ("jittered", Backoff::Jittered),
+            ("go_micro", Backoff::GoMicro),
+            ("none", Backoff::None),
+        ];
+        Ok(Self {
+            timeout: fields.read_or_null("timeout", timeout)?,
+            metadata: fields.read("metadata", metadata)?.unwrap_or_default(),
+            codec: fields.read("content_type", codec)?,
+            addresses: fields.read("addresses", Value::texts)?.unwrap_or_default(),
+            filters: fields.read("filters", filters)?.unwrap_or_default(),
+            strategy: fields.read("strategy", strategy)?,
+            key: fields.read("key", Value::text)?.map(String::into_bytes),
+            idempotent: fields.read("idempotent", Value::flag)?,
+            retries: fields.read("retries", Value::number)?,
+            retry: fields.read("retry", |value| value.choice(&retries))?,
+            backoff: fields.read("backoff", |value| value.choice(&backoffs))?,
+            compression: fields.read("compression", compression)?,
+            detached: fields.read("detached", Value::flag)?.unwrap_or_default(),
+        })
+    }
+
+    /// Sets them on one call, or as the defaults of a client.
+    pub(crate) fn apply(&self, options: &mut CallOptions) {
+        if let Some(timeout) = self.timeout {
+            options.timeout = timeout;
+        }
+        if !self.metadata.is_empty() {
+            options.metadata.append_all(self.metadata.clone());
+        }
+        options.codec = self.codec.or(options.codec);
+        options.addresses.extend_from_slice(&self.addresses);
+        options.filters.extend_from_slice(&self.filters);
+        if let Some(strategy) = &self.strategy {
+            options.strategy = Some(strategy.clone());
+        }
+        if let Some(key) = &self.key {
+            options.key(key.clone());
+        }
+        options.idempotent = self.idempotent.or(options.idempotent);
+        options.retries = self.retries.unwrap_or(options.retries);
+        if let Some(retry) = &self.retry {
+            options.retry = retry.clone();
+        }
+        options.backoff = self.backoff.unwrap_or(options.backoff);
+        if let Some(compression) = self.compression {
+            options.compression = compression;
+        }
+        if self.detached {
+            options.detach();
+        }
+    }
+}
+
+/// A compression by name; `none` sends messages as they are.
+pub(super) fn compression(value: Value) -> Result<Option<Compression>> {
+    value.choice(&[
+        (Compression::Gzip.name(), Some(Compression::Gzip)),
+        (Compression::Zstd.name(), Some(Compression::Zstd)),
+        ("none", None),
+    ])
+}
+
+fn metadata(value: Value) -> Result<Metadata> {
+    let mut metadata = Metadata::new();
+    for (name, value) in value.entries()? {
+        let place = value.place.clone();
+        let values = match value.as_text() {
+            Some(text) => vec![text.to_owned()],
+            None => value.texts()?,
+        };
+        for value in values {
+            metadata.append(&name, &value).map_err(|error| place.found(&error))?;
+        }
+    }
+    Ok(metadata)
+}
+
+fn codec(value: Value) -> Result<Codec> {
+    let place = value.place.clone();
+    Codec::from_content_type(&value.text()?).map_err(|error| {
+        let detail = error.detail();
+        place.wrong(format!("{detail}: write for example \"application/grpc+json\""))
+    })
+}
+
+fn strategy(value: Value) -> Result<Arc<dyn Strategy>> {
+    let place = value.place.clone();
+    selector::strategy(&value.text()?).map_err(|error| place.found(&error))
+}
+
+fn filters(value: Value) -> Result<Vec<Filter>> {
+    value.list()?.into_iter().map(filter).collect()
+}
+
+fn filter(value: Value) -> Result<Filter> {
+    let place = value.place.clone();
+    let mut fields = value.fields()?;
+    let version = fields.read("version", Value::text)?.map(Filter::Version);
+    let endpoint = fields.read("endpoint", Value::text)?.map(Filter::Endpoint);
+    let label = fields.read("label", |value| {
+        let place = value.place.clone();
+        let pair: Result<[String; 2], _> = value.texts()?.try_into();
+        pair.map_err(|_| place.wrong("a label is its key and its value: [\"zone\", \"a\"]"))
+    })?;
+    let label = label.map(|[key, value]| Filter::Label(key, value));
+    fields.finish()?;
+    let mut given = [version, endpoint, label].into_iter().flatten();
+    match (given.next(), given.next()) {
+        (Some(filter), None) => Ok(filter),
+        _ => Err(place.wrong("a filter has one of `version`, `label` and `endpoint`")),
+    }
+}

@@ -1,0 +1,151 @@
+//! What a client is told.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::CallSettings;
+use super::document::{Document, document};
+use super::tls::ClientTlsSettings;
+use super::value::{Place, Value};
+use crate::client::{Client, ClientBuilder};
+use crate::error::Result;
+use crate::registry::{self, Registry};
+use crate::transport::network::{self, Network};
+
+/// What a client is told: its own settings, and as defaults of its calls those of
+/// [`CallSettings`] in the same object.
+///
+/// ```
+/// use micro::settings::ClientSettings;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> micro::Result<()> {
+/// let settings = ClientSettings::from_json(r#"{"registry": "memory://shop", "timeout": "2s"}"#)?;
+/// let client = settings.builder()?.build()?;
+/// assert_eq!(client.registry().name(), "memory");
+/// # Ok(())
+/// # }
+/// ```
+///
+/// | key | value |
+/// |---|---|
+/// | `name` | sent as `micro-from-service` |
+/// | `namespace` | sent as `micro-namespace`; empty sends none |
+/// | `registry` | URL of a [registry](crate::registry::connect) |
+/// | `network` | URL of a [network](crate::network::connect) |
+/// | `dial_timeout` | a duration: how long making a connection may take |
+/// | `keepalive` | a duration: how often connections with calls are probed |
+/// | `keepalive_timeout` | a duration: how long a probed connection may be silent |
+/// | `max_message_size` | bytes |
+/// | `tls` | `"system"`, or `{"authority": …, "certificate": …, "private_key": …}`, the last two together or not at all; each PEM text or `{"file": path}` |
+#[derive(Debug, Clone, Default)]
+pub struct ClientSettings {
+    name: Option<String>,
+    namespace: Option<String>,
+    registry: Option<Named>,
+    network: Option<Named>,
+    dial_timeout: Option<Duration>,
+    keepalive: Option<Duration>,
+    keepalive_timeout: Option<Duration>,
+    max_message_size: Option<usize>,
+    tls: Option<ClientTlsSettings>,
+    call: CallSettings,
+}
+
+/// Something named by URL, which is opened when a builder is made.
+#[derive(Debug, Clone)]
+pub(super) struct Named {
+    place: Place,
+    url: String,
+}
+
+impl Named {
+    pub(super) fn read(value: Value) -> Result<Self> {
+        Ok(Self { place: value.place.clone(), url: value.text()? })
+    }
+
+    pub(super) fn registry(&self) -> Result<Arc<dyn Registry>> {
+        registry::connect(&self.url).map_err(|error| self.place.found(&error))
+    }
+
+    pub(super) fn network(&self) -> Result<Arc<dyn Network>> {
+        network::connect(&self.url).map_err(|error| self.place.found(&error))
+    }
+}
+
+impl Document for ClientSettings {
+    const NAME: &'static str = "client settings";
+
+    fn read(value: Value) -> Result<Self> {
+        let mut fields = value.fields()?;
+        let settings = Self {
+            name: fields.read("name", Value::text)?,
+            namespace: fields.read("namespace", Value::text)?,
+            registry: fields.read("registry", Named::read)?,
+            network: fields.read("network", Named::read)?,
+            dial_timeout: fields.read("dial_timeout", Value::period)?,
+            keepalive: fields.read("keepalive", Value::period)?,
+            keepalive_timeout: fields.read("keepalive_timeout", Value::period)?,
+            max_message_size: fields.read("max_message_size", Value::number)?,
+            tls: fields.read("tls", ClientTlsSettings::read)?,
+            call: CallSettings::take(&mut fields)?,
+        };
+        fields.finish()?;
+        Ok(settings)
+    }
+}
+
+document!(ClientSettings);
+
+impl ClientSettings {
+    /// Reads the settings of the client inside a service, which has no registry of its own.
+    pub(super) fn of_service(value: Value) -> Result<Self> {
+        let settings = Self::read(value)?;
+        match &settings.registry {
+            Some(registry) => Err(registry.place.wrong(
+                "the client of a service shares its registry: set `registry` of the service",
+            )),
+            None => Ok(settings),
+        }
+    }
+
+    /// A client with these settings. Files that they name are read, and the registry is opened.
+    ///
+    /// # Errors
+    /// `INVALID_ARGUMENT` for a registry, a network, a file or a certificate that cannot be used;
+    /// `FAILED_PRECONDITION` when the system's authorities are asked for and it has none.
+    pub fn builder(self) -> Result<ClientBuilder> {
+        self.apply(Client::builder())
+    }
+
+    pub(super) fn apply(self, mut builder: ClientBuilder) -> Result<ClientBuilder> {
+        if let Some(name) = self.name {
+            builder = builder.name(&name);
+        }
+        if let Some(namespace) = self.namespace {
+            builder = builder.namespace(&namespace);
+        }
+        if let Some(registry) = self.registry {
+            builder = builder.registry(registry.registry()?);
+        }
+        if let Some(network) = self.network {
+            builder = builder.network(network.network()?);
+        }
+        if let Some(timeout) = self.dial_timeout {
+            builder = builder.dial_timeout(timeout);
+        }
+        if let Some(interval) = self.keepalive {
+            builder = builder.keepalive(interval);
+        }
+        if let Some(patience) = self.keepalive_timeout {
+            builder = builder.keepalive_timeout(patience);
+        }
+        if let Some(bytes) = self.max_message_size {
+            builder = builder.max_message_size(bytes);
+        }
+        if let Some(tls) = self.tls {
+            builder = builder.tls(tls.tls()?);
+        }
+        Ok(builder.settings(&self.call))
+    }
+}

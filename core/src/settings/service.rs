@@ -1,0 +1,227 @@
+//! What a service is told.
+
+use std::time::Duration;
+
+use super::ClientSettings;
+use super::call::compression;
+use super::client::Named;
+use super::document::{Document, document};
+use super::tls::ServerTlsSettings;
+use super::value::{Fields, Value};
+use crate::error::Result;
+use crate::registry::Labels;
+use crate::resilience::Limiter;
+use crate::server::ServerBuilder;
+use crate::service::{Service, ServiceBuilder};
+use crate::transport::Compression;
+
+/// What a service is told, with its server and its client.
+///
+/// | key | value |
+/// |---|---|
+/// | `version`, `id` | texts |
+/// | `metadata` | labels of the node: an object of texts |
+/// | `address`, `advertise` | where it listens, such as `":8080"`, and what it registers instead |
+/// | `registry` | URL of a [registry](crate::registry::connect) |
+/// | `register_ttl`, `register_interval` | durations |
+/// | `propagation`, `grace` | durations: the two parts of a stop |
+/// | `network` | URL of a [network](crate::network::connect) |
+/// | `tls` | `{"certificate": …, "private_key": …, "authority": …}`, the last one to let in only its clients; each PEM text or `{"file": path}` |
+/// | `client` | [`ClientSettings`] of the client inside; its `registry` is the service's |
+/// | `max_concurrent_calls`, `max_connections`, `max_concurrent_streams` | how many at once |
+/// | `max_message_size`, `max_header_size`, `max_unsent_replies` | bytes |
+/// | `compression` | `"gzip"`, `"zstd"` or `"none"`: how answers are sent |
+/// | `allow_origins` | a list of origins whose web pages may call |
+/// | `keepalive` | a duration; `null` or `"none"` never probes |
+/// | `max_connection_age`, `handshake_timeout` | durations |
+/// | `limiter` | `"adaptive"`, `"off"` or `{"patience": duration, "at_least": calls}` |
+///
+/// Signals are left to the program: see
+/// [`handle_signals`](ServiceBuilder::handle_signals). For an example, see [the module](super).
+#[derive(Debug, Clone, Default)]
+pub struct ServiceSettings {
+    version: Option<String>,
+    id: Option<String>,
+    metadata: Labels,
+    advertise: Option<String>,
+    registry: Option<Named>,
+    register_ttl: Option<Duration>,
+    register_interval: Option<Duration>,
+    propagation: Option<Duration>,
+    network: Option<Named>,
+    tls: Option<ServerTlsSettings>,
+    client: ClientSettings,
+    server: Server,
+}
+
+/// What concerns the server alone.
+#[derive(Debug, Clone, Default)]
+struct Server {
+    address: Option<String>,
+    grace: Option<Duration>,
+    max_concurrent_calls: Option<usize>,
+    max_connections: Option<usize>,
+    max_concurrent_streams: Option<u32>,
+    max_message_size: Option<usize>,
+    max_header_size: Option<u32>,
+    max_unsent_replies: Option<usize>,
+    compression: Option<Compression>,
+    allow_origins: Vec<String>,
+    keepalive: Option<Option<Duration>>,
+    max_connection_age: Option<Duration>,
+    handshake_timeout: Option<Duration>,
+    limiter: Option<Limiter>,
+}
+
+impl Document for ServiceSettings {
+    const NAME: &'static str = "service settings";
+
+    fn read(value: Value) -> Result<Self> {
+        let mut fields = value.fields()?;
+        let settings = Self {
+            version: fields.read("version", Value::text)?,
+            id: fields.read("id", Value::text)?,
+            metadata: fields.read("metadata", Value::labels)?.unwrap_or_default(),
+            advertise: fields.read("advertise", Value::text)?,
+            registry: fields.read("registry", Named::read)?,
+            register_ttl: fields.read("register_ttl", Value::period)?,
+            register_interval: fields.read("register_interval", Value::period)?,
+            propagation: fields.read("propagation", Value::duration)?,
+            network: fields.read("network", Named::read)?,
+            tls: fields.read("tls", ServerTlsSettings::read)?,
+            client: fields.read("client", ClientSettings::of_service)?.unwrap_or_default(),
+            server: Server::take(&mut fields)?,
+        };
+        fields.finish()?;
+        Ok(settings)
+    }
+}
+
+document!(ServiceSettings);
+
+impl ServiceSettings {
+    /// The service `name` with these settings. Files that they name are read, and the registry is
+    /// opened.
+    ///
+    /// # Errors
+    /// As [`ClientSettings::builder`].
+    pub fn builder(self, name: &str) -> Result<ServiceBuilder> {
+        let mut builder = Service::builder(name);
+        if let Some(version) = self.version {
+            builder = builder.version(version);
+        }
+        if let Some(id) = self.id {
+            builder = builder.id(id);
+        }
+        for (key, value) in self.metadata {
+            builder = builder.metadata(key, value);
+        }
+        if let Some(address) = self.advertise {
+            builder = builder.advertise(address);
+        }
+        if let Some(registry) = self.registry {
+            builder = builder.registry(registry.registry()?);
+        }
+        if let Some(ttl) = self.register_ttl {
+            builder = builder.register_ttl(ttl);
+        }
+        if let Some(interval) = self.register_interval {
+            builder = builder.register_interval(interval);
+        }
+        if let Some(delay) = self.propagation {
+            builder = builder.propagation(delay);
+        }
+        if let Some(network) = self.network {
+            builder = builder.network(network.network()?);
+        }
+        if let Some(tls) = self.tls {
+            builder = builder.tls(tls.tls()?);
+        }
+        let (client, server) = (self.client, self.server);
+        builder.server(|builder| server.apply(builder)).try_client(|builder| client.apply(builder))
+    }
+}
+
+impl Server {
+    fn take(fields: &mut Fields) -> Result<Self> {
+        let keepalive = |value| Value::unless_none(value, Value::period);
+        Ok(Self {
+            address: fields.read("address", Value::text)?,
+            grace: fields.read("grace", Value::duration)?,
+            max_concurrent_calls: fields.read("max_concurrent_calls", Value::number)?,
+            max_connections: fields.read("max_connections", Value::number)?,
+            max_concurrent_streams: fields.read("max_concurrent_streams", Value::number)?,
+            max_message_size: fields.read("max_message_size", Value::number)?,
+            max_header_size: fields.read("max_header_size", Value::number)?,
+            max_unsent_replies: fields.read("max_unsent_replies", Value::number)?,
+            compression: fields.read("compression", compression)?.flatten(),
+            allow_origins: fields.read("allow_origins", Value::texts)?.unwrap_or_default(),
+            keepalive: fields.read_or_null("keepalive", keepalive)?,
+            max_connection_age: fields.read("max_connection_age", Value::period)?,
+            handshake_timeout: fields.read("handshake_timeout", Value::period)?,
+            limiter: fields.read("limiter", limiter)?,
+        })
+    }
+
+    fn apply(self, mut builder: ServerBuilder) -> ServerBuilder {
+        if let Some(address) = self.address {
+            builder = builder.address(address);
+        }
+        if let Some(grace) = self.grace {
+            builder = builder.grace(grace);
+        }
+        if let Some(calls) = self.max_concurrent_calls {
+            builder = builder.max_concurrent_calls(calls);
+        }
+        if let Some(connections) = self.max_connections {
+            builder = builder.max_connections(connections);
+        }
+        if let Some(streams) = self.max_concurrent_streams {
+            builder = builder.max_concurrent_streams(streams);
+        }
+        if let Some(bytes) = self.max_message_size {
+            builder = builder.max_message_size(bytes);
+        }
+        if let Some(bytes) = self.max_header_size {
+            builder = builder.max_header_size(bytes);
+        }
+        if let Some(bytes) = self.max_unsent_replies {
+            builder = builder.max_unsent_replies(bytes);
+        }
+        if let Some(compression) = self.compression {
+            builder = builder.compression(compression);
+        }
+        for origin in self.allow_origins {
+            builder = builder.allow_origin(origin);
+        }
+        if let Some(interval) = self.keepalive {
+            builder = builder.keepalive(interval);
+        }
+        if let Some(age) = self.max_connection_age {
+            builder = builder.max_connection_age(age);
+        }
+        if let Some(patience) = self.handshake_timeout {
+            builder = builder.handshake_timeout(patience);
+        }
+        if let Some(limiter) = self.limiter {
+            builder = builder.limiter(limiter);
+        }
+        builder
+    }
+}
+
+fn limiter(value: Value) -> Result<Limiter> {
+    if !value.is_object() {
+        return value.choice(&[("adaptive", Limiter::adaptive()), ("off", Limiter::off())]);
+    }
+    let mut fields = value.fields()?;
+    let mut limiter = Limiter::adaptive();
+    if let Some(wait) = fields.read("patience", Value::duration)? {
+        limiter = limiter.patience(wait);
+    }
+    if let Some(calls) = fields.read("at_least", Value::number)? {
+        limiter = limiter.at_least(calls);
+    }
+    fields.finish()?;
+    Ok(limiter)
+}

@@ -1,0 +1,189 @@
+//! Every mistake is told in words that lead to the fix.
+
+use serde_json::{Value as Json, json};
+
+use super::*;
+use crate::error::Code;
+
+#[test]
+fn mistakes_name_the_document_and_the_field_and_what_would_do() {
+    type Read = fn(&Json) -> Result<()>;
+    let (in_service, in_client, in_call): (Read, Read, Read) =
+        (|d| service(d).map(drop), |d| client(d).map(drop), |d| call(d).map(drop));
+    let in_endpoint: Read = |d| endpoint(d).map(drop);
+    for (read, document, detail) in [
+        (
+            in_service,
+            json!({"adress": ":80"}),
+            "service settings: unknown field \"adress\": did you mean `address`?",
+        ),
+        (
+            in_service,
+            json!({"registerTtl": 1}),
+            "service settings: unknown field \"registerTtl\": did you mean `register_ttl`?",
+        ),
+        (
+            in_service,
+            json!({"client": {"timeuot": 1}}),
+            "service settings: client: unknown field \"timeuot\": did you mean `timeout`?",
+        ),
+        (
+            in_service,
+            json!({"client": {"timeout": "soon"}}),
+            "service settings: client.timeout: \"soon\" is no duration: write for example \"250ms\", \"1.5s\" or \"1m\"",
+        ),
+        (
+            in_service,
+            json!({"grace": -5}),
+            "service settings: grace: -5 is not a duration: write for example \"250ms\", \"1.5s\", \"1m\" or 1500 for milliseconds",
+        ),
+        (
+            in_service,
+            json!({"register_interval": 0}),
+            "service settings: register_interval: no time at all is not enough: write at least 1ms",
+        ),
+        (
+            in_service,
+            json!({"metadata": {"zone": 5}}),
+            "service settings: metadata.zone: 5 is not a text",
+        ),
+        (
+            in_service,
+            json!({"max_header_size": 5_000_000_000_u64}),
+            "service settings: max_header_size: 5000000000 is not a whole number, 0 or more, in 32 bits",
+        ),
+        (
+            in_service,
+            json!({"limiter": "of"}),
+            "service settings: limiter: \"of\" is unknown: did you mean \"off\"?",
+        ),
+        (
+            in_service,
+            json!({"limiter": {"patience": []}}),
+            "service settings: limiter.patience: a list is not a duration: write for example \"250ms\", \"1.5s\", \"1m\" or 1500 for milliseconds",
+        ),
+        (
+            in_service,
+            json!({"allow_origins": "*"}),
+            "service settings: allow_origins: a text is not a list",
+        ),
+        (
+            in_service,
+            json!({"allow_origins": ["*", 1]}),
+            "service settings: allow_origins[1]: 1 is not a text",
+        ),
+        (
+            in_service,
+            json!({"registry": "memry://"}),
+            "service settings: registry: unknown registry \"memry\": did you mean memory://? (known: memory://, local://, mdns://, auto://)",
+        ),
+        (
+            in_service,
+            json!({"network": "udp://"}),
+            "service settings: network: unknown network \"udp\": did you mean tcp://? (known: tcp://, memory://)",
+        ),
+        (
+            in_service,
+            json!({"tls": {"certificate": "-----BEGIN"}}),
+            "service settings: tls: `private_key` is missing",
+        ),
+        (
+            in_service,
+            json!({"client": {"registry": "memory"}}),
+            "service settings: client.registry: the client of a service shares its registry: set `registry` of the service",
+        ),
+        (
+            in_service,
+            json!({"handle_signals": true}),
+            "service settings: unknown field \"handle_signals\" (known: version, id, metadata, advertise, registry, register_ttl, register_interval, propagation, network, tls, client, address, grace, max_concurrent_calls, max_connections, max_concurrent_streams, max_message_size, max_header_size, max_unsent_replies, compression, allow_origins, keepalive, max_connection_age, handshake_timeout, limiter)",
+        ),
+        (
+            in_service,
+            json!([]),
+            "service settings: a list is not an object: write for example {\"timeout\": \"5s\"}",
+        ),
+        (
+            in_client,
+            json!({"tls": true}),
+            "client settings: tls: true is not \"system\", or an object with an `authority`",
+        ),
+        (
+            in_client,
+            json!({"tls": {"authority": "/etc/ca.pem"}}),
+            "client settings: tls.authority: a text is not PEM: write the text, or {\"file\": \"/its/path\"}",
+        ),
+        (
+            in_client,
+            json!({"tls": {"authority": {"file": "a"}, "private_key": {"file": "b"}}}),
+            "client settings: tls: `certificate` and `private_key` go together: give both or neither",
+        ),
+        (
+            in_client,
+            json!({"strategy": "best"}),
+            "client settings: strategy: unknown strategy \"best\": choose one of p2c, random, round_robin, hash",
+        ),
+        (
+            in_call,
+            json!({"compression": "brotli"}),
+            "call settings: compression: \"brotli\" is unknown: write one of \"gzip\", \"zstd\", \"none\"",
+        ),
+        (
+            in_call,
+            json!({"content_type": "text/html"}),
+            "call settings: content_type: Unsupported Content-Type: text/html: write for example \"application/grpc+json\"",
+        ),
+        (
+            in_call,
+            json!({"filters": [{"version": "1", "endpoint": "A.B"}]}),
+            "call settings: filters[0]: a filter has one of `version`, `label` and `endpoint`",
+        ),
+        (
+            in_call,
+            json!({"filters": [{"label": ["zone"]}]}),
+            "call settings: filters[0].label: a label is its key and its value: [\"zone\", \"a\"]",
+        ),
+        (
+            in_call,
+            json!({"metadata": {"te": "1"}}),
+            "call settings: metadata.te: metadata name `te` is reserved by HTTP/2 and gRPC: choose another",
+        ),
+        (
+            in_call,
+            json!({"retries": -1}),
+            "call settings: retries: -1 is not a whole number, 0 or more, in 32 bits",
+        ),
+        (
+            in_call,
+            json!({"timeout": u64::MAX}),
+            "call settings: timeout: 18446744073709551615 is not a duration: write for example \"250ms\", \"1.5s\", \"1m\" or 1500 for milliseconds",
+        ),
+        (
+            in_endpoint,
+            json!({"idempotent": "yes"}),
+            "endpoint settings: idempotent: a text is not true or false",
+        ),
+    ] {
+        let error = read(&document).expect_err(detail);
+        assert_eq!((error.code(), error.detail()), (Code::InvalidArgument, detail));
+    }
+}
+
+#[test]
+fn a_text_that_is_no_document_is_refused() {
+    let refused = |text: &str| CallSettings::from_json(text).expect_err("no document");
+    let error = refused("{timeout: 5}");
+    assert!(error.detail().starts_with("call settings: no JSON: "), "{error}");
+    assert!(refused(&"[".repeat(1000)).detail().contains("recursion limit"));
+    let large = format!("{{\"key\": \"{}\"}}", "k".repeat(1024 * 1024));
+    assert!(refused(&large).detail().contains("a document has at most 1048576"));
+}
+
+#[test]
+fn documents_are_read_by_serde_too() {
+    let settings: CallSettings = serde_json::from_value(json!({"retries": 7})).unwrap();
+    let mut options = CallOptions::default();
+    settings.apply(&mut options);
+    assert_eq!(options.retries, 7);
+    let error = serde_json::from_str::<CallSettings>(r#"{"retry": 1}"#).unwrap_err().to_string();
+    assert!(error.starts_with("call settings: retry: 1 is not one of \"safe\""), "{error}");
+}

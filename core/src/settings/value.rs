@@ -1,0 +1,256 @@
+//! Values of a document that know where they stand, so that every mistake names its field.
+
+use std::fmt::Display;
+use std::time::Duration;
+
+use serde_json::{Map, Value as Json};
+
+use super::duration::{LONGEST, duration};
+use crate::error::{Error, Result};
+use crate::spelling::{nearest, quoted};
+
+/// Where in which document a value stands.
+#[derive(Debug, Clone)]
+pub(super) struct Place {
+    document: &'static str,
+    path: String,
+}
+
+impl Place {
+    pub(super) fn new(document: &'static str) -> Self {
+        Self { document, path: String::new() }
+    }
+
+    /// The place of the field `name` of the object that stands here.
+    pub(super) fn field(&self, name: &str) -> Self {
+        let path = match self.path.as_str() {
+            "" => name.to_owned(),
+            path => format!("{path}.{name}"),
+        };
+        Self { document: self.document, path }
+    }
+
+    fn element(&self, index: usize) -> Self {
+        Self { document: self.document, path: format!("{}[{index}]", self.path) }
+    }
+
+    /// The error that says what is wrong here.
+    pub(super) fn wrong(&self, why: impl Display) -> Error {
+        let Self { document, path } = self;
+        let colon = if path.is_empty() { "" } else { ": " };
+        Error::invalid_argument(format!("{document}: {path}{colon}{why}"))
+    }
+
+    /// The same for what somebody else found wrong.
+    pub(super) fn found(&self, error: &Error) -> Error {
+        self.wrong(error.detail())
+    }
+}
+
+/// A value, and where it stands. Never `null`, but for the whole of a document.
+#[derive(Debug, Clone)]
+pub(super) struct Value {
+    pub(super) place: Place,
+    json: Json,
+}
+
+impl Value {
+    pub(super) fn new(place: Place, json: Json) -> Self {
+        Self { place, json }
+    }
+
+    /// That something else was expected. The value is not repeated: it may be secret.
+    pub(super) fn expected(&self, what: &str) -> Error {
+        let got = match &self.json {
+            Json::Null => "null".to_owned(),
+            Json::Bool(flag) => flag.to_string(),
+            Json::Number(number) => number.to_string(),
+            Json::String(_) => "a text".to_owned(),
+            Json::Array(_) => "a list".to_owned(),
+            Json::Object(_) => "an object".to_owned(),
+        };
+        self.place.wrong(format!("{got} is not {what}"))
+    }
+
+    pub(super) fn is_object(&self) -> bool {
+        self.json.is_object()
+    }
+
+    pub(super) fn as_text(&self) -> Option<&str> {
+        self.json.as_str()
+    }
+
+    pub(super) fn text(self) -> Result<String> {
+        match self.json {
+            Json::String(text) => Ok(text),
+            _ => Err(self.expected("a text")),
+        }
+    }
+
+    pub(super) fn flag(self) -> Result<bool> {
+        self.json.as_bool().ok_or_else(|| self.expected("true or false"))
+    }
+
+    pub(super) fn number<T: TryFrom<u64>>(self) -> Result<T> {
+        let number = self.json.as_u64().and_then(|number| T::try_from(number).ok());
+        number.ok_or_else(|| {
+            let bits = 8 * size_of::<T>();
+            self.expected(&format!("a whole number, 0 or more, in {bits} bits"))
+        })
+    }
+
+    /// A duration, perhaps of no length.
+    pub(super) fn duration(self) -> Result<Duration> {
+        const EXAMPLES: &str =
+            "a duration: write for example \"250ms\", \"1.5s\", \"1m\" or 1500 for milliseconds";
+        match &self.json {
+            Json::String(text) => duration(text).map_err(|error| self.place.found(&error)),
+            Json::Number(number) => {
+                let length = number.as_u64().map(Duration::from_millis);
+                length.filter(|length| *length <= LONGEST).ok_or_else(|| self.expected(EXAMPLES))
+            }
+            _ => Err(self.expected(EXAMPLES)),
+        }
+    }
+
+    /// A duration of some length.
+    pub(super) fn period(self) -> Result<Duration> {
+        let place = self.place.clone();
+        match self.duration()? {
+            Duration::ZERO => Err(place.wrong("no time at all is not enough: write at least 1ms")),
+            period => Ok(period),
+        }
+    }
+
+    /// What `read` says, or nothing where there is nothing or `none`.
+    pub(super) fn unless_none<T>(
+        value: Option<Self>,
+        read: impl FnOnce(Self) -> Result<T>,
+    ) -> Result<Option<T>> {
+        value.filter(|value| value.as_text() != Some("none")).map(read).transpose()
+    }
+
+    /// One of `choices`, by name.
+    pub(super) fn choice<T: Clone>(self, choices: &[(&str, T)]) -> Result<T> {
+        let names = choices.iter().map(|(name, _)| *name);
+        let list = || names.clone().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ");
+        let Some(text) = self.as_text() else {
+            return Err(self.expected(&format!("one of {}", list())));
+        };
+        match choices.iter().find(|(name, _)| *name == text) {
+            Some((_, chosen)) => Ok(chosen.clone()),
+            None => Err(match nearest(text, names.clone()) {
+                Some(meant) => self
+                    .place
+                    .wrong(format!("{} is unknown: did you mean {meant:?}?", quoted(text))),
+                None => self.place.wrong(format!(
+                    "{} is unknown: write one of {}",
+                    quoted(text),
+                    list()
+                )),
+            }),
+        }
+    }
+
+    /// The elements of a list, each in its place.
+    pub(super) fn list(self) -> Result<Vec<Self>> {
+        match self.json {
+            Json::Array(elements) => {
+                let place = self.place;
+                let element = |(index, json)| Self::new(place.element(index), json);
+                Ok(elements.into_iter().enumerate().map(element).collect())
+            }
+            _ => Err(self.expected("a list")),
+        }
+    }
+
+    /// The texts of a list.
+    pub(super) fn texts(self) -> Result<Vec<String>> {
+        self.list()?.into_iter().map(Self::text).collect()
+    }
+
+    /// The entries of an object whose keys are the user's.
+    pub(super) fn entries(self) -> Result<Vec<(String, Self)>> {
+        match self.json {
+            Json::Object(entries) => {
+                let place = self.place;
+                let entry = |(name, json): (String, Json)| {
+                    let value = Self::new(place.field(&name), json);
+                    (name, value)
+                };
+                Ok(entries.into_iter().map(entry).collect())
+            }
+            _ => Err(self.expected("an object")),
+        }
+    }
+
+    /// Texts by keys that are the user's.
+    pub(super) fn labels<C: FromIterator<(String, String)>>(self) -> Result<C> {
+        let entries = self.entries()?.into_iter();
+        entries.map(|(name, value)| Ok((name, value.text()?))).collect()
+    }
+
+    /// The fields of an object; none where `null` stands.
+    pub(super) fn fields(self) -> Result<Fields> {
+        let left = match self.json {
+            Json::Null => Map::new(),
+            Json::Object(fields) => fields,
+            _ => return Err(self.expected("an object: write for example {\"timeout\": \"5s\"}")),
+        };
+        Ok(Fields { place: self.place, left, known: Vec::new() })
+    }
+}
+
+/// The fields of an object, taken out one by one; what is left in the end is unknown.
+#[derive(Debug)]
+#[must_use = "fields that nobody knows are found by `finish`"]
+pub(super) struct Fields {
+    pub(super) place: Place,
+    left: Map<String, Json>,
+    known: Vec<&'static str>,
+}
+
+impl Fields {
+    /// The field called `name`, read by `read`; nothing when it is left out or `null`.
+    pub(super) fn read<T>(
+        &mut self,
+        name: &'static str,
+        read: impl FnOnce(Value) -> Result<T>,
+    ) -> Result<Option<T>> {
+        self.read_or_null(name, |value| value.map(read).transpose()).map(Option::flatten)
+    }
+
+    /// The same where `null` says something of its own: `read` is given nothing for it.
+    pub(super) fn read_or_null<T>(
+        &mut self,
+        name: &'static str,
+        read: impl FnOnce(Option<Value>) -> Result<T>,
+    ) -> Result<Option<T>> {
+        self.known.push(name);
+        match self.left.remove(name) {
+            None => Ok(None),
+            Some(Json::Null) => read(None).map(Some),
+            Some(json) => read(Some(Value::new(self.place.field(name), json))).map(Some),
+        }
+    }
+
+    /// The field called `name`, which may not be left out.
+    pub(super) fn require<T>(
+        &mut self,
+        name: &'static str,
+        read: impl FnOnce(Value) -> Result<T>,
+    ) -> Result<T> {
+        let missing = self.place.wrong(format!("`{name}` is missing"));
+        self.read(name, read)?.ok_or(missing)
+    }
+
+    /// The error for a field that nobody took.
+    pub(super) fn finish(self) -> Result<()> {
+        let Some(unknown) = self.left.keys().next() else { return Ok(()) };
+        let hint = match nearest(unknown, self.known.iter().copied()) {
+            Some(meant) => format!(": did you mean `{meant}`?"),
+            None => format!(" (known: {})", self.known.join(", ")),
+        };
+        Err(self.place.wrong(format!("unknown field {}{hint}", quoted(unknown))))
+    }
+}

@@ -1,0 +1,62 @@
+//! What a client finds out about the nodes of a service.
+#![allow(clippy::expect_used, reason = "a test says what it expects by failing")]
+
+use std::collections::BTreeMap;
+
+use micro::registry::{Node, Registry as _};
+use micro::server::{Endpoint, Server};
+use micro::{Code, Context, Json, Result};
+
+mod support;
+
+#[tokio::test]
+async fn every_node_is_asked_for_itself() -> Result<()> {
+    let registry = support::memory();
+    let start = |version| {
+        support::service(&registry, "echo").version(version).handle(support::echo()).start()
+    };
+    let (well, draining, gone) = (start("1").await?, start("2").await?, start("3").await?);
+    draining.server().unready();
+    // It stops serving and stays registered, as a node does that crashes.
+    gone.server().stop().await;
+    let found = support::client(&registry).health("echo").await?;
+    let by_version: BTreeMap<_, _> = found
+        .iter()
+        .map(|health| (health.version.as_str(), health.answer.as_ref().map_err(|e| e.code())))
+        .collect();
+    assert_eq!(
+        by_version,
+        [("1", Ok(&true)), ("2", Ok(&false)), ("3", Err(Code::Unavailable))].into()
+    );
+    let serving: Vec<_> = found.iter().filter(|health| health.is_serving()).collect();
+    assert_eq!(serving.len(), 1);
+    assert_eq!(serving[0].node.id, well.node().id);
+    well.stop().await?;
+    draining.stop().await
+}
+
+#[tokio::test]
+async fn a_service_that_nobody_knows_is_not_found() {
+    let error = support::client(&support::memory()).health("nobody").await.expect_err("unknown");
+    assert_eq!(error.code(), Code::NotFound);
+}
+
+#[tokio::test]
+async fn a_node_that_keeps_no_book_on_the_service_speaks_for_itself() -> Result<()> {
+    let registry = support::memory();
+    // A server of another name: it has never heard of `alias`.
+    let hello =
+        Endpoint::unary("Echo.Call", |_: Context, request: Json<u8>| async move { Ok(request) });
+    let server = Server::builder("echo").address("127.0.0.1:0").handle(hello).start().await?;
+    let address = server.address().to_string();
+    let node = Node { id: "alias-1".into(), address, ..Node::default() };
+    let record = micro::registry::Service {
+        nodes: vec![node],
+        ..micro::registry::Service::new("alias", "1")
+    };
+    registry.register(&record, None).await?;
+    let found = support::client(&registry).health("alias").await?;
+    assert!(found.len() == 1 && found[0].is_serving(), "{found:?}");
+    server.stop().await;
+    Ok(())
+}
