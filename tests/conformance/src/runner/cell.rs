@@ -1,5 +1,6 @@
 //! One client against one server.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::OnceLock;
@@ -10,12 +11,14 @@ use serde_json::Value;
 use tokio::sync::Mutex;
 
 use super::adapters::Adapter;
+use super::endpoints;
 use super::events::Events;
 use super::matrix::Verdict;
 use super::play::{Play, document};
 use super::process::Process;
 use super::variables::Variables;
 use super::{Outcome, Scenario};
+use crate::Line;
 
 /// How a cell is played.
 #[derive(Clone, Copy, Debug)]
@@ -171,10 +174,12 @@ impl Cell {
         }
         let server = self.start("server").await?;
         let settings = self.settings("server", &toml::Table::new())?;
-        let answer = server.ask("start", |line| {
-            line.with("service", &self.service).with("tag", "shared").with("settings", settings)
-        });
-        let answer = answer.await?;
+        let line = Line::new("")
+            .with("service", &self.service)
+            .with("tag", "shared")
+            .with("settings", settings);
+        let line = endpoints::onto(line, &BTreeMap::new())?;
+        let answer = server.ask("start", |begun| begun.followed(line)).await?;
         match (answer.verb.as_str(), answer.get("address")) {
             ("started", Some(address)) => {
                 let _ = self.address.set(address.to_owned());

@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::Scenario;
 use super::call::{Call, check_failure, check_payload, wanted};
 use super::cell::Cell;
+use super::endpoints;
 use super::process::{Answering, PATIENCE, Process};
 use super::reflection;
 use super::step::{self, Step};
@@ -196,11 +197,12 @@ impl<'a> Play<'a> {
         };
         self.servers.insert(start.server.clone(), server.clone());
         let settings = self.cell.settings("server", &start.settings)?;
-        let answer = server.ask("start", |line| {
-            let line = line.with("service", &self.service).with("tag", &start.server);
-            line.with("settings", settings)
-        });
-        let answer = answer.await?;
+        let line = Line::new("")
+            .with("service", &self.service)
+            .with("tag", &start.server)
+            .with("settings", settings);
+        let line = endpoints::onto(line, &start.endpoints)?;
+        let answer = server.ask("start", |begun| begun.followed(line)).await?;
         if refused(&answer, &start)? {
             return Ok(());
         }

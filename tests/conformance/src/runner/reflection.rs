@@ -55,7 +55,30 @@ struct Service {
     #[prost(string, tag = "1")]
     name: String,
     #[prost(message, repeated, tag = "2")]
-    methods: Vec<Named>,
+    methods: Vec<Method>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct Method {
+    #[prost(string, tag = "1")]
+    name: String,
+    #[prost(bool, tag = "5")]
+    client_streams: bool,
+    #[prost(bool, tag = "6")]
+    server_streams: bool,
+}
+
+impl Method {
+    /// Its name and kind, as scenarios write them.
+    fn told(self) -> String {
+        let kind = match (self.client_streams, self.server_streams) {
+            (false, false) => "unary",
+            (true, false) => "client",
+            (false, true) => "server",
+            (true, true) => "bidi",
+        };
+        format!("{} {kind}", self.name)
+    }
 }
 
 /// Looks for services, and for the methods of the first of them.
@@ -77,7 +100,7 @@ pub(super) async fn check(
     for file in ask(address, symbol).await?.files.unwrap_or_default().files {
         let file = File::decode(&file[..]).map_err(|error| error.to_string())?;
         for service in file.services {
-            found.extend(service.methods.into_iter().map(|method| method.name));
+            found.extend(service.methods.into_iter().map(Method::told));
         }
     }
     match methods.iter().find(|method| !found.contains(method)) {

@@ -68,6 +68,9 @@ pub(super) struct Start {
     pub(super) server: String,
     #[serde(default)]
     pub(super) settings: Table,
+    /// Settings of endpoints that differ from what they usually are.
+    #[serde(default)]
+    pub(super) endpoints: BTreeMap<String, Table>,
     /// The code it is refused with.
     pub(super) refused: Option<OneOf>,
     /// Words in the detail of the refusal.
@@ -265,7 +268,7 @@ pub(super) struct Sees {
 pub(super) struct Describes {
     /// Services, at least.
     pub(super) services: Vec<String>,
-    /// Methods of the first of them.
+    /// Methods of the first of them, each with its kind.
     pub(super) methods: Vec<String>,
 }
 

@@ -7,13 +7,14 @@ use std::time::Instant;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use micro::client::{Call, Seen};
+use micro::settings::{CallSettings, ClientSettings};
 use micro::{Client, Error, Raw, Result};
 use micro_conformance::{Line, Payload};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::output::{Output, failure, metadata};
-use crate::{Wrong, settings, streams};
+use crate::{Wrong, streams};
 
 /// What is under way.
 #[derive(Clone)]
@@ -42,7 +43,7 @@ pub(crate) async fn serve(
         let id = request.number("id").unwrap_or_default();
         let answer = |verb: &str| Line::new(verb).with("id", id);
         match (request.verb.as_str(), &client) {
-            ("start", _) => match settings::client(request.get("settings").unwrap_or_default()) {
+            ("start", _) => match start(&request) {
                 Ok(started) => {
                     client = Some(started);
                     output.tell(&answer("ok"));
@@ -67,25 +68,29 @@ pub(crate) async fn serve(
     }
 }
 
+fn start(request: &Line) -> Result<Client> {
+    ClientSettings::from_json(request.get("settings").unwrap_or_default())?.builder()?.build()
+}
+
 /// What a request says of the call it is for.
 pub(crate) struct Wanted {
     pub(crate) service: String,
     pub(crate) endpoint: String,
-    pub(crate) settings: settings::Terms,
+    pub(crate) settings: CallSettings,
     pub(crate) payload: Bytes,
 }
 
 impl Wanted {
     pub(crate) fn of(request: &Line) -> Result<Self> {
         let text = |name| request.get(name).unwrap_or_default().to_owned();
-        let settings = settings::call(request.get("settings").unwrap_or_default())?;
+        let settings = CallSettings::from_json(request.get("settings").unwrap_or_default())?;
         let payload = Payload::wanted(request);
         Ok(Self { service: text("service"), endpoint: text("endpoint"), settings, payload })
     }
 
     fn call(&self, client: &Client) -> Call<Raw, Raw> {
         let call = client.call(&self.service, &self.endpoint, Raw(self.payload.clone()));
-        self.settings.onto_call(call)
+        call.settings(&self.settings)
     }
 }
 
@@ -213,8 +218,16 @@ impl Calls {
         let (client, output) = (client.clone(), self.output);
         let service = request.get("service").unwrap_or_default().to_owned();
         tokio::spawn(async move {
-            let line = Line::new("nodes").with("id", id);
-            output.tell(&settings::health(&client, &service, line).await);
+            let mut line = Line::new("nodes").with("id", id);
+            for health in client.health(&service).await.unwrap_or_default() {
+                let said = match health.answer {
+                    Ok(true) => "serving",
+                    Ok(false) => "not_serving",
+                    Err(error) => error.code().name(),
+                };
+                line = line.with(&format!("node.{}", health.node.id), said);
+            }
+            output.tell(&line);
         });
     }
 }

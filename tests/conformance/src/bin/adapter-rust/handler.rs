@@ -51,7 +51,7 @@ pub(crate) fn endpoints(state: &Arc<State>) -> [Endpoint; 5] {
     };
     let (count, sum, chat) = (state.clone(), state.clone(), state.clone());
     [
-        unary("Conformance.Echo").idempotent(),
+        unary("Conformance.Echo"),
         unary("Conformance.Do"),
         Endpoint::server_stream("Conformance.Count", move |context, Raw(request): Raw| {
             let turn = Turn::begin(count.clone(), context);
@@ -232,7 +232,8 @@ impl Turn {
     fn report(&self, what: &str) -> Result<String> {
         match what {
             "metadata" => {
-                let own = self.context.metadata().iter().filter(|(name, _)| name.starts_with("x-"));
+                let own =
+                    self.context.metadata().iter().filter(|(name, _)| name.starts_with("test-"));
                 let lines = own.map(|(name, value)| format!("{name}: {value}\n"));
                 Ok(lines.collect())
             }
@@ -261,7 +262,8 @@ impl Turn {
     async fn send(&mut self, message: Bytes) -> Result<()> {
         let outgoing = self.outgoing.as_ref();
         let outgoing = outgoing.ok_or_else(|| Error::invalid_argument("no stream of replies"))?;
-        if outgoing.send(message).await.is_err() {
+        // There is room for one message: when there is again, this one was taken.
+        if outgoing.send(message).await.is_err() || outgoing.reserve().await.is_err() {
             return Err(Error::cancelled("nobody takes replies any more"));
         }
         if let Some((_, key)) = &self.key {

@@ -11,7 +11,6 @@ mod handler;
 mod keys;
 mod output;
 mod server;
-mod settings;
 mod streams;
 
 use std::io::BufRead as _;

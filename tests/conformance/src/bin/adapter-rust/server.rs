@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use micro::settings::{EndpointSettings, ServiceSettings};
 use micro::{Result, Service};
 use micro_conformance::Line;
 use tokio::sync::{mpsc, watch};
@@ -10,7 +11,6 @@ use crate::Wrong;
 use crate::handler::{Shared, State, endpoints};
 use crate::keys::Keys;
 use crate::output::{Output, failure};
-use crate::settings;
 
 /// Answers requests until there are no more.
 pub(crate) async fn serve(
@@ -78,9 +78,12 @@ async fn start(request: &Line, shared: &Arc<Shared>) -> Result<Service> {
     let (give, client) = watch::channel(None);
     let tag = request.get("tag").unwrap_or_default().to_owned();
     let state = Arc::new(State { shared: shared.clone(), tag, client });
-    let mut builder = settings::service(name, request.get("settings").unwrap_or_default())?;
+    let settings = ServiceSettings::from_json(request.get("settings").unwrap_or_default())?;
+    let mut builder = settings.builder(name)?;
     for endpoint in endpoints(&state) {
-        builder = builder.handle(endpoint);
+        let name = endpoint.name().replace("Conformance.", "endpoint.");
+        let settings = EndpointSettings::from_json(request.get(&name).unwrap_or_default())?;
+        builder = builder.handle(settings.apply(endpoint)?);
     }
     let service = builder.start().await?;
     give.send_replace(Some(service.client().clone()));

@@ -72,15 +72,14 @@ impl Stream {
     async fn server(&self, client: &Client, wanted: Wanted, inbox: Inbox) -> Result<Option<Raw>> {
         let call =
             client.server_stream(&wanted.service, &wanted.endpoint, Raw(wanted.payload.clone()));
-        let mut replies: Streaming<Raw> =
-            wanted.settings.onto_stream(call).seen(&self.seen).await?;
+        let mut replies: Streaming<Raw> = call.settings(&wanted.settings).seen(&self.seen).await?;
         self.tell("opened");
         self.receive(&mut replies, inbox.receiving).await.map(|()| None)
     }
 
     async fn bidi(&self, client: &Client, wanted: Wanted, inbox: Inbox) -> Result<Option<Raw>> {
         let call = client.open::<Raw, Raw>(&wanted.service, &wanted.endpoint);
-        let (outgoing, mut replies) = wanted.settings.onto_stream(call).seen(&self.seen).await?;
+        let (outgoing, mut replies) = call.settings(&wanted.settings).seen(&self.seen).await?;
         self.tell("opened");
         let sending = send_from(inbox.sending, self.id, self.output, outgoing);
         let _sending = AbortOnDropHandle::new(tokio::spawn(sending));
@@ -109,7 +108,7 @@ impl Stream {
         };
         let call = client.client_stream(&wanted.service, &wanted.endpoint, requests.boxed());
         self.tell("opened");
-        wanted.settings.onto_stream(call).seen(&self.seen).await.map(Some)
+        call.settings(&wanted.settings).seen(&self.seen).await.map(Some)
     }
 
     /// Receives a message for each request to.
