@@ -240,17 +240,15 @@ impl Shared {
     fn route(&self, line: Line) {
         let mut answers = self.answers();
         let id = line.number("id").unwrap_or_default();
-        if line.verb == "result" && !answers.ended.insert(id) {
-            answers.broken.push(format!("a call ended twice: {line}"));
-        }
+        let again = line.verb == "result" && !answers.ended.insert(id);
         let Some(waiting) = &mut answers.waiting else { return };
-        let given = waiting.get(&id).is_some_and(|sender| sender.send(line.clone()).is_ok());
-        if !given {
-            waiting.remove(&id);
-            // Nobody waits for the end of what a failed scenario left behind.
-            if line.verb != "result" {
-                answers.broken.push(format!("nobody asked for `{line}`"));
-            }
+        if waiting.get(&id).is_some_and(|sender| sender.send(line.clone()).is_ok()) {
+            return;
+        }
+        waiting.remove(&id);
+        // Nobody waits any more for the first end of what a failed scenario left behind.
+        if again || line.verb != "result" {
+            answers.broken.push(format!("nobody asked for `{line}`"));
         }
     }
 }

@@ -12,6 +12,7 @@ use micro::{Client, Error, Raw, Result};
 use micro_conformance::{Line, Payload};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::output::{Output, failure, metadata};
 use crate::{Wrong, streams};
@@ -21,6 +22,7 @@ use crate::{Wrong, streams};
 pub(crate) struct Calls {
     pub(crate) output: Output,
     running: Arc<Mutex<HashMap<u64, Running>>>,
+    tasks: TaskTracker,
     wrong: Option<Wrong>,
 }
 
@@ -37,7 +39,7 @@ pub(crate) async fn serve(
     output: Output,
     wrong: Option<Wrong>,
 ) {
-    let calls = Calls { output, running: Arc::default(), wrong };
+    let calls = Calls { output, running: Arc::default(), tasks: TaskTracker::new(), wrong };
     let mut client = None;
     while let Some(request) = requests.recv().await {
         let id = request.number("id").unwrap_or_default();
@@ -52,7 +54,7 @@ pub(crate) async fn serve(
             },
             ("stop", _) => {
                 client = None;
-                calls.cancel_all();
+                calls.end_all().await;
                 output.tell(&answer("ok"));
             }
             ("ping", _) => output.tell(&answer("ok")),
@@ -103,7 +105,7 @@ impl Calls {
         let cancel = CancellationToken::new();
         self.lock().insert(id, Running { cancel: cancel.clone(), requests });
         let (calls, begun) = (self.clone(), Instant::now());
-        tokio::spawn(async move {
+        self.tasks.spawn(async move {
             let result = tokio::select! {
                 biased;
                 result = run => result,
@@ -131,10 +133,14 @@ impl Calls {
         }
     }
 
-    fn cancel_all(&self) {
+    /// Cancels everything, and waits until all has ended.
+    async fn end_all(&self) {
         for running in self.lock().values() {
             running.cancel.cancel();
         }
+        self.tasks.close();
+        self.tasks.wait().await;
+        self.tasks.reopen();
     }
 
     /// Hands a request to the stream it is about.

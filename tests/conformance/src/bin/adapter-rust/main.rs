@@ -1,8 +1,7 @@
 //! The adapter of Rust: `adapter-rust server` or `adapter-rust client`, told on standard input what to do.
 //!
-//! * [`server`], [`handler`], [`keys`]: the service `Conformance`
-//! * [`client`], [`streams`]: calls and streams
-//! * [`output`]: answers
+//! The service `Conformance` is in [`server`], [`handler`] and [`keys`], calls and streams in [`client`]
+//! and [`streams`], and answers go through [`output`].
 //!
 //! `--wrong echo` and `--wrong end` make it break a promise, for the test that the runner notices.
 
