@@ -78,7 +78,9 @@ impl<'a> Play<'a> {
                 return Err(format!("no step looks at the end of `{id}`"));
             }
             // Once it has answered this, it has said all it had to say before.
-            call.process.ask("ping", |line| line).await?;
+            if call.process.lives() {
+                call.process.ask("ping", |line| line).await?;
+            }
             if let Some(line) = call.extra() {
                 return Err(format!("after the end of `{id}` came {line}"));
             }
@@ -173,6 +175,7 @@ impl<'a> Play<'a> {
             Step::Release(it) => self.release(it.key.as_deref()).await,
             Step::Counts(counts) => self.counts(counts).await,
             Step::Kill(at) => self.server(at.server.as_deref())?.kill().await,
+            Step::Exit(at) => self.exit(at).await,
             Step::Stop(at) => self.stop(at),
             Step::Stopped(at) => self.stopped(at).await,
             Step::Health(it) => {
@@ -332,6 +335,16 @@ impl<'a> Play<'a> {
             before = Some(told);
             sleep(SETTLED).await;
         }
+    }
+
+    async fn exit(&mut self, at: step::At) -> Result<(), String> {
+        if let Some(name) = &at.server {
+            return self.server(Some(name))?.exit().await;
+        }
+        self.client()?.exit().await?;
+        // Nobody is left to tell of their ends.
+        self.calls.clear();
+        Ok(())
     }
 
     fn stop(&mut self, at: step::At) -> Result<(), String> {

@@ -47,6 +47,8 @@ pub(super) enum Step {
     Counts(Counts),
     /// Kills a server.
     Kill(At),
+    /// Has the adapter of a server, or of the client, end whatever is under way.
+    Exit(At),
     /// Begins to stop a server, or the client.
     Stop(At),
     /// The stop has come to its end.
