@@ -1,0 +1,234 @@
+//! Metadata as one block of bytes: one crossing, and safe for binary values.
+//!
+//! A block is `u32 n`, then n times `u32 name length, u32 value length, name, value`, all numbers in the machine's own byte
+//! order. Values under names that end in `-bin` are bytes as they are; base64 is the wire's business. Two blocks may follow
+//! each other: headers, then trailers.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_PAD_INDIFFERENT;
+use bytes::{BufMut as _, Bytes, BytesMut};
+use micro::Metadata;
+
+use crate::failure::{Failure, Result};
+
+/// Bytes of a block at most: more than any header list a server takes.
+const LARGEST: usize = 1024 * 1024;
+
+/// The metadata as a block; empty when there is none that is the caller's business: names that gRPC owns are left out.
+pub fn pack(metadata: &Metadata) -> Bytes {
+    pack_all([metadata])
+}
+
+/// Headers and trailers as two blocks; nothing at all when both are empty, and no second block without trailers.
+pub(crate) fn pack_both(headers: &Metadata, trailers: &Metadata) -> Bytes {
+    if entries(trailers).next().is_none() { pack(headers) } else { pack_all([headers, trailers]) }
+}
+
+fn pack_all<const N: usize>(blocks: [&Metadata; N]) -> Bytes {
+    let entries: usize = blocks.iter().map(|block| entries(block).count()).sum();
+    if entries == 0 {
+        return Bytes::new();
+    }
+    let size = |block: &&Metadata| entries_size(block);
+    let mut out = BytesMut::with_capacity(blocks.iter().map(size).sum());
+    for block in blocks {
+        write(block, &mut out);
+    }
+    out.freeze()
+}
+
+fn entries(metadata: &Metadata) -> impl Iterator<Item = (&str, &str)> {
+    metadata.iter().filter(|(name, _)| !is_protocol(name))
+}
+
+fn entries_size(metadata: &Metadata) -> usize {
+    4 + entries(metadata).map(|(name, value)| 8 + name.len() + value.len()).sum::<usize>()
+}
+
+/// What gRPC says about itself, not the caller about its call.
+fn is_protocol(name: &str) -> bool {
+    name.starts_with("grpc-") || matches!(name, "content-type" | "te" | "date")
+}
+
+fn write(metadata: &Metadata, out: &mut BytesMut) {
+    let start = out.len();
+    out.put_u32_ne(0);
+    let mut count = 0u32;
+    let mut put = |name: &str, value: &[u8], out: &mut BytesMut| {
+        out.put_u32_ne(length(name.len()));
+        out.put_u32_ne(length(value.len()));
+        out.put_slice(name.as_bytes());
+        out.put_slice(value);
+        count += 1;
+    };
+    for (name, value) in entries(metadata) {
+        match name.ends_with("-bin").then(|| STANDARD_PAD_INDIFFERENT.decode(value)) {
+            Some(Ok(bytes)) => put(name, &bytes, out),
+            // Not base64 although it ought to be: whoever sent it gets it as it was.
+            _ => put(name, value.as_bytes(), out),
+        }
+    }
+    out[start..start + 4].copy_from_slice(&count.to_ne_bytes());
+}
+
+fn length(bytes: usize) -> u32 {
+    u32::try_from(bytes).unwrap_or(u32::MAX)
+}
+
+/// Reads a block that a host made; an empty one is no metadata.
+///
+/// # Errors
+/// [`Status::ARG`](crate::Status::ARG) for a block that is cut short or too long, and for names and values that cannot be
+/// sent.
+pub fn unpack(block: &[u8]) -> Result<Metadata> {
+    let mut metadata = Metadata::new();
+    if block.len() > LARGEST {
+        return Err(Failure::argument("metadata of more than 1 MiB: send it as a message"));
+    }
+    if block.is_empty() {
+        return Ok(metadata);
+    }
+    let mut headers = Headers::new(block);
+    for (name, value) in headers.by_ref() {
+        let name = std::str::from_utf8(name)
+            .map_err(|_| Failure::argument("a metadata name is not UTF-8"))?;
+        if name.to_ascii_lowercase().ends_with("-bin") {
+            metadata.append_bin(name, value)?;
+        } else {
+            let value = std::str::from_utf8(value).map_err(|_| {
+                Failure::argument(format!(
+                    "metadata `{name}` is not text: send bytes under a name that ends in -bin"
+                ))
+            })?;
+            metadata.append(name, value)?;
+        }
+    }
+    if !headers.rest().is_empty() || headers.broken {
+        return Err(Failure::argument("a metadata block is cut short or has a wrong count"));
+    }
+    Ok(metadata)
+}
+
+/// Names and values of one block, in order.
+#[derive(Debug, Clone)]
+pub struct Headers<'a> {
+    rest: &'a [u8],
+    left: u32,
+    broken: bool,
+}
+
+impl<'a> Headers<'a> {
+    /// The entries of the first block in `blocks`.
+    pub fn new(blocks: &'a [u8]) -> Self {
+        let mut headers = Self { rest: blocks, left: 0, broken: false };
+        headers.left = headers.number().unwrap_or(0);
+        headers.broken = headers.broken && !blocks.is_empty();
+        headers
+    }
+
+    /// Goes on where `read` entries, and `at` bytes, have been read.
+    pub fn resume(blocks: &'a [u8], at: usize, read: u32) -> Self {
+        let mut headers = Self::new(blocks);
+        if read > 0 {
+            headers.left = headers.left.saturating_sub(read);
+            headers.rest = blocks.get(at..).unwrap_or_default();
+        }
+        headers
+    }
+
+    /// What follows the entries that were read: after the last, the next block.
+    pub fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
+    fn number(&mut self) -> Option<u32> {
+        let bytes = self.bytes(4)?;
+        Some(u32::from_ne_bytes(bytes.try_into().ok()?))
+    }
+
+    fn bytes(&mut self, count: usize) -> Option<&'a [u8]> {
+        let Some((bytes, rest)) = self.rest.split_at_checked(count) else {
+            self.broken = true;
+            return None;
+        };
+        self.rest = rest;
+        Some(bytes)
+    }
+}
+
+impl<'a> Iterator for Headers<'a> {
+    type Item = (&'a [u8], &'a [u8]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.left = self.left.checked_sub(1)?;
+        let (name, value) = (self.number()?, self.number()?);
+        Some((self.bytes(name as usize)?, self.bytes(value as usize)?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::status::Status;
+
+    fn metadata(entries: &[(&str, &str)]) -> Metadata {
+        let mut metadata = Metadata::new();
+        for (name, value) in entries {
+            metadata.append(name, value).expect("valid");
+        }
+        metadata
+    }
+
+    #[test]
+    fn repeated_and_binary_values_come_back() {
+        let mut sent = metadata(&[("tenant", "blue"), ("tenant", "green"), ("a", "1")]);
+        sent.append_bin("key-bin", &[0, 255, 10]).expect("valid");
+        let block = pack(&sent);
+        let keys: Vec<_> = Headers::new(&block).filter(|(name, _)| *name == b"key-bin").collect();
+        assert_eq!(keys, [(&b"key-bin"[..], &[0u8, 255, 10][..])]);
+        assert_eq!(unpack(&block).expect("a block"), sent);
+    }
+
+    #[test]
+    fn headers_and_trailers_are_two_blocks() {
+        let blocks = pack_both(&metadata(&[("a", "1")]), &metadata(&[("b", "2")]));
+        let mut headers = Headers::new(&blocks);
+        assert_eq!(headers.by_ref().collect::<Vec<_>>(), [(&b"a"[..], &b"1"[..])]);
+        let mut trailers = Headers::new(headers.rest());
+        assert_eq!(trailers.by_ref().collect::<Vec<_>>(), [(&b"b"[..], &b"2"[..])]);
+        assert!(trailers.rest().is_empty());
+        let mut walk = Headers::new(&blocks);
+        walk.next();
+        let at = blocks.len() - walk.rest().len();
+        assert_eq!(Headers::resume(&blocks, at, 1).next(), None);
+        assert_eq!(Headers::resume(&blocks, 0, 0).count(), 1);
+        assert_eq!(Headers::resume(&blocks, usize::MAX, 7).next(), None);
+        assert!(pack_both(&Metadata::new(), &Metadata::new()).is_empty());
+        assert_eq!(Headers::new(&pack_both(&Metadata::new(), &metadata(&[("b", "2")]))).count(), 0);
+    }
+
+    #[test]
+    fn broken_blocks_are_refused() {
+        let block = pack(&metadata(&[("tenant", "blue"), ("a", "1")]));
+        for end in 1..block.len() {
+            let failure = unpack(&block[..end]).expect_err("cut short");
+            assert_eq!(failure.status(), Status::ARG, "{end}");
+        }
+        for wrong in [&[255u8; 4][..], &[1, 0, 0, 0, 255, 255, 255, 255, 255, 255, 255, 255]] {
+            assert_eq!(unpack(wrong).expect_err("no block").status(), Status::ARG);
+        }
+        let longer = [&block[..], b"x"].concat();
+        assert_eq!(unpack(&longer).expect_err("too long").status(), Status::ARG);
+    }
+
+    #[test]
+    fn names_that_cannot_be_sent_are_refused_with_the_cores_words() {
+        let mut block = BytesMut::new();
+        block.put_u32_ne(1);
+        block.put_u32_ne(2);
+        block.put_u32_ne(1);
+        block.put_slice(b"tex");
+        let failure = unpack(&block).expect_err("reserved");
+        assert!(failure.message().contains("reserved"), "{failure}");
+    }
+}

@@ -1,0 +1,259 @@
+//! The completion queue: everything a host is told.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use crate::event::{Event, EventKind};
+use crate::failure::{Failure, Result};
+use crate::id::Id;
+use crate::inbox::{Bell, Inbox};
+use crate::live::{self, Live};
+use crate::log;
+use crate::runtime::Runtime;
+use crate::shared::Shared;
+use crate::wake::Wake;
+
+/// Most events of one drain, so that a host's loop gets to do something else.
+const MAX_BATCH: usize = 1024;
+/// How long the oldest event may wait before a warning.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Events for one host: an event loop, a thread or a group of threads.
+///
+/// Any thread may submit to it. One at a time should drain it; several are safe, and see each its own events.
+pub struct Queue {
+    inbox: Inbox<Event, Bells>,
+    shared: Arc<Shared>,
+    /// The buffer that changes places with the inbox's.
+    batch: Mutex<VecDeque<Event>>,
+    /// Since when something has waited, in milliseconds of the runtime, plus one; 0 when nothing does.
+    since: AtomicU64,
+    warned: AtomicBool,
+    _live: Live,
+}
+
+/// Everything that can be rung.
+#[derive(Default)]
+pub(crate) struct Bells {
+    #[cfg(unix)]
+    descriptor: Option<crate::wake::Descriptor>,
+    callback: Option<Box<dyn Wake>>,
+}
+
+impl Bell for Bells {
+    fn ring(&self) {
+        #[cfg(unix)]
+        if let Some(descriptor) = &self.descriptor {
+            descriptor.wake();
+        }
+        if let Some(callback) = &self.callback {
+            callback.wake();
+        }
+    }
+
+    fn silence(&self) {
+        #[cfg(unix)]
+        if let Some(descriptor) = &self.descriptor {
+            descriptor.clear();
+        }
+        if let Some(callback) = &self.callback {
+            callback.clear();
+        }
+    }
+}
+
+impl Queue {
+    /// A queue of `runtime`.
+    ///
+    /// # Errors
+    /// [`Status::CLOSED`] when the runtime is shut down, [`Status::FORKED`] in a child of its process.
+    pub fn new(runtime: &Runtime) -> Result<Arc<Self>> {
+        let shared = runtime.inside()?.clone();
+        let queue = Arc::new(Self {
+            inbox: Inbox::new(Bells::default()),
+            shared: shared.clone(),
+            batch: Mutex::default(),
+            since: AtomicU64::new(0),
+            warned: AtomicBool::new(false),
+            _live: Live::new(live::QUEUE),
+        });
+        shared.adopt(&queue)?;
+        Ok(queue)
+    }
+
+    /// A descriptor that is readable while the queue holds something. It belongs to the queue: do not read or close it; a
+    /// drain makes it unreadable.
+    ///
+    /// # Errors
+    /// [`Status::FORKED`], or what the system says when there are no descriptors left.
+    #[cfg(unix)]
+    pub fn descriptor(&self) -> Result<std::os::fd::RawFd> {
+        self.shared.check()?;
+        self.inbox.change_bell(|bells| {
+            let descriptor = match bells.descriptor.take() {
+                Some(descriptor) => descriptor,
+                None => crate::wake::Descriptor::new()
+                    .map_err(|error| Failure::from(micro::Error::from(error)))?,
+            };
+            Ok(bells.descriptor.insert(descriptor).raw())
+        })
+    }
+
+    /// Calls `wake` when the queue is no longer empty, and again after a drain that left something. It takes the place of
+    /// the one before, which is dropped.
+    ///
+    /// # Errors
+    /// [`Status::FORKED`]; [`Status::CLOSED`] after the end, when there is nothing to wake for.
+    pub fn set_wake(&self, wake: impl Wake) -> Result<()> {
+        self.shared.check()?;
+        if !self.inbox.is_open() {
+            return Err(Failure::closed("queue"));
+        }
+        // Dropped when the queue is unlocked again: it is the host's.
+        let _before = self.inbox.change_bell(|bells| bells.callback.replace(Box::new(wake)));
+        Ok(())
+    }
+
+    /// Calls `each` with up to `max` events, oldest first; returns how many. Takes at most 1 024 at a time, and none
+    /// in a child of its process.
+    pub fn drain(&self, max: usize, each: impl FnMut(Event)) -> usize {
+        if self.shared.check().is_err() {
+            return 0;
+        }
+        self.hand_over(each, |batch| self.inbox.drain(batch, max.min(MAX_BATCH)))
+    }
+
+    /// As [`Queue::drain`], once there is something, the queue is closed or `timeout` is over; `None` waits for ever. Blocks:
+    /// never to be called where blocking is forbidden.
+    pub fn wait(&self, max: usize, timeout: Option<Duration>, each: impl FnMut(Event)) -> usize {
+        if self.shared.check().is_err() {
+            return 0;
+        }
+        self.hand_over(each, |batch| self.inbox.wait(batch, max.min(MAX_BATCH), timeout))
+    }
+
+    fn hand_over(
+        &self,
+        mut each: impl FnMut(Event),
+        take: impl FnOnce(&mut VecDeque<Event>),
+    ) -> usize {
+        // Whoever drains while another does has a buffer of its own.
+        let mut kept = self.batch.try_lock();
+        let mut own = VecDeque::new();
+        let batch = match &mut kept {
+            Ok(kept) => &mut **kept,
+            Err(_) => &mut own,
+        };
+        take(batch);
+        let taken = batch.len();
+        if taken > 0 {
+            self.note_drained();
+        }
+        for event in batch.drain(..) {
+            let mut event = event.taken();
+            if event.kind == EventKind::Log {
+                event.payload = log::take();
+            }
+            each(event);
+        }
+        taken
+    }
+
+    /// Closes the queue: what is in it is dropped, calls that nobody has seen are answered, and nothing more comes in.
+    /// Operations under way go on, and nobody hears of their end.
+    pub fn close(&self) {
+        if self.shared.check().is_ok() {
+            log::leave(self);
+            drop(self.inbox.shut());
+            self.silence();
+        }
+    }
+
+    /// Events that wait.
+    pub fn len(&self) -> usize {
+        self.inbox.look(VecDeque::len)
+    }
+
+    /// True when nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How long the oldest event has waited, within a second; zero when none does.
+    pub fn age(&self) -> Duration {
+        match self.since.load(Ordering::Relaxed) {
+            0 => Duration::ZERO,
+            since => self.shared.age().saturating_sub(Duration::from_millis(since - 1)),
+        }
+    }
+
+    /// False after [`Queue::close`] and after the runtime has ended.
+    pub fn is_open(&self) -> bool {
+        self.inbox.is_open()
+    }
+
+    /// Receives log records, instead of whichever queue did.
+    ///
+    /// # Errors
+    /// As [`Queue::set_wake`].
+    pub fn receive_logs(self: &Arc<Self>) -> Result<()> {
+        self.shared.check()?;
+        if !self.inbox.is_open() {
+            return Err(Failure::closed("queue"));
+        }
+        log::deliver_to(self);
+        Ok(())
+    }
+
+    /// Adds an event; false, and the event is dropped, when the queue is closed.
+    pub(crate) fn push(&self, event: Event) -> bool {
+        // An inbox that gives its event back is closed; the event is dropped outside of its lock.
+        self.inbox.push(event).is_ok()
+    }
+
+    /// The runtime is over: one last event, and nobody is woken any more.
+    pub(crate) fn finish(&self) {
+        self.inbox.close(Some(Event::new(EventKind::Closed, 0, Id::NONE)));
+        self.silence();
+    }
+
+    /// Gives the host its wake-up back. A descriptor stays, readable until the last event is drained.
+    fn silence(&self) {
+        let _wake = self.inbox.change_bell(|bells| bells.callback.take());
+    }
+
+    /// Looked at now and then: warns once about a host that has stopped draining.
+    pub(crate) fn watch_over(&self, now: Duration) {
+        let waiting = self.len();
+        if waiting == 0 {
+            self.since.store(0, Ordering::Relaxed);
+            return;
+        }
+        let stamp = u64::try_from(now.as_millis()).unwrap_or(u64::MAX).saturating_add(1);
+        let _ = self.since.compare_exchange(0, stamp, Ordering::Relaxed, Ordering::Relaxed);
+        let waited = self.age();
+        if waited >= PATIENCE && !self.warned.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                target: "micro::bridge",
+                waiting,
+                waited_ms = u64::try_from(waited.as_millis()).unwrap_or(u64::MAX),
+                "a queue is not drained: calls wait until its host is free again"
+            );
+        }
+    }
+
+    fn note_drained(&self) {
+        self.since.store(0, Ordering::Relaxed);
+        // The next time the host is stuck is another time.
+        self.warned.store(false, Ordering::Relaxed);
+    }
+}
+
+impl fmt::Debug for Queue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Queue").field("open", &self.is_open()).field("len", &self.len()).finish()
+    }
+}

@@ -1,0 +1,143 @@
+//! What a host wants called, and on which terms.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use micro::{Codec, Context, Metadata};
+
+use crate::event::flags;
+use crate::failure::{Failure, Result};
+use crate::id::Id;
+
+/// No deadline: of a request, and of a call that came in.
+pub const NO_TIMEOUT: u64 = u64::MAX;
+
+/// Bits of [`Request::flags`]; the lowest four are a codec of [`flags`].
+pub mod request_flags {
+    /// Waits for a place where [`Status::FULL`](crate::Status::FULL) would be returned.
+    pub const WAIT: u32 = 0x100;
+    /// Repeating the call is harmless, whatever the endpoint says.
+    pub const IDEMPOTENT: u32 = 0x200;
+    /// Repeating the call is not harmless, whatever the endpoint says.
+    pub const NOT_IDEMPOTENT: u32 = 0x400;
+    /// Every bit there is.
+    pub const ALL: u32 = 0xf | WAIT | IDEMPOTENT | NOT_IDEMPOTENT;
+}
+
+/// Which sides of a stream send many messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// Many requests, one reply.
+    ClientStream,
+    /// One request, many replies.
+    ServerStream,
+    /// Many each way.
+    BidiStream,
+}
+
+/// A call to be made.
+#[derive(Debug, Clone, Default)]
+pub struct Request<'a> {
+    /// Name of the service; may be empty when `options` name an address.
+    pub service: &'a str,
+    /// `Type.Method`, or a path that begins with `/`.
+    pub endpoint: &'a str,
+    /// The message; of a stream, the one request of a [`Shape::ServerStream`].
+    pub payload: Bytes,
+    /// Headers to send: a block of [`crate::pack`], or nothing.
+    pub meta: &'a [u8],
+    /// Nanoseconds for the whole call; 0 for the client's own, [`NO_TIMEOUT`] for none.
+    pub timeout_ns: u64,
+    /// The call that came in which this one is part of: deadline, trace and metadata go on, and it ends when that one ends.
+    pub parent: Id,
+    /// Everything else: a JSON document of [`micro::settings::CallSettings`], or nothing.
+    pub options: &'a str,
+    /// [`request_flags`] and a codec.
+    pub flags: u32,
+}
+
+/// The terms of a request, read.
+pub(crate) struct Terms {
+    pub(crate) settings: Option<micro::settings::CallSettings>,
+    pub(crate) metadata: Metadata,
+    pub(crate) timeout: Timeout,
+    pub(crate) codec: Codec,
+    pub(crate) idempotent: Option<bool>,
+    pub(crate) parent: Option<Context>,
+}
+
+pub(crate) enum Timeout {
+    Default,
+    After(Duration),
+    Never,
+}
+
+impl Terms {
+    /// # Errors
+    /// `ARG` and `INVALID_ARGUMENT` for what cannot be read.
+    pub(crate) fn read(request: &Request<'_>, parent: Option<Context>) -> Result<Self> {
+        let settings = match request.options {
+            "" => None,
+            options => Some(micro::settings::CallSettings::from_json(options)?),
+        };
+        if request.flags & !request_flags::ALL != 0 {
+            return Err(Failure::argument(format!(
+                "flags {:#x} of the request are not known",
+                request.flags & !request_flags::ALL
+            )));
+        }
+        let codec = u16::try_from(request.flags & 0xf).ok().and_then(flags::codec);
+        let idempotent = match (
+            request.flags & request_flags::IDEMPOTENT != 0,
+            request.flags & request_flags::NOT_IDEMPOTENT != 0,
+        ) {
+            (true, true) => return Err(Failure::argument("idempotent and not idempotent at once")),
+            (true, false) => Some(true),
+            (false, true) => Some(false),
+            (false, false) => None,
+        };
+        Ok(Self {
+            settings,
+            metadata: crate::unpack(request.meta)?,
+            timeout: match request.timeout_ns {
+                0 => Timeout::Default,
+                NO_TIMEOUT => Timeout::Never,
+                nanos => Timeout::After(Duration::from_nanos(nanos)),
+            },
+            codec: codec
+                .ok_or_else(|| Failure::argument("the codec of the request is not known"))?,
+            idempotent,
+            parent,
+        })
+    }
+}
+
+/// Puts terms on a call or a stream: two types whose builders have the same methods.
+macro_rules! on_terms {
+    ($call:expr, $terms:expr) => {{
+        let terms: $crate::request::Terms = $terms;
+        let mut call = $call;
+        if let Some(settings) = &terms.settings {
+            call = call.settings(settings);
+        }
+        if terms.codec != micro::Codec::Proto {
+            call = call.content_type(terms.codec.grpc_content_type());
+        }
+        if !terms.metadata.is_empty() {
+            call = call.metadata_all(terms.metadata);
+        }
+        call = match terms.timeout {
+            $crate::request::Timeout::Default => call,
+            $crate::request::Timeout::After(time) => call.timeout(time),
+            $crate::request::Timeout::Never => call.no_timeout(),
+        };
+        if let Some(idempotent) = terms.idempotent {
+            call = call.idempotent(idempotent);
+        }
+        match &terms.parent {
+            Some(context) => call.context(context),
+            None => call,
+        }
+    }};
+}
+pub(crate) use on_terms;

@@ -1,0 +1,235 @@
+//! Threads, and everything under way on them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use micro::{Error, Metadata};
+use serde::Deserialize;
+use tokio::runtime::Builder;
+
+use crate::event::EventKind;
+use crate::failure::{Failure, Result};
+use crate::id::{Id, Kind};
+use crate::log::{self, Level};
+use crate::queue::Queue;
+use crate::shared::{Operation, Shared};
+use crate::things::Thing;
+
+/// Threads for work that blocks; the core has next to none.
+const BLOCKING_THREADS: usize = 8;
+/// How long threads may take to end when the runtime is freed.
+const LAST_WAIT: Duration = Duration::from_secs(5);
+
+/// Settings of a runtime, a JSON document.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Settings {
+    workers: Option<usize>,
+    log: Option<Level>,
+}
+
+/// The threads that do the work, and whatever is under way. Clones are the same runtime.
+///
+/// [`Runtime::shutdown`] ends it in order. Dropping the last clone asks for its end at once, and waits for nothing.
+#[derive(Debug, Clone)]
+pub struct Runtime(Arc<Owner>);
+
+/// Ends the runtime when its host lets go of it. What is under way holds on to the inside alone.
+#[derive(Debug)]
+struct Owner(Arc<Shared>);
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        if self.0.check().is_ok() {
+            self.0.shut_down(Duration::ZERO);
+        }
+    }
+}
+
+impl Runtime {
+    /// Starts threads. `options` is a JSON document, empty for the defaults: `workers`, how many threads (as many as
+    /// processors, at most 8), and `log`, the least grave record delivered (`off`, `error`, `warn`, `info`, `debug`, `trace`;
+    /// `warn` unless set; it holds for the whole process).
+    ///
+    /// # Errors
+    /// `INVALID_ARGUMENT` for options that cannot be read, `RESOURCE_EXHAUSTED` when the system gives no thread.
+    pub fn new(options: &str) -> Result<Self> {
+        let settings: Settings = if options.trim().is_empty() {
+            Settings::default()
+        } else {
+            serde_json::from_str(options)
+                .map_err(|error| Error::invalid_argument(format!("runtime options: {error}")))?
+        };
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        let workers = settings.workers.unwrap_or(processors.min(8));
+        if !(1..=512).contains(&workers) {
+            let wrong = format!("runtime options: {workers} workers: give 1 to 512");
+            return Err(Error::invalid_argument(wrong).into());
+        }
+        log::install();
+        if let Some(level) = settings.log {
+            log::set_level(level);
+        }
+        let tokio = Builder::new_multi_thread()
+            .worker_threads(workers)
+            .max_blocking_threads(BLOCKING_THREADS)
+            .thread_name("micro-io")
+            .enable_all()
+            .build()
+            .map_err(|error| Error::resource_exhausted(format!("cannot start threads: {error}")))?;
+        Ok(Self(Arc::new(Owner(Shared::start(tokio, workers)))))
+    }
+
+    /// Ends whatever is under way, in order, without waiting for it: services stop accepting, deregister and finish their
+    /// calls; operations get `grace` to end, then they are cancelled; last, every queue gets [`EventKind::Closed`]. A second
+    /// call does nothing.
+    ///
+    /// # Errors
+    /// [`Status::FORKED`](crate::Status::FORKED).
+    pub fn shutdown(&self, grace: Duration) -> Result<()> {
+        self.inside()?.shut_down(grace);
+        Ok(())
+    }
+
+    /// Shuts down, at once unless that has been asked for otherwise, waits for the end and lets the threads go. Blocks:
+    /// never to be called from a callback. In a child of its process it does nothing.
+    pub fn free(self) {
+        let Ok(shared) = self.inside().cloned() else {
+            // Its threads are not in this process, so there is nothing to end or to wait for.
+            std::mem::forget(self);
+            return;
+        };
+        shared.shut_down(Duration::ZERO);
+        shared.join(LAST_WAIT);
+    }
+
+    /// Ends whatever `id` names: it gets its terminal event, and the caller of a call that came in is answered `CANCELLED`.
+    /// Harmless when late.
+    ///
+    /// # Errors
+    /// [`Status::STALE`](crate::Status::STALE) when it is over already, [`Status::FORKED`](crate::Status::FORKED).
+    pub fn cancel(&self, id: Id) -> Result<()> {
+        let shared = self.inside()?;
+        let thing = shared.things.get(id).ok_or_else(Failure::stale)?;
+        match thing {
+            Thing::Call(_) => {
+                let gave_up = Error::cancelled("the service gave the call up");
+                shared.answer(id, Err(gave_up), Metadata::new())
+            }
+            Thing::Operation(task) | Thing::Stream(_, task) => {
+                if let Some(task) = task {
+                    task.abort();
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Answers a call that came in, and ends it. For a stream, `Ok` with an empty message ends it well.
+    /// `trailers` is a block, see [`crate::pack`].
+    ///
+    /// # Errors
+    /// [`Status::STALE`](crate::Status::STALE) when nobody waits for it any more: it was answered, cancelled or is too late.
+    /// [`Status::ARG`](crate::Status::ARG) for trailers that cannot be sent; the call can still be answered then.
+    pub fn reply(&self, call: Id, answer: Result<Bytes, Error>, trailers: &[u8]) -> Result<()> {
+        self.inside()?.answer(call, answer, crate::unpack(trailers)?)
+    }
+
+    /// Sets headers of the answer to a call that came in; without effect once a stream's first message is sent.
+    ///
+    /// # Errors
+    /// As [`Runtime::reply`].
+    pub fn set_headers(&self, call: Id, headers: &[u8]) -> Result<()> {
+        let context = self.inside()?.context_of(call)?;
+        context.extend_headers(crate::unpack(headers)?);
+        Ok(())
+    }
+
+    /// What is known of a call that came in, as JSON: `service`, `endpoint`, `caller`, `peer`, `trace_id`, `span_id`.
+    ///
+    /// # Errors
+    /// As [`Runtime::reply`].
+    pub fn describe(&self, call: Id) -> Result<String> {
+        let context = self.inside()?.context_of(call)?;
+        let trace = context.trace();
+        Ok(serde_json::json!({
+            "service": context.service(),
+            "endpoint": context.endpoint(),
+            "caller": context.caller(),
+            "peer": context.peer().map(|peer| peer.to_string()),
+            "trace_id": trace.trace_id(),
+            "span_id": trace.span_id(),
+        })
+        .to_string())
+    }
+
+    /// Sends a message on a stream, whichever side opened it; with `last`, this side sends no more.
+    ///
+    /// # Errors
+    /// [`Status::FULL`](crate::Status::FULL): the far side is slow; the message was not taken, and
+    /// [`EventKind::Writable`] tells when to send it again. [`Status::CLOSED`](crate::Status::CLOSED) after the last one,
+    /// [`Status::STALE`](crate::Status::STALE) when the stream is over, [`Status::ARG`](crate::Status::ARG) for what sends
+    /// no messages.
+    pub fn send(&self, stream: Id, message: Bytes, last: bool) -> Result<()> {
+        match self.inside()?.things.get(stream).ok_or_else(Failure::stale)? {
+            Thing::Stream(open, _) => match &open.outbox {
+                Some(outbox) => outbox.send(message, last),
+                None => Err(no_messages()),
+            },
+            Thing::Call(call) => call.send(message, last),
+            Thing::Operation(_) => Err(no_messages()),
+        }
+    }
+
+    /// This side of a stream that it opened sends no more.
+    ///
+    /// # Errors
+    /// As [`Runtime::send`], but never [`Status::FULL`](crate::Status::FULL).
+    pub fn close(&self, stream: Id) -> Result<()> {
+        match self.inside()?.things.get(stream).ok_or_else(Failure::stale)? {
+            Thing::Stream(open, _) => match &open.outbox {
+                Some(outbox) => outbox.close(None),
+                None => Err(no_messages()),
+            },
+            Thing::Call(_) => Err(Failure::argument("a call that came in is ended by a reply")),
+            Thing::Operation(_) => Err(no_messages()),
+        }
+    }
+
+    /// The host is ready for `messages` more messages of a stream; none is delivered before.
+    ///
+    /// # Errors
+    /// [`Status::STALE`](crate::Status::STALE), [`Status::ARG`](crate::Status::ARG) for what receives no messages.
+    pub fn grant(&self, stream: Id, messages: u32) -> Result<()> {
+        match self.inside()?.things.get(stream).ok_or_else(Failure::stale)? {
+            Thing::Stream(open, _) => {
+                open.credit.grant(messages);
+                Ok(())
+            }
+            Thing::Call(call) => call.grant(messages),
+            Thing::Operation(_) => Err(no_messages()),
+        }
+    }
+
+    /// The runtime's inside, unless this is a child of its process.
+    pub(crate) fn inside(&self) -> Result<&Arc<Shared>> {
+        self.0.0.check()?;
+        Ok(&self.0.0)
+    }
+
+    /// An operation that panics, to see what becomes of it.
+    ///
+    /// # Errors
+    /// As any operation.
+    #[doc(hidden)]
+    #[allow(clippy::panic, reason = "that is what it is for")]
+    pub fn panic_inside(&self, queue: &Arc<Queue>, token: u64) -> Result<Id> {
+        let operation = Operation::new(queue, token, Kind::Operation, EventKind::Reply);
+        self.inside()?.begin(operation, |_| async { panic!("asked for by a test") })
+    }
+}
+
+fn no_messages() -> Failure {
+    Failure::argument("this is no stream of messages in that direction")
+}

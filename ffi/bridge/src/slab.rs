@@ -1,0 +1,157 @@
+//! Where ids lead: places used again and again, each time under another generation.
+//!
+//! Sharded, so that threads seldom meet at a lock, and without a hash: the id says where to look. Free of tokio and of what the
+//! things are, so that loom and Miri can run it.
+
+use crate::id::{GENERATIONS, Id, Kind, PLACES, SHARDS};
+use crate::sync::{AtomicUsize, Mutex, MutexGuard, Ordering, PoisonError};
+
+/// Things by their ids.
+#[derive(Debug)]
+pub(crate) struct Slab<T> {
+    shards: Vec<Mutex<Shard<T>>>,
+    next: AtomicUsize,
+}
+
+#[derive(Debug)]
+struct Shard<T> {
+    places: Vec<Place<T>>,
+    /// Places that hold nothing, the last used first: it is warm.
+    free: Vec<u32>,
+}
+
+#[derive(Debug)]
+struct Place<T> {
+    generation: u32,
+    kind: u8,
+    thing: Option<T>,
+}
+
+impl<T: Clone> Slab<T> {
+    /// Nothing, in `shards` shards.
+    pub(crate) fn new(shards: usize) -> Self {
+        let shard = || Mutex::new(Shard { places: Vec::new(), free: Vec::new() });
+        Self {
+            shards: (0..shards.clamp(1, SHARDS)).map(|_| shard()).collect(),
+            next: AtomicUsize::new(0),
+        }
+    }
+
+    /// Keeps `thing` and names it; `None` when there are as many things as ids.
+    pub(crate) fn insert(&self, kind: Kind, thing: T) -> Option<Id> {
+        let number = self.next.fetch_add(1, Ordering::Relaxed) % self.shards.len();
+        let mut shard = lock(&self.shards[number]);
+        let index = match shard.free.pop() {
+            Some(index) => index as usize,
+            None if shard.places.len() == PLACES => return None,
+            None => {
+                shard.places.push(Place { generation: 0, kind: 0, thing: None });
+                shard.places.len() - 1
+            }
+        };
+        let place = &mut shard.places[index];
+        place.generation =
+            if place.generation + 1 == GENERATIONS { 1 } else { place.generation + 1 };
+        place.kind = kind as u8;
+        place.thing = Some(thing);
+        Some(Id::new(place.generation, number, index, kind))
+    }
+
+    /// What the id names, if it is still there.
+    pub(crate) fn get(&self, id: Id) -> Option<T> {
+        self.at(id, |place| place.thing.clone())
+    }
+
+    /// Changes what the id names; false if it is over.
+    pub(crate) fn change(&self, id: Id, change: impl FnOnce(&mut T)) -> bool {
+        self.at(id, |place| place.thing.as_mut().map(change)).is_some()
+    }
+
+    /// Takes what the id names: of many that try, one gets it.
+    pub(crate) fn remove(&self, id: Id) -> Option<T> {
+        let mut shard = lock(self.shards.get(id.shard())?);
+        let place = shard.places.get_mut(id.index()).filter(|place| place.is(id))?;
+        let thing = place.thing.take();
+        if thing.is_some() {
+            shard.free.push(u32::try_from(id.index()).unwrap_or_default());
+        }
+        thing
+    }
+
+    /// Everything that is there now.
+    pub(crate) fn all(&self) -> Vec<T> {
+        let mut things = Vec::new();
+        for shard in &self.shards {
+            things.extend(lock(shard).places.iter().filter_map(|place| place.thing.clone()));
+        }
+        things
+    }
+
+    fn at<R>(&self, id: Id, look: impl FnOnce(&mut Place<T>) -> Option<R>) -> Option<R> {
+        let mut shard = lock(self.shards.get(id.shard())?);
+        look(shard.places.get_mut(id.index()).filter(|place| place.is(id))?)
+    }
+}
+
+impl<T> Place<T> {
+    fn is(&self, id: Id) -> bool {
+        self.generation == id.generation() && self.kind == id.kind()
+    }
+}
+
+/// No thing's code runs while a shard is locked, but for its `clone`.
+fn lock<T>(shard: &Mutex<Shard<T>>) -> MutexGuard<'_, Shard<T>> {
+    shard.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_names_its_thing_until_it_is_removed() {
+        let slab = Slab::new(4);
+        let ids: Vec<_> =
+            (0..100).map(|n| slab.insert(Kind::Operation, n).expect("room")).collect();
+        assert!(ids.iter().enumerate().all(|(n, id)| slab.get(*id) == Some(n)));
+        assert_eq!(slab.all().len(), 100);
+        for (n, id) in ids.iter().enumerate() {
+            assert_eq!(slab.remove(*id), Some(n));
+            assert_eq!((slab.remove(*id), slab.get(*id)), (None, None));
+        }
+        assert!(slab.all().is_empty());
+    }
+
+    #[test]
+    fn a_place_used_again_has_another_name() {
+        let slab = Slab::new(1);
+        let first = slab.insert(Kind::Stream, 1).expect("room");
+        slab.remove(first);
+        let second = slab.insert(Kind::Stream, 2).expect("room");
+        assert_eq!(first.index(), second.index());
+        assert_eq!((slab.get(first), slab.get(second)), (None, Some(2)));
+        assert!(!slab.change(first, |thing| *thing = 3) && slab.change(second, |thing| *thing = 4));
+        assert_eq!(slab.remove(second), Some(4));
+    }
+
+    #[test]
+    fn generations_begin_anew_and_never_at_none() {
+        let slab = Slab::new(1);
+        for _ in 0..GENERATIONS + 1 {
+            let id = slab.insert(Kind::Call, ()).expect("room");
+            assert!(!id.is_none() && id.generation() > 0);
+            slab.remove(id);
+        }
+    }
+
+    #[test]
+    fn foreign_ids_name_nothing() {
+        let slab = Slab::new(1);
+        let id = slab.insert(Kind::Call, ()).expect("room");
+        for raw in [0, 1, u64::MAX, 1 << 53, id.to_raw() ^ 1, id.to_raw() | 1 << 60] {
+            assert_eq!(slab.get(Id::from_raw(raw)), None, "{raw:#x}");
+            assert_eq!(slab.remove(Id::from_raw(raw)), None, "{raw:#x}");
+        }
+        assert_eq!(slab.get(id), Some(()));
+    }
+}
