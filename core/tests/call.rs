@@ -119,15 +119,24 @@ async fn a_stream_is_sent_before_anything_is_received() -> Result<()> {
             }
         },
     );
-    let _running = service(&registry, "echo").handle(endpoint).start().await?;
+    let _running = Service::builder("echo")
+        .address("127.0.0.1:0")
+        .registry(registry.clone())
+        .handle(endpoint)
+        .start()
+        .await?;
     let (outgoing, mut replies) =
         client(&registry).open::<Json<u32>, Json<u32>>("echo", "Echo.Take").await?;
-    // More than are queued on the way.
-    for number in 0..1_000 {
-        outgoing.send(Json(number)).await?;
-    }
-    outgoing.close();
-    all.notified().await;
+    let sent = async {
+        // More than are queued on the way.
+        for number in 0..1_000 {
+            outgoing.send(Json(number)).await?;
+        }
+        outgoing.close();
+        all.notified().await;
+        Ok::<_, Error>(())
+    };
+    tokio::time::timeout(Duration::from_secs(20), sent).await.expect("the handler has them")?;
     assert!(replies.message().await?.is_none());
     Ok(())
 }

@@ -76,7 +76,8 @@ async fn node_that_was_looked_up_is_reported_gone_however_short_its_life() {
         // As another process does it, while this one has no time to look.
         let other = Folder::at(folder.path().to_owned()).unwrap();
         let owned = Owned::write(&other, &key, service.clone(), None, None).unwrap();
-        assert_eq!(registry.get("greeter").await.unwrap(), [service.clone()]);
+        let found = registry.get("greeter").await.unwrap();
+        assert_eq!(found, std::slice::from_ref(&service));
         drop(owned);
         for action in [Action::Create, Action::Delete] {
             let change = timeout(PATIENCE, watcher.next()).await.expect("a report").unwrap();

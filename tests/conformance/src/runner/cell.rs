@@ -11,10 +11,11 @@ use serde_json::Value;
 use tokio::sync::Mutex;
 
 use super::adapters::Adapter;
+use super::document::document;
 use super::endpoints;
 use super::events::Events;
 use super::matrix::Verdict;
-use super::play::{Play, document};
+use super::play::Play;
 use super::process::Process;
 use super::variables::Variables;
 use super::{Outcome, Scenario};

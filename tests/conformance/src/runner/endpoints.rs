@@ -9,7 +9,7 @@ use prost_types::field_descriptor_proto::{Label, Type};
 use prost_types::{DescriptorProto, FieldDescriptorProto, FileDescriptorProto, FileDescriptorSet};
 use serde_json::{Map, Value};
 
-use super::play::document;
+use super::document::document;
 use crate::Line;
 
 /// The endpoints, and whether repeating a call of them is harmless.

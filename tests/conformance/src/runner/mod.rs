@@ -11,6 +11,7 @@
 mod adapters;
 mod call;
 mod cell;
+mod document;
 mod endpoints;
 mod events;
 mod expect;

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::{Map, Value};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::Scenario;
 use super::call::{Call, check_failure, check_payload, wanted};
 use super::cell::Cell;
+use super::document::terms;
 use super::endpoints;
 use super::process::{Answering, PATIENCE, Process};
 use super::reflection;
@@ -407,24 +407,5 @@ fn refused(answer: &Line, start: &step::Start) -> Result<bool, String> {
         (None, "failed") => Err(format!("it did not start: {answer}")),
         (Some(_), _) => Err(format!("it started: {answer}")),
         (None, _) => Ok(false),
-    }
-}
-
-/// The terms of a call as a document; bytes unless the scenario says otherwise.
-fn terms(settings: &toml::Table, plan: Option<String>) -> Result<String, String> {
-    let mut document = document(settings)?;
-    document.entry("content_type").or_insert("application/grpc+bytes".into());
-    if let Some(plan) = plan {
-        let metadata = document.entry("metadata").or_insert(Map::new().into());
-        metadata.as_object_mut().ok_or("metadata is a table")?.insert("do".into(), plan.into());
-    }
-    Ok(Value::from(document).to_string())
-}
-
-/// Settings as they are written in a scenario.
-pub(super) fn document(settings: &toml::Table) -> Result<Map<String, Value>, String> {
-    match serde_json::to_value(settings) {
-        Ok(Value::Object(fields)) => Ok(fields),
-        _ => Err(format!("{settings} is no document")),
     }
 }
