@@ -5,7 +5,7 @@
 //! whenever it runs, something that waits is something that rings. Free of tokio and of what the events are, for loom.
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -15,6 +15,17 @@ pub(crate) trait Bell {
     fn ring(&self);
     /// Nothing is there any more.
     fn silence(&self);
+}
+
+/// What a drain leaves behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Left {
+    /// Events for another drain.
+    Something,
+    /// An empty inbox.
+    Nothing,
+    /// An empty inbox that stays so.
+    Never,
 }
 
 /// Events for one host.
@@ -55,13 +66,12 @@ impl<E, B: Bell> Inbox<E, B> {
     }
 
     /// Moves up to `max` events behind those of `batch`, oldest first.
-    pub(crate) fn drain(&self, batch: &mut VecDeque<E>, max: usize) {
-        self.lock().take(batch, max);
+    pub(crate) fn drain(&self, batch: &mut VecDeque<E>, max: usize) -> Left {
+        self.lock().take(batch, max)
     }
 
     /// As [`Inbox::drain`], once there is something, the inbox is closed or the time is up; `None` waits for ever.
-    pub(crate) fn wait(&self, batch: &mut VecDeque<E>, max: usize, timeout: Option<Duration>) {
-        let until = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+    pub(crate) fn wait(&self, batch: &mut VecDeque<E>, max: usize, until: Option<Instant>) -> Left {
         let mut state = self.lock();
         while state.events.is_empty() && state.open {
             state.waiting += 1;
@@ -72,7 +82,7 @@ impl<E, B: Bell> Inbox<E, B> {
                 break;
             }
         }
-        state.take(batch, max);
+        state.take(batch, max)
     }
 
     /// Adds a last event, if there is one, and takes no more. False when it was closed before.
@@ -92,7 +102,7 @@ impl<E, B: Bell> Inbox<E, B> {
         let mut state = self.lock();
         state.open = false;
         let mut all = VecDeque::new();
-        state.take(&mut all, usize::MAX);
+        let _ = state.take(&mut all, usize::MAX);
         drop(state);
         self.arrived.notify_all();
         all
@@ -149,9 +159,9 @@ impl<E, B: Bell> State<E, B> {
         }
     }
 
-    fn take(&mut self, batch: &mut VecDeque<E>, max: usize) {
+    fn take(&mut self, batch: &mut VecDeque<E>, max: usize) -> Left {
         if self.events.is_empty() || max == 0 {
-            return;
+            return self.left();
         }
         if batch.is_empty() && self.events.len() <= max {
             // The two buffers change places, so neither is ever allocated anew.
@@ -164,6 +174,15 @@ impl<E, B: Bell> State<E, B> {
             self.bell.silence();
         } else {
             self.bell.ring();
+        }
+        self.left()
+    }
+
+    fn left(&self) -> Left {
+        match (self.events.is_empty(), self.open) {
+            (true, false) => Left::Never,
+            (true, true) => Left::Nothing,
+            (false, _) => Left::Something,
         }
     }
 }
@@ -198,7 +217,7 @@ mod tests {
 
     fn drained(inbox: &Inbox<u32, Count>, max: usize) -> Vec<u32> {
         let mut batch = VecDeque::new();
-        inbox.drain(&mut batch, max);
+        let _ = inbox.drain(&mut batch, max);
         batch.into()
     }
 
@@ -240,13 +259,15 @@ mod tests {
     fn waiting_ends_with_an_event_the_time_or_the_end() {
         let inbox = Inbox::new(Count::default());
         let mut batch = VecDeque::new();
-        inbox.wait(&mut batch, 9, Some(Duration::ZERO));
+        assert_eq!(inbox.wait(&mut batch, 9, Some(Instant::now())), Left::Nothing);
         assert!(batch.is_empty());
         inbox.push(1).expect("open");
-        inbox.wait(&mut batch, 9, None);
-        assert_eq!(batch, [1]);
+        inbox.push(2).expect("open");
+        assert_eq!(inbox.wait(&mut batch, 1, None), Left::Something);
+        assert_eq!(inbox.wait(&mut batch, 9, None), Left::Nothing);
+        assert_eq!(batch, [1, 2]);
         inbox.close(None);
-        inbox.wait(&mut batch, 9, None);
-        assert_eq!(batch, [1]);
+        assert_eq!(inbox.wait(&mut batch, 9, None), Left::Never);
+        assert_eq!(batch, [1, 2]);
     }
 }
