@@ -147,7 +147,7 @@ impl Answer {
             Reply::Stream(body) => ReplyBody::Stream(body),
             Reply::Failure { error, trailers, micro } => {
                 // A failure has no messages: its trailers travel in the head.
-                headers.extend(trailers);
+                crate::context::extend(&mut headers, trailers.into());
                 write_failure(&mut headers, &error, micro);
                 ReplyBody::Empty
             }
