@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures_util::Stream;
 use micro::server::{Body, Request, Response};
 use micro::{Code, Context, Error, Messages, Metadata};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio::task::AbortHandle;
 
 use crate::credit::Credit;
@@ -33,9 +33,23 @@ pub(crate) struct Inbound {
     outbox: Option<Arc<Outbox>>,
     /// Of an endpoint that receives many messages.
     credit: Option<Credit>,
-    /// True once the host has been told that it is over; held while it is told anything.
-    over: Mutex<bool>,
+    /// Held while the host is told anything.
+    known: Mutex<Known>,
+    /// The host has seen the call: told to what reads its messages.
+    seen: Notify,
+    queue: Arc<Queue>,
+    token: u64,
     _live: Live,
+}
+
+/// What the host knows of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Known {
+    /// Nothing: it waits in the queue.
+    Unseen,
+    Seen,
+    /// It is told nothing more.
+    Over,
 }
 
 /// What the core is told.
@@ -120,8 +134,34 @@ impl Inbound {
         }
     }
 
-    fn over(&self) -> MutexGuard<'_, bool> {
-        self.over.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The host sees the call; false when it is over already, and was never seen.
+    pub(crate) fn see(&self) -> bool {
+        let mut known = self.known();
+        let unseen = *known == Known::Unseen;
+        if unseen {
+            *known = Known::Seen;
+            self.seen.notify_one();
+        }
+        unseen
+    }
+
+    /// Nobody can answer any more: the runtime ends.
+    pub(crate) fn abandon(&self, id: Id) {
+        self.answer(Err(stopped()), Metadata::new());
+        self.tell_over(id, Error::cancelled("the runtime has ended"));
+    }
+
+    /// Tells the host that nobody waits any more, if it has seen the call and has not been told.
+    fn tell_over(&self, id: Id, why: Error) {
+        let mut known = self.known();
+        if std::mem::replace(&mut *known, Known::Over) == Known::Seen {
+            let event = Event::new(EventKind::CallCancelled, self.token, id);
+            self.queue.push(event.ended(Failure::from(why)));
+        }
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -134,13 +174,20 @@ pub(crate) async fn serve(host: Host, method: u32, request: Request) -> micro::R
         // Middleware may have made a stream of it.
         body @ Body::Stream(_) => (body.into_message().await?, None),
     };
+    let place = host.queue.unseen_place().ok_or_else(|| {
+        Error::resource_exhausted("the service does not get to its calls")
+            .with_id("go.micro.server")
+    })?;
     let (sender, answered) = oneshot::channel();
     let call = Arc::new(Inbound {
         context: context.clone(),
         answer: Mutex::new(Some(sender)),
         outbox: kind.server_streams().then(|| Outbox::new(host.queue.clone(), host.token)),
         credit: messages.is_some().then(Credit::default),
-        over: Mutex::new(false),
+        known: Mutex::new(Known::Unseen),
+        seen: Notify::new(),
+        queue: host.queue.clone(),
+        token: host.token,
         _live: Live::new(live::CALL),
     });
     let id = host.shared.things.insert(Kind::Call, Thing::Call(call.clone())).ok_or_else(|| {
@@ -151,6 +198,10 @@ pub(crate) async fn serve(host: Host, method: u32, request: Request) -> micro::R
     }
     let mut served = Served { host, id, call, reading: None };
     let Host { shared, queue, token } = &served.host;
+    // Seen by those who end all, or seen here.
+    if shared.is_closed() {
+        return Err(stopped());
+    }
     let left = context
         .remaining()
         .map_or(NO_TIMEOUT, |left| u64::try_from(left.as_nanos()).unwrap_or(NO_TIMEOUT - 1));
@@ -160,15 +211,20 @@ pub(crate) async fn serve(host: Host, method: u32, request: Request) -> micro::R
         timeout_ns: left,
         payload: message,
         meta: pack(context.metadata()),
-        held: Held::Unseen(Unseen(Some(shared.clone()), id)),
+        held: Held::Unseen(Unseen {
+            shared: shared.clone(),
+            id,
+            call: Some(served.call.clone()),
+            _place: place,
+        }),
         ..Event::new(EventKind::Call, *token, id)
     });
     if !told {
-        return Err(Error::unavailable("the service has stopped").with_id("go.micro.server"));
+        return Err(stopped());
     }
     if let Some(messages) = messages {
-        let (call, queue) = (served.call.clone(), queue.clone());
-        let work = read(call, messages, queue, (id, *token), flags::of(codec));
+        let call = served.call.clone();
+        let work = read(call, messages, (id, *token), flags::of(codec));
         served.reading = Some(shared.spawn(work));
     }
     let body = match answered.await {
@@ -202,28 +258,30 @@ impl Drop for Served {
         if let Some(reading) = &self.reading {
             reading.abort();
         }
-        let mut over = self.call.over();
-        if !std::mem::replace(&mut *over, true) && !answered {
-            let event = Event::new(EventKind::CallCancelled, self.host.token, self.id);
-            let gone = Error::cancelled("nobody waits for this call any more");
-            self.host.queue.push(event.ended(Failure::from(match self.call.context.remaining() {
-                Some(left) if left.is_zero() => {
-                    Error::new(Code::DeadlineExceeded, "the deadline of this call has passed")
-                }
-                _ => gone,
-            })));
+        if answered {
+            *self.call.known() = Known::Over;
+            return;
         }
+        let late = self.call.context.remaining().is_some_and(|left| left.is_zero());
+        self.call.tell_over(
+            self.id,
+            if late {
+                Error::new(Code::DeadlineExceeded, "the deadline of this call has passed")
+            } else {
+                Error::cancelled("nobody waits for this call any more")
+            },
+        );
     }
 }
 
+fn stopped() -> Error {
+    Error::unavailable("the service has stopped").with_id("go.micro.server")
+}
+
 /// Reads the requests of a stream, as the host makes room for them.
-async fn read(
-    call: Arc<Inbound>,
-    mut messages: Messages,
-    queue: Arc<Queue>,
-    (id, token): (Id, u64),
-    codec: u16,
-) {
+async fn read(call: Arc<Inbound>, mut messages: Messages, (id, token): (Id, u64), codec: u16) {
+    // A call that is over before the host sees it leaves nothing behind.
+    call.seen.notified().await;
     loop {
         let next = messages.message().await;
         let event = match next {
@@ -241,8 +299,8 @@ async fn read(
         };
         let last = event.kind == EventKind::End;
         {
-            let over = call.over();
-            if *over || !queue.push(event) {
+            let known = call.known();
+            if *known == Known::Over || !call.queue.push(event) {
                 return;
             }
         }

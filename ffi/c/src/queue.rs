@@ -138,7 +138,9 @@ pub unsafe extern "C" fn micro_queue_close(queue: *mut micro_queue) -> micro_sta
     // SAFETY: the caller promises a live queue or NULL.
     unsafe {
         answer(std::ptr::null_mut(), || {
-            at(queue)?.close();
+            let queue = at(queue)?;
+            queue.check()?;
+            queue.close();
             Ok(())
         })
     }
