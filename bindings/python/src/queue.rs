@@ -26,7 +26,7 @@ const TURN: usize = 256;
 const SPARES: usize = 64;
 
 /// Events for one event loop or one thread.
-#[pyclass(frozen, module = "micro._micro")]
+#[pyclass(frozen, weakref, module = "micro._micro")]
 pub(crate) struct Queue {
     queue: Held<Arc<micro_bridge::Queue>>,
     steps: PyOnceLock<Steps>,

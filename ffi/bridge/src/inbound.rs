@@ -224,6 +224,7 @@ async fn read(
     (id, token): (Id, u64),
     codec: u16,
 ) {
+    let name = format!("stream of requests of {}", call.context.endpoint());
     loop {
         let next = messages.message().await;
         let event = match next {
@@ -231,7 +232,7 @@ async fn read(
                 let compressed =
                     if call.context.request_compressed() { flags::COMPRESSED } else { 0 };
                 if let Some(credit) = &call.credit {
-                    credit.spend().await;
+                    credit.spend(&name).await;
                 }
                 let event = Event::new(EventKind::Message, token, id);
                 Event { flags: codec | compressed, payload: message, ..event }

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from ._registry import Record as Record
     from ._runtime import Runtime as Runtime
     from ._service import Service as Service
+    from ._streams import ClientStream as ClientStream
     from ._streams import Requests as Requests
     from ._streams import Stream as Stream
     from ._stub import Stub as Stub
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 _WHERE = {
     "Change": "_registry",
     "Client": "_client",
+    "ClientStream": "_streams",
     "Code": "_errors",
     "Context": "_context",
     "Detail": "_errors",
@@ -56,6 +58,7 @@ _WHERE = {
 __all__ = [
     "Change",
     "Client",
+    "ClientStream",
     "Code",
     "Context",
     "Detail",

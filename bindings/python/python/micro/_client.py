@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, overload
 
 from . import _codec, _micro
 from ._context import current
-from ._errors import Closed, Internal
+from ._errors import Closed
 from ._metadata import Metadata, of_blocks, pairs
 from ._options import CallOptions, ClientOptions, document, nanoseconds
 from ._pipe import LoopPipe, Pipe
 from ._registry import Change, Health, Record, changes, healths, records
 from ._runtime import Runtime, default
-from ._streams import Outgoing, Stream, over
+from ._streams import ClientStream, Stream, feed, peek
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -88,7 +88,9 @@ def terms(service: str, endpoint: str, payload: Any, codec: int, options: CallOp
         return service, endpoint, payload, None, 0, parent, "", flags
     rest: dict[str, Any] = dict(options)
     rest.pop("codec", None)
-    timeout, metadata = rest.pop("timeout", None), rest.pop("metadata", None)
+    metadata, timeout = rest.pop("metadata", None), rest.get("timeout")
+    if not isinstance(timeout, str):
+        rest.pop("timeout", None)
     idempotent = rest.pop("idempotent", None)
     if idempotent is not None:
         flags |= _IDEMPOTENT if idempotent else _NOT_IDEMPOTENT
@@ -224,30 +226,22 @@ class Client(BaseClient):
         pipe = self._pipe(returns, 2, unary(service, endpoint, request, options))
         return Stream(pipe, _sends_nothing)
 
-    async def client_stream(
+    def client_stream(
         self,
         service: str,
         endpoint: str,
-        requests: Iterable[Out] | AsyncIterable[Out],
+        requests: Iterable[Out] | AsyncIterable[Out] | None = None,
         *,
         returns: type[In] | None = None,
         **options: Unpack[CallOptions],
-    ) -> In:
-        """Many requests, one reply, which this returns. There is no timeout unless one is given."""
-        outgoing = Outgoing(requests)
-        codec = _codec.codec_of(options.get("codec"), await outgoing.first())
-        pipe = self._pipe(returns, 1, terms(service, endpoint, b"", codec, options))
-        feeding = asyncio.ensure_future(outgoing.feed(pipe, _encode(codec)))
-        try:
-            message: In = await pipe.next()
-            return message
-        except StopAsyncIteration:
-            raise Internal("the stream ended without a reply", id="micro") from None
-        except asyncio.CancelledError:
-            pipe.cancel()
-            raise
-        finally:
-            await over(feeding)
+    ) -> ClientStream[Out, In]:
+        """Many requests, one reply: await what this returns. There is no timeout unless one is given.
+
+        Given ``requests``, it sends them by itself. Without, use ``send`` and ``done_sending``. Unless ``codec`` is given,
+        messages are what the first request suggests, if it is there already, or else what ``returns`` does; JSON by default.
+        """
+        pipe, encode = self._sending(1, service, endpoint, requests, returns, options)
+        return ClientStream(pipe, encode)
 
     def bidi_stream(
         self,
@@ -258,17 +252,23 @@ class Client(BaseClient):
         returns: type[In] | None = None,
         **options: Unpack[CallOptions],
     ) -> Stream[Out, In]:
-        """Many messages each way, at once. There is no timeout unless one is given.
-
-        Given ``requests``, it sends them by itself. Without, use ``send`` and ``done_sending``. Unless ``codec`` is given,
-        messages are JSON, or protobuf where ``returns`` is a protobuf class or ``bytes``.
-        """
-        codec = _codec.stream_codec(options.get("codec"), returns)
-        pipe = self._pipe(returns, 3, terms(service, endpoint, b"", codec, options))
-        encode = _encode(codec)
-        if requests is not None:
-            pipe.feeding = asyncio.ensure_future(Outgoing(requests).feed(pipe, encode))
+        """Many messages each way, at once: read what this returns. The rest is as with :meth:`client_stream`."""
+        pipe, encode = self._sending(3, service, endpoint, requests, returns, options)
         return Stream(pipe, encode)
+
+    def _sending(
+        self, shape: int, service: str, endpoint: str, requests: Any, returns: Any, options: CallOptions
+    ) -> tuple[LoopPipe, Any]:
+        first, requests = peek(requests)
+        codec = _codec.stream_codec(options.get("codec"), returns, first)
+
+        def encode(message: Any) -> Any:
+            return _codec.encode(message, codec, "a request")
+
+        pipe = self._pipe(returns, shape, terms(service, endpoint, b"", codec, options))
+        if requests is not None:
+            pipe.feeding = asyncio.ensure_future(feed(pipe, encode, requests))
+        return pipe, encode
 
     async def lookup(self, service: str) -> list[Record]:
         """Versions and nodes of a service, as the registry knows them. Raises ``NotFound`` when there is none."""
@@ -292,10 +292,6 @@ class Client(BaseClient):
         while pipe.headers is None and not pipe.check():
             await pipe.wait()
         return watch
-
-
-def _encode(codec: int) -> Any:
-    return lambda message: _codec.encode(message, codec, "a request")
 
 
 def _sends_nothing(_: Any) -> Any:

@@ -17,7 +17,7 @@ PROTO, JSON, BYTES, TEXT = 0, 1, 2, 3
 _CODEC = 0xF
 _NAMES = {PROTO: "protobuf", JSON: "JSON", BYTES: "bytes", TEXT: "text"}
 
-Raw = Union[bytes, bytearray, memoryview, Payload]
+Raw = bytes | bytearray | memoryview | Payload
 Decode = Callable[[Any, int], Any]
 
 _dump_json = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, default=lambda o: _plain(o)).encode
@@ -61,10 +61,10 @@ def codec_of(name: str | None, message: Any) -> int:
     raise ValueError(f'codec {name!r} is unknown: write "json", "proto", "bytes" or "text"')
 
 
-def stream_codec(name: str | None, returns: Any) -> int:
-    """The codec of a stream whose first request is not known yet."""
-    if name is not None:
-        return codec_of(name, None)
+def stream_codec(name: str | None, returns: Any, first: Any) -> int:
+    """The codec of a stream, of which the first request may be known."""
+    if name is not None or first is not None:
+        return codec_of(name, first)
     raw = returns in (bytes, bytearray, memoryview, Payload)
     return PROTO if raw or is_protobuf(returns) else JSON
 
@@ -217,7 +217,7 @@ def _shape(kind: Any) -> Callable[[Any], Any] | None:
     if origin in (Union, types.UnionType):
         some = [arg for arg in args if arg is not type(None)]
         inner = _shape(some[0]) if len(some) == 1 else None
-        return (lambda value: None if value is None else inner(value)) if inner else None
+        return _optional(inner) if inner else None
     if origin in (list, tuple, set, frozenset) and args:
         inner, make = _shape(args[0]), typing.cast(Any, origin)
         if inner is None:
@@ -225,12 +225,20 @@ def _shape(kind: Any) -> Callable[[Any], Any] | None:
         return lambda value: make(inner(one) for one in value)
     if origin is dict and len(args) == 2:
         inner = _shape(args[1])
-        return (lambda value: {key: inner(one) for key, one in value.items()}) if inner else None
+        return _mapping(inner) if inner else None
     if kind in (int, str, bool, list, dict):
         return _exactly(kind)
     if kind is float:
         return lambda value: float(_exactly((int, float))(value))
     return None
+
+
+def _optional(inner: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    return lambda value: None if value is None else inner(value)
+
+
+def _mapping(inner: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    return lambda value: {key: inner(one) for key, one in value.items()}
 
 
 def _exactly(kind: Any) -> Callable[[Any], Any]:
@@ -255,7 +263,7 @@ def _dataclass(kind: Any) -> Callable[[Any], Any]:
             raise TypeError(f"it is {type(value).__name__}, not an object")
         shapes = made[0]
         known = {name: one for name, one in value.items() if name in shapes}
-        return kind(**{n: shapes[n](v) if shapes[n] else v for n, v in known.items()})  # type: ignore[misc]
+        return kind(**{name: shape(known[name]) if shape else known[name] for name, shape in shapes.items() if name in known})
 
     return make
 

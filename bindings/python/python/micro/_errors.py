@@ -308,14 +308,16 @@ def describe(error: BaseException, endpoint: str) -> tuple[int, int, str, str, l
     """What the caller of a handler that raised is told: code, go-micro's number, id, detail and details."""
     if isinstance(error, Error):
         said = error.detail or error.code.name
-        details = [tuple(detail) for detail in error.details]
+        details = [(detail.type_url, detail.value) for detail in error.details]
         http = 0 if isinstance(error, LocalError) else error.http
         return int(error.code), http, error.id, said, details
     if _is_cancelled(error):
         return int(Code.CANCELLED), 0, "micro", f"{endpoint} was cancelled", []
-    from ._logging import logger
+    if isinstance(error, Exception):
+        # What ends the program is told elsewhere.
+        from ._logging import logger
 
-    logger().error("%s raised %s", endpoint, type(error).__name__, exc_info=error)
+        logger().error("%s raised %s", endpoint, type(error).__name__, exc_info=error)
     text = f"{endpoint} raised {type(error).__name__}: {error}".removesuffix(": ")
     return int(Code.INTERNAL), 0, "micro", text, []
 

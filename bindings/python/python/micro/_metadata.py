@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Union
 
 from . import _micro
 
-Value = Union[str, bytes]
+Value = str | bytes
 """A value: ``bytes`` under names that end in ``-bin``, ``str`` under all others."""
 
-MetadataLike = Union[Mapping[str, Value | Iterable[Value]], Iterable[tuple[str, Value]]]
+MetadataLike = Mapping[str, Value | Iterable[Value]] | Iterable[tuple[str, Value]]
 """What can be given as metadata: a mapping of names to one value or many, or pairs."""
 
 

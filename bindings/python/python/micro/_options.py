@@ -6,12 +6,12 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Any, Literal, TypedDict, Union
+from typing import Any, Literal, TypedDict
 
 from ._metadata import MetadataLike
 
-Seconds = Union[float, int, timedelta]
-"""A duration: seconds, or a ``timedelta``."""
+Seconds = float | int | timedelta | str
+"""A duration: seconds, a ``timedelta``, or text such as ``"250ms"``."""
 
 NO_TIMEOUT = (1 << 64) - 1
 
@@ -142,14 +142,15 @@ _DURATIONS = frozenset(
 )
 
 
-def seconds(value: Seconds) -> float:
+def seconds(value: float | timedelta) -> float:
     """A duration in seconds."""
     return value.total_seconds() if isinstance(value, timedelta) else float(value)
 
 
 def nanoseconds(timeout: Seconds | None) -> int:
     """The timeout of a call as the bridge takes it; 0 is the client's own."""
-    if timeout is None:
+    if timeout is None or isinstance(timeout, str):
+        # Text is for the core to read.
         return 0
     given = seconds(timeout)
     if math.isnan(given):

@@ -142,6 +142,11 @@ class LoopPipe(Pipe):
             await self.wait()
         return self.take()
 
+    async def finish(self) -> None:
+        """Waits for the end, whatever messages come before it. Raises what it ended with."""
+        while not self.check():
+            await self.wait()
+
     async def send(self, payload: Any) -> None:
         """Sends a message once there is room."""
         while not self.runtime.send(self.id, payload):

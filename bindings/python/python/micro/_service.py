@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from . import _micro
 from ._client import Client
+from ._errors import Cancelled
 from ._handler import BIDI_STREAM, CLIENT_STREAM, SERVER_STREAM, UNARY, Handler, caller_names
 from ._options import ServiceOptions, document
 from ._registry import Record, record
@@ -224,9 +225,9 @@ class Service:
         """A client that shares the service's registry and calls in its name, while it runs."""
         return self._up().client()
 
-    def set_health(self, serving: bool, service: str = "") -> None:
-        """Says whether a service is ready, as health checks ask; the empty name is the whole server."""
-        self._up().server.set_health(service, serving)
+    def set_health(self, serving: bool, service: str | None = None) -> None:
+        """Says whether it is ready, as health checks ask; ``service`` is another name, or empty for the server as a whole."""
+        self._up().server.set_health(self.name if service is None else service, serving)
 
     def stats(self) -> Any:
         """What the service has seen so far: calls by caller and endpoint, running calls, load."""
@@ -289,7 +290,8 @@ class _Running:
             error = None
         if self.ended.done():
             return
-        if error is None or self.stopping:
+        # Cancelled is what somebody here has asked for.
+        if error is None or isinstance(error, Cancelled):
             self.ended.set_result(None)
         else:
             self.ended.set_exception(error)

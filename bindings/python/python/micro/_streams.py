@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
+import itertools
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Generator, Iterable
 from typing import Any, Generic, TypeVar
 
-from ._errors import Closed, Stale
+from ._errors import Closed, Internal, Stale
 from ._metadata import Metadata
 from ._pipe import LoopPipe
 
-T = TypeVar("T")
 In = TypeVar("In", covariant=True)
 Out = TypeVar("Out", contravariant=True)
 
@@ -84,58 +84,71 @@ class Stream(AsyncIterator[In], Generic[Out, In]):
         self._pipe.cancel()
 
 
-class Outgoing(Generic[T]):
-    """Messages of an iterator of either kind, of which the first can be looked at."""
+class ClientStream(Generic[Out, In]):
+    """A stream of requests that this side opened. Awaiting it gives the one reply.
 
-    def __init__(self, messages: Iterable[T] | AsyncIterable[T]) -> None:
-        if isinstance(messages, AsyncIterable):
-            self._next = messages.__aiter__().__anext__
-        elif isinstance(messages, Iterable):
-            self._next = _stepping(messages)
-        else:
-            raise TypeError(f"requests are {type(messages).__name__}: give an iterable of either kind")
-        self._seen: list[T] = []
+    Leaving ``async with`` before the end cancels it, and so does letting go of it.
+    """
 
-    async def first(self) -> T | None:
-        """The first message, which is still the next; ``None`` when there is none."""
+    def __init__(self, pipe: LoopPipe, encode: Callable[[Any], Any]) -> None:
+        self._pipe = pipe
+        self._encode = encode
+
+    def __await__(self) -> Generator[Any, None, In]:
+        return self._reply().__await__()
+
+    async def _reply(self) -> In:
         try:
-            self._seen.append(await self._next())
+            reply: In = await self._pipe.next()
+            await self._pipe.finish()
         except StopAsyncIteration:
-            return None
-        return self._seen[0]
+            raise Internal("the stream ended without a reply", id="micro") from None
+        except asyncio.CancelledError:
+            self._pipe.cancel()
+            raise
+        return reply
 
-    async def feed(self, pipe: LoopPipe, encode: Callable[[Any], Any]) -> None:
-        """Sends all of them. What goes wrong with them is what the stream ends with."""
-        try:
-            while True:
-                try:
-                    message = self._seen.pop() if self._seen else await self._next()
-                except StopAsyncIteration:
-                    break
-                await pipe.send(encode(message))
-            pipe.runtime.close(pipe.id)
-        except (Stale, Closed):
-            # The far side has ended it, and whoever reads hears how.
-            return
-        except Exception as error:
-            pipe.failed = error
-            pipe.cancel()
+    send = Stream.send
+    done_sending = Stream.done_sending
+    headers = Stream.headers
+    trailers = Stream.trailers
+    cancel = Stream.cancel
 
+    async def __aenter__(self) -> ClientStream[Out, In]:
+        return self
 
-def _stepping(messages: Iterable[T]) -> Callable[[], Any]:
-    step = iter(messages).__next__
+    async def __aexit__(self, *_: object) -> None:
+        self._pipe.cancel()
 
-    async def next_one() -> T:
-        try:
-            return step()
-        except StopIteration:
-            raise StopAsyncIteration from None
-
-    return next_one
+    def __del__(self) -> None:
+        self._pipe.cancel()
 
 
-async def over(feeding: asyncio.Future[None]) -> None:
-    """Waits for the end of what sends, which is not needed any more."""
-    if not feeding.done():
-        feeding.cancel()
-        await asyncio.wait([feeding])
+def peek(requests: Any) -> tuple[Any, Any]:
+    """The first of requests that are there already, and all of them; nothing of those that come one by one."""
+    if requests is None or isinstance(requests, AsyncIterable):
+        return None, requests
+    if not isinstance(requests, Iterable):
+        raise TypeError(f"requests are {type(requests).__name__}: give an iterable of either kind")
+    rest = iter(requests)
+    for first in rest:
+        return first, itertools.chain((first,), rest)
+    return None, ()
+
+
+async def feed(pipe: LoopPipe, encode: Callable[[Any], Any], requests: Any) -> None:
+    """Sends all requests. What goes wrong with them is what the stream ends with."""
+    try:
+        if isinstance(requests, AsyncIterable):
+            async for request in requests:
+                await pipe.send(encode(request))
+        else:
+            for request in requests:
+                await pipe.send(encode(request))
+        pipe.runtime.close(pipe.id)
+    except (Stale, Closed):
+        # The far side has ended it, and whoever reads hears how.
+        return
+    except Exception as error:
+        pipe.failed = error
+        pipe.cancel()

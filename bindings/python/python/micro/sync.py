@@ -197,7 +197,7 @@ class Client(BaseClient):
         **options: Unpack[CallOptions],
     ) -> Stream[Any, T]:
         """Many messages each way: use ``send``, ``done_sending`` and iteration, from one thread."""
-        codec = _codec.stream_codec(options.get("codec"), returns)
+        codec = _codec.stream_codec(options.get("codec"), returns, None)
         pipe = self._pipe(returns, 3, terms(service, endpoint, b"", codec, options))
         return Stream(pipe, lambda message: _codec.encode(message, codec, "a request"))
 
