@@ -4,8 +4,9 @@
 use std::collections::BTreeMap;
 
 use micro::registry::{Node, Registry as _};
-use micro::server::{Endpoint, Server};
-use micro::{Code, Context, Json, Result};
+use micro::server::{Endpoint, Handler, Request, Server};
+use micro::{Code, Context, Error, Json, Result};
+use tower_service::Service as _;
 
 mod support;
 
@@ -39,6 +40,29 @@ async fn every_node_is_asked_for_itself() -> Result<()> {
 async fn a_service_that_nobody_knows_is_not_found() {
     let error = support::client(&support::memory()).health("nobody").await.expect_err("unknown");
     assert_eq!(error.code(), Code::NotFound);
+}
+
+#[tokio::test]
+async fn a_node_that_knows_no_grpc_health_is_asked_the_way_of_go_micro() -> Result<()> {
+    let registry = support::memory();
+    let without = tower_layer::layer_fn(|inner: Handler| {
+        tower::service_fn(move |request: Request| {
+            let mut inner = inner.clone();
+            async move {
+                if request.context.endpoint() == "Health.Check" {
+                    return Err(Error::unimplemented("unknown service Health"));
+                }
+                inner.call(request).await
+            }
+        })
+    });
+    let service = support::service(&registry, "echo").layer(without).start().await?;
+    let client = support::client(&registry);
+    let found = client.health("echo").await?;
+    assert!(found.len() == 1 && found[0].is_serving(), "{found:?}");
+    let asked = service.server().metrics().snapshot();
+    assert!(asked.iter().any(|(edge, _)| &*edge.endpoint == "Debug.Health"), "{asked:?}");
+    service.stop().await
 }
 
 #[tokio::test]

@@ -33,7 +33,7 @@ pub(crate) async fn run(
     options: &Options,
     fleet: &Fleet,
     output: &mut Output,
-) -> std::result::Result<(), Failure> {
+) -> Result<(), Failure> {
     let client = fleet.client_builder().timeout(options.timeout).build()?;
     let nodes = match client.health(&options.service).await {
         Err(error) if error.code() == Code::NotFound => {

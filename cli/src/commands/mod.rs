@@ -15,7 +15,7 @@ const AT_ONCE: usize = 16;
 fn duration(text: &str) -> Result<Duration, String> {
     match micro::settings::duration(text) {
         Ok(Duration::ZERO) => Err("a timeout is longer than nothing".to_owned()),
-        read => read.map_err(|error| error.detail().to_owned()),
+        read => read.map_err(|_| "write it as 500ms, 2s or 1m, at most 8784h".to_owned()),
     }
 }
 

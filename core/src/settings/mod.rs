@@ -45,7 +45,7 @@
 //!
 //! * Every field may be left out, or be `null`; then it stays as the builder has it. An empty text is
 //!   a document without fields. Where `null` says more than that, the field's line does.
-//! * A [`duration`] is `"250ms"`, `"1.5s"`, `"1m"`, `"2h"` or a whole number of milliseconds.
+//! * A [`duration()`] is `"250ms"`, `"1.5s"`, `"1m"`, `"2h"` or a whole number of milliseconds.
 //! * A mistake is `INVALID_ARGUMENT`, and says in which document, at which field, and what would do
 //!   instead. Unknown fields are mistakes, and so are documents of more than 1 MiB.
 //! * With serde's [`Deserialize`](serde::Deserialize) they are read out of other formats too.

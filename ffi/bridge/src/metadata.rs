@@ -126,6 +126,16 @@ impl<'a> Headers<'a> {
         headers
     }
 
+    /// Goes on where `read` entries, and `at` bytes, have been read.
+    pub fn resume(blocks: &'a [u8], at: usize, read: u32) -> Self {
+        let mut headers = Self::new(blocks);
+        if read > 0 {
+            headers.left = headers.left.saturating_sub(read);
+            headers.rest = blocks.get(at..).unwrap_or_default();
+        }
+        headers
+    }
+
     /// What follows the entries that were read: after the last, the next block.
     pub fn rest(&self) -> &'a [u8] {
         self.rest
@@ -187,6 +197,12 @@ mod tests {
         let mut trailers = Headers::new(headers.rest());
         assert_eq!(trailers.by_ref().collect::<Vec<_>>(), [(&b"b"[..], &b"2"[..])]);
         assert!(trailers.rest().is_empty());
+        let mut walk = Headers::new(&blocks);
+        walk.next();
+        let at = blocks.len() - walk.rest().len();
+        assert_eq!(Headers::resume(&blocks, at, 1).next(), None);
+        assert_eq!(Headers::resume(&blocks, 0, 0).count(), 1);
+        assert_eq!(Headers::resume(&blocks, usize::MAX, 7).next(), None);
         assert!(pack_both(&Metadata::new(), &Metadata::new()).is_empty());
         assert_eq!(Headers::new(&pack_both(&Metadata::new(), &metadata(&[("b", "2")]))).count(), 0);
     }

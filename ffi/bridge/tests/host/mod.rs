@@ -90,10 +90,9 @@ impl Host {
     pub(crate) fn quiet(&self) -> bool {
         let mut got = None;
         self.queue.wait(1, Some(Duration::from_millis(50)), |event| got = Some(event));
-        if let Some(event) = &got {
-            eprintln!("{event:?}");
-        }
-        got.is_none()
+        let quiet = got.is_none();
+        self.aside.borrow_mut().extend(got);
+        quiet
     }
 
     /// Something is there, and stays there.

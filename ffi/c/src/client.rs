@@ -1,0 +1,313 @@
+//! Clients.
+
+use bytes::Bytes;
+use micro_bridge::{Client, Failure, Id, Queue, Request, Result, Shape};
+use std::sync::Arc;
+
+use crate::error::{answer, micro_error};
+use crate::object::{Named, Object};
+use crate::queue::at as queue_at;
+use crate::runtime::{micro_options, sized};
+use crate::{micro_bytes, micro_queue, micro_runtime, micro_slice, micro_status};
+
+/// Calls services by name.
+pub struct micro_client {
+    _private: [u8; 0],
+}
+
+impl Named for micro_client {
+    const NAME: &'static str = "client";
+    const WORD: u64 = u64::from_ne_bytes(*b"microCLI");
+    type Inside = Client;
+}
+
+/// Name of a call, stream or watch: 53 bits, so that it is an exact JavaScript number; 0 names nothing. One that is over gives
+/// MICRO_STALE, never another thing.
+pub type micro_id = u64;
+
+/// No deadline.
+pub const MICRO_NO_TIMEOUT: u64 = 0xffff_ffff_ffff_ffff;
+
+/// Waits for a place where MICRO_FULL would be returned.
+pub const MICRO_REQUEST_WAIT: u32 = 0x100;
+/// Repeating the call is harmless, whatever the endpoint says.
+pub const MICRO_REQUEST_IDEMPOTENT: u32 = 0x200;
+/// Repeating the call is not harmless, whatever the endpoint says.
+pub const MICRO_REQUEST_NOT_IDEMPOTENT: u32 = 0x400;
+
+/// One request, one reply; of endpoints only.
+pub const MICRO_UNARY: u32 = 0;
+/// Many requests, one reply.
+pub const MICRO_CLIENT_STREAM: u32 = 1;
+/// One request, many replies.
+pub const MICRO_SERVER_STREAM: u32 = 2;
+/// Many messages each way, in any order.
+pub const MICRO_BIDI_STREAM: u32 = 3;
+
+/// A call to be made. Fields are only ever added: set `size` to `sizeof(micro_request)`, and what is not needed to 0.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct micro_request {
+    /// Size of this struct, as the caller knows it.
+    pub size: u32,
+    /// MICRO_REQUEST_* and one MICRO_CODEC_*.
+    pub flags: u32,
+    /// Name of the service.
+    pub service: micro_slice,
+    /// "Type.Method", or a path that begins with "/".
+    pub method: micro_slice,
+    /// Headers to send: a block made by micro_meta_add, or nothing.
+    pub meta: micro_slice,
+    /// The message; of a stream, the one request of a MICRO_SERVER_STREAM. Taken, also when the call fails at once.
+    pub payload: micro_bytes,
+    /// Nanoseconds for the whole call: 0 for the client's own (5 s; none for streams), MICRO_NO_TIMEOUT for none.
+    pub timeout_ns: u64,
+    /// The call that came in of which this one is part, or 0: deadline, trace and metadata go on, and it ends with that one.
+    pub parent: micro_id,
+    /// Everything else, a JSON document (docs/configuration.md), or nothing.
+    pub options: micro_slice,
+}
+
+/// A client. `options` may be NULL; its keys are those of a client in docs/configuration.md, and `max_in_flight`: operations
+/// under way at once, 1024 unless set. A place is free again when the operation's terminal event has been drained.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn micro_client_new(
+    runtime: *mut micro_runtime,
+    options: *const micro_options,
+    out: *mut *mut micro_client,
+    err: *mut *mut micro_error,
+) -> micro_status {
+    // SAFETY: the caller promises a live runtime or NULL, valid options, and writable `out` and `err`.
+    unsafe {
+        answer(err, || {
+            let runtime = Object::<micro_runtime>::at(runtime)?;
+            Object::<micro_client>::give(out, Client::new(runtime, micro_options::json(options)?)?)
+        })
+    }
+}
+
+/// Makes a unary call, which ends in one MICRO_EVENT_REPLY with this `token`; the event may come before this returns. `id` may
+/// be NULL; micro_cancel takes it.
+///
+/// When this fails nothing has begun and no event comes: MICRO_FULL when as many operations are under way as may be, MICRO_ARG
+/// or MICRO_INVALID_ARGUMENT for a wrong request, MICRO_CANCELLED when the parent is over, MICRO_CLOSED, MICRO_FORKED.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn micro_client_call(
+    client: *mut micro_client,
+    queue: *mut micro_queue,
+    request: *const micro_request,
+    token: u64,
+    id: *mut micro_id,
+    err: *mut *mut micro_error,
+) -> micro_status {
+    // SAFETY: the caller promises live objects or NULL, a valid request, and writable `id` and `err`.
+    unsafe {
+        answer(err, || {
+            let request = read(request)?;
+            name(id, ask(client, queue)?.call(request, token)?);
+            Ok(())
+        })
+    }
+}
+
+/// Opens a stream of the `shape` MICRO_CLIENT_STREAM, MICRO_SERVER_STREAM or MICRO_BIDI_STREAM. It tells MICRO_EVENT_OPENED
+/// when headers come, MICRO_EVENT_MESSAGE for each message that micro_stream_grant made room for, and ends in one
+/// MICRO_EVENT_END. Fails as micro_client_call does.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn micro_client_open(
+    client: *mut micro_client,
+    queue: *mut micro_queue,
+    request: *const micro_request,
+    shape: u32,
+    token: u64,
+    stream: *mut micro_id,
+    err: *mut *mut micro_error,
+) -> micro_status {
+    // SAFETY: as for `micro_client_call`.
+    unsafe {
+        answer(err, || {
+            let request = read(request)?;
+            let shape = match shape {
+                MICRO_CLIENT_STREAM => Shape::ClientStream,
+                MICRO_SERVER_STREAM => Shape::ServerStream,
+                MICRO_BIDI_STREAM => Shape::BidiStream,
+                other => return Err(Failure::argument(format!("{other} is no shape of a stream"))),
+            };
+            name(stream, ask(client, queue)?.open(request, shape, token)?);
+            Ok(())
+        })
+    }
+}
+
+/// Looks a service up: one MICRO_EVENT_REPLY whose payload is a JSON array of registry records, one for each version. With an
+/// empty name, every service there is.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn micro_client_lookup(
+    client: *mut micro_client,
+    queue: *mut micro_queue,
+    service: micro_slice,
+    token: u64,
+    id: *mut micro_id,
+    err: *mut *mut micro_error,
+) -> micro_status {
+    // SAFETY: as for `micro_client_call`.
+    unsafe {
+        answer(err, || {
+            name(id, ask(client, queue)?.lookup(service.text("service")?, token)?);
+            Ok(())
+        })
+    }
+}
+
+/// Asks each node of a service whether it wants calls: one MICRO_EVENT_REPLY whose payload is a JSON array of objects with
+/// node, address, version, serving and detail.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn micro_client_health(
+    client: *mut micro_client,
+    queue: *mut micro_queue,
+    service: micro_slice,
+    token: u64,
+    id: *mut micro_id,
+    err: *mut *mut micro_error,
+) -> micro_status {
+    // SAFETY: as for `micro_client_call`.
+    unsafe {
+        answer(err, || {
+            name(id, ask(client, queue)?.health(service.text("service")?, token)?);
+            Ok(())
+        })
+    }
+}
+
+/// Watches a service, or with an empty name all of them: MICRO_EVENT_OPENED when it watches, MICRO_EVENT_CHANGE for each change
+/// that micro_stream_grant made room for, and one MICRO_EVENT_END: MICRO_CANCELLED by micro_cancel, MICRO_ABORTED when it fell
+/// too far behind and should begin anew.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn micro_client_watch(
+    client: *mut micro_client,
+    queue: *mut micro_queue,
+    service: micro_slice,
+    token: u64,
+    watch: *mut micro_id,
+    err: *mut *mut micro_error,
+) -> micro_status {
+    // SAFETY: as for `micro_client_call`.
+    unsafe {
+        answer(err, || {
+            name(watch, ask(client, queue)?.watch(service.text("service")?, token)?);
+            Ok(())
+        })
+    }
+}
+
+/// What the client has seen so far, a JSON array with calls, errors and latencies by endpoint. The caller owns `out`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn micro_client_stats(
+    client: *const micro_client,
+    out: *mut micro_bytes,
+    err: *mut *mut micro_error,
+) -> micro_status {
+    // SAFETY: the caller promises a live client or NULL, and writable `out` and `err`.
+    unsafe { answer(err, || give_text(out, Object::<micro_client>::at(client)?.stats()?)) }
+}
+
+/// Frees a client. Its operations under way go on to their ends. NULL is fine. In a child of the process it does nothing.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn micro_client_free(client: *mut micro_client) {
+    // SAFETY: the caller promises a live client or NULL, and uses it no more.
+    drop(unsafe { Object::<micro_client>::take(client) });
+}
+
+/// A client, and where its operations are told.
+struct Asking<'a>(&'a Client, &'a Arc<Queue>);
+
+impl Asking<'_> {
+    fn call(&self, request: Request<'_>, token: u64) -> Result<Id> {
+        self.0.call(self.1, request, token)
+    }
+
+    fn open(&self, request: Request<'_>, shape: Shape, token: u64) -> Result<Id> {
+        self.0.open(self.1, request, shape, token)
+    }
+
+    fn lookup(&self, service: &str, token: u64) -> Result<Id> {
+        self.0.lookup(self.1, service, token)
+    }
+
+    fn health(&self, service: &str, token: u64) -> Result<Id> {
+        self.0.health(self.1, service, token)
+    }
+
+    fn watch(&self, service: &str, token: u64) -> Result<Id> {
+        self.0.watch(self.1, service, token)
+    }
+}
+
+/// # Safety
+/// The caller's promise: live objects or NULL.
+unsafe fn ask<'a>(client: *mut micro_client, queue: *mut micro_queue) -> Result<Asking<'a>> {
+    // SAFETY: the caller's promise is ours.
+    unsafe { Ok(Asking(Object::<micro_client>::at(client)?, queue_at(queue)?)) }
+}
+
+/// The caller's request. Its payload is taken whatever happens next.
+///
+/// # Safety
+/// The caller's promise: NULL, or a request of the size it says.
+unsafe fn read<'a>(request: *const micro_request) -> Result<Request<'a>> {
+    if request.is_null() {
+        return Err(Failure::argument("the request is NULL"));
+    }
+    // SAFETY: not NULL; the size stands at the head of every version of the struct, and once it is known to be large
+    // enough the rest may be read. What the slices promise is the caller's promise.
+    unsafe {
+        sized::<micro_request>(*request.cast::<u32>(), "request")?;
+        let request = *request;
+        let payload: Bytes = request.payload.take("payload")?;
+        Ok(Request {
+            service: request.service.text("service")?,
+            endpoint: request.method.text("method")?,
+            payload,
+            meta: request.meta.bytes("metadata")?,
+            timeout_ns: request.timeout_ns,
+            parent: Id::from_raw(request.parent),
+            options: request.options.text("options")?,
+            flags: request.flags,
+        })
+    }
+}
+
+/// # Safety
+/// The caller's promise: NULL or writable.
+unsafe fn name(out: *mut micro_id, id: Id) {
+    if !out.is_null() {
+        // SAFETY: not NULL.
+        unsafe { *out = id.to_raw() };
+    }
+}
+
+/// # Safety
+/// The caller's promise: NULL or writable.
+pub(crate) unsafe fn give_text(out: *mut micro_bytes, text: String) -> Result<()> {
+    if out.is_null() {
+        return Err(Failure::argument("no place for the text: `out` is NULL"));
+    }
+    // SAFETY: not NULL. What stood there is not known to be owned, so it is only overwritten.
+    unsafe { *out = micro_bytes::give(text.into()) };
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use micro_bridge::request_flags;
+
+    use super::*;
+
+    #[test]
+    fn numbers_are_the_bridges() {
+        assert_eq!(MICRO_NO_TIMEOUT, micro_bridge::NO_TIMEOUT);
+        assert_eq!(MICRO_REQUEST_WAIT, request_flags::WAIT);
+        assert_eq!(MICRO_REQUEST_IDEMPOTENT, request_flags::IDEMPOTENT);
+        assert_eq!(MICRO_REQUEST_NOT_IDEMPOTENT, request_flags::NOT_IDEMPOTENT);
+    }
+}

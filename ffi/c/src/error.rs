@@ -1,0 +1,212 @@
+//! What went wrong, in words and data.
+
+use bytes::Bytes;
+use micro_bridge::core::{Detail, Error};
+use micro_bridge::{Failure, Result, Status, live};
+
+use crate::object::{Named, Object};
+use crate::status::{MICRO_ARG, MICRO_OK};
+use crate::{micro_slice, micro_status};
+
+/// What went wrong. Made by functions that take a `micro_error **`, which may be NULL, and by events; free it with
+/// micro_error_free. Whatever it tells lives as long as the error.
+pub struct micro_error {
+    _private: [u8; 0],
+}
+
+impl Named for micro_error {
+    const NAME: &'static str = "error";
+    const WORD: u64 = u64::from_ne_bytes(*b"microERR");
+    type Inside = Problem;
+}
+
+/// What is behind a [`micro_error`].
+pub(crate) struct Problem {
+    failure: Failure,
+    _live: live::Live,
+}
+
+impl Problem {
+    fn new(failure: Failure) -> Self {
+        Self { failure, _live: live::Live::new(live::ERROR) }
+    }
+
+    /// As the answer to a call.
+    pub(crate) fn to_core(&self) -> Error {
+        self.failure.clone().into_core()
+    }
+
+    fn origin(&self, part: impl FnOnce(&micro_bridge::core::Origin) -> &str) -> &str {
+        self.failure.origin().map_or("", part)
+    }
+}
+
+/// An error for the caller, or NULL.
+pub(crate) fn give(failure: Option<Failure>) -> *mut micro_error {
+    let mut out = std::ptr::null_mut();
+    if let Some(failure) = failure {
+        // SAFETY: `out` is a place of ours.
+        let _ = unsafe { Object::<micro_error>::give(&raw mut out, Problem::new(failure)) };
+    }
+    out
+}
+
+/// Every exported function that can fail ends here: a status for the caller, and the error where it wants one.
+///
+/// # Safety
+/// The caller's promise: `err` is NULL or writable.
+pub(crate) unsafe fn answer(
+    err: *mut *mut micro_error,
+    work: impl FnOnce() -> Result<()>,
+) -> micro_status {
+    let failure = micro_bridge::guard(work).err();
+    let status = failure.as_ref().map_or(MICRO_OK, |failure| failure.status().0);
+    if !err.is_null() {
+        // SAFETY: not NULL, and the caller promises that it can be written.
+        unsafe { *err = give(failure) };
+    }
+    status
+}
+
+/// An error to answer a call with. `status` is one of gRPC's, 1 to 16; `id` is go-micro's: who failed, such as
+/// "go.micro.srv.greeter", and may be empty. NULL for another status and for text that is not UTF-8.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn micro_error_new(
+    status: micro_status,
+    id: micro_slice,
+    message: micro_slice,
+) -> *mut micro_error {
+    let made = micro_bridge::guard(|| {
+        let code = Status(status).code().filter(|code| code.grpc() == status);
+        let code = code.ok_or_else(|| Failure::argument("the status of an error is 1 to 16"))?;
+        // SAFETY: the caller promises readable text.
+        let (id, message) = unsafe { (id.text("id")?, message.text("message")?) };
+        Ok(Failure::from(Error::new(code, message.to_owned()).with_id(id.to_owned())))
+    });
+    give(made.ok())
+}
+
+/// Attaches a protobuf message for programs to read, as gRPC's error details are. `type_name` is its full name, such as
+/// "google.rpc.BadRequest".
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn micro_error_attach(
+    error: *mut micro_error,
+    type_name: micro_slice,
+    value: micro_slice,
+) -> micro_status {
+    // SAFETY: the caller promises a live error that nobody else uses meanwhile, and readable bytes.
+    unsafe {
+        answer(std::ptr::null_mut(), || {
+            let value = Bytes::copy_from_slice(value.bytes("value")?);
+            let detail = Detail::new(type_name.text("type name")?, value);
+            let changed = Object::<micro_error>::at(error)?.to_core().with_attached(detail);
+            Object::<micro_error>::replace(error, Problem::new(changed.into()))
+        })
+    }
+}
+
+/// The status of an error; MICRO_ARG for NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn micro_error_status(error: *const micro_error) -> micro_status {
+    // SAFETY: the caller promises a live error or NULL.
+    unsafe { look(error, MICRO_ARG, |problem| problem.failure.status().0) }
+}
+
+/// What is wrong and what to do, for people.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn micro_error_message(error: *const micro_error) -> micro_slice {
+    // SAFETY: the caller promises a live error or NULL.
+    unsafe { text(error, |problem| problem.failure.message()) }
+}
+
+/// go-micro's id: who failed, such as "go.micro.client". May be empty.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn micro_error_id(error: *const micro_error) -> micro_slice {
+    // SAFETY: the caller promises a live error or NULL.
+    unsafe { text(error, |problem| problem.failure.id()) }
+}
+
+/// go-micro's number, which is like an HTTP status, such as 404; 0 for NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn micro_error_http_code(error: *const micro_error) -> i32 {
+    // SAFETY: the caller promises a live error or NULL.
+    unsafe { look(error, 0, |problem| problem.failure.http_code()) }
+}
+
+/// The service of a call that failed; empty where no call did.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn micro_error_service(error: *const micro_error) -> micro_slice {
+    // SAFETY: the caller promises a live error or NULL.
+    unsafe { text(error, |problem| problem.origin(|origin| &origin.service)) }
+}
+
+/// The endpoint of a call that failed, such as "Greeter.Hello"; empty where no call did.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn micro_error_endpoint(error: *const micro_error) -> micro_slice {
+    // SAFETY: the caller promises a live error or NULL.
+    unsafe { text(error, |problem| problem.origin(|origin| &origin.endpoint)) }
+}
+
+/// Id and address of the node of the last attempt; empty where none was chosen.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn micro_error_node(error: *const micro_error) -> micro_slice {
+    // SAFETY: the caller promises a live error or NULL.
+    unsafe { text(error, |problem| problem.origin(|origin| &origin.node)) }
+}
+
+/// Attempts made of a call that failed; 0 when it failed before the first.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn micro_error_attempts(error: *const micro_error) -> u32 {
+    // SAFETY: the caller promises a live error or NULL.
+    unsafe { look(error, 0, |problem| problem.failure.origin().map_or(0, |at| at.attempts)) }
+}
+
+/// How many messages for programs are attached.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn micro_error_detail_count(error: *const micro_error) -> usize {
+    // SAFETY: the caller promises a live error or NULL.
+    unsafe { look(error, 0, |problem| problem.failure.attached().len()) }
+}
+
+/// An attached message by its number, from 0: returns the full name of its type, and puts the message into `value` unless that
+/// is NULL. Empty where there is none of that number.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn micro_error_detail(
+    error: *const micro_error,
+    number: usize,
+    value: *mut micro_slice,
+) -> micro_slice {
+    // SAFETY: the caller promises a live error or NULL, and that `value` is NULL or writable.
+    unsafe {
+        look(error, micro_slice::EMPTY, |problem| {
+            let detail = problem.failure.attached().get(number);
+            if !value.is_null() {
+                *value = detail.map_or(micro_slice::EMPTY, |detail| micro_slice::of(&detail.value));
+            }
+            detail.map_or(micro_slice::EMPTY, |detail| micro_slice::of(detail.name().as_bytes()))
+        })
+    }
+}
+
+/// Frees an error. NULL is fine.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn micro_error_free(error: *mut micro_error) {
+    // SAFETY: the caller promises a live error or NULL, and uses it no more.
+    drop(unsafe { Object::<micro_error>::take(error) });
+}
+
+/// Looks at an error; `none` where there is none.
+///
+/// # Safety
+/// The caller's promise: a live error or NULL.
+unsafe fn look<T>(error: *const micro_error, none: T, look: impl FnOnce(&Problem) -> T) -> T {
+    // SAFETY: the caller's promise is ours.
+    unsafe { Object::<micro_error>::at(error) }.map_or(none, look)
+}
+
+/// # Safety
+/// As [`look`].
+unsafe fn text(error: *const micro_error, part: impl FnOnce(&Problem) -> &str) -> micro_slice {
+    // SAFETY: the caller's promise is ours.
+    unsafe { look(error, micro_slice::EMPTY, |problem| micro_slice::of(part(problem).as_bytes())) }
+}

@@ -1,0 +1,139 @@
+//! Threads of the library that call a function of the caller: events as callbacks.
+
+use std::ffi::c_void;
+use std::sync::{Arc, PoisonError};
+use std::thread::{Builder, JoinHandle};
+
+use micro_bridge::core::Error;
+use micro_bridge::{EventKind, Failure, Queue, Result};
+
+use crate::error::{answer, micro_error};
+use crate::event::{micro_event, micro_event_release};
+use crate::object::Object;
+use crate::runtime::micro_fn;
+use crate::{micro_queue, micro_status};
+
+/// Most threads of one queue.
+const MOST: u32 = 64;
+/// Events one thread takes at a time, so that others get some too.
+const BATCH: usize = 16;
+
+/// A function that is told events. It may keep what the event holds by emptying the field it took; what is left is released
+/// when it returns.
+pub type micro_event_fn = Option<unsafe extern "C" fn(ctx: *mut c_void, event: *mut micro_event)>;
+
+/// Threads that tell events to a function of the caller. Dropping it waits for them; the queue must be closed or ending.
+pub(crate) struct Dispatchers(Vec<JoinHandle<()>>);
+
+impl Drop for Dispatchers {
+    fn drop(&mut self) {
+        let own = std::thread::current().id();
+        for thread in self.0.drain(..) {
+            if thread.thread().id() != own {
+                let _ = thread.join();
+            }
+        }
+    }
+}
+
+/// Tells events to `on_event(ctx, event)` on `threads` (1 to 64) threads of the library's own; with one thread, in order and
+/// never two at a time. The function may block and may call anything here but micro_runtime_free and micro_queue_free.
+/// `drop(ctx)` is called once, after the last call of `on_event`, or at once when this fails. A queue is run once, and is
+/// drained by nobody else then. micro_queue_free waits for the threads.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn micro_queue_run(
+    queue: *mut micro_queue,
+    threads: u32,
+    on_event: micro_event_fn,
+    ctx: *mut c_void,
+    drop: micro_fn,
+    err: *mut *mut micro_error,
+) -> micro_status {
+    let host = Arc::new(Host { on_event, ctx, drop });
+    // SAFETY: the caller promises a live queue or NULL, and a writable `err`.
+    unsafe {
+        answer(err, || {
+            let events = Object::<micro_queue>::at(queue)?;
+            if !(1..=MOST).contains(&threads) || on_event.is_none() {
+                return Err(Failure::argument("run a queue on 1 to 64 threads, with a function"));
+            }
+            let mut slot = events.dispatchers.lock().unwrap_or_else(PoisonError::into_inner);
+            if slot.is_some() {
+                return Err(Failure::argument("the queue runs already: make another queue"));
+            }
+            *slot = Some(start(&events.queue, threads, &host)?);
+            Ok(())
+        })
+    }
+}
+
+fn start(queue: &Arc<Queue>, threads: u32, host: &Arc<Host>) -> Result<Dispatchers> {
+    let mut started = Dispatchers(Vec::new());
+    for number in 0..threads {
+        let (queue, host) = (queue.clone(), host.clone());
+        let thread = Builder::new()
+            .name(format!("micro-event-{number}"))
+            .spawn(move || dispatch(&queue, &host));
+        match thread {
+            Ok(thread) => started.0.push(thread),
+            // Fewer threads will do; none will not.
+            Err(_) if !started.0.is_empty() => break,
+            Err(error) => {
+                let why = format!("cannot start a thread: {error}");
+                return Err(Failure::from(Error::resource_exhausted(why)));
+            }
+        }
+    }
+    Ok(started)
+}
+
+fn dispatch(queue: &Queue, host: &Host) {
+    let mut batch = Vec::with_capacity(BATCH);
+    loop {
+        let taken = queue.wait(BATCH, None, |event| batch.push(event));
+        if taken == 0 && !queue.is_open() {
+            return;
+        }
+        for event in batch.drain(..) {
+            let closed = event.kind == EventKind::Closed;
+            host.tell(event.into());
+            if closed {
+                return;
+            }
+        }
+    }
+}
+
+/// The caller's function; dropped with the last thread, it is given back.
+struct Host {
+    on_event: micro_event_fn,
+    ctx: *mut c_void,
+    drop: micro_fn,
+}
+
+// SAFETY: the caller of `micro_queue_run` promises that the functions may be called on any thread.
+unsafe impl Send for Host {}
+// SAFETY: as above; with more than one thread it is called on several at once, which the caller asked for.
+unsafe impl Sync for Host {}
+
+impl Host {
+    fn tell(&self, mut event: micro_event) {
+        if let Some(on_event) = self.on_event {
+            // SAFETY: the caller gave the function for calls with this context, until it is dropped. What it leaves in the
+            // event is ours to release.
+            unsafe {
+                on_event(self.ctx, &raw mut event);
+                micro_event_release(&raw mut event);
+            }
+        }
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        if let Some(drop) = self.drop {
+            // SAFETY: no thread calls `on_event` any more.
+            unsafe { drop(self.ctx) };
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! Services.
+
+use micro_bridge::core::server::Kind;
+use micro_bridge::{Failure, Server};
+
+use crate::client::{
+    MICRO_BIDI_STREAM, MICRO_CLIENT_STREAM, MICRO_SERVER_STREAM, MICRO_UNARY, give_text,
+    micro_client,
+};
+use crate::error::{answer, micro_error};
+use crate::object::{Named, Object};
+use crate::queue::at as queue_at;
+use crate::runtime::micro_options;
+use crate::{micro_bytes, micro_queue, micro_runtime, micro_slice, micro_status};
+
+/// A service: endpoints are added, then it is started, and its calls come out of a queue.
+pub struct micro_server {
+    _private: [u8; 0],
+}
+
+impl Named for micro_server {
+    const NAME: &'static str = "server";
+    const WORD: u64 = u64::from_ne_bytes(*b"microSER");
+    type Inside = Server;
+}
+
+/// A service called `name`. `options` may be NULL; its keys are those of a service in docs/configuration.md.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn micro_server_new(
+    runtime: *mut micro_runtime,
+    name: micro_slice,
+    options: *const micro_options,
+    out: *mut *mut micro_server,
+    err: *mut *mut micro_error,
+) -> micro_status {
+    // SAFETY: the caller promises a live runtime or NULL, readable text, and writable `out` and `err`.
+    unsafe {
+        answer(err, || {
+            let runtime = Object::<micro_runtime>::at(runtime)?;
+            let options = micro_options::json(options)?;
+            Object::<micro_server>::give(out, Server::new(runtime, name.text("name")?, options)?)
+        })
+    }
+}
+
+/// Adds an endpoint, "Type.Method", of the `kind` MICRO_UNARY, MICRO_CLIENT_STREAM, MICRO_SERVER_STREAM or MICRO_BIDI_STREAM.
+/// `options` is a JSON document (docs/configuration.md), or nothing. `method` gets the number by which events name it; they
+/// count from 0 in the order of this call. A name that cannot be used is found out by the start.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn micro_server_method(
+    server: *mut micro_server,
+    name: micro_slice,
+    kind: u32,
+    options: micro_slice,
+    method: *mut u32,
+    err: *mut *mut micro_error,
+) -> micro_status {
+    // SAFETY: the caller promises a live server or NULL, readable text, and writable `method` and `err`.
+    unsafe {
+        answer(err, || {
+            let kind = match kind {
+                MICRO_UNARY => Kind::Unary,
+                MICRO_CLIENT_STREAM => Kind::ClientStream,
+                MICRO_SERVER_STREAM => Kind::ServerStream,
+                MICRO_BIDI_STREAM => Kind::BidiStream,
+                other => return Err(Failure::argument(format!("{other} is no kind of endpoint"))),
+            };
+            let server = Object::<micro_server>::at(server)?;
+            let number = server.method(name.text("name")?, kind, options.text("options")?)?;
+            if !method.is_null() {
+                *method = number;
+            }
+            Ok(())
+        })
+    }
+}
+
+/// Listens, registers and serves. Tells MICRO_EVENT_OPENED when callers may come, MICRO_EVENT_CALL for each call, all with this
+/// `token`, and ends in one MICRO_EVENT_END, with an error when it could not start.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn micro_server_start(
+    server: *mut micro_server,
+    queue: *mut micro_queue,
+    token: u64,
+    err: *mut *mut micro_error,
+) -> micro_status {
+    // SAFETY: the caller promises live objects or NULL, and a writable `err`.
+    unsafe {
+        answer(err, || {
+            Object::<micro_server>::at(server)?.start(queue_at(queue)?, token)?;
+            Ok(())
+        })
+    }
+}
+
+/// Stops in order, and returns at once: deregisters, serves on until callers have heard of it, finishes running calls within
+/// the grace of its options. MICRO_EVENT_END tells when that is done. Harmless when repeated.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn micro_server_stop(server: *mut micro_server) -> micro_status {
+    // SAFETY: the caller promises a live server or NULL.
+    unsafe { answer(std::ptr::null_mut(), || Object::<micro_server>::at(server)?.stop()) }
+}
+
+/// Says whether a service is ready, as health checks ask; an empty name is the whole server. MICRO_FAILED_PRECONDITION while it
+/// does not run.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn micro_server_health(
+    server: *mut micro_server,
+    service: micro_slice,
+    serving: bool,
+) -> micro_status {
+    // SAFETY: the caller promises a live server or NULL, and readable text.
+    unsafe {
+        answer(std::ptr::null_mut(), || {
+            let service = service.text("service")?;
+            Object::<micro_server>::at(server)?.set_health(service, serving)
+        })
+    }
+}
+
+/// A client that shares the service's registry and calls in its name. The caller owns it. MICRO_FAILED_PRECONDITION while the
+/// service does not run.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn micro_server_client(
+    server: *mut micro_server,
+    out: *mut *mut micro_client,
+    err: *mut *mut micro_error,
+) -> micro_status {
+    // SAFETY: the caller promises a live server or NULL, and writable `out` and `err`.
+    unsafe {
+        answer(err, || {
+            Object::<micro_client>::give(out, Object::<micro_server>::at(server)?.client()?)
+        })
+    }
+}
+
+/// What the service has seen so far, a JSON object: calls by caller and endpoint, running calls, refused calls. The caller owns
+/// `out`. MICRO_FAILED_PRECONDITION while it does not run.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn micro_server_stats(
+    server: *const micro_server,
+    out: *mut micro_bytes,
+    err: *mut *mut micro_error,
+) -> micro_status {
+    // SAFETY: the caller promises a live server or NULL, and writable `out` and `err`.
+    unsafe { answer(err, || give_text(out, Object::<micro_server>::at(server)?.stats()?)) }
+}
+
+/// Frees a service. One that runs goes on until its runtime ends; stop it first. NULL is fine. In a child of the process it
+/// does nothing.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn micro_server_free(server: *mut micro_server) {
+    // SAFETY: the caller promises a live server or NULL, and uses it no more.
+    drop(unsafe { Object::<micro_server>::take(server) });
+}

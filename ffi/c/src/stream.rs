@@ -1,0 +1,64 @@
+//! Streams, whichever side opened them.
+
+use micro_bridge::{Failure, Id};
+
+use crate::error::answer;
+use crate::object::Object;
+use crate::{micro_bytes, micro_id, micro_runtime, micro_status};
+
+/// This message is the last; of streams that this side opened.
+pub const MICRO_SEND_LAST: u32 = 1;
+
+/// Sends a message on a stream that this side opened, or on a call that came in and whose endpoint sends many. The message is
+/// taken, also when this fails; a message that may have to be sent again is lent (`own` is NULL).
+///
+/// MICRO_FULL when the far side is slow: MICRO_EVENT_WRITABLE tells when to send it again. MICRO_CLOSED after the last
+/// message, MICRO_STALE when the stream is over, MICRO_ARG for what sends no messages.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn micro_stream_send(
+    runtime: *mut micro_runtime,
+    stream: micro_id,
+    message: micro_bytes,
+    flags: u32,
+) -> micro_status {
+    // SAFETY: the caller promises a live runtime or NULL, and bytes that are what they say.
+    unsafe {
+        answer(std::ptr::null_mut(), || {
+            let message = message.take("message")?;
+            let runtime = Object::<micro_runtime>::at(runtime)?;
+            if flags & !MICRO_SEND_LAST != 0 {
+                return Err(Failure::argument("flags of a message: only MICRO_SEND_LAST is known"));
+            }
+            runtime.send(Id::from_raw(stream), message, flags & MICRO_SEND_LAST != 0)
+        })
+    }
+}
+
+/// This side of a stream that it opened sends no more; it goes on receiving.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn micro_stream_close(
+    runtime: *mut micro_runtime,
+    stream: micro_id,
+) -> micro_status {
+    // SAFETY: the caller promises a live runtime or NULL.
+    unsafe {
+        answer(std::ptr::null_mut(), || {
+            Object::<micro_runtime>::at(runtime)?.close(Id::from_raw(stream))
+        })
+    }
+}
+
+/// Makes room for `messages` more messages of a stream, or changes of a watch. Without it none is told.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn micro_stream_grant(
+    runtime: *mut micro_runtime,
+    stream: micro_id,
+    messages: u32,
+) -> micro_status {
+    // SAFETY: the caller promises a live runtime or NULL.
+    unsafe {
+        answer(std::ptr::null_mut(), || {
+            Object::<micro_runtime>::at(runtime)?.grant(Id::from_raw(stream), messages)
+        })
+    }
+}
