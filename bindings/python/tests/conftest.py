@@ -8,8 +8,9 @@ import sys
 import textwrap
 from collections.abc import AsyncIterator, Callable
 
-import micro
 import pytest
+
+import micro
 from micro.testing import Fleet
 
 PATIENCE = 30.0

@@ -8,9 +8,10 @@ import math
 import time
 from datetime import timedelta
 
-import micro
 import pytest
 from conftest import greeter
+
+import micro
 from micro import errors
 from micro.testing import Fleet
 

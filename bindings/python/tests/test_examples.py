@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
 from micro import sync
 
 ROOT = Path(__file__).parents[3]

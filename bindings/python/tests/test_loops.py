@@ -7,9 +7,10 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-import micro
 import pytest
 from conftest import greeter
+
+import micro
 from micro import _micro
 from micro.testing import Fleet
 

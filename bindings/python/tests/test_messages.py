@@ -12,8 +12,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import micro
 import pytest
+
+import micro
 from micro import errors
 from micro.testing import Fleet
 

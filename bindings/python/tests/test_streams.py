@@ -6,8 +6,9 @@ import asyncio
 import gc
 from collections.abc import AsyncIterator, Iterator
 
-import micro
 import pytest
+
+import micro
 from micro import errors
 from micro.testing import Fleet
 
@@ -158,7 +159,7 @@ async def test_a_sender_waits_for_a_reader_that_is_slow(fleet: Fleet) -> None:
         for sent in range(1, 2001):  # noqa: B007
             yield bytes(32 * 1024)
 
-    reply = asyncio.ensure_future(fleet.client.client_stream("sink", "Sink.Take", many()))
+    reply = asyncio.ensure_future(fleet.client.client_stream("sink", "Sink.Take", many(), returns=bytes))
     before = -1
     while before != sent or sent == 0:
         before = sent

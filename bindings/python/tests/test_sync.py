@@ -7,8 +7,9 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
-import micro
 import pytest
+
+import micro
 from micro import errors, sync
 from micro.testing import Fleet
 

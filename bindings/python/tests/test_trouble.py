@@ -9,9 +9,10 @@ import time
 from collections.abc import AsyncIterator
 from typing import Any
 
-import micro
 import pytest
 from conftest import greeter
+
+import micro
 from micro import _micro, errors
 from micro.testing import Fleet
 

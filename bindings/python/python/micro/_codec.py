@@ -210,10 +210,11 @@ def _shape(kind: Any) -> Callable[[Any], Any] | None:
     """Makes an object of ``kind`` out of JSON; ``None`` where JSON's own is what is wanted."""
     kind = _strip(kind)
     origin, args = typing.get_origin(kind), typing.get_args(kind)
+    validate: Callable[[Any], Any] | None = getattr(kind, "model_validate", None)
+    if validate is not None:
+        return validate
     if dataclasses.is_dataclass(kind) and isinstance(kind, type):
         return _dataclass(kind)
-    if hasattr(kind, "model_validate"):
-        return typing.cast(Callable[[Any], Any], kind.model_validate)
     if origin in (Union, types.UnionType):
         some = [arg for arg in args if arg is not type(None)]
         inner = _shape(some[0]) if len(some) == 1 else None
@@ -222,7 +223,7 @@ def _shape(kind: Any) -> Callable[[Any], Any] | None:
         inner, make = _shape(args[0]), typing.cast(Any, origin)
         if inner is None:
             return None if origin is list else make
-        return lambda value: make(inner(one) for one in value)
+        return _many(make, inner)
     if origin is dict and len(args) == 2:
         inner = _shape(args[1])
         return _mapping(inner) if inner else None
@@ -235,6 +236,10 @@ def _shape(kind: Any) -> Callable[[Any], Any] | None:
 
 def _optional(inner: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return lambda value: None if value is None else inner(value)
+
+
+def _many(make: Any, inner: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    return lambda value: make(inner(one) for one in value)
 
 
 def _mapping(inner: Callable[[Any], Any]) -> Callable[[Any], Any]:

@@ -43,9 +43,13 @@ class Pump:
 
     def __init__(self, runtime: _micro.Runtime) -> None:
         self._queue = _micro.Queue(runtime)
-        self._queue.receive_logs(_record)
+        self.receive()
         self._thread = threading.Thread(target=self._run, name="micro logs", daemon=True)
         self._thread.start()
+
+    def receive(self) -> None:
+        """Takes the records from now on, instead of whichever pump did."""
+        self._queue.receive_logs(_record)
 
     def _run(self) -> None:
         queue = self._queue

@@ -66,12 +66,13 @@ def pairs(metadata: MetadataLike | None) -> list[tuple[str, Value]] | None:
     """Pairs of whatever is given as metadata."""
     if metadata is None:
         return None
-    if not isinstance(metadata, Mapping):
-        return list(metadata)
     if isinstance(metadata, Metadata):
         return list(metadata.pairs)
+    if not isinstance(metadata, Mapping):
+        return list(metadata)
     out: list[tuple[str, Value]] = []
-    for name, value in metadata.items():
+    known: Mapping[str, Value | Iterable[Value]] = metadata
+    for name, value in known.items():
         if isinstance(value, (str, bytes)):
             out.append((name, value))
         else:

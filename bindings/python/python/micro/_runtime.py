@@ -195,6 +195,11 @@ class Runtime:
         for queue in threads:
             _try(queue.close)
         _try(self._pump.close)
+        with _lock:
+            others = list(_all)
+        for other in others:
+            # It took the records from them when it was made.
+            _try(other._pump.receive)
 
     def __repr__(self) -> str:
         return f"<micro.Runtime, {'open' if self._open else 'closed'}>"

@@ -101,7 +101,12 @@ class Client:
         except errors.Error as error:
             fields = failed(error)
         else:
-            fields = [("code", 0), *shown(reply.message), *metadata("h.", reply.headers), *metadata("t.", reply.trailers)]
+            fields = [
+                ("code", 0),
+                *shown(reply.message),
+                *metadata("h.", reply.headers),
+                *metadata("t.", reply.trailers),
+            ]
         result(line.get("id"), fields, begun)
 
     async def open(self, line: Line) -> None:
