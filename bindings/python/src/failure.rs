@@ -15,6 +15,7 @@ pub(crate) fn exception(py: Python<'_>, failure: &Failure, meta: &[u8]) -> PyErr
 
 fn made<'py>(py: Python<'py>, failure: &Failure, meta: &[u8]) -> PyResult<Bound<'py, PyAny>> {
     static MAKE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let _inside = crate::ending::Inside::enter();
     let make = MAKE.import(py, "micro._errors", "from_native")?;
     let status = failure.status();
     let origin = failure.origin().map(|origin| {

@@ -6,6 +6,7 @@
 mod client;
 mod context;
 mod eager;
+mod ending;
 mod failure;
 mod headers;
 mod held;
@@ -29,13 +30,15 @@ mod _micro {
     #[pymodule_export]
     use crate::eager::step;
     #[pymodule_export]
+    use crate::ending::{end, inside};
+    #[pymodule_export]
     use crate::headers::{pack, unpack};
     #[pymodule_export]
     use crate::payload::Payload;
     #[pymodule_export]
     use crate::queue::Queue;
     #[pymodule_export]
-    use crate::runtime::{Runtime, live, set_log_level, waiting};
+    use crate::runtime::{Runtime, live, set_log_level};
     #[pymodule_export]
     use crate::server::Server;
 

@@ -1,7 +1,6 @@
 //! What happened, told to whom it concerns: many events in one call from Python.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -14,10 +13,11 @@ use pyo3::types::PyBytes;
 
 use crate::context::Context;
 use crate::eager::{Step, Steps};
+use crate::ending::Inside;
 use crate::failure::{self, OrRaise as _, exception};
 use crate::held::Held;
 use crate::payload::message;
-use crate::runtime::{Runtime, WAITING};
+use crate::runtime::Runtime;
 use crate::sink::{Host, Sink, Sinks, Way};
 
 /// Most events of one turn of the event loop.
@@ -83,6 +83,7 @@ impl Queue {
 
     /// Tells what has happened, without waiting. What a handler raises to end the program comes out of here.
     fn drain(&self, py: Python<'_>) -> PyResult<usize> {
+        let Some(_inside) = Inside::enter() else { return Ok(0) };
         let mut batch = std::mem::take(&mut self.state().taken);
         if batch.is_empty() {
             self.queue.drain(TURN, |event| batch.push_back(event));
@@ -92,11 +93,10 @@ impl Queue {
 
     /// As `drain`, once there is something or `seconds` are over. Other threads run meanwhile.
     fn wait(&self, py: Python<'_>, seconds: f64) -> PyResult<usize> {
+        let Some(_inside) = Inside::enter() else { return Ok(0) };
         let mut batch = std::mem::take(&mut self.state().taken);
         let timeout = Duration::try_from_secs_f64(seconds).ok();
-        WAITING.fetch_add(1, Ordering::SeqCst);
         py.detach(|| self.queue.wait(TURN, timeout, |event| batch.push_back(event)));
-        WAITING.fetch_sub(1, Ordering::SeqCst);
         py.check_signals()?;
         self.tell_all(py, batch)
     }
@@ -110,6 +110,7 @@ impl Queue {
         message: Option<&Bound<'_, PyAny>>,
         error: Option<Bound<'_, PyAny>>,
     ) -> PyResult<()> {
+        let Some(_inside) = Inside::enter() else { return Ok(()) };
         match (message, error) {
             (_, Some(error)) => {
                 self.fail(py, context.as_unbound(), endpoint, PyErr::from_value(error))
@@ -314,11 +315,11 @@ impl Queue {
         })?;
         let spare = self.spare(py, steps)?;
         let first = steps.first(py, &host.base, &spare, context.as_any(), coroutine);
-        match first.inspect_err(|_| drop(self.keep(spare.clone().unbind())))? {
-            Step::Returned(answer) => {
-                self.keep(spare.unbind());
-                self.finish(py, context.get(), &answer)
-            }
+        if !matches!(first, Ok(Step::Waits(..))) {
+            let _ = self.keep(spare.clone().unbind());
+        }
+        match first? {
+            Step::Returned(answer) => self.finish(py, context.get(), &answer),
             Step::Waits(yielded, within) => {
                 self.state().calls.insert(context.get().key(), context.clone().unbind());
                 let name = host.endpoints[method as usize].name.as_str();

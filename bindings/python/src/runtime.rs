@@ -1,7 +1,6 @@
 //! The threads that do the work.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use micro_bridge::log::Level;
@@ -10,9 +9,6 @@ use pyo3::prelude::*;
 
 use crate::failure::{OrRaise as _, exception};
 use crate::held::Held;
-
-/// Threads of Python inside of [`micro_bridge::Queue::wait`].
-pub(crate) static WAITING: AtomicUsize = AtomicUsize::new(0);
 
 /// Threads of the core, and everything under way on them.
 #[pyclass(frozen, module = "micro._micro")]
@@ -92,10 +88,4 @@ pub(crate) fn set_log_level(level: &str) {
 #[pyfunction]
 pub(crate) fn live(kind: u32) -> u64 {
     alive::count(kind)
-}
-
-/// Threads that wait for a queue.
-#[pyfunction]
-pub(crate) fn waiting() -> usize {
-    WAITING.load(Ordering::SeqCst)
 }

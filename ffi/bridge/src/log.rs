@@ -269,3 +269,27 @@ impl Visit for Words {
         };
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn nobody_else_gets_at_the_records_while_a_thread_forks() {
+        hold();
+        let (done, taken) = mpsc::channel();
+        let other = std::thread::spawn(move || {
+            drop(take());
+            let _ = done.send(());
+        });
+        assert!(taken.recv_timeout(Duration::from_millis(50)).is_err(), "they were free");
+        let_go();
+        taken.recv_timeout(Duration::from_secs(20)).expect("free again");
+        other.join().expect("the other thread");
+        // As in a child whose parent did not hold them.
+        let_go();
+    }
+}

@@ -234,9 +234,10 @@ def _at_exit() -> None:
         runtimes = list(_all)
     for runtime in runtimes:
         runtime.close()
-    # Threads that waited go back into Python while there is one.
+    # No thread of Python's may be in the native part when the interpreter ends.
+    _micro.end()
     until = time.monotonic() + 1.0
-    while _micro.waiting() and time.monotonic() < until:
+    while _micro.inside() and time.monotonic() < until:
         time.sleep(0.001)
 
 
