@@ -112,12 +112,13 @@ impl Client {
         let terms = self.terms(&request)?;
         let place = self.place(request.flags)?;
         let (parent, codec) = (terms.parent.clone(), flags::of(terms.codec));
-        let outbox = (shape != Shape::ServerStream).then(|| Outbox::new(queue.clone(), token));
+        let outbox = (shape != Shape::ServerStream).then(|| Outbox::new(queue, token));
         let open = Arc::new(Open { outbox: outbox.clone(), credit: Credit::default() });
         let operation = Operation::new(queue, token, Kind::Stream, EventKind::End)
             .thing(Thing::Stream(open.clone(), Task::Coming))
             .place(place);
         let (service, endpoint) = (request.service, request.endpoint);
+        let name = format!("stream {service} {endpoint}");
         let client = &self.0.client;
         match (shape, outbox) {
             (Shape::ClientStream, Some(outbox)) => {
@@ -133,7 +134,7 @@ impl Client {
                             Err(error) => return error.into(),
                         };
                         let meta = pack_both(&reply.headers, &reply.trailers);
-                        open.credit.spend().await;
+                        open.credit.spend(&name).await;
                         teller.tell(EventKind::Message, |event| {
                             event.flags =
                                 codec | if reply.compressed { flags::COMPRESSED } else { 0 };
@@ -149,16 +150,16 @@ impl Client {
                 let call = on_terms!(call, terms);
                 self.0.shared.begin(operation, |end| {
                     outbox.name(end.id());
-                    receive(end.teller(), open, codec, parent, call)
+                    receive((end.teller(), name), open, codec, parent, call)
                 })
             }
             (_, None) => {
                 let request = Raw(request.payload);
                 let call = client.server_stream::<Raw, Raw>(service, endpoint, request);
                 let call = on_terms!(call, terms);
-                self.0
-                    .shared
-                    .begin(operation, |end| receive(end.teller(), open, codec, parent, call))
+                self.0.shared.begin(operation, |end| {
+                    receive((end.teller(), name), open, codec, parent, call)
+                })
             }
         }
     }
@@ -228,7 +229,7 @@ impl Client {
                         Ok(change) => change,
                         Err(error) => return error.into(),
                     };
-                    open.credit.spend().await;
+                    open.credit.spend(&"watch of the registry").await;
                     teller.tell(EventKind::Change, |event| event.payload = change);
                 }
             }
@@ -302,7 +303,7 @@ fn parent_is_over() -> Error {
 
 /// Receives the messages of a stream.
 async fn receive<C>(
-    teller: Teller,
+    (teller, name): (Teller, String),
     open: Arc<Open>,
     codec: u16,
     parent: Option<Context>,
@@ -324,7 +325,7 @@ where
         // One message is read ahead of what is granted, so that the end is seen without a grant.
         while let Some(message) = stream.next().await.transpose()? {
             let compressed = if stream.compressed() { flags::COMPRESSED } else { 0 };
-            open.credit.spend().await;
+            open.credit.spend(&name).await;
             teller.tell(EventKind::Message, |event| {
                 event.flags = codec | compressed;
                 event.payload = message.0;
