@@ -104,6 +104,44 @@ async fn streams_go_every_way() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_stream_is_sent_before_anything_is_received() -> Result<()> {
+    let registry = memory();
+    let got = Arc::new(tokio::sync::Notify::new());
+    let all = got.clone();
+    let endpoint = Endpoint::bidi_stream(
+        "Echo.Take",
+        move |_: Context, mut requests: Streaming<Json<u32>>| {
+            let got = got.clone();
+            async move {
+                while requests.message().await?.is_some() {}
+                got.notify_one();
+                Ok(tokio_stream::empty::<Result<Json<u32>>>())
+            }
+        },
+    );
+    let _running = Service::builder("echo")
+        .address("127.0.0.1:0")
+        .registry(registry.clone())
+        .handle(endpoint)
+        .start()
+        .await?;
+    let (outgoing, mut replies) =
+        client(&registry).open::<Json<u32>, Json<u32>>("echo", "Echo.Take").await?;
+    let sent = async {
+        // More than are queued on the way.
+        for number in 0..1_000 {
+            outgoing.send(Json(number)).await?;
+        }
+        outgoing.close();
+        all.notified().await;
+        Ok::<_, Error>(())
+    };
+    tokio::time::timeout(Duration::from_secs(20), sent).await.expect("the handler has them")?;
+    assert!(replies.message().await?.is_none());
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_deadline_ends_both_sides() -> Result<()> {
     let registry = memory();
     let service = greeter(&registry).await;

@@ -5,7 +5,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
 use http::Response;
@@ -114,11 +114,16 @@ impl StreamReply {
         let headers = run.headers()?;
         let path = run.target.path.clone();
         let lease = Arc::new(lease);
-        let sending = {
+        let mut sending: Sending = {
             let lease = lease.clone();
             let body = RequestBody::Stream { messages, call };
             Box::pin(async move { lease.send(path, headers, body).await })
         };
+        // The first poll hands the request to the connection. It must not wait until somebody
+        // receives: who sends first and receives later would wait for ever.
+        if let Poll::Ready(early) = sending.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            sending = Box::pin(std::future::ready(early));
+        }
         Ok(Self::new(run, State::Opening(sending), lease, Some(over)))
     }
 

@@ -1,8 +1,9 @@
 //! The mechanism of a queue: many push, one drains, and nobody is woken twice or not at all.
 //!
-//! *Level-triggered*: the bell is rung when the first event comes in and silenced, under the same lock, when the last is
+//! *Level-triggered*: the bell is rung once something is there and silenced, under the same lock, when the last event is
 //! taken. A bell that only fires at an edge is rung again by a drain that leaves something. So whatever a drain takes, and
-//! whenever it runs, something that waits is something that rings. Free of tokio and of what the events are, for loom.
+//! whenever it runs, something that waits is something that rings. Whoever adds an event either rings at once, or leaves it
+//! and rings a little later, for that and whatever came meanwhile. Free of tokio and of what the events are, for loom.
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -39,6 +40,8 @@ pub(crate) struct Inbox<E, B> {
 struct State<E, B> {
     events: VecDeque<E>,
     bell: B,
+    /// The bell rings, and those who wait have been woken.
+    rung: bool,
     /// Threads in [`Inbox::wait`].
     waiting: usize,
     open: bool,
@@ -46,28 +49,35 @@ struct State<E, B> {
 
 impl<E, B: Bell> Inbox<E, B> {
     pub(crate) fn new(bell: B) -> Self {
-        let state = State { events: VecDeque::new(), bell, waiting: 0, open: true };
+        let events = VecDeque::new();
+        let state = State { events, bell, rung: false, waiting: 0, open: true };
         Self { state: Mutex::new(state), arrived: Condvar::new() }
     }
 
-    /// Adds an event; gives it back when the inbox is closed.
-    pub(crate) fn push(&self, event: E) -> Result<(), E> {
+    /// Adds an event without a sound; true when it is the first, and somebody has to [`Inbox::ring`] for it. Gives it back when
+    /// the inbox is closed.
+    pub(crate) fn leave(&self, event: E) -> Result<bool, E> {
         let mut state = self.lock();
         if !state.open {
             return Err(event);
         }
-        state.add(event);
-        let waiting = state.waiting > 0;
+        state.events.push_back(event);
+        Ok(state.events.len() == 1)
+    }
+
+    /// Rings for what was left, unless it rings or was taken.
+    pub(crate) fn ring(&self) {
+        let mut state = self.lock();
+        let waiting = state.ring();
         drop(state);
         if waiting {
             self.arrived.notify_one();
         }
-        Ok(())
     }
 
     /// Moves up to `max` events behind those of `batch`, oldest first.
     pub(crate) fn drain(&self, batch: &mut VecDeque<E>, max: usize) -> Left {
-        self.lock().take(batch, max)
+        self.take(self.lock(), batch, max)
     }
 
     /// As [`Inbox::drain`], once there is something, the inbox is closed or the time is up; `None` waits for ever.
@@ -82,7 +92,7 @@ impl<E, B: Bell> Inbox<E, B> {
                 break;
             }
         }
-        state.take(batch, max)
+        self.take(state, batch, max)
     }
 
     /// Adds a last event, if there is one, and takes no more. False when it was closed before.
@@ -90,7 +100,8 @@ impl<E, B: Bell> Inbox<E, B> {
         let mut state = self.lock();
         let was_open = std::mem::replace(&mut state.open, false);
         if was_open && let Some(last) = last {
-            state.add(last);
+            state.events.push_back(last);
+            state.ring();
         }
         drop(state);
         self.arrived.notify_all();
@@ -102,8 +113,7 @@ impl<E, B: Bell> Inbox<E, B> {
         let mut state = self.lock();
         state.open = false;
         let mut all = VecDeque::new();
-        let _ = state.take(&mut all, usize::MAX);
-        drop(state);
+        let _ = self.take(state, &mut all, usize::MAX);
         self.arrived.notify_all();
         all
     }
@@ -113,6 +123,7 @@ impl<E, B: Bell> Inbox<E, B> {
         let mut state = self.lock();
         let changed = change(&mut state.bell);
         if !state.events.is_empty() {
+            state.rung = true;
             state.bell.ring();
         }
         changed
@@ -145,6 +156,25 @@ impl<E, B: Bell> Inbox<E, B> {
         (state, false)
     }
 
+    fn take(
+        &self,
+        mut state: MutexGuard<'_, State<E, B>>,
+        batch: &mut VecDeque<E>,
+        max: usize,
+    ) -> Left {
+        let more = state.take(batch, max);
+        let left = match (state.events.is_empty(), state.open) {
+            (true, false) => Left::Never,
+            (true, true) => Left::Nothing,
+            (false, _) => Left::Something,
+        };
+        drop(state);
+        if more {
+            self.arrived.notify_one();
+        }
+        left
+    }
+
     fn lock(&self) -> MutexGuard<'_, State<E, B>> {
         // Only a bell runs while it is locked.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -152,16 +182,20 @@ impl<E, B: Bell> Inbox<E, B> {
 }
 
 impl<E, B: Bell> State<E, B> {
-    fn add(&mut self, event: E) {
-        self.events.push_back(event);
-        if self.events.len() == 1 {
-            self.bell.ring();
+    /// True when a thread waits that has to be woken.
+    fn ring(&mut self) -> bool {
+        if self.rung || self.events.is_empty() {
+            return false;
         }
+        self.rung = true;
+        self.bell.ring();
+        self.waiting > 0
     }
 
-    fn take(&mut self, batch: &mut VecDeque<E>, max: usize) -> Left {
+    /// True when something is left for another thread that waits.
+    fn take(&mut self, batch: &mut VecDeque<E>, max: usize) -> bool {
         if self.events.is_empty() || max == 0 {
-            return self.left();
+            return false;
         }
         if batch.is_empty() && self.events.len() <= max {
             // The two buffers change places, so neither is ever allocated anew.
@@ -170,20 +204,14 @@ impl<E, B: Bell> State<E, B> {
             let taken = self.events.len().min(max);
             batch.extend(self.events.drain(..taken));
         }
-        if self.events.is_empty() {
+        if !self.events.is_empty() {
+            self.rung = false;
+            return self.ring();
+        }
+        if std::mem::take(&mut self.rung) {
             self.bell.silence();
-        } else {
-            self.bell.ring();
         }
-        self.left()
-    }
-
-    fn left(&self) -> Left {
-        match (self.events.is_empty(), self.open) {
-            (true, false) => Left::Never,
-            (true, true) => Left::Nothing,
-            (false, _) => Left::Something,
-        }
+        false
     }
 }
 
@@ -211,6 +239,12 @@ mod tests {
         }
     }
 
+    fn push(inbox: &Inbox<u32, Count>, event: u32) {
+        if inbox.leave(event).expect("open") {
+            inbox.ring();
+        }
+    }
+
     fn state(inbox: &Inbox<u32, Count>) -> (usize, bool) {
         inbox.change_bell(|bell| (bell.rung.get(), bell.ringing.get()))
     }
@@ -225,7 +259,7 @@ mod tests {
     fn many_pushes_ring_once_and_an_empty_inbox_is_silent() {
         let inbox = Inbox::new(Count::default());
         for n in 0..100 {
-            inbox.push(n).expect("open");
+            push(&inbox, n);
         }
         assert_eq!(inbox.look(VecDeque::len), 100);
         assert_eq!(drained(&inbox, 1000).len(), 100);
@@ -234,10 +268,23 @@ mod tests {
     }
 
     #[test]
+    fn what_was_left_rings_late_or_not_at_all() {
+        let inbox = Inbox::new(Count::default());
+        assert_eq!((inbox.leave(1), inbox.leave(2)), (Ok(true), Ok(false)));
+        inbox.ring();
+        inbox.ring();
+        assert_eq!(drained(&inbox, 9), [1, 2]);
+        assert_eq!(inbox.leave(3), Ok(true));
+        assert_eq!(drained(&inbox, 9), [3]);
+        inbox.ring();
+        assert_eq!(state(&inbox), (1, false));
+    }
+
+    #[test]
     fn a_drain_that_leaves_something_rings_again() {
         let inbox = Inbox::new(Count::default());
         for n in 0..3 {
-            inbox.push(n).expect("open");
+            push(&inbox, n);
         }
         assert_eq!(drained(&inbox, 2), [0, 1]);
         assert!(inbox.change_bell(|bell| bell.rung.get() == 2 && bell.ringing.get()));
@@ -248,10 +295,10 @@ mod tests {
     #[test]
     fn a_closed_inbox_gives_back_what_is_pushed_and_keeps_what_was() {
         let inbox = Inbox::new(Count::default());
-        inbox.push(1).expect("open");
+        push(&inbox, 1);
         assert!(inbox.close(Some(2)));
         assert!(!inbox.close(Some(3)));
-        assert_eq!(inbox.push(4), Err(4));
+        assert_eq!(inbox.leave(4), Err(4));
         assert_eq!(drained(&inbox, 9), [1, 2]);
     }
 
@@ -261,8 +308,8 @@ mod tests {
         let mut batch = VecDeque::new();
         assert_eq!(inbox.wait(&mut batch, 9, Some(Instant::now())), Left::Nothing);
         assert!(batch.is_empty());
-        inbox.push(1).expect("open");
-        inbox.push(2).expect("open");
+        push(&inbox, 1);
+        push(&inbox, 2);
         assert_eq!(inbox.wait(&mut batch, 1, None), Left::Something);
         assert_eq!(inbox.wait(&mut batch, 9, None), Left::Nothing);
         assert_eq!(batch, [1, 2]);

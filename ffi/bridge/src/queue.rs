@@ -3,10 +3,10 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use crate::event::{Event, EventKind};
 use crate::failure::{Failure, Result};
@@ -31,6 +31,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub struct Queue {
     inbox: Inbox<Event, Bells>,
     shared: Arc<Shared>,
+    /// Told that something was left in the inbox.
+    left: Arc<Notify>,
     /// The buffer that changes places with the inbox's.
     batch: Mutex<VecDeque<Event>>,
     /// Since when something has waited, in milliseconds of the runtime, plus one; 0 when nothing does.
@@ -81,6 +83,7 @@ impl Queue {
         let queue = Arc::new(Self {
             inbox: Inbox::new(Bells::default()),
             shared: shared.clone(),
+            left: Arc::default(),
             batch: Mutex::default(),
             since: AtomicU64::new(0),
             warned: AtomicBool::new(false),
@@ -88,6 +91,7 @@ impl Queue {
             _live: Live::new(live::QUEUE),
         });
         shared.adopt(&queue)?;
+        shared.handle().spawn(ring(Arc::downgrade(&queue), queue.left.clone()));
         Ok(queue)
     }
 
@@ -244,8 +248,16 @@ impl Queue {
 
     /// Adds an event; false, and the event is dropped, when the queue is closed.
     pub(crate) fn push(&self, event: Event) -> bool {
-        // An inbox that gives its event back is closed; the event is dropped outside of its lock.
-        self.inbox.push(event).is_ok()
+        match self.inbox.leave(event) {
+            Ok(first) => {
+                if first {
+                    self.left.notify_one();
+                }
+                true
+            }
+            // Dropped outside of the inbox's lock: it may be a call that has to be answered.
+            Err(_) => false,
+        }
     }
 
     /// The runtime is over: one last event. The host is woken until it has drained it.
@@ -287,6 +299,27 @@ impl Queue {
         self.since.store(0, Ordering::Relaxed);
         // The next time the host is stuck is another time.
         self.warned.store(false, Ordering::Relaxed);
+    }
+}
+
+/// Rings a queue when whatever is ready to run has run. A host that is woken by the first of many events would take that one
+/// alone, and on a busy machine push the rest aside to do so.
+async fn ring(queue: Weak<Queue>, left: Arc<Notify>) {
+    loop {
+        left.notified().await;
+        tokio::task::yield_now().await;
+        match queue.upgrade() {
+            Some(queue) => queue.inbox.ring(),
+            None => return,
+        }
+    }
+}
+
+impl Drop for Queue {
+    fn drop(&mut self) {
+        if self.shared.check().is_ok() {
+            self.left.notify_one();
+        }
     }
 }
 

@@ -24,14 +24,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use async_trait::async_trait;
-use tokio::sync::mpsc;
-
 use self::folder::Folder;
 use self::record::{Key, Owned, Reader};
-use self::watch::Join;
 use super::{Registry, Service, Watcher};
 use crate::error::{Error, Result};
+use async_trait::async_trait;
 
 /// Registry of the processes of one user on this machine. Unix only.
 ///
@@ -48,7 +45,7 @@ pub struct Local {
 struct Shared {
     folder: Arc<Folder>,
     owned: Mutex<HashMap<Key, Owned>>,
-    watch: Mutex<Option<mpsc::Sender<Join>>>,
+    watch: watch::Task,
 }
 
 impl Local {
@@ -146,11 +143,16 @@ impl Registry for Local {
     }
 
     async fn get(&self, name: &str) -> Result<Vec<Service>> {
-        let wanted = name.to_owned();
-        let found = self.blocking(move |shared| {
-            Ok(Reader::new().read(&shared.folder, Some(&wanted))?.services)
-        });
-        let found = found.await?;
+        let found = match watch::read(&self.shared.watch, name).await {
+            Some(found) => found?,
+            None => {
+                let wanted = name.to_owned();
+                let found = self.blocking(move |shared| {
+                    Ok(Reader::new().read(&shared.folder, Some(&wanted))?.services)
+                });
+                found.await?
+            }
+        };
         if found.is_empty() { Err(Service::not_found(name)) } else { Ok(found) }
     }
 

@@ -66,6 +66,27 @@ async fn second_process() {
 }
 
 #[tokio::test]
+async fn node_that_was_looked_up_is_reported_gone_however_short_its_life() {
+    let folder = tempfile::tempdir().unwrap();
+    let registry = Local::at(folder.path()).unwrap();
+    let mut watcher = registry.watch(None).await.unwrap();
+    for number in 0..200 {
+        let service = greeter(&number.to_string());
+        let key = Key::of(&service.name, &service.version, &service.nodes[0].id);
+        // As another process does it, while this one has no time to look.
+        let other = Folder::at(folder.path().to_owned()).unwrap();
+        let owned = Owned::write(&other, &key, service.clone(), None, None).unwrap();
+        let found = registry.get("greeter").await.unwrap();
+        assert_eq!(found, std::slice::from_ref(&service));
+        drop(owned);
+        for action in [Action::Create, Action::Delete] {
+            let change = timeout(PATIENCE, watcher.next()).await.expect("a report").unwrap();
+            assert_eq!((change.action, &change.service), (action, &service), "node {number}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn killed_process_is_gone_from_lookups_and_reported() {
     let folder = tempfile::tempdir().unwrap();
     let registry = Local::at(folder.path()).unwrap();

@@ -22,16 +22,21 @@ const SWEEP: Duration = Duration::from_secs(1);
 /// Least time between two looks for expiry.
 const REST: Duration = Duration::from_millis(10);
 
-/// A watcher that wants to be told of changes from now on, and is told when now is.
-pub(super) struct Join {
-    sender: WatchSender,
-    joined: oneshot::Sender<Result<()>>,
+/// What the task is asked for.
+pub(super) enum Request {
+    /// A watcher that wants to be told of changes from now on, and is told when now is.
+    Join { sender: WatchSender, joined: oneshot::Sender<Result<()>> },
+    /// What the folder holds of a service.
+    Read { service: String, answer: oneshot::Sender<Result<Vec<Service>>> },
 }
+
+/// The way to the task, while there is one.
+pub(super) type Task = Mutex<Option<mpsc::Sender<Request>>>;
 
 /// Adds a watcher to the task of `folder`, which is started when there is none.
 pub(super) async fn join(
     folder: &Arc<Folder>,
-    task: &Mutex<Option<mpsc::Sender<Join>>>,
+    task: &Task,
     service: Option<&str>,
 ) -> Result<Watcher> {
     let (sender, watcher) = Watcher::channel(service);
@@ -49,7 +54,8 @@ pub(super) async fn join(
             }
         };
         let (joined, answer) = oneshot::channel();
-        if requests.send(Join { sender: sender.clone(), joined }).await.is_ok()
+        let request = Request::Join { sender: sender.clone(), joined };
+        if requests.send(request).await.is_ok()
             && let Ok(result) = answer.await
         {
             return result.map(|()| watcher);
@@ -58,8 +64,19 @@ pub(super) async fn join(
     Err(Error::unavailable("the watch of the registry folder does not start: try again"))
 }
 
+/// What the folder holds of `service`, as watchers have been told; nothing when nobody watches.
+///
+/// A lookup of its own could see a node that comes and goes between two looks of the task. Watchers
+/// would never hear that it went, and who keeps what was looked up would keep it for ever.
+pub(super) async fn read(task: &Task, service: &str) -> Option<Result<Vec<Service>>> {
+    let requests = task.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
+    let (answer, answered) = oneshot::channel();
+    requests.send(Request::Read { service: service.to_owned(), answer }).await.ok()?;
+    answered.await.ok()
+}
+
 /// Runs while anybody watches.
-async fn run(folder: Arc<Folder>, mut requests: mpsc::Receiver<Join>) {
+async fn run(folder: Arc<Folder>, mut requests: mpsc::Receiver<Request>) {
     let changed = Arc::new(Notify::new());
     let _system = system_watcher(&folder, &changed);
     let mut looks = Looks { folder, reader: Reader::new(), before: None };
@@ -67,23 +84,34 @@ async fn run(folder: Arc<Folder>, mut requests: mpsc::Receiver<Join>) {
     let mut open = true;
     let mut pause = SWEEP;
     loop {
-        let join = tokio::select! {
-            join = requests.recv(), if open => {
-                open = join.is_some();
-                join
+        let request = tokio::select! {
+            request = requests.recv(), if open => {
+                open = request.is_some();
+                request
             }
             () = changed.notified() => None,
             () = sleep(pause) => None,
         };
-        // What happened so far is told to the others before the newcomer is one of them.
+        // One look serves all who asked before it.
+        let asked: Vec<Request> =
+            request.into_iter().chain(std::iter::from_fn(|| requests.try_recv().ok())).collect();
+        // What happened so far is told to the others before newcomers are among them.
         let looked = looks.look(&mut watchers).await;
         if let Ok(next_expiry) = &looked {
             pause = next_expiry.map_or(SWEEP, |left| (left + REST).min(SWEEP));
         }
-        if let Some(Join { sender, joined }) = join
-            && joined.send(looked.map(|_| ())).is_ok()
-        {
-            watchers.push(sender);
+        let looked = looked.map(|_| ());
+        for request in asked {
+            match request {
+                Request::Join { sender, joined } => {
+                    if joined.send(looked.clone()).is_ok() {
+                        watchers.push(sender);
+                    }
+                }
+                Request::Read { service, answer } => {
+                    let _ = answer.send(looked.clone().map(|()| looks.of(&service)));
+                }
+            }
         }
         watchers.retain(|watcher| !watcher.is_closed());
         if watchers.is_empty() && requests.is_empty() {
@@ -100,16 +128,23 @@ struct Looks {
 }
 
 impl Looks {
+    /// What was last seen of a service.
+    fn of(&self, service: &str) -> Vec<Service> {
+        let seen = self.before.iter().flatten();
+        seen.filter(|record| record.name == service).cloned().collect()
+    }
+
     /// Reports what changed since the last look, and when something expires next.
     async fn look(&mut self, watchers: &mut Vec<WatchSender>) -> Result<Option<Duration>> {
         let Contents { mut services, mut next_expiry } =
-            read(&self.folder, &mut self.reader).await?;
+            read_all(&self.folder, &mut self.reader).await?;
         if let Some(before) = &self.before {
             let mut found = changes::between(before, &services);
             if found.iter().any(|change| change.action == Action::Delete) {
                 // A large folder is not listed in one piece, and a record replaced meanwhile can
                 // be missing from it; it is not missing twice.
-                Contents { services, next_expiry } = read(&self.folder, &mut self.reader).await?;
+                Contents { services, next_expiry } =
+                    read_all(&self.folder, &mut self.reader).await?;
                 found = changes::between(before, &services);
             }
             for change in found {
@@ -121,7 +156,7 @@ impl Looks {
     }
 }
 
-async fn read(folder: &Arc<Folder>, reader: &mut Reader) -> Result<Contents> {
+async fn read_all(folder: &Arc<Folder>, reader: &mut Reader) -> Result<Contents> {
     let (folder, mut moved) = (Arc::clone(folder), std::mem::take(reader));
     let read = tokio::task::spawn_blocking(move || {
         let contents = moved.read(&folder, None);

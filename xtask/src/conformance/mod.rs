@@ -1,7 +1,9 @@
-//! `docs/conformance.md`: what suites that others wrote say of us, as the last run heard it.
+//! `docs/conformance.md`: what every language does alike, and what suites that others wrote say of us, as the last run heard it.
 //!
-//! Tests that run such a suite leave a report each (see `tests/src/suite.rs`). Without options this task writes the page and
-//! its data from the reports; with `--check` it fails when a report and the page disagree.
+//! `tests/conformance` leaves the matrix of languages, and tests that run a suite leave a report each (see `tests/src/suite.rs`).
+//! Without options this task writes the page and its data from them; with `--check` it fails when they and the page disagree.
+
+mod matrix;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -11,6 +13,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::Outcome;
+use matrix::Matrix;
 
 const PAGE: &str = "docs/conformance.md";
 const DATA: &str = "docs/conformance.json";
@@ -46,6 +49,8 @@ struct Known {
 
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Data {
+    #[serde(flatten)]
+    matrix: Matrix,
     suites: Vec<Report>,
 }
 
@@ -55,7 +60,7 @@ pub(crate) fn run(root: &Path, options: &Options) -> Outcome {
         Some(folder) => folder.clone(),
         None => target(root).join("conformance"),
     };
-    let ran = Data { suites: read(&folder)? };
+    let ran = Data { matrix: Matrix::read(&folder)?, suites: read(&folder)? };
     if options.check {
         let published = serde_json::from_str(&fs::read_to_string(root.join(DATA))?)?;
         let ci = std::env::var("CI").as_deref() == Ok("true");
@@ -76,12 +81,13 @@ pub(crate) fn run(root: &Path, options: &Options) -> Outcome {
             .into()),
         };
     }
-    if ran.suites.is_empty() {
+    if ran.suites.is_empty() && ran.matrix.cells.is_empty() {
         return Err(format!("no reports in {}: run `make test` first", folder.display()).into());
     }
     fs::write(root.join(DATA), format!("{}\n", serde_json::to_string_pretty(&ran)?))?;
     fs::write(root.join(PAGE), render(&ran))?;
-    println!("wrote {PAGE} and {DATA} from {} reports", ran.suites.len());
+    let (cells, suites) = (ran.matrix.cells.len(), ran.suites.len());
+    println!("wrote {PAGE} and {DATA} from {cells} cells and {suites} reports");
     Ok(())
 }
 
@@ -99,6 +105,9 @@ fn read(folder: &Path) -> Outcome<Vec<Report>> {
     };
     for entry in entries {
         let path = entry?.path();
+        if path.ends_with(matrix::FILE) {
+            continue;
+        }
         let report: Report = serde_json::from_str(&fs::read_to_string(&path)?)
             .map_err(|error| format!("{} is no report: {error}", path.display()))?;
         reports.insert((report.suite.clone(), report.tested.clone()), report);
@@ -114,7 +123,7 @@ fn differences(published: &Data, ran: &Data, complete: bool) -> Vec<String> {
             .find(|report| report.suite == like.suite && report.tested == like.tested)
             .cloned()
     };
-    let mut lines = Vec::new();
+    let mut lines = published.matrix.differences(&ran.matrix, complete);
     for report in &ran.suites {
         let name = format!("{} ({})", report.suite, report.tested);
         match find(published, report) {
@@ -150,12 +159,14 @@ fn summary(report: &Report) -> String {
 fn render(data: &Data) -> String {
     let mut page = String::from(
         "# Conformance\n\n\
-         <!-- Written by `cargo xtask conformance` from the reports of a run of `make test`; not by hand. -->\n\n\
+         <!-- Written by `cargo xtask conformance` from the reports of a run of `make test`; not by hand. -->\n",
+    );
+    page += &data.matrix.render();
+    page += "\n## Suites\n\n\
          What suites say of this framework, most of them written by others. `make test` runs them all and fails when a \
          case fails or when this page says something else than the run. Foreign tools are fetched as pinned modules.\n\n\
          | suite | version | tested | passed | failed | known |\n\
-         |---|---|---|---:|---:|---:|\n",
-    );
+         |---|---|---|---:|---:|---:|\n";
     let mut known = String::new();
     for Report { suite, version, tested, passed, failed, known: cases } in &data.suites {
         // Writing to a string cannot fail.
@@ -193,15 +204,21 @@ mod tests {
 
     #[test]
     fn a_run_that_says_the_same_has_no_differences() {
-        let data = || Data { suites: vec![report("h2spec", 3, &["one"])] };
+        let data =
+            || Data { matrix: Matrix::default(), suites: vec![report("h2spec", 3, &["one"])] };
         assert_eq!(differences(&data(), &data(), true), Vec::<String>::new());
     }
 
     #[test]
     fn other_counts_other_known_cases_and_new_suites_are_differences() {
-        let published = Data { suites: vec![report("a", 3, &[]), report("b", 3, &[])] };
-        let ran =
-            Data { suites: vec![report("a", 2, &[]), report("b", 3, &["x"]), report("c", 1, &[])] };
+        let published = Data {
+            matrix: Matrix::default(),
+            suites: vec![report("a", 3, &[]), report("b", 3, &[])],
+        };
+        let ran = Data {
+            matrix: Matrix::default(),
+            suites: vec![report("a", 2, &[]), report("b", 3, &["x"]), report("c", 1, &[])],
+        };
         let lines = differences(&published, &ran, false);
         assert_eq!(lines.len(), 3, "{lines:?}");
         assert!(lines[0].contains("3 passed") && lines[0].contains("2 passed"), "{lines:?}");
@@ -211,8 +228,8 @@ mod tests {
 
     #[test]
     fn a_suite_that_did_not_run_matters_only_where_everything_must_run() {
-        let published = Data { suites: vec![report("a", 3, &[])] };
-        let ran = Data { suites: Vec::new() };
+        let published = Data { matrix: Matrix::default(), suites: vec![report("a", 3, &[])] };
+        let ran = Data { matrix: Matrix::default(), suites: Vec::new() };
         assert!(differences(&published, &ran, false).is_empty());
         assert_eq!(differences(&published, &ran, true).len(), 1);
     }
@@ -224,12 +241,24 @@ mod tests {
             let text = serde_json::to_string(&report(suite, 7, &["case"])).unwrap();
             fs::write(folder.path().join(name), text).unwrap();
         }
-        let data = Data { suites: read(folder.path()).unwrap() };
+        let data = Data { matrix: Matrix::default(), suites: read(folder.path()).unwrap() };
         let names: Vec<_> = data.suites.iter().map(|report| report.suite.as_str()).collect();
         assert_eq!(names, ["a", "b", "c"]);
         let page = render(&data);
         assert!(page.contains("| b | v1 | server | 7 | 0 | 1 |\n"), "{page}");
         assert!(page.contains("### b: server\n\n- `case`: none\n"), "{page}");
+    }
+
+    #[test]
+    fn the_matrix_is_no_report_and_opens_the_page() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join(matrix::FILE), "{}").unwrap();
+        assert!(read(folder.path()).unwrap().is_empty());
+        let text = r#"{ "scenarios": 1, "suites": [], "cells": [
+            { "client": "c", "server": "go", "passed": 1, "failed": 0, "skipped": 0 }] }"#;
+        let page = render(&serde_json::from_str(text).unwrap());
+        let (languages, suites) = page.split_once("## Suites").unwrap();
+        assert!(languages.contains("| c | 1 / 1 |") && !suites.contains("1 / 1"), "{page}");
     }
 
     #[test]

@@ -1,0 +1,85 @@
+//! The adapter of Rust: `adapter-rust server` or `adapter-rust client`, told on standard input what to do.
+//!
+//! The service `Conformance` is in [`server`], [`handler`] and [`keys`], calls and streams in [`client`]
+//! and [`streams`], and answers go through [`output`].
+//!
+//! `--wrong echo` and `--wrong end` make it break a promise, for the test that the runner notices.
+
+mod client;
+mod handler;
+mod keys;
+mod output;
+mod server;
+mod streams;
+
+use std::io::BufRead as _;
+use std::process::ExitCode;
+
+use clap::{Parser, ValueEnum};
+use micro_conformance::Line;
+use tokio::sync::mpsc;
+
+use output::Output;
+
+#[derive(Parser)]
+struct Arguments {
+    role: Role,
+    /// A promise to break.
+    #[arg(long)]
+    wrong: Option<Wrong>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Role {
+    Server,
+    Client,
+}
+
+/// What a wrong adapter does.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Wrong {
+    /// The handler of `Echo` loses the last byte.
+    Echo,
+    /// Failed calls end twice.
+    End,
+}
+
+fn main() -> ExitCode {
+    let Arguments { role, wrong } = Arguments::parse();
+    let output = Output;
+    let (sender, requests) = mpsc::unbounded_channel();
+    // A thread of its own, because reading standard input cannot be cancelled.
+    std::thread::spawn(move || {
+        for text in std::io::stdin().lock().lines() {
+            let Ok(text) = text else { break };
+            match Line::parse(&text) {
+                Ok(line) if line.verb == "exit" => break,
+                Ok(line) => {
+                    if sender.send(line).is_err() {
+                        break;
+                    }
+                }
+                Err(error) => output.note(&format!("cannot read `{text}`: {error}")),
+            }
+        }
+    });
+    // Some handlers block the thread they run on, and the others need threads then.
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            output.note(&format!("no runtime: {error}"));
+            return ExitCode::FAILURE;
+        }
+    };
+    output.tell(&Line::new("ready").with("language", "rust"));
+    runtime.block_on(async {
+        match role {
+            Role::Server => server::serve(requests, output, wrong).await,
+            Role::Client => client::serve(requests, output, wrong).await,
+        }
+    });
+    runtime.shutdown_background();
+    ExitCode::SUCCESS
+}
