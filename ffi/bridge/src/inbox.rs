@@ -113,7 +113,8 @@ impl<E, B: Bell> Inbox<E, B> {
         let mut state = self.lock();
         state.open = false;
         let mut all = VecDeque::new();
-        let _ = self.take(state, &mut all, usize::MAX);
+        let _ = state.take(&mut all, usize::MAX);
+        drop(state);
         self.arrived.notify_all();
         all
     }
@@ -162,14 +163,9 @@ impl<E, B: Bell> Inbox<E, B> {
         batch: &mut VecDeque<E>,
         max: usize,
     ) -> Left {
-        let more = state.take(batch, max);
-        let left = match (state.events.is_empty(), state.open) {
-            (true, false) => Left::Never,
-            (true, true) => Left::Nothing,
-            (false, _) => Left::Something,
-        };
+        let (left, wake) = state.take(batch, max);
         drop(state);
-        if more {
+        if wake {
             self.arrived.notify_one();
         }
         left
@@ -192,10 +188,10 @@ impl<E, B: Bell> State<E, B> {
         self.waiting > 0
     }
 
-    /// True when something is left for another thread that waits.
-    fn take(&mut self, batch: &mut VecDeque<E>, max: usize) -> bool {
+    /// What is left, and true when a thread that waits has to be woken for it.
+    fn take(&mut self, batch: &mut VecDeque<E>, max: usize) -> (Left, bool) {
         if self.events.is_empty() || max == 0 {
-            return false;
+            return (self.left(), false);
         }
         if batch.is_empty() && self.events.len() <= max {
             // The two buffers change places, so neither is ever allocated anew.
@@ -206,12 +202,21 @@ impl<E, B: Bell> State<E, B> {
         }
         if !self.events.is_empty() {
             self.rung = false;
-            return self.ring();
+            let wake = self.ring();
+            return (self.left(), wake);
         }
         if std::mem::take(&mut self.rung) {
             self.bell.silence();
         }
-        false
+        (self.left(), false)
+    }
+
+    fn left(&self) -> Left {
+        match (self.events.is_empty(), self.open) {
+            (true, false) => Left::Never,
+            (true, true) => Left::Nothing,
+            (false, _) => Left::Something,
+        }
     }
 }
 

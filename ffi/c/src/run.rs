@@ -10,8 +10,7 @@ use micro_bridge::{EventKind, Failure, Queue, Result};
 use crate::error::{answer, micro_error};
 use crate::event::{micro_event, micro_event_release};
 use crate::object::Object;
-use crate::runtime::micro_fn;
-use crate::{micro_queue, micro_status};
+use crate::{micro_fn, micro_queue, micro_status};
 
 /// Most threads of one queue.
 const MOST: u32 = 64;
