@@ -42,7 +42,7 @@ def h2load(address: str, size: int, seconds: float) -> float:
     with tempfile.NamedTemporaryFile() as body:
         body.write(b"\0" + struct.pack(">I", size) + bytes(size))
         body.flush()
-        command = ["h2load", f"-D{seconds}", "--warm-up-time=1", "-c4", "-m16", "-d", body.name]
+        command = ["h2load", f"-D{round(seconds)}", "--warm-up-time=1", "-c4", "-m16", "-d", body.name]
         headers = ["-Hcontent-type: application/grpc", "-Hte: trailers"]
         done = subprocess.run(
             [*command, *headers, f"http://{address}/bench.Echo/Echo"], capture_output=True, text=True, check=True

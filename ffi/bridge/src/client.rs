@@ -18,7 +18,7 @@ use crate::live::{self, Live};
 use crate::metadata::{pack, pack_both};
 use crate::outbox::{self, Outbox};
 use crate::queue::Queue;
-use crate::request::{Request, Shape, Terms, on_terms, request_flags};
+use crate::request::{Documents, Request, Shape, Terms, on_terms, request_flags};
 use crate::runtime::Runtime;
 use crate::shared::{Operation, Place, Shared};
 use crate::status::Status;
@@ -37,6 +37,7 @@ struct Inner {
     shared: Arc<Shared>,
     client: micro::Client,
     places: Arc<Semaphore>,
+    documents: Documents,
     _live: Live,
 }
 
@@ -60,7 +61,8 @@ impl Client {
 
     pub(crate) fn of(shared: Arc<Shared>, client: micro::Client, places: usize) -> Self {
         let places = Arc::new(Semaphore::new(places.clamp(1, Semaphore::MAX_PERMITS)));
-        Self(Arc::new(Inner { shared, client, places, _live: Live::new(live::CLIENT) }))
+        let documents = Documents::default();
+        Self(Arc::new(Inner { shared, client, places, documents, _live: Live::new(live::CLIENT) }))
     }
 
     /// Makes a unary call. It ends in one [`EventKind::Reply`].
@@ -269,7 +271,7 @@ impl Client {
                 if failure.status() == Status::STALE { parent_is_over().into() } else { failure }
             })?),
         };
-        Terms::read(request, parent)
+        Terms::read(request, parent, &self.0.documents)
     }
 
     fn place(&self, request: u32) -> Result<Place> {

@@ -88,9 +88,9 @@ def terms(service: str, endpoint: str, payload: Any, codec: int, options: CallOp
         return service, endpoint, payload, None, 0, parent, "", flags
     rest: dict[str, Any] = dict(options)
     rest.pop("codec", None)
-    metadata, timeout = rest.pop("metadata", None), rest.get("timeout")
-    if not isinstance(timeout, str):
-        rest.pop("timeout", None)
+    # What is text is for the core to read, or to refuse.
+    timeout = None if isinstance(rest.get("timeout"), str) else rest.pop("timeout", None)
+    metadata = None if isinstance(rest.get("metadata"), str) else rest.pop("metadata", None)
     idempotent = rest.pop("idempotent", None)
     if idempotent is not None:
         flags |= _IDEMPOTENT if idempotent else _NOT_IDEMPOTENT

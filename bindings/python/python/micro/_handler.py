@@ -65,8 +65,11 @@ class Handler:
         returned = hints.get("return")
         many = typing.get_origin(returned) in _STREAMS
         sent = (typing.get_args(returned) or (None,))[0] if many else returned
-        self.request = item if request is None else request
-        self.response = sent if response is None else response
+        # Names of messages say what callers may know; what the handler takes is said by its annotations.
+        self.request = item if request is None or isinstance(request, str) else request
+        self.response = sent if response is None or isinstance(response, str) else response
+        named = (request or self.request, response or self.response)
+        self.schemas = _schemas(*named)
         self.takes_request = bool(parameters)
 
     def _shape(self, shape: int | None, streamed: bool) -> int:
@@ -81,9 +84,7 @@ class Handler:
 
     def options(self) -> dict[str, Any]:
         """The endpoint's settings document."""
-        options = {name: value for name, value in self.settings.items() if value}
-        options.update(_schemas(self.request, self.response))
-        return options
+        return {**self.schemas, **self.settings}
 
     def served(self, hub: Hub, runtime: _micro.Runtime, threads: Threads) -> tuple[str, Any, int]:
         """What the native part calls for each call, and how."""
@@ -221,7 +222,9 @@ def _schemas(request: Any, response: Any) -> dict[str, Any]:
     kinds = (("request", request), ("response", response))
     proto = [kind for _, kind in kinds if _codec.is_protobuf(kind)]
     for name, kind in kinds:
-        if _codec.is_protobuf(kind):
+        if isinstance(kind, str):
+            out[name] = kind
+        elif _codec.is_protobuf(kind):
             _add_file(kind.DESCRIPTOR.file, files)
             out[name] = kind.DESCRIPTOR.full_name
         elif not proto and isinstance(kind, type) and kind not in (type(None), object):

@@ -81,6 +81,21 @@ class ClientOptions(_Routing, total=False):
     """Sent with every call."""
 
 
+class EndpointOptions(TypedDict, total=False):
+    """What callers may know of an endpoint."""
+
+    idempotent: bool
+    """Repeating a call is harmless, so clients may."""
+    read_only: bool
+    """A call changes nothing; web pages may call it with a GET."""
+    internal: bool
+    """Served, but not advertised."""
+    metadata: Mapping[str, str]
+    """Labels."""
+    descriptors: str
+    """A serialized ``FileDescriptorSet`` in base64; ``request`` and ``response`` are then names of messages in it."""
+
+
 class ServiceOptions(TypedDict, total=False):
     """What a service is told."""
 

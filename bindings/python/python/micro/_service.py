@@ -7,14 +7,14 @@ import contextvars
 import json
 import signal
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from . import _micro
 from ._client import Client
 from ._errors import Cancelled
 from ._handler import BIDI_STREAM, CLIENT_STREAM, SERVER_STREAM, UNARY, Handler, caller_names
-from ._options import ServiceOptions, document
+from ._options import EndpointOptions, ServiceOptions, document
 from ._registry import Record, record
 from ._runtime import Runtime, default
 from ._threads import Threads
@@ -62,13 +62,10 @@ class Service:
         self,
         name: str,
         *,
-        idempotent: bool = False,
-        read_only: bool = False,
-        internal: bool = False,
-        metadata: Mapping[str, str] | None = None,
         request: Any = None,
         response: Any = None,
         inline: bool = False,
+        **settings: Unpack[EndpointOptions],
     ) -> Callable[[F], F]:
         """Serves ``name``, such as ``Greeter.Hello``, with the decorated function.
 
@@ -76,31 +73,49 @@ class Service:
         stream of replies; one whose request is an ``AsyncIterator`` (``Iterator`` on a thread) reads a stream of requests.
         The types of request and reply are those of its annotations, or ``request`` and ``response``.
 
-        ``idempotent``: repeating a call is harmless, so clients may. ``read_only``: it changes nothing. ``internal``: not
-        advertised. ``inline``: a plain function that never waits runs on the event loop, which costs no thread.
+        ``inline``: a plain function that never waits runs on the event loop, which costs no thread.
         """
-        settings = _settings(idempotent, read_only, internal, metadata)
-        return self._decorator(name, None, settings, request=request, response=response, inline=inline, names=caller_names())
+        return self._decorator(name, None, settings, (request, response), inline, caller_names())
 
-    def server_stream(self, name: str, **settings: Any) -> Callable[[F], F]:
+    def server_stream(
+        self, name: str, *, request: Any = None, response: Any = None, **settings: Unpack[EndpointOptions]
+    ) -> Callable[[F], F]:
         """As :meth:`endpoint`, for one request and many replies."""
-        return self._shaped(name, SERVER_STREAM, settings, caller_names())
+        return self._decorator(name, SERVER_STREAM, settings, (request, response), False, caller_names())
 
-    def client_stream(self, name: str, **settings: Any) -> Callable[[F], F]:
+    def client_stream(
+        self, name: str, *, request: Any = None, response: Any = None, **settings: Unpack[EndpointOptions]
+    ) -> Callable[[F], F]:
         """As :meth:`endpoint`, for many requests and one reply."""
-        return self._shaped(name, CLIENT_STREAM, settings, caller_names())
+        return self._decorator(name, CLIENT_STREAM, settings, (request, response), False, caller_names())
 
-    def bidi_stream(self, name: str, **settings: Any) -> Callable[[F], F]:
+    def bidi_stream(
+        self, name: str, *, request: Any = None, response: Any = None, **settings: Unpack[EndpointOptions]
+    ) -> Callable[[F], F]:
         """As :meth:`endpoint`, for many messages each way."""
-        return self._shaped(name, BIDI_STREAM, settings, caller_names())
+        return self._decorator(name, BIDI_STREAM, settings, (request, response), False, caller_names())
 
-    def _shaped(self, name: str, shape: int, settings: dict[str, Any], names: dict[str, Any]) -> Callable[[F], F]:
-        types = {key: settings.pop(key, None) for key in ("request", "response")}
-        return self._decorator(name, shape, _settings(**settings), names=names, **types)
-
-    def _decorator(self, name: str, shape: int | None, settings: dict[str, Any], **more: Any) -> Callable[[F], F]:
+    def _decorator(
+        self,
+        name: str,
+        shape: int | None,
+        settings: EndpointOptions,
+        types: tuple[Any, Any],
+        inline: bool,
+        names: dict[str, Any],
+    ) -> Callable[[F], F]:
         def decorate(function: F) -> F:
-            self._add(Handler(name, function, shape, settings=settings, **more))
+            handler = Handler(
+                name,
+                function,
+                shape,
+                settings=dict(settings),
+                request=types[0],
+                response=types[1],
+                inline=inline,
+                names=names,
+            )
+            self._add(handler)
             return function
 
         return decorate
@@ -121,7 +136,7 @@ class Service:
             shape |= CLIENT_STREAM if method.client_streams else UNARY
             shape |= SERVER_STREAM if method.server_streams else UNARY
             name = f"{descriptor.name}.{method.name}"
-            settings = _settings(idempotent=method.idempotent, read_only=method.read_only)
+            settings = {"idempotent": method.idempotent, "read_only": method.read_only}
             handler = Handler(name, function, shape, settings=settings, request=method.request, response=method.response)
             self._add(handler)
 
@@ -297,17 +312,3 @@ class _Running:
             self.ended.set_exception(error)
             # Nobody may be waiting for the end.
             self.ended.exception()
-
-
-def _settings(
-    idempotent: bool = False,
-    read_only: bool = False,
-    internal: bool = False,
-    metadata: Mapping[str, str] | None = None,
-) -> dict[str, Any]:
-    return {
-        "idempotent": idempotent,
-        "read_only": read_only,
-        "internal": internal,
-        "metadata": dict(metadata or {}),
-    }

@@ -186,7 +186,7 @@ class Call:
         self.task: Any = None
         self.stream: Any = None
         self.sends: asyncio.Queue[Line | None] = asyncio.Queue()
-        self.wanted: asyncio.Queue[None] = asyncio.Queue()
+        self.wanted: asyncio.Queue[bool] = asyncio.Queue()
         self.sending: asyncio.Task[None] | None = None
         self.cancelled = False
 
@@ -194,7 +194,7 @@ class Call:
         if line.verb in ("send", "close"):
             self.sends.put_nowait(line)
         elif line.verb == "recv":
-            self.wanted.put_nowait(None)
+            self.wanted.put_nowait(True)
         elif line.verb == "cancel":
             self.cancel()
 
@@ -202,6 +202,7 @@ class Call:
         self.cancelled = True
         if self.stream is not None:
             self.stream.cancel()
+            self.wanted.put_nowait(False)
         else:
             self.task.cancel()
 
@@ -223,7 +224,8 @@ class Call:
     async def read_all(self, stream: Any) -> None:
         # The next message is taken when it is there, and told when it is asked for, so that the end is seen without asking.
         async for message in stream:
-            await self.wanted.get()
+            if not await self.wanted.get():
+                raise errors.Cancelled("cancelled")
             tell("message", [("id", self.id), *shown(message)])
 
     def heads(self, stream: Any) -> Fields:
