@@ -65,7 +65,7 @@ fn inbox() -> (Arc<Inbox<u32, Doorbell>>, Doorbell) {
 }
 
 fn slab(shards: usize) -> Slab<u32> {
-    Slab::new(shards)
+    Slab::new(shards, 0)
 }
 
 /// Leaves events, and rings at once for each that has to be rung for.
