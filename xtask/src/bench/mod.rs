@@ -12,6 +12,7 @@ mod footprint;
 mod h2load;
 mod plan;
 mod process;
+mod python;
 mod report;
 mod row;
 mod server;
@@ -83,5 +84,6 @@ async fn measure(plan: &Plan) -> Vec<Row> {
     rows.extend(stream::rows(plan).await);
     rows.extend(discovery::rows(plan).await);
     rows.extend(footprint::rows(plan).await);
+    rows.extend(python::rows(plan).await);
     rows
 }
