@@ -1,21 +1,20 @@
-"""Measures the package against grpcio, and prints a table: `python bench.py [SECONDS]`.
+"""Measures the package, or grpcio in its place: `python bench.py ROW SIDE [SECONDS]` prints one figure.
 
-Servers are driven by h2load, so that the client costs the same for both. Ratios compare what ran on one machine, one after
-another, twice; the better of two rounds counts.
+SIDE is `ours` or `peer`; without arguments it prints the names of the rows. `cargo xtask bench --rows python` takes the two
+sides by turns and compares them. Servers are driven by h2load, so that their client costs the same for both.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-import os
 import re
 import struct
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -141,53 +140,63 @@ def import_time() -> float:
     return best("import micro") - best("pass")
 
 
-def best(run: Any) -> float:
-    return max(run() for _ in range(2))
+def served(kind: str, loop: str, size: int) -> Callable[[float], float]:
+    def run(seconds: float) -> float:
+        with server(kind, loop) as (address, _):
+            return h2load(address, size, seconds)
+
+    return run
 
 
-def row(name: str, ours: float, theirs: float, target: str) -> dict[str, Any]:
-    print(f"{name:58} {ours:12.1f} {theirs:12.1f} {ours / theirs:8.2f}  {target}", flush=True)
-    return {"name": name, "ours": ours, "peer": theirs, "ratio": ours / theirs, "target": target}
+def called(client: Any, in_flight: int, figure: int) -> Callable[[float], float]:
+    def run(seconds: float) -> float:
+        with server("micro", "asyncio") as (address, _):
+            return asyncio.run(client(address, in_flight, seconds))[figure]
+
+    return run
+
+
+def streamed(client: Any, kind: str, rate: int) -> Callable[[float], float]:
+    def run(seconds: float) -> float:
+        with server(kind, "asyncio") as (address, _):
+            return asyncio.run(client(address, int(rate * seconds)))
+
+    return run
+
+
+def idle(kind: str) -> Callable[[float], float]:
+    def run(_: float) -> float:
+        with server(kind, "asyncio") as (_, pid):
+            return resident(pid) / 1024
+
+    return run
+
+
+Sides = tuple[Callable[[float], float], Callable[[float], float]]
+ROWS: dict[str, Sides] = {
+    f"python.server.{loop}.{size}": (served("micro", loop, size), served("aio", loop, size))
+    for loop in ("asyncio", "uvloop")
+    for size in (64, 1024)
+}
+ROWS |= {
+    "python.server.suspends": (served("micro-wait", "asyncio", 64), served("aio-wait", "asyncio", 64)),
+    "python.server.threads": (served("micro-thread", "asyncio", 64), served("thread", "asyncio", 64)),
+    "python.client.64": (called(micro_client, 64, 0), called(aio_client, 64, 0)),
+    "python.client.latency": (called(micro_client, 1, 1), called(aio_client, 1, 1)),
+    "python.stream": (streamed(micro_stream, "micro", 20_000), streamed(aio_stream, "aio", 4_000)),
+    "python.memory": (idle("micro"), idle("aio")),
+    "python.import": (lambda _: import_time(), lambda _: 0.0),
+}
 
 
 def main() -> None:
-    seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 4.0
-    rows = []
-    print(f"{'':58} {'micro':>12} {'grpcio':>12} {'ratio':>8}  target")
-    for loop in ("asyncio", "uvloop"):
-        for size in (64, 1024):
-            pair = [serve(kind, loop, size, seconds) for kind in ("micro", "aio")]
-            rows.append(row(f"async server, {size} B, {loop}, req/s", pair[0], pair[1], ">= 8"))
-        pair = [serve(kind, loop, 64, seconds) for kind in ("micro-wait", "aio-wait")]
-        rows.append(row(f"async server that suspends, 64 B, {loop}, req/s", pair[0], pair[1], ">= 5"))
-    pair = [serve(kind, "asyncio", 64, seconds) for kind in ("micro-thread", "thread")]
-    rows.append(row("server on threads, 64 B, req/s", pair[0], pair[1], ">= 3"))
-    with server("micro", "asyncio") as (address, pid):
-        for flight, target in ((64, ">= 3"), (1, "")):
-            ours = asyncio.run(micro_client(address, flight, seconds))
-            theirs = asyncio.run(aio_client(address, flight, seconds))
-            if flight == 1:
-                rows.append(row("client, 1 in flight, p50 us", ours[1], theirs[1], "<= 0.7"))
-            else:
-                rows.append(row(f"client, {flight} in flight, calls/s", ours[0], theirs[0], target))
-        ours_stream = best(lambda: asyncio.run(micro_stream(address, 50_000)))
-        memory = resident(pid)
-    with server("aio", "asyncio") as (address, _):
-        rows.append(
-            row("server streaming of 1 KiB, msg/s", ours_stream, best(lambda: asyncio.run(aio_stream(address, 20_000))), ">= 5")
-        )
-    with server("micro", "asyncio") as (_, pid):
-        memory = resident(pid)
-    with server("aio", "asyncio") as (_, pid):
-        rows.append(row("resident when idle, KiB", memory, resident(pid), "<= 0.8"))
-    print(f"import micro over bare Python: {import_time():.1f} ms (<= 30)")
-    if out := os.environ.get("MICRO_BENCH_JSON"):
-        Path(out).write_text(json.dumps(rows, indent=1))
-
-
-def serve(kind: str, loop: str, size: int, seconds: float) -> float:
-    with server(kind, loop) as (address, _):
-        return best(lambda: h2load(address, size, seconds))
+    if len(sys.argv) < 3:
+        print("\n".join(ROWS))
+        return
+    ours, peer = ROWS[sys.argv[1]]
+    seconds = float(sys.argv[3]) if len(sys.argv) > 3 else 4.0
+    value = (ours if sys.argv[2] == "ours" else peer)(seconds)
+    print(json.dumps({"value": value}))
 
 
 if __name__ == "__main__":

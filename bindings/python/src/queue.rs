@@ -60,6 +60,7 @@ impl Queue {
     }
 
     /// Serves handlers on an event loop from now on.
+    #[allow(clippy::too_many_arguments, reason = "Python hands over its functions one by one")]
     fn serve_on(
         &self,
         py: Python<'_>,

@@ -6,6 +6,7 @@ import base64
 import collections.abc as abc
 import contextvars
 import inspect
+import sys
 import typing
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -252,9 +253,7 @@ def _varint(number: int) -> bytes:
     return bytes(out)
 
 
-def caller_names(depth: int = 2) -> dict[str, Any]:
-    """Names of whoever decorates a handler, for annotations that are text."""
-    import sys
-
+def caller_names(depth: int = 2) -> dict[str, Any] | None:
+    """Local names of whoever decorates a handler inside of a function, for annotations that are text."""
     frame = sys._getframe(depth)
-    return {**frame.f_globals, **frame.f_locals}
+    return None if frame.f_locals is frame.f_globals else dict(frame.f_locals)

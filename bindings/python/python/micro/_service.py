@@ -102,7 +102,7 @@ class Service:
         settings: EndpointOptions,
         types: tuple[Any, Any],
         inline: bool,
-        names: dict[str, Any],
+        names: dict[str, Any] | None,
     ) -> Callable[[F], F]:
         def decorate(function: F) -> F:
             handler = Handler(

@@ -47,7 +47,13 @@ class Client:
         call = Call(id)
         self.calls[id] = call
         call.task = asyncio.ensure_future(work)
-        call.task.add_done_callback(lambda _: self.calls.pop(id, None))
+        call.task.add_done_callback(lambda task: self.ended(id, task))
+
+    def ended(self, id: str, task: asyncio.Task[None]) -> None:
+        self.calls.pop(id, None)
+        if task.cancelled():
+            # It had not begun, so nobody else has told the result.
+            result(id, [("code", 1)], time.monotonic())
 
     async def start(self, line: Line) -> None:
         id: Fields = [("id", line.get("id"))]
@@ -217,8 +223,7 @@ class Call:
             else:
                 await self.read_all(stream)
         except errors.Error as error:
-            fields = failed(error)
-            return fields + self.heads(stream)
+            fields = failure(error)
         return fields + self.heads(stream)
 
     async def read_all(self, stream: Any) -> None:
