@@ -1,6 +1,6 @@
 //! Installs the library as a user would, then builds and runs a program in each of the ways that users find it.
 #![cfg(target_os = "linux")]
-#![allow(missing_docs, clippy::expect_used, reason = "a test")]
+#![allow(missing_docs, clippy::expect_used, clippy::panic, reason = "a test")]
 
 use std::ffi::OsStr;
 use std::fs;

@@ -61,7 +61,7 @@ fn inbox() -> (Arc<Inbox<u32, Doorbell>>, Doorbell) {
 }
 
 fn slab(shards: usize) -> Slab<u32> {
-    Slab::new(shards)
+    Slab::new(shards, 0)
 }
 
 /// A host drains `max` for each time it is woken, and never on its own accord.
