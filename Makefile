@@ -9,11 +9,13 @@ export MICRO_CACHE ?= $(cache)
 help: ## List what can be done here
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
 
-demo: ## Start three services, call them, kill one under load; needs only Rust
+demo: ## Start services in Rust and Python, call them, kill one under load; needs only Rust
 	@command -v cargo >/dev/null || { echo "cargo is missing: install Rust from https://rustup.rs" >&2; exit 1; }
-	@echo "Building the micro command and the examples in $(CARGO_TARGET_DIR); nothing is installed."
+	@echo "Building the micro command, the examples and the Python package in $(cache); nothing is installed elsewhere."
 	@cargo build --locked --package micro-cli --package micro-examples
-	@"$(CARGO_TARGET_DIR)/debug/demo"
+	@if scripts/python --build; then export MICRO_DEMO_PYTHON="$(MICRO_CACHE)/python/bin/python"; \
+		else echo "SKIPPED Python: the package could not be built, the demo goes on without"; fi; \
+		"$(CARGO_TARGET_DIR)/debug/demo"
 
 test: ## Check everything: format, lints, docs, unit and interop tests, the demo
 	@scripts/test

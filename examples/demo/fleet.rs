@@ -23,7 +23,13 @@ pub(crate) struct Fleet {
     /// Oldest first.
     greeters: Vec<Child>,
     programs: PathBuf,
+    /// An interpreter that has the package, if there is one.
+    python: Option<PathBuf>,
+    started: usize,
 }
+
+/// The greeter in Python.
+const PYTHON_GREETER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/greeter/service.py");
 
 impl Fleet {
     pub(crate) fn new(registry: Arc<dyn Registry>, url: String) -> Outcome<Self> {
@@ -33,12 +39,22 @@ impl Fleet {
                 return Err(format!("{program} is not built: run `make demo`").into());
             }
         }
-        Ok(Self { registry, url, greeters: Vec::new(), programs })
+        let python = std::env::var_os("MICRO_DEMO_PYTHON").filter(|path| !path.is_empty());
+        let python = python.map(PathBuf::from);
+        Ok(Self { registry, url, greeters: Vec::new(), programs, python, started: 0 })
+    }
+
+    /// True when every second greeter is written in Python.
+    pub(crate) fn speaks_python(&self) -> bool {
+        self.python.is_some()
     }
 
     /// A command that meets the others in the demo's registry.
     fn program(&self, name: &str) -> Command {
-        let mut command = Command::new(self.programs.join(name));
+        self.joined(Command::new(self.programs.join(name)))
+    }
+
+    fn joined(&self, mut command: Command) -> Command {
         command
             .env("MICRO_REGISTRY", &self.url)
             .env("MICRO_SERVER_ADDRESS", "127.0.0.1:0")
@@ -47,12 +63,21 @@ impl Fleet {
         command
     }
 
-    /// Starts another greeter.
-    pub(crate) fn start(&mut self) -> Outcome<u32> {
-        let child = self.program("greeter-service").spawn()?;
+    /// Starts another greeter, and says in which language it is written.
+    pub(crate) fn start(&mut self) -> Outcome<(u32, &'static str)> {
+        self.started += 1;
+        let (mut command, language) = match &self.python {
+            Some(python) if self.started.is_multiple_of(2) => {
+                let mut command = Command::new(python);
+                command.arg(PYTHON_GREETER);
+                (self.joined(command), "Python")
+            }
+            _ => (self.program("greeter-service"), "Rust"),
+        };
+        let child = command.spawn()?;
         let process = child.id().ok_or("a greeter ended at once")?;
         self.greeters.push(child);
-        Ok(process)
+        Ok((process, language))
     }
 
     /// Process ids of the greeters that run, oldest first.

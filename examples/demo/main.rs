@@ -52,10 +52,13 @@ async fn demo() -> Outcome {
     let mut fleet = Fleet::new(registry, url)?;
 
     paragraph(
-        "This demo starts three copies of one small service, examples/greeter/service.rs, calls\n\
-         them by name and then treats them badly. No server, broker or configuration is involved:\n\
-         services announce themselves on the network, here on the loopback interface only.",
+        "This demo starts three copies of one small service, examples/greeter/service.rs and .py,\n\
+         calls them by name and then treats them badly. No server, broker or configuration is\n\
+         involved: services announce themselves on the network, here on the loopback only.",
     );
+    if !fleet.speaks_python() {
+        paragraph("SKIPPED Python: MICRO_DEMO_PYTHON names no interpreter with the package.");
+    }
     start(&mut fleet).await?;
     look(&fleet).await?;
     call(&fleet).await?;
@@ -70,8 +73,8 @@ async fn start(fleet: &mut Fleet) -> Outcome {
     say("Each picks a free port and announces itself under the name `greeter`.");
     fleet.expect_nobody().await?;
     for _ in 0..3 {
-        let process = fleet.start()?;
-        say(&format!("started process {process}"));
+        let (process, language) = fleet.start()?;
+        say(&format!("started process {process}, written in {language}"));
     }
     fleet.expect_nodes(3).await
 }
@@ -147,7 +150,7 @@ async fn replace(fleet: &mut Fleet, client: &Client) -> Outcome {
     say("finishes what it is doing, and goes.");
     let load = Load::start(client, AT_ONCE);
     load.calls(UNDER_LOAD).await?;
-    let newcomer = fleet.start()?;
+    let (newcomer, _) = fleet.start()?;
     fleet.expect_nodes(3).await?;
     load.until_answered_by(newcomer).await?;
     let leaver = fleet.terminate().await?;

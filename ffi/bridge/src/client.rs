@@ -18,7 +18,7 @@ use crate::live::{self, Live};
 use crate::metadata::{pack, pack_both};
 use crate::outbox::{self, Outbox};
 use crate::queue::Queue;
-use crate::request::{Request, Shape, Terms, on_terms, request_flags};
+use crate::request::{Documents, Request, Shape, Terms, on_terms, request_flags};
 use crate::runtime::Runtime;
 use crate::shared::{Operation, Place, Shared};
 use crate::status::Status;
@@ -37,6 +37,7 @@ struct Inner {
     shared: Arc<Shared>,
     client: micro::Client,
     places: Arc<Semaphore>,
+    documents: Documents,
     _live: Live,
 }
 
@@ -60,7 +61,8 @@ impl Client {
 
     pub(crate) fn of(shared: Arc<Shared>, client: micro::Client, places: usize) -> Self {
         let places = Arc::new(Semaphore::new(places.clamp(1, Semaphore::MAX_PERMITS)));
-        Self(Arc::new(Inner { shared, client, places, _live: Live::new(live::CLIENT) }))
+        let documents = Documents::default();
+        Self(Arc::new(Inner { shared, client, places, documents, _live: Live::new(live::CLIENT) }))
     }
 
     /// Makes a unary call. It ends in one [`EventKind::Reply`].
@@ -112,12 +114,13 @@ impl Client {
         let terms = self.terms(&request)?;
         let place = self.place(request.flags)?;
         let (parent, codec) = (terms.parent.clone(), flags::of(terms.codec));
-        let outbox = (shape != Shape::ServerStream).then(|| Outbox::new(queue.clone(), token));
+        let outbox = (shape != Shape::ServerStream).then(|| Outbox::new(queue, token));
         let open = Arc::new(Open { outbox: outbox.clone(), credit: Credit::default() });
         let operation = Operation::new(queue, token, Kind::Stream, EventKind::End)
             .thing(Thing::Stream(open.clone(), Task::Coming))
             .place(place);
         let (service, endpoint) = (request.service, request.endpoint);
+        let name = format!("stream {service} {endpoint}");
         let client = &self.0.client;
         match (shape, outbox) {
             (Shape::ClientStream, Some(outbox)) => {
@@ -133,7 +136,7 @@ impl Client {
                             Err(error) => return error.into(),
                         };
                         let meta = pack_both(&reply.headers, &reply.trailers);
-                        open.credit.spend().await;
+                        open.credit.spend(&name).await;
                         teller.tell(EventKind::Message, |event| {
                             event.flags =
                                 codec | if reply.compressed { flags::COMPRESSED } else { 0 };
@@ -149,16 +152,16 @@ impl Client {
                 let call = on_terms!(call, terms);
                 self.0.shared.begin(operation, |end| {
                     outbox.name(end.id());
-                    receive(end.teller(), open, codec, parent, call)
+                    receive((end.teller(), name), open, codec, parent, call)
                 })
             }
             (_, None) => {
                 let request = Raw(request.payload);
                 let call = client.server_stream::<Raw, Raw>(service, endpoint, request);
                 let call = on_terms!(call, terms);
-                self.0
-                    .shared
-                    .begin(operation, |end| receive(end.teller(), open, codec, parent, call))
+                self.0.shared.begin(operation, |end| {
+                    receive((end.teller(), name), open, codec, parent, call)
+                })
             }
         }
     }
@@ -228,7 +231,7 @@ impl Client {
                         Ok(change) => change,
                         Err(error) => return error.into(),
                     };
-                    open.credit.spend().await;
+                    open.credit.spend(&"watch of the registry").await;
                     teller.tell(EventKind::Change, |event| event.payload = change);
                 }
             }
@@ -268,7 +271,7 @@ impl Client {
                 if failure.status() == Status::STALE { parent_is_over().into() } else { failure }
             })?),
         };
-        Terms::read(request, parent)
+        Terms::read(request, parent, &self.0.documents)
     }
 
     fn place(&self, request: u32) -> Result<Place> {
@@ -302,7 +305,7 @@ fn parent_is_over() -> Error {
 
 /// Receives the messages of a stream.
 async fn receive<C>(
-    teller: Teller,
+    (teller, name): (Teller, String),
     open: Arc<Open>,
     codec: u16,
     parent: Option<Context>,
@@ -324,7 +327,7 @@ where
         // One message is read ahead of what is granted, so that the end is seen without a grant.
         while let Some(message) = stream.next().await.transpose()? {
             let compressed = if stream.compressed() { flags::COMPRESSED } else { 0 };
-            open.credit.spend().await;
+            open.credit.spend(&name).await;
             teller.tell(EventKind::Message, |event| {
                 event.flags = codec | compressed;
                 event.payload = message.0;

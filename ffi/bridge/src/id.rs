@@ -62,6 +62,11 @@ impl Id {
         self.0 == 0
     }
 
+    /// True when it names a call that came in, whether that is over or not.
+    pub fn is_call(self) -> bool {
+        self.kind() == Kind::Call as u8
+    }
+
     pub(crate) fn generation(self) -> u32 {
         u32::try_from(self.0 >> (SHARD_BITS + INDEX_BITS + KIND_BITS)).unwrap_or(0)
     }

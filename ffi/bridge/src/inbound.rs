@@ -1,7 +1,7 @@
 //! Calls that came in: told to the host, answered by it once.
 
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context as TaskContext, Poll};
 
 use bytes::Bytes;
@@ -37,7 +37,8 @@ pub(crate) struct Inbound {
     known: Mutex<Known>,
     /// The host has seen the call: told to what reads its messages.
     seen: Notify,
-    queue: Arc<Queue>,
+    /// Not its owner: an undrained queue owns its calls.
+    queue: Weak<Queue>,
     token: u64,
     _live: Live,
 }
@@ -156,8 +157,13 @@ impl Inbound {
         let mut known = self.known();
         if std::mem::replace(&mut *known, Known::Over) == Known::Seen {
             let event = Event::new(EventKind::CallCancelled, self.token, id);
-            self.queue.push(event.ended(Failure::from(why)));
+            self.tell(event.ended(Failure::from(why)));
         }
+    }
+
+    /// False when nobody listens any more.
+    fn tell(&self, event: Event) -> bool {
+        self.queue.upgrade().is_some_and(|queue| queue.push(event))
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
@@ -182,11 +188,11 @@ pub(crate) async fn serve(host: Host, method: u32, request: Request) -> micro::R
     let call = Arc::new(Inbound {
         context: context.clone(),
         answer: Mutex::new(Some(sender)),
-        outbox: kind.server_streams().then(|| Outbox::new(host.queue.clone(), host.token)),
+        outbox: kind.server_streams().then(|| Outbox::new(&host.queue, host.token)),
         credit: messages.is_some().then(Credit::default),
         known: Mutex::new(Known::Unseen),
         seen: Notify::new(),
-        queue: host.queue.clone(),
+        queue: Arc::downgrade(&host.queue),
         token: host.token,
         _live: Live::new(live::CALL),
     });
@@ -282,6 +288,7 @@ fn stopped() -> Error {
 async fn read(call: Arc<Inbound>, mut messages: Messages, (id, token): (Id, u64), codec: u16) {
     // A call that is over before the host sees it leaves nothing behind.
     call.seen.notified().await;
+    let name = format!("stream of requests of {}", call.context.endpoint());
     loop {
         let next = messages.message().await;
         let event = match next {
@@ -289,7 +296,7 @@ async fn read(call: Arc<Inbound>, mut messages: Messages, (id, token): (Id, u64)
                 let compressed =
                     if call.context.request_compressed() { flags::COMPRESSED } else { 0 };
                 if let Some(credit) = &call.credit {
-                    credit.spend().await;
+                    credit.spend(&name).await;
                 }
                 let event = Event::new(EventKind::Message, token, id);
                 Event { flags: codec | compressed, payload: message, ..event }
@@ -300,7 +307,7 @@ async fn read(call: Arc<Inbound>, mut messages: Messages, (id, token): (Id, u64)
         let last = event.kind == EventKind::End;
         {
             let known = call.known();
-            if *known == Known::Over || !call.queue.push(event) {
+            if *known == Known::Over || !call.tell(event) {
                 return;
             }
         }

@@ -3,6 +3,7 @@
 //! A `tracing` subscriber that filters by the host's level before anything is put into words, keeps records in a bounded ring and
 //! delivers many of them in one event. It never calls the host. Until a queue receives them they go to stderr.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::fmt::{self, Write as _};
 use std::io::Write as _;
@@ -70,6 +71,22 @@ struct Ring {
 static LEVEL: AtomicU8 = AtomicU8::new(Level::Warn as u8);
 static RING: Mutex<Ring> =
     Mutex::new(Ring { records: VecDeque::new(), dropped: 0, announced: false, to: Weak::new() });
+
+thread_local! {
+    /// The lock, while this thread forks.
+    static HELD: Cell<Option<MutexGuard<'static, Ring>>> = const { Cell::new(None) };
+}
+
+/// Keeps every other thread out of the records until [`let_go`].
+pub(crate) fn hold() {
+    // A thread that has no such place any more is about to end, and forks nothing.
+    let _ = HELD.try_with(|held| held.set(Some(ring())));
+}
+
+/// Ends [`hold`], on the same thread; without effect when it did not hold them.
+pub(crate) fn let_go() {
+    let _ = HELD.try_with(|held| drop(held.take()));
+}
 
 fn ring() -> MutexGuard<'static, Ring> {
     RING.lock().unwrap_or_else(PoisonError::into_inner)
@@ -250,5 +267,29 @@ impl Visit for Words {
             "message" => write!(self.message, "{value:?}"),
             name => write!(self.fields, " {name}={value:?}"),
         };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn nobody_else_gets_at_the_records_while_a_thread_forks() {
+        hold();
+        let (done, taken) = mpsc::channel();
+        let other = std::thread::spawn(move || {
+            drop(take());
+            let _ = done.send(());
+        });
+        assert!(taken.recv_timeout(Duration::from_millis(50)).is_err(), "they were free");
+        let_go();
+        taken.recv_timeout(Duration::from_secs(20)).expect("free again");
+        other.join().expect("the other thread");
+        // As in a child whose parent did not hold them.
+        let_go();
     }
 }

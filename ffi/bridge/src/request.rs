@@ -1,8 +1,11 @@
 //! What a host wants called, and on which terms.
 
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use micro::settings::CallSettings;
 use micro::{Codec, Context, Metadata};
 
 use crate::event::flags;
@@ -58,7 +61,7 @@ pub struct Request<'a> {
 
 /// The terms of a request, read.
 pub(crate) struct Terms {
-    pub(crate) settings: Option<micro::settings::CallSettings>,
+    pub(crate) settings: Option<Arc<CallSettings>>,
     pub(crate) metadata: Metadata,
     pub(crate) timeout: Timeout,
     pub(crate) codec: Codec,
@@ -75,10 +78,14 @@ pub(crate) enum Timeout {
 impl Terms {
     /// # Errors
     /// `ARG` and `INVALID_ARGUMENT` for what cannot be read.
-    pub(crate) fn read(request: &Request<'_>, parent: Option<Context>) -> Result<Self> {
+    pub(crate) fn read(
+        request: &Request<'_>,
+        parent: Option<Context>,
+        documents: &Documents,
+    ) -> Result<Self> {
         let settings = match request.options {
             "" => None,
-            options => Some(micro::settings::CallSettings::from_json(options)?),
+            options => Some(documents.read(options)?),
         };
         if request.flags & !request_flags::ALL != 0 {
             return Err(Failure::argument(format!(
@@ -112,6 +119,29 @@ impl Terms {
     }
 }
 
+/// Documents a client has read. Calls with equal documents share what they say, so that a strategy which goes round goes
+/// round among all of them; and reading happens once.
+#[derive(Debug, Default)]
+pub(crate) struct Documents(Mutex<HashMap<String, Arc<CallSettings>>>);
+
+/// Documents that are kept; whoever makes more than that makes each of them once.
+const DOCUMENTS: usize = 64;
+
+impl Documents {
+    fn read(&self, text: &str) -> Result<Arc<CallSettings>> {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(settings) = known.get(text) {
+            return Ok(settings.clone());
+        }
+        let settings = Arc::new(CallSettings::from_json(text)?);
+        if known.len() >= DOCUMENTS {
+            known.clear();
+        }
+        known.insert(text.to_owned(), settings.clone());
+        Ok(settings)
+    }
+}
+
 /// Puts terms on a call or a stream: two types whose builders have the same methods.
 macro_rules! on_terms {
     ($call:expr, $terms:expr) => {{
@@ -141,3 +171,21 @@ macro_rules! on_terms {
     }};
 }
 pub(crate) use on_terms;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_documents_are_read_once_and_not_kept_for_ever() {
+        let documents = Documents::default();
+        let one = documents.read(r#"{"strategy": "round_robin"}"#).expect("a document");
+        let same = documents.read(r#"{"strategy": "round_robin"}"#).expect("a document");
+        assert!(Arc::ptr_eq(&one, &same));
+        for retries in 0..DOCUMENTS * 2 {
+            documents.read(&format!(r#"{{"retries": {retries}}}"#)).expect("a document");
+        }
+        assert!(documents.0.lock().expect("unlocked").len() <= DOCUMENTS);
+        documents.read("{").expect_err("no document");
+    }
+}

@@ -13,6 +13,7 @@ mod h2load;
 mod library;
 mod plan;
 mod process;
+mod python;
 mod report;
 mod row;
 mod server;
@@ -85,5 +86,6 @@ async fn measure(plan: &Plan, root: &Path) -> Vec<Row> {
     rows.extend(discovery::rows(plan).await);
     rows.extend(footprint::rows(plan).await);
     rows.extend(library::rows(plan, root).await);
+    rows.extend(python::rows(plan).await);
     rows
 }

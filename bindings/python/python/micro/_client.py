@@ -1,0 +1,298 @@
+"""Calling services by name."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterable, Iterable
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, overload
+
+from . import _codec, _micro
+from ._context import current
+from ._errors import Closed
+from ._metadata import Metadata, of_blocks, pairs
+from ._options import CallOptions, ClientOptions, document, nanoseconds
+from ._pipe import LoopPipe, Pipe
+from ._registry import Change, Health, Record, changes, healths, records
+from ._runtime import Runtime, default
+from ._streams import ClientStream, Stream, feed, peek
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+T = TypeVar("T")
+Out = TypeVar("Out")
+In = TypeVar("In")
+
+_WAIT, _IDEMPOTENT, _NOT_IDEMPOTENT = 0x100, 0x200, 0x400
+_COMPRESSED = 0x10
+
+Terms = tuple[str, str, Any, Any, int, int, str, int]
+Answer = tuple[Any, int, "bytes | None"]
+
+
+class Reply(NamedTuple, Generic[T]):
+    """A reply with what came along."""
+
+    message: T
+    headers: Metadata
+    trailers: Metadata
+    compressed: bool
+    """True when it came compressed."""
+
+
+class BaseClient:
+    """What clients of both kinds share: settings, and the native client behind them."""
+
+    def __init__(self, *, runtime: Runtime | None = None, **options: Unpack[ClientOptions]) -> None:
+        self._document = document(options)
+        self._given = runtime
+        self._runtime: Runtime | None = None
+        self._client: _micro.Client | None = None
+        self._under_way: set[int] = set()
+        self._is_closed = False
+
+    def _open(self) -> tuple[Runtime, _micro.Client]:
+        # Made by the first call, so that a client may be made before a fork.
+        if self._is_closed:
+            raise Closed("this client is closed: make a new one")
+        if self._client is None or self._runtime is None:
+            self._runtime = self._given or default()
+            self._client = _micro.Client(self._runtime._native, self._document)
+        return self._runtime, self._client
+
+    def _start(self, pipe: Pipe, id: int) -> None:
+        self._under_way.add(id)
+        pipe.on_end = self._under_way.discard
+        pipe.start(id)
+
+    def _close(self) -> None:
+        self._is_closed = True
+        if self._runtime is not None:
+            for id in list(self._under_way):
+                self._runtime._native.cancel(id)
+
+    def stats(self) -> Any:
+        """What this client has seen so far: calls, failures and latencies by endpoint."""
+        return json.loads(self._open()[1].stats())
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__module__}.{type(self).__name__}{' closed' if self._is_closed else ''}>"
+
+
+def terms(service: str, endpoint: str, payload: Any, codec: int, options: CallOptions) -> Terms:
+    """A request as the native client takes it."""
+    flags, inbound = codec | _WAIT, current.get(None)
+    parent = 0 if inbound is None else inbound._id
+    if not options:
+        return service, endpoint, payload, None, 0, parent, "", flags
+    rest: dict[str, Any] = dict(options)
+    rest.pop("codec", None)
+    # What is text is for the core to read, or to refuse.
+    timeout = None if isinstance(rest.get("timeout"), str) else rest.pop("timeout", None)
+    metadata = None if isinstance(rest.get("metadata"), str) else rest.pop("metadata", None)
+    idempotent = rest.pop("idempotent", None)
+    if idempotent is not None:
+        flags |= _IDEMPOTENT if idempotent else _NOT_IDEMPOTENT
+    if rest.pop("detached", False):
+        parent = 0
+    meta = None if metadata is None else pairs(metadata)
+    return service, endpoint, payload, meta, nanoseconds(timeout), parent, document(rest), flags
+
+
+def unary(service: str, endpoint: str, request: Any, options: CallOptions) -> Terms:
+    """The same, with the payload and the codec of a request."""
+    codec = _codec.codec_of(options.get("codec"), request) if options else _codec.natural(request)
+    payload = _codec.encode(request, codec, "the request")
+    return terms(service, endpoint, payload, codec, options)
+
+
+def reply(answer: Answer, returns: Any) -> Reply[Any]:
+    """An answer with what came along."""
+    payload, flags, meta = answer
+    headers, trailers = of_blocks(meta)
+    message = _codec.decode(returns, payload, flags)
+    return Reply(message, headers, trailers, bool(flags & _COMPRESSED))
+
+
+class Client(BaseClient):
+    """Calls services by name, wherever they run.
+
+    ::
+
+        async with micro.Client() as client:
+            reply = await client.call("greeter", "Greeter.Hello", {"name": "Ada"}, timeout=2)
+
+    A request is a protobuf message, ``bytes``, or whatever can be JSON: a dict, a dataclass, a pydantic model. ``returns`` is
+    the type of the reply; without it, a JSON reply is what ``json`` makes of it, and any other is ``bytes``.
+
+    Inside of a handler, calls are part of the call that is served: deadline, trace and metadata go on, and they end when it
+    ends. ``detached=True`` makes one that is not.
+    """
+
+    async def __aenter__(self) -> Client:
+        self._open()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Cancels what is under way. Harmless when repeated."""
+        self._close()
+
+    @overload
+    async def call(
+        self,
+        service: str,
+        endpoint: str,
+        request: Any = None,
+        *,
+        returns: type[T],
+        **options: Unpack[CallOptions],
+    ) -> T: ...
+
+    @overload
+    async def call(
+        self,
+        service: str,
+        endpoint: str,
+        request: Any = None,
+        *,
+        returns: None = None,
+        **options: Unpack[CallOptions],
+    ) -> Any: ...
+
+    async def call(
+        self,
+        service: str,
+        endpoint: str,
+        request: Any = None,
+        *,
+        returns: Any = None,
+        **options: Unpack[CallOptions],
+    ) -> Any:
+        """Makes a call and returns the reply.
+
+        Raises what the far side said or what kept the call from it, one of :mod:`micro.errors`; each knows endpoint, node and
+        attempts. Cancelling the task cancels the call, on both sides.
+        """
+        payload, flags, _ = await self._ask("call", unary(service, endpoint, request, options))
+        return _codec.decode(returns, payload, flags)
+
+    async def request(
+        self,
+        service: str,
+        endpoint: str,
+        request: Any = None,
+        *,
+        returns: type[T] | None = None,
+        **options: Unpack[CallOptions],
+    ) -> Reply[T]:
+        """As :meth:`call`, and returns the reply with its headers and trailers."""
+        return reply(await self._ask("call", unary(service, endpoint, request, options)), returns)
+
+    async def _ask(self, what: str, argument: Any) -> Answer:
+        runtime, client = self._open()
+        hub = runtime.hub()
+        future: asyncio.Future[Answer] = hub.loop.create_future()
+        id: int = getattr(client, what)(hub.queue, future, argument)
+        self._under_way.add(id)
+        try:
+            return await future
+        except asyncio.CancelledError:
+            runtime._native.cancel(id)
+            raise
+        finally:
+            self._under_way.discard(id)
+
+    def _pipe(self, returns: Any, shape: int, request: Terms) -> LoopPipe:
+        runtime, client = self._open()
+        hub = runtime.hub()
+        pipe = LoopPipe(runtime._native, _codec.decoder(returns, "a reply"), hub.loop)
+        self._start(pipe, client.open(hub.queue, pipe, shape, request))
+        return pipe
+
+    def server_stream(
+        self,
+        service: str,
+        endpoint: str,
+        request: Any = None,
+        *,
+        returns: type[In] | None = None,
+        **options: Unpack[CallOptions],
+    ) -> Stream[Any, In]:
+        """One request, many replies. There is no timeout unless one is given."""
+        pipe = self._pipe(returns, 2, unary(service, endpoint, request, options))
+        return Stream(pipe, _sends_nothing)
+
+    def client_stream(
+        self,
+        service: str,
+        endpoint: str,
+        requests: Iterable[Out] | AsyncIterable[Out] | None = None,
+        *,
+        returns: type[In] | None = None,
+        **options: Unpack[CallOptions],
+    ) -> ClientStream[Out, In]:
+        """Many requests, one reply: await what this returns. There is no timeout unless one is given.
+
+        Given ``requests``, it sends them by itself. Without, use ``send`` and ``done_sending``. Unless ``codec`` is given,
+        messages are what the first request suggests, if it is there already, or else what ``returns`` does; JSON by default.
+        """
+        pipe, encode = self._sending(1, service, endpoint, requests, returns, options)
+        return ClientStream(pipe, encode)
+
+    def bidi_stream(
+        self,
+        service: str,
+        endpoint: str,
+        requests: Iterable[Out] | AsyncIterable[Out] | None = None,
+        *,
+        returns: type[In] | None = None,
+        **options: Unpack[CallOptions],
+    ) -> Stream[Out, In]:
+        """Many messages each way, at once: read what this returns. The rest is as with :meth:`client_stream`."""
+        pipe, encode = self._sending(3, service, endpoint, requests, returns, options)
+        return Stream(pipe, encode)
+
+    def _sending(
+        self, shape: int, service: str, endpoint: str, requests: Any, returns: Any, options: CallOptions
+    ) -> tuple[LoopPipe, Any]:
+        first, requests = peek(requests)
+        codec = _codec.stream_codec(options.get("codec"), returns, first)
+
+        def encode(message: Any) -> Any:
+            return _codec.encode(message, codec, "a request")
+
+        pipe = self._pipe(returns, shape, terms(service, endpoint, b"", codec, options))
+        if requests is not None:
+            pipe.feeding = asyncio.ensure_future(feed(pipe, encode, requests))
+        return pipe, encode
+
+    async def lookup(self, service: str) -> list[Record]:
+        """Versions and nodes of a service, as the registry knows them. Raises ``NotFound`` when there is none."""
+        return records((await self._ask("lookup", service))[0])
+
+    async def services(self) -> list[Record]:
+        """Every service the registry knows."""
+        return records((await self._ask("lookup", ""))[0])
+
+    async def health(self, service: str) -> list[Health]:
+        """Asks each node of a service whether it wants calls."""
+        return healths((await self._ask("health", service))[0])
+
+    async def watch(self, service: str = "") -> Stream[Any, Change]:
+        """What changes of a service, or of all, from now on: an async iterator."""
+        runtime, client = self._open()
+        hub = runtime.hub()
+        pipe = LoopPipe(runtime._native, lambda payload, _: changes(payload), hub.loop)
+        self._start(pipe, client.watch(hub.queue, pipe, service))
+        watch: Stream[Any, Change] = Stream(pipe, _sends_nothing)
+        while pipe.headers is None and not pipe.check():
+            await pipe.wait()
+        return watch
+
+
+def _sends_nothing(_: Any) -> Any:
+    raise TypeError("this stream sends no messages: its one request was sent when it was opened")

@@ -1,0 +1,329 @@
+"""What goes wrong: one tree of exceptions, and how they cross the border."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ._metadata import Metadata, of_blocks
+
+if TYPE_CHECKING:
+    from asyncio import CancelledError
+
+
+class Code(enum.IntEnum):
+    """How a call ended, in gRPC's numbers."""
+
+    OK = 0
+    CANCELLED = 1
+    UNKNOWN = 2
+    INVALID_ARGUMENT = 3
+    DEADLINE_EXCEEDED = 4
+    NOT_FOUND = 5
+    ALREADY_EXISTS = 6
+    PERMISSION_DENIED = 7
+    RESOURCE_EXHAUSTED = 8
+    FAILED_PRECONDITION = 9
+    ABORTED = 10
+    OUT_OF_RANGE = 11
+    UNIMPLEMENTED = 12
+    INTERNAL = 13
+    UNAVAILABLE = 14
+    DATA_LOSS = 15
+    UNAUTHENTICATED = 16
+
+
+class Detail(NamedTuple):
+    """A protobuf message attached to an error, for programs to read."""
+
+    type_url: str
+    value: bytes
+
+    @property
+    def name(self) -> str:
+        """Full name of the message's type."""
+        return self.type_url.rpartition("/")[2]
+
+
+class Error(Exception):
+    """A failure. Raise one of the subclasses in a handler, and its caller catches the same, wherever it runs.
+
+    ``details`` are protobuf messages, or :class:`Detail`. ``http`` is go-micro's HTTP-like number, where it should be
+    another than the one that follows from the code.
+    """
+
+    code: Code = Code.UNKNOWN
+    """gRPC's code."""
+
+    def __init__(
+        self,
+        detail: str = "",
+        *,
+        id: str = "",
+        code: Code | int | None = None,
+        http: int = 0,
+        details: Iterable[Any] = (),
+    ) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        """What is wrong, for people."""
+        self.id = id
+        """The component that failed."""
+        if code is not None:
+            self.code = Code(code)
+        self.http = http
+        """go-micro's number; 0 for the one that follows from the code."""
+        self.details = tuple(_detail(one) for one in details)
+        """Protobuf messages that say more."""
+        self.service = ""
+        """The service that was called; of a call that failed."""
+        self.endpoint = ""
+        """The endpoint that was called; of a call that failed."""
+        self.node = ""
+        """Id and address of the node that was tried last; empty when none was."""
+        self.attempts = 0
+        """How often it was tried; 0 when it failed before the first time."""
+        self.is_remote = False
+        """True when the far side said so."""
+        self.headers = Metadata()
+        """Headers that came with the failure."""
+        self.trailers = Metadata()
+        """Trailers that came with the failure."""
+
+    @property
+    def name(self) -> str:
+        """Spelling of the code, for example ``NOT_FOUND``."""
+        return self.code.name
+
+    def __str__(self) -> str:
+        said = f"{self.name} {self.id}: {self.detail}" if self.id else f"{self.name}: {self.detail}"
+        if not self.endpoint:
+            return said
+        where = f"{self.service} {self.endpoint}" if self.service else self.endpoint
+        node = f" on {self.node}" if self.node else ""
+        times = "1 attempt" if self.attempts == 1 else f"{self.attempts} attempts"
+        return f"{said} [{where}{node}, {times}]"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restored, (type(self), self.args, self.__dict__)
+
+
+def _restored(kind: type[Error], args: tuple[Any, ...], state: dict[str, Any]) -> Error:
+    error = kind.__new__(kind, *args)
+    error.args = args
+    error.__dict__.update(state)
+    return error
+
+
+def _detail(given: Any) -> Detail:
+    if isinstance(given, Detail):
+        return given
+    if hasattr(given, "SerializeToString") and hasattr(given, "DESCRIPTOR"):
+        name = f"type.googleapis.com/{given.DESCRIPTOR.full_name}"
+        return Detail(name, given.SerializeToString())
+    if isinstance(given, tuple) and len(given) == 2:
+        return Detail(*given)
+    raise TypeError(f"a detail is a protobuf message or micro.Detail, not {type(given).__name__}")
+
+
+class Cancelled(Error):
+    """The call was cancelled, by its caller or by what it was part of."""
+
+    code = Code.CANCELLED
+
+
+class Unknown(Error):
+    """Something failed, and nobody said what."""
+
+    code = Code.UNKNOWN
+
+
+class InvalidArgument(Error):
+    """The request is wrong, whatever the state of the service."""
+
+    code = Code.INVALID_ARGUMENT
+
+
+class DeadlineExceeded(Error, TimeoutError):
+    """The deadline passed. Also a ``TimeoutError``."""
+
+    code = Code.DEADLINE_EXCEEDED
+
+
+class NotFound(Error):
+    """There is no such thing."""
+
+    code = Code.NOT_FOUND
+
+
+class AlreadyExists(Error):
+    """There is such a thing already."""
+
+    code = Code.ALREADY_EXISTS
+
+
+class PermissionDenied(Error):
+    """The caller is known, and may not."""
+
+    code = Code.PERMISSION_DENIED
+
+
+class ResourceExhausted(Error):
+    """A limit is reached: try again later."""
+
+    code = Code.RESOURCE_EXHAUSTED
+
+
+class FailedPrecondition(Error):
+    """The state of the service does not allow it."""
+
+    code = Code.FAILED_PRECONDITION
+
+
+class Aborted(Error):
+    """Something else came in between: begin anew."""
+
+    code = Code.ABORTED
+
+
+class OutOfRange(Error):
+    """Past the end."""
+
+    code = Code.OUT_OF_RANGE
+
+
+class Unimplemented(Error):
+    """The service has no such endpoint."""
+
+    code = Code.UNIMPLEMENTED
+
+
+class Internal(Error):
+    """The service is broken."""
+
+    code = Code.INTERNAL
+
+
+class Unavailable(Error):
+    """The service cannot be reached now."""
+
+    code = Code.UNAVAILABLE
+
+
+class DataLoss(Error):
+    """Something is lost for good."""
+
+    code = Code.DATA_LOSS
+
+
+class Unauthenticated(Error):
+    """The caller is not known."""
+
+    code = Code.UNAUTHENTICATED
+
+
+class LocalError(Error):
+    """What this library says of itself, before anything is sent or after everything is over."""
+
+    status = 0
+    """The bridge's number."""
+
+    @property
+    def name(self) -> str:
+        return type(self).__name__.upper()
+
+
+class Stale(LocalError):
+    """The call, stream or watch is over."""
+
+    status, code = 1000, Code.CANCELLED
+
+
+class Forked(LocalError):
+    """It was made before this process was forked: make a new one in the child."""
+
+    status, code = 1001, Code.FAILED_PRECONDITION
+
+
+class Panic(LocalError):
+    """A bug in this library."""
+
+    status, code = 1002, Code.INTERNAL
+
+
+class Closed(LocalError):
+    """The client, the stream or the runtime is closed."""
+
+    status, code = 1003, Code.CANCELLED
+
+
+class Full(LocalError):
+    """A limit of this process is reached."""
+
+    status, code = 1004, Code.RESOURCE_EXHAUSTED
+
+
+class WrongArgument(LocalError):
+    """An argument is wrong; the message says what would be right."""
+
+    status, code = 1006, Code.INVALID_ARGUMENT
+
+
+def _tree(root: type[Error]) -> Iterable[type[Error]]:
+    for kind in root.__subclasses__():
+        yield kind
+        yield from _tree(kind)
+
+
+_LOCAL: dict[int, type[Error]] = {kind.status: kind for kind in _tree(Error) if issubclass(kind, LocalError) and kind.status}
+_REMOTE: dict[int, type[Error]] = {int(kind.code): kind for kind in _tree(Error) if not issubclass(kind, LocalError)}
+
+
+def class_of(code: Code | int) -> type[Error]:
+    """The exception of a code."""
+    return _REMOTE.get(int(code), Unknown)
+
+
+def from_native(
+    status: tuple[int, str, int],
+    said: tuple[str, str, int],
+    rest: tuple[tuple[str, str, str, int] | None, bool, list[tuple[str, bytes]], bytes],
+) -> Error:
+    """The exception of a failure of the bridge."""
+    number, _, code = status
+    id, detail, http = said
+    origin, is_remote, details, meta = rest
+    kind = _LOCAL.get(number) or class_of(code)
+    error = kind(detail, id=id, http=http, details=details)
+    if origin is not None:
+        error.service, error.endpoint, error.node, error.attempts = origin
+    error.is_remote = is_remote
+    if meta:
+        error.headers, error.trailers = of_blocks(meta)
+    return error
+
+
+def describe(error: BaseException, endpoint: str) -> tuple[int, int, str, str, list[tuple[str, bytes]]]:
+    """What the caller of a handler that raised is told: code, go-micro's number, id, detail and details."""
+    if isinstance(error, Error):
+        said = error.detail or error.code.name
+        details = [(detail.type_url, detail.value) for detail in error.details]
+        http = 0 if isinstance(error, LocalError) else error.http
+        return int(error.code), http, error.id, said, details
+    if _is_cancelled(error):
+        return int(Code.CANCELLED), 0, "micro", f"{endpoint} was cancelled", []
+    if isinstance(error, Exception):
+        # What ends the program is told elsewhere.
+        from ._logging import logger
+
+        logger().error("%s raised %s", endpoint, type(error).__name__, exc_info=error)
+    text = f"{endpoint} raised {type(error).__name__}: {error}".removesuffix(": ")
+    return int(Code.INTERNAL), 0, "micro", text, []
+
+
+def _is_cancelled(error: BaseException) -> bool:
+    import asyncio
+
+    cancelled: type[CancelledError] = asyncio.CancelledError
+    return isinstance(error, cancelled)

@@ -1,0 +1,80 @@
+"""Metadata: what is sent along with a message."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from . import _micro
+
+Value = str | bytes
+"""A value: ``bytes`` under names that end in ``-bin``, ``str`` under all others."""
+
+MetadataLike = Mapping[str, Value | Iterable[Value]] | Iterable[tuple[str, Value]]
+"""What can be given as metadata: a mapping of names to one value or many, or pairs."""
+
+
+class Metadata(Mapping[str, Value]):
+    """Names and values that came along with a message. Names are lower case, and looked up in any case.
+
+    As a mapping it has the first value of each name; :meth:`get_all` has all of them, and :attr:`pairs` the order.
+    """
+
+    __slots__ = ("pairs",)
+
+    def __init__(self, pairs: Iterable[tuple[str, Value]] = ()) -> None:
+        self.pairs: tuple[tuple[str, Value], ...] = tuple(pairs)
+
+    def __getitem__(self, name: str) -> Value:
+        wanted = name.lower()
+        for known, value in self.pairs:
+            if known == wanted:
+                return value
+        raise KeyError(name)
+
+    def get_all(self, name: str) -> list[Value]:
+        """Every value under this name, in the order they were sent."""
+        wanted = name.lower()
+        return [value for known, value in self.pairs if known == wanted]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(dict.fromkeys(name for name, _ in self.pairs))
+
+    def __len__(self) -> int:
+        return len({name for name, _ in self.pairs})
+
+    def __repr__(self) -> str:
+        return f"Metadata({list(self.pairs)!r})"
+
+    def __reduce__(self) -> tuple[type[Metadata], tuple[tuple[tuple[str, Value], ...]]]:
+        return Metadata, (self.pairs,)
+
+
+def of_block(block: bytes) -> Metadata:
+    """The metadata of a block that came in."""
+    return Metadata(_micro.unpack(block)[0])
+
+
+def of_blocks(blocks: bytes | None) -> tuple[Metadata, Metadata]:
+    """Headers and trailers."""
+    if not blocks:
+        return Metadata(), Metadata()
+    headers, trailers = _micro.unpack(blocks)
+    return Metadata(headers), Metadata(trailers)
+
+
+def pairs(metadata: MetadataLike | None) -> list[tuple[str, Value]] | None:
+    """Pairs of whatever is given as metadata."""
+    if metadata is None:
+        return None
+    if isinstance(metadata, Metadata):
+        return list(metadata.pairs)
+    if not isinstance(metadata, Mapping):
+        return list(metadata)
+    out: list[tuple[str, Value]] = []
+    known: Mapping[str, Value | Iterable[Value]] = metadata
+    for name, value in known.items():
+        if isinstance(value, (str, bytes)):
+            out.append((name, value))
+        else:
+            out.extend((name, one) for one in value)
+    return out

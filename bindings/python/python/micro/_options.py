@@ -1,0 +1,194 @@
+"""Options as Python writes them, as the documents the core reads."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any, Literal, TypedDict
+
+from ._metadata import MetadataLike
+
+Seconds = float | int | timedelta | str
+"""A duration: seconds, a ``timedelta``, or text such as ``"250ms"``."""
+
+NO_TIMEOUT = (1 << 64) - 1
+
+
+class _Routing(TypedDict, total=False):
+    addresses: Sequence[str]
+    """``host:port`` of nodes to call instead of asking the registry."""
+    filters: Sequence[Mapping[str, Any]]
+    """``{"version": "2"}``, ``{"label": ["zone", "a"]}`` or ``{"endpoint": "A.B"}``, each."""
+    strategy: Literal["p2c", "random", "round_robin", "hash"]
+    """How a node is chosen."""
+    key: str
+    """Calls with equal keys go to the same node."""
+    retries: int
+    """Attempts after the first."""
+    retry: Literal["safe", "go_micro", "never"]
+    """What may be tried again."""
+    backoff: Literal["jittered", "go_micro", "none"]
+    """How long to wait in between."""
+    compression: Literal["gzip", "zstd", "none"]
+    """How the request is sent."""
+
+
+class CallOptions(_Routing, total=False):
+    """The terms of one call."""
+
+    timeout: Seconds | None
+    """For the whole call, all attempts; ``math.inf`` waits for ever, ``None`` is the client's own."""
+    metadata: MetadataLike | None
+    """Sent along as headers."""
+    idempotent: bool | None
+    """Whether repeating it is harmless, whatever the endpoint says."""
+    codec: Literal["json", "proto", "bytes", "text"] | None
+    """What the messages are on the wire; as the request suggests unless set."""
+    detached: bool
+    """Part of no call that is served, even inside of a handler."""
+
+
+class ClientOptions(_Routing, total=False):
+    """What a client is told."""
+
+    registry: str
+    """URL of a registry."""
+    name: str
+    """Sent as the service that calls."""
+    namespace: str
+    """Sent as go-micro's namespace; empty sends none."""
+    network: str
+    """URL of a network, such as ``memory://name``."""
+    dial_timeout: Seconds
+    """How long making a connection may take."""
+    keepalive: Seconds
+    """How often connections with calls are probed."""
+    keepalive_timeout: Seconds
+    """How long a probed connection may be silent."""
+    max_message_size: int
+    """Bytes."""
+    max_in_flight: int
+    """Operations under way at once; more wait."""
+    tls: Any
+    """``"system"``, or ``authority`` and perhaps ``certificate`` and ``private_key``: PEM, or ``{"file": path}``."""
+    idempotent: bool
+    """Whether repeating calls is harmless, whatever endpoints say."""
+    timeout: Seconds | None
+    """For the whole of a call; ``None`` for ever."""
+    metadata: Mapping[str, str | Sequence[str]]
+    """Sent with every call."""
+
+
+class EndpointOptions(TypedDict, total=False):
+    """What callers may know of an endpoint."""
+
+    idempotent: bool
+    """Repeating a call is harmless, so clients may."""
+    read_only: bool
+    """A call changes nothing; web pages may call it with a GET."""
+    internal: bool
+    """Served, but not advertised."""
+    metadata: Mapping[str, str]
+    """Labels."""
+    descriptors: str
+    """A serialized ``FileDescriptorSet`` in base64; ``request`` and ``response`` are then names of messages in it."""
+
+
+class ServiceOptions(TypedDict, total=False):
+    """What a service is told."""
+
+    version: str
+    """Its version; ``latest`` unless set."""
+    id: str
+    """The node is ``<name>-<id>``; random unless set."""
+    metadata: Mapping[str, str]
+    """Labels of the node."""
+    address: str
+    """Where it listens, such as ``":8080"``."""
+    advertise: str
+    """What it registers instead."""
+    registry: str
+    """URL of a registry."""
+    network: str
+    """URL of a network, such as ``memory://name``."""
+    register_ttl: Seconds
+    register_interval: Seconds
+    propagation: Seconds
+    """How long it serves on after deregistering."""
+    grace: Seconds
+    """How long running calls have after that."""
+    tls: Mapping[str, Any]
+    """``certificate``, ``private_key`` and perhaps ``authority``: PEM, or ``{"file": path}``."""
+    client: ClientOptions
+    """Options of the client inside."""
+    max_concurrent_calls: int
+    max_connections: int
+    max_concurrent_streams: int
+    max_message_size: int
+    max_header_size: int
+    max_unsent_replies: int
+    compression: Literal["gzip", "zstd", "none"]
+    """How answers are sent."""
+    allow_origins: Sequence[str]
+    """Origins whose web pages may call."""
+    keepalive: Seconds | None
+    max_connection_age: Seconds
+    handshake_timeout: Seconds
+    limiter: Any
+    """``"adaptive"``, ``"off"``, or ``patience`` and ``at_least``."""
+
+
+_DURATIONS = frozenset(
+    (
+        "timeout",
+        "dial_timeout",
+        "keepalive",
+        "keepalive_timeout",
+        "register_ttl",
+        "register_interval",
+        "propagation",
+        "grace",
+        "max_connection_age",
+        "handshake_timeout",
+        "patience",
+    )
+)
+
+
+def seconds(value: float | timedelta) -> float:
+    """A duration in seconds."""
+    return value.total_seconds() if isinstance(value, timedelta) else float(value)
+
+
+def nanoseconds(timeout: Seconds | None) -> int:
+    """The timeout of a call as the bridge takes it; 0 is the client's own."""
+    if timeout is None or isinstance(timeout, str):
+        # Text is for the core to read.
+        return 0
+    given = seconds(timeout)
+    if math.isnan(given):
+        raise ValueError("timeout is no number: give seconds, or math.inf to wait for ever")
+    if math.isinf(given) and given > 0:
+        return NO_TIMEOUT
+    # No time left is a deadline that has passed, not none.
+    return max(1, min(round(given * 1e9), NO_TIMEOUT - 1))
+
+
+def document(options: Mapping[str, Any]) -> str:
+    """Options as a JSON document."""
+    return json.dumps(_plain(options), ensure_ascii=False) if options else ""
+
+
+def _plain(options: Mapping[str, Any]) -> dict[str, Any]:
+    out: dict[str, Any] = {}
+    for name, value in options.items():
+        if isinstance(value, timedelta) or (name in _DURATIONS and isinstance(value, (int, float))):
+            length = seconds(value)
+            out[name] = "none" if math.isinf(length) else f"{length:.9f}s"
+        elif isinstance(value, Mapping):
+            out[name] = _plain(value)
+        else:
+            out[name] = value
+    return out

@@ -1,0 +1,214 @@
+"""The inside of a stream: what the queue tells, and what its reader and writer wait for.
+
+A queue holds on to its pipes until they end, and nothing else does but the stream in the hands of the user. So a stream that
+is let go of can be cancelled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from . import _micro
+from ._errors import Cancelled
+from ._metadata import Metadata, of_blocks
+
+WINDOW = 64
+"""Messages a stream may be ahead of its reader."""
+
+Decode = Callable[[Any, int], Any]
+
+
+class Pipe:
+    """Messages on their way in, and room for messages on their way out."""
+
+    def __init__(self, runtime: _micro.Runtime, decode: Decode) -> None:
+        self.runtime = runtime
+        self.decode = decode
+        self.id = 0
+        self.messages: deque[tuple[Any, int]] = deque()
+        self.headers: Metadata | None = None
+        self.trailers = Metadata()
+        self.ended = False
+        self.error: BaseException | None = None
+        self.failed: BaseException | None = None
+        """Why this side gave up, which says more than that the stream was cancelled."""
+        self.feeding: asyncio.Future[None] | None = None
+        self.on_end: Callable[[int], object] | None = None
+        self._owed = 0
+
+    def start(self, id: int) -> None:
+        """Names the stream and lets messages come."""
+        self.id = id
+        self.runtime.grant(id, WINDOW)
+
+    def notify(self) -> None:
+        """Something changed that somebody may wait for."""
+
+    def writable(self) -> None:
+        """There is room again."""
+
+    # What the queue tells.
+
+    def _opened(self, headers: bytes | None) -> None:
+        self.headers = of_blocks(headers)[0]
+        self.notify()
+
+    def _message(self, payload: Any, flags: int) -> None:
+        self.messages.append((payload, flags))
+        self.notify()
+
+    def _writable(self) -> None:
+        self.writable()
+
+    def _end(self, error: BaseException | None, meta: bytes) -> None:
+        if self.ended:
+            return
+        headers, self.trailers = of_blocks(meta)
+        if self.headers is None:
+            self.headers = headers
+        self.ended, self.error = True, self.failed or error
+        if self.feeding is not None:
+            self.feeding.cancel()
+        if self.on_end is not None:
+            self.on_end(self.id)
+        self.notify()
+        self.writable()
+
+    def _over(self) -> None:
+        self._end(Cancelled("nobody waits for this call any more", id="micro"), b"")
+
+    # What both kinds of reader do.
+
+    def take(self) -> Any:
+        """The next message, which is there."""
+        payload, flags = self.messages.popleft()
+        self._owed += 1
+        if self._owed >= WINDOW // 2 and not self.ended:
+            self.runtime.grant(self.id, self._owed)
+            self._owed = 0
+        return self.decode(payload, flags)
+
+    def check(self) -> bool:
+        """True when there are no more messages. Raises what the stream ended with."""
+        if self.ended and self.error is not None:
+            raise self.error
+        return self.ended
+
+    def cancel(self) -> None:
+        """Ends it at once. Harmless when late."""
+        if not self.ended and self.id:
+            self.runtime.cancel(self.id)
+
+
+class LoopPipe(Pipe):
+    """A pipe whose ends are in tasks of one event loop."""
+
+    def __init__(self, runtime: _micro.Runtime, decode: Decode, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(runtime, decode)
+        self._loop = loop
+        self._waiter: asyncio.Future[None] | None = None
+        self._room: asyncio.Future[None] | None = None
+
+    def notify(self) -> None:
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    def writable(self) -> None:
+        room, self._room = self._room, None
+        if room is not None and not room.done():
+            room.set_result(None)
+
+    async def wait(self) -> None:
+        """Waits until something changes."""
+        if self._waiter is not None:
+            raise RuntimeError("another task reads this stream: one at a time")
+        waiter = self._waiter = self._loop.create_future()
+        try:
+            await waiter
+        finally:
+            if self._waiter is waiter:
+                self._waiter = None
+
+    async def next(self) -> Any:
+        """The next message. Raises ``StopAsyncIteration`` after the last."""
+        while not self.messages:
+            if self.check():
+                raise StopAsyncIteration
+            await self.wait()
+        return self.take()
+
+    async def finish(self) -> None:
+        """Waits for the end, whatever messages come before it. Raises what it ended with."""
+        while not self.check():
+            await self.wait()
+
+    async def send(self, payload: Any) -> None:
+        """Sends a message once there is room."""
+        while not self.runtime.send(self.id, payload):
+            if self._room is None:
+                self._room = self._loop.create_future()
+            await asyncio.shield(self._room)
+
+
+class ThreadPipe(Pipe):
+    """A pipe whose ends are in threads, and which another thread, or a loop, tells what happens."""
+
+    def __init__(self, runtime: _micro.Runtime, decode: Decode) -> None:
+        super().__init__(runtime, decode)
+        self._changed = threading.Condition()
+        self._version = 0
+
+    def notify(self) -> None:
+        with self._changed:
+            self._version += 1
+            self._changed.notify_all()
+
+    def writable(self) -> None:
+        self.notify()
+
+    def wait(self, seen: int) -> None:
+        """Waits until something changes after the version that was ``seen``."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._version != seen)
+
+    def next(self) -> Any:
+        """The next message. Raises ``StopIteration`` after the last."""
+        while True:
+            seen = self._version
+            if self.messages:
+                return self.take()
+            if self.check():
+                raise StopIteration
+            self.wait(seen)
+
+    def send(self, payload: Any) -> None:
+        """Sends a message once there is room."""
+        while True:
+            seen = self._version
+            if self.runtime.send(self.id, payload):
+                return
+            self.wait(seen)
+
+
+class QueuePipe(ThreadPipe):
+    """A pipe with a queue of its own, told by whoever waits for it."""
+
+    def __init__(self, runtime: _micro.Runtime, decode: Decode, queue: _micro.Queue) -> None:
+        super().__init__(runtime, decode)
+        self.queue = queue
+
+    def notify(self) -> None:
+        self._version += 1
+
+    def wait(self, seen: int) -> None:
+        # A second of Python's own, because signals are only seen in between.
+        while self._version == seen:
+            self.queue.wait(0.5)
+            if not self.queue.is_open and not self.ended and self._version == seen:
+                self.queue.drain()
+                self._over()

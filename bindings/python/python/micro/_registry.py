@@ -1,0 +1,85 @@
+"""What a registry knows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Node:
+    """One running instance of a service."""
+
+    id: str
+    address: str
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """What callers may know of an endpoint."""
+
+    name: str
+    request: Any = None
+    response: Any = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Record:
+    """One version of a service."""
+
+    name: str
+    version: str
+    nodes: tuple[Node, ...] = ()
+    endpoints: tuple[Endpoint, ...] = ()
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Change:
+    """A change of a service: ``create``, ``update`` or ``delete``, and the record after it."""
+
+    action: str
+    service: Record
+
+
+@dataclass(frozen=True)
+class Health:
+    """Whether a node wants calls."""
+
+    node: str
+    address: str
+    version: str
+    serving: bool
+    detail: str | None = None
+    """Why it could not be asked."""
+
+
+def record(value: Mapping[str, Any]) -> Record:
+    """A record of the registry's JSON."""
+    nodes = tuple(Node(node["id"], node["address"], node.get("metadata") or {}) for node in value.get("nodes") or ())
+    endpoints = tuple(
+        Endpoint(one["name"], one.get("request"), one.get("response"), one.get("metadata") or {})
+        for one in value.get("endpoints") or ()
+    )
+    metadata = value.get("metadata") or {}
+    return Record(value["name"], value.get("version", ""), nodes, endpoints, metadata)
+
+
+def records(payload: Any) -> list[Record]:
+    """Records of a lookup."""
+    return [record(one) for one in json.loads(bytes(payload))]
+
+
+def changes(payload: Any) -> Change:
+    """A change of a watch."""
+    value = json.loads(bytes(payload))
+    return Change(value["action"], record(value["service"]))
+
+
+def healths(payload: Any) -> list[Health]:
+    """Answers of nodes."""
+    return [Health(**one) for one in json.loads(bytes(payload))]

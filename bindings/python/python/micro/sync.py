@@ -1,0 +1,348 @@
+"""The same for threads: calls that block, streams as plain iterators, services that run beside the program.
+
+Any thread may use a client. While one waits, the others run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+
+from . import _codec
+from ._client import Answer, BaseClient, Reply, Terms, reply, terms, unary
+from ._errors import Closed, Internal, Stale
+from ._metadata import Metadata
+from ._options import CallOptions, ServiceOptions
+from ._pipe import QueuePipe
+from ._registry import Change, Health, Record, changes, healths, records
+from ._runtime import Runtime
+from ._service import Service as _Service
+from ._stub import Stub
+from ._threads import IncomingRequests as Requests
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+T = TypeVar("T")
+In = TypeVar("In", covariant=True)
+Out = TypeVar("Out", contravariant=True)
+
+__all__ = ["Client", "Requests", "Service", "Stream", "Stub"]
+
+
+class _Slot:
+    """A future nobody awaits: its thread looks at it."""
+
+    __slots__ = ("answer", "error")
+
+    def __init__(self) -> None:
+        self.answer: Answer | None = None
+        self.error: BaseException | None = None
+
+    def done(self) -> bool:
+        return self.answer is not None or self.error is not None
+
+    def set_result(self, answer: Answer) -> None:
+        self.answer = answer
+
+    def set_exception(self, error: BaseException) -> None:
+        self.error = error
+
+
+class Client(BaseClient):
+    """Calls services by name, and waits for the answer. See :class:`micro.Client`, whose twin this is.
+
+    ::
+
+        with micro.sync.Client() as client:
+            reply = client.call("greeter", "Greeter.Hello", {"name": "Ada"}, timeout=2)
+    """
+
+    def __enter__(self) -> Client:
+        self._open()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Cancels what is under way. Harmless when repeated."""
+        self._close()
+
+    @overload
+    def call(
+        self,
+        service: str,
+        endpoint: str,
+        request: Any = None,
+        *,
+        returns: type[T],
+        **options: Unpack[CallOptions],
+    ) -> T: ...
+
+    @overload
+    def call(
+        self,
+        service: str,
+        endpoint: str,
+        request: Any = None,
+        *,
+        returns: None = None,
+        **options: Unpack[CallOptions],
+    ) -> Any: ...
+
+    def call(
+        self,
+        service: str,
+        endpoint: str,
+        request: Any = None,
+        *,
+        returns: Any = None,
+        **options: Unpack[CallOptions],
+    ) -> Any:
+        """Makes a call and returns the reply."""
+        payload, flags, _ = self._ask("call", unary(service, endpoint, request, options))
+        return _codec.decode(returns, payload, flags)
+
+    def request(
+        self,
+        service: str,
+        endpoint: str,
+        request: Any = None,
+        *,
+        returns: type[T] | None = None,
+        **options: Unpack[CallOptions],
+    ) -> Reply[T]:
+        """As :meth:`call`, and returns the reply with its headers and trailers."""
+        return reply(self._ask("call", unary(service, endpoint, request, options)), returns)
+
+    def _ask(self, what: str, argument: Any) -> Answer:
+        runtime, client = self._open()
+        queue, slot = runtime.queue(), _Slot()
+        id: int = getattr(client, what)(queue, slot, argument)
+        self._under_way.add(id)
+        try:
+            # Half a second of Python's own, because signals are only seen in between.
+            while not slot.done():
+                queue.wait(0.5)
+                if not queue.is_open and not slot.done():
+                    queue.drain()
+                    slot.error = slot.error or (None if slot.done() else Closed("the runtime is closed"))
+        except BaseException:
+            runtime._native.cancel(id)
+            raise
+        finally:
+            self._under_way.discard(id)
+        if slot.error is not None:
+            raise slot.error
+        assert slot.answer is not None
+        return slot.answer
+
+    def _pipe(self, returns: Any, shape: int, request: Terms) -> QueuePipe:
+        runtime, client = self._open()
+        queue = runtime.new_queue()
+        pipe = QueuePipe(runtime._native, _codec.decoder(returns, "a reply"), queue)
+        self._start(pipe, client.open(queue, pipe, shape, request))
+        return pipe
+
+    def server_stream(
+        self,
+        service: str,
+        endpoint: str,
+        request: Any = None,
+        *,
+        returns: type[T] | None = None,
+        **options: Unpack[CallOptions],
+    ) -> Stream[Any, T]:
+        """One request, many replies. There is no timeout unless one is given."""
+        pipe = self._pipe(returns, 2, unary(service, endpoint, request, options))
+        return Stream(pipe, _sends_nothing)
+
+    def client_stream(
+        self,
+        service: str,
+        endpoint: str,
+        requests: Iterable[Any],
+        *,
+        returns: type[T] | None = None,
+        **options: Unpack[CallOptions],
+    ) -> T:
+        """Many requests, one reply, which this returns. There is no timeout unless one is given."""
+        outgoing = iter(requests)
+        first = next(outgoing, None)
+        codec = _codec.codec_of(options.get("codec"), first)
+        pipe = self._pipe(returns, 1, terms(service, endpoint, b"", codec, options))
+        stream: Stream[Any, T] = Stream(pipe, lambda message: _codec.encode(message, codec, "a request"))
+        try:
+            if first is not None:
+                stream.send(first)
+            for request in outgoing:
+                stream.send(request)
+        except (Stale, Closed):
+            # The far side has ended it, and what comes next says how.
+            pass
+        stream.done_sending()
+        for message in stream:
+            return message
+        raise Internal("the stream ended without a reply", id="micro")
+
+    def bidi_stream(
+        self,
+        service: str,
+        endpoint: str,
+        *,
+        returns: type[T] | None = None,
+        **options: Unpack[CallOptions],
+    ) -> Stream[Any, T]:
+        """Many messages each way: use ``send``, ``done_sending`` and iteration, from one thread."""
+        codec = _codec.stream_codec(options.get("codec"), returns, None)
+        pipe = self._pipe(returns, 3, terms(service, endpoint, b"", codec, options))
+        return Stream(pipe, lambda message: _codec.encode(message, codec, "a request"))
+
+    def lookup(self, service: str) -> list[Record]:
+        """Versions and nodes of a service, as the registry knows them. Raises ``NotFound`` when there is none."""
+        return records(self._ask("lookup", service)[0])
+
+    def services(self) -> list[Record]:
+        """Every service the registry knows."""
+        return records(self._ask("lookup", "")[0])
+
+    def health(self, service: str) -> list[Health]:
+        """Asks each node of a service whether it wants calls."""
+        return healths(self._ask("health", service)[0])
+
+    def watch(self, service: str = "") -> Stream[Any, Change]:
+        """What changes of a service, or of all, from now on: an iterator."""
+        runtime, client = self._open()
+        queue = runtime.new_queue()
+        pipe = QueuePipe(runtime._native, lambda payload, _: changes(payload), queue)
+        self._start(pipe, client.watch(queue, pipe, service))
+        stream: Stream[Any, Change] = Stream(pipe, _sends_nothing)
+        stream.headers()
+        return stream
+
+
+class Stream(Iterator[In], Generic[Out, In]):
+    """A stream that this side opened. Replies are read by iteration. One thread at a time.
+
+    Leaving ``with`` before the end cancels it, and so does letting go of it.
+    """
+
+    def __init__(self, pipe: QueuePipe, encode: Callable[[Any], Any]) -> None:
+        self._pipe = pipe
+        self._encode = encode
+
+    def __next__(self) -> In:
+        message: In = self._pipe.next()
+        return message
+
+    def send(self, message: Out) -> None:
+        """Sends a request. Waits while the far side is slow."""
+        payload = self._encode(message)
+        try:
+            self._pipe.send(payload)
+        except (Stale, Closed) as error:
+            raise self._pipe.error or error from None
+
+    def done_sending(self) -> None:
+        """This side sends no more; the far side may still answer. Harmless when repeated."""
+        self._pipe.runtime.close(self._pipe.id)
+
+    def headers(self) -> Metadata:
+        """Headers of the answer, once they have come."""
+        pipe = self._pipe
+        while pipe.headers is None and not pipe.check():
+            pipe.wait(pipe._version)
+        return pipe.headers or Metadata()
+
+    @property
+    def trailers(self) -> Metadata:
+        """Trailers of the answer; empty before the end."""
+        return self._pipe.trailers
+
+    def cancel(self) -> None:
+        """Ends it at once: reading goes on to raise ``Cancelled``. Harmless when late."""
+        self._pipe.cancel()
+
+    close = cancel
+
+    def __enter__(self) -> Stream[Out, In]:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pipe.cancel()
+
+    def __del__(self) -> None:
+        pipe = self._pipe
+        pipe.cancel()
+        pipe.queue.close(tell=False)
+
+
+class Service(_Service):
+    """A service that runs beside the program, on an event loop of its own thread: ``start`` and ``stop`` block.
+
+    Handlers may be of either kind, as with :class:`micro.Service`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        threads: int | None = None,
+        runtime: Runtime | None = None,
+        **options: Unpack[ServiceOptions],
+    ) -> None:
+        super().__init__(name, threads=threads, runtime=runtime, **options)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:  # type: ignore[override]
+        """Listens and registers; returns when callers may come."""
+        ready = threading.Event()
+        failed: list[BaseException] = []
+
+        async def serve() -> None:
+            self._loop = asyncio.get_running_loop()
+            try:
+                await _Service.start(self)
+            except BaseException as error:
+                failed.append(error)
+                return
+            finally:
+                ready.set()
+            await _Service.wait(self)
+
+        self._thread = threading.Thread(target=asyncio.run, args=(serve(),), name=f"micro {self.name}")
+        self._thread.daemon = True
+        self._thread.start()
+        ready.wait()
+        if failed:
+            self._thread.join()
+            raise failed[0]
+
+    def stop(self) -> None:  # type: ignore[override]
+        """Deregisters, finishes running calls within ``grace``, and returns when that is done."""
+        running, thread = self._running, self._thread
+        if running is not None:
+            running.stopping = True
+            running.server.stop()
+        if thread is not None:
+            thread.join()
+
+    def wait(self) -> None:  # type: ignore[override]
+        """Returns when the service is over."""
+        if self._thread is not None:
+            self._thread.join()
+
+    def __enter__(self) -> Service:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+
+def _sends_nothing(_: Any) -> Any:
+    raise TypeError("this stream sends no messages: its one request was sent when it was opened")

@@ -1,0 +1,136 @@
+//! Calls, streams and lookups.
+
+use micro_bridge::{Request, Result, Shape};
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+
+use crate::failure::OrRaise as _;
+use crate::held::Held;
+use crate::queue::Queue;
+use crate::runtime::Runtime;
+use crate::sink::Sink;
+
+/// Calls services by name.
+#[pyclass(frozen, module = "micro._micro")]
+pub(crate) struct Client(pub(crate) Held<micro_bridge::Client>);
+
+/// A request as Python gives it: service, endpoint, payload, metadata, nanoseconds, parent, options and flags.
+type Terms<'py> =
+    (String, String, Bound<'py, PyAny>, Option<Bound<'py, PyAny>>, u64, u64, String, u32);
+
+#[pymethods]
+impl Client {
+    #[new]
+    fn new(py: Python<'_>, runtime: &Runtime, options: &str) -> PyResult<Self> {
+        let client = py.detach(|| micro_bridge::Client::new(&runtime.0, options));
+        Ok(Self(Held::new(client.or_raise(py)?)))
+    }
+
+    /// Makes a call; `future` is told the answer. Returns its id.
+    fn call(
+        &self,
+        py: Python<'_>,
+        queue: &Queue,
+        future: Py<PyAny>,
+        terms: Terms<'_>,
+    ) -> PyResult<u64> {
+        with_request(terms, |request| {
+            self.begin(py, queue, Sink::Future(future), |token| {
+                self.0.call(queue.bridge(), request, token)
+            })
+        })
+    }
+
+    /// Opens a stream; `stream` is told what happens to it. Returns its id.
+    fn open(
+        &self,
+        py: Python<'_>,
+        queue: &Queue,
+        stream: Py<PyAny>,
+        shape: u8,
+        terms: Terms<'_>,
+    ) -> PyResult<u64> {
+        let shape = match shape {
+            1 => Shape::ClientStream,
+            2 => Shape::ServerStream,
+            3 => Shape::BidiStream,
+            _ => return Err(PyValueError::new_err("no such shape of stream")),
+        };
+        with_request(terms, |request| {
+            self.begin(py, queue, Sink::Stream(stream), |token| {
+                self.0.open(queue.bridge(), request, shape, token)
+            })
+        })
+    }
+
+    /// Looks a service up, or all of them.
+    fn lookup(
+        &self,
+        py: Python<'_>,
+        queue: &Queue,
+        future: Py<PyAny>,
+        name: &str,
+    ) -> PyResult<u64> {
+        self.begin(py, queue, Sink::Future(future), |token| {
+            self.0.lookup(queue.bridge(), name, token)
+        })
+    }
+
+    /// Asks each node of a service how it is.
+    fn health(
+        &self,
+        py: Python<'_>,
+        queue: &Queue,
+        future: Py<PyAny>,
+        name: &str,
+    ) -> PyResult<u64> {
+        self.begin(py, queue, Sink::Future(future), |token| {
+            self.0.health(queue.bridge(), name, token)
+        })
+    }
+
+    /// Watches a service, or all of them.
+    fn watch(&self, py: Python<'_>, queue: &Queue, stream: Py<PyAny>, name: &str) -> PyResult<u64> {
+        self.begin(py, queue, Sink::Stream(stream), |token| {
+            self.0.watch(queue.bridge(), name, token)
+        })
+    }
+
+    /// What this client has seen, as JSON.
+    fn stats(&self, py: Python<'_>) -> PyResult<String> {
+        self.0.stats().or_raise(py)
+    }
+}
+
+impl Client {
+    /// The sink is there before the operation begins, because its end may come before this returns.
+    fn begin(
+        &self,
+        py: Python<'_>,
+        queue: &Queue,
+        sink: Sink,
+        begin: impl FnOnce(u64) -> Result<micro_bridge::Id>,
+    ) -> PyResult<u64> {
+        let token = queue.add(sink);
+        let begun = begin(token).or_raise(py);
+        if begun.is_err() {
+            drop(queue.take(token));
+        }
+        begun.map(micro_bridge::Id::to_raw)
+    }
+}
+
+fn with_request<R>(terms: Terms<'_>, run: impl FnOnce(Request<'_>) -> PyResult<R>) -> PyResult<R> {
+    let (service, endpoint, payload, meta, timeout_ns, parent, options, flags) = terms;
+    let meta = meta.map_or_else(|| Ok(Vec::new()), |meta| crate::headers::block(&meta))?;
+    run(Request {
+        service: &service,
+        endpoint: &endpoint,
+        payload: crate::bytes_of(&payload)?,
+        meta: &meta,
+        timeout_ns,
+        parent: micro_bridge::Id::from_raw(parent),
+        options: &options,
+        flags,
+    })
+}

@@ -1,0 +1,78 @@
+//! Failures as exceptions of Python, and the other way round. The classes are in `micro/_errors.py`.
+
+use bytes::Bytes;
+use micro_bridge::core::{Code, Detail, Error};
+use micro_bridge::{Failure, Result};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::PyBytes;
+
+/// The exception of a failure. `meta` are the headers and trailers that came with it.
+pub(crate) fn exception(py: Python<'_>, failure: &Failure, meta: &[u8]) -> PyErr {
+    made(py, failure, meta).map_or_else(|error| error, PyErr::from_value)
+}
+
+fn made<'py>(py: Python<'py>, failure: &Failure, meta: &[u8]) -> PyResult<Bound<'py, PyAny>> {
+    static MAKE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let _inside = crate::ending::Inside::enter();
+    let make = MAKE.import(py, "micro._errors", "from_native")?;
+    let status = failure.status();
+    let origin = failure.origin().map(|origin| {
+        (origin.service.as_str(), origin.endpoint.as_str(), origin.node.as_str(), origin.attempts)
+    });
+    let details = failure.attached().iter();
+    let details: Vec<_> =
+        details.map(|detail| (detail.type_url.as_str(), PyBytes::new(py, &detail.value))).collect();
+    let code = status.code().map_or(0, Code::grpc);
+    let said = (failure.id(), failure.message(), failure.http_code());
+    let rest = (origin, failure.is_remote(), details, PyBytes::new(py, meta));
+    make.call1(((status.0, status.name(), code), said, rest))
+}
+
+/// Turns failures of the bridge into exceptions.
+pub(crate) trait OrRaise<T> {
+    fn or_raise(self, py: Python<'_>) -> PyResult<T>;
+}
+
+impl<T> OrRaise<T> for Result<T> {
+    fn or_raise(self, py: Python<'_>) -> PyResult<T> {
+        self.map_err(|failure| exception(py, &failure, &[]))
+    }
+}
+
+/// What a caller is told of an exception that a handler raised.
+pub(crate) fn answer(py: Python<'_>, error: &PyErr, endpoint: &str) -> Error {
+    described(py, error, endpoint).unwrap_or_else(|_| {
+        Error::internal("handler failed, and so did telling why").with_id("go.micro.server")
+    })
+}
+
+fn described(py: Python<'_>, error: &PyErr, endpoint: &str) -> PyResult<Error> {
+    static DESCRIBE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let describe = DESCRIBE.import(py, "micro._errors", "describe")?;
+    type Parts = (i32, i32, String, String, Vec<(String, Vec<u8>)>);
+    let parts = describe.call1((error.value(py), endpoint))?;
+    let (code, http, id, detail, attached): Parts = parts.extract()?;
+    let code = Code::from_grpc(code).unwrap_or(Code::Unknown);
+    // go-micro's number only where it says more than the code, because the code follows from it.
+    let error = if http == 0 || http == code.http() {
+        Error::new(code, detail).with_id(id)
+    } else {
+        Error::from_http(id, detail, http)
+    };
+    Ok(attached.into_iter().fold(error, |error, (type_url, value)| {
+        error.with_attached(Detail { type_url, value: Bytes::from(value) })
+    }))
+}
+
+/// True for what ends the program rather than a call.
+pub(crate) fn is_exit(py: Python<'_>, error: &PyErr) -> bool {
+    error.is_instance_of::<pyo3::exceptions::PySystemExit>(py)
+        || error.is_instance_of::<pyo3::exceptions::PyKeyboardInterrupt>(py)
+}
+
+/// Reports an exception that nobody is there to catch.
+pub(crate) fn unraisable(py: Python<'_>, error: PyErr) {
+    error.write_unraisable(py, Some(&intern!(py, "micro").clone().into_any()));
+}

@@ -1,0 +1,74 @@
+//! The native part of the Python package `micro`: converts types and calls one function of the bridge.
+//!
+//! Only threads of Python touch the interpreter: whatever happens is fetched from a [`queue::Queue`], whose descriptor the
+//! event loop watches. Everything a user sees is written in Python, in `python/micro`.
+
+mod client;
+mod context;
+mod eager;
+mod ending;
+mod failure;
+mod headers;
+mod held;
+mod payload;
+mod queue;
+mod runtime;
+mod server;
+mod sink;
+
+use pyo3::prelude::*;
+
+/// The native part of `micro`. Private: use `micro`.
+#[pymodule]
+mod _micro {
+    use pyo3::prelude::*;
+
+    #[pymodule_export]
+    use crate::client::Client;
+    #[pymodule_export]
+    use crate::context::Context;
+    #[pymodule_export]
+    use crate::eager::step;
+    #[pymodule_export]
+    use crate::ending::{end, inside};
+    #[pymodule_export]
+    use crate::headers::{pack, unpack};
+    #[pymodule_export]
+    use crate::payload::Payload;
+    #[pymodule_export]
+    use crate::queue::Queue;
+    #[pymodule_export]
+    use crate::runtime::{Runtime, live, set_log_level};
+    #[pymodule_export]
+    use crate::server::Server;
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        crate::watch_forks();
+        module.add("__version__", env!("CARGO_PKG_VERSION"))
+    }
+}
+
+/// Has the bridge told of forks, from the first import on.
+fn watch_forks() {
+    extern "C" fn before() {
+        micro_bridge::fork::before();
+    }
+    extern "C" fn in_parent() {
+        micro_bridge::fork::in_parent();
+    }
+    extern "C" fn in_child() {
+        micro_bridge::fork::in_child();
+    }
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        // SAFETY: the three functions live as long as the program, because a module of Python is never unloaded. They take
+        // and release one lock of the bridge, allocate nothing and do not unwind.
+        unsafe { libc::pthread_atfork(Some(before), Some(in_parent), Some(in_child)) };
+    });
+}
+
+/// Bytes of whatever holds bytes: a copy, unless it came from this library.
+fn bytes_of(object: &Bound<'_, PyAny>) -> PyResult<bytes::Bytes> {
+    payload::bytes_of(object)
+}

@@ -1,0 +1,91 @@
+//! Services whose handlers are Python's.
+
+use std::sync::Arc;
+
+use micro_bridge::core::server::Kind;
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+
+use crate::client::Client;
+use crate::failure::OrRaise as _;
+use crate::held::Held;
+use crate::queue::Queue;
+use crate::runtime::Runtime;
+use crate::sink::{Endpoint, Host, Sink, Way};
+
+/// A service: endpoints first, then it is started.
+#[pyclass(frozen, module = "micro._micro")]
+pub(crate) struct Server {
+    server: Held<micro_bridge::Server>,
+    runtime: Arc<Held<micro_bridge::Runtime>>,
+}
+
+/// An endpoint as Python gives it: its name, what serves it, and how.
+type Served = (String, Py<PyAny>, u8);
+
+#[pymethods]
+impl Server {
+    #[new]
+    fn new(py: Python<'_>, runtime: &Runtime, name: &str, options: &str) -> PyResult<Self> {
+        let server = micro_bridge::Server::new(&runtime.0, name, options).or_raise(py)?;
+        Ok(Self { server: Held::new(server), runtime: runtime.0.clone() })
+    }
+
+    /// Adds an endpoint; endpoints are numbered in this order.
+    fn method(&self, py: Python<'_>, name: &str, shape: u8, options: &str) -> PyResult<u32> {
+        let kind = match shape {
+            0 => Kind::Unary,
+            1 => Kind::ClientStream,
+            2 => Kind::ServerStream,
+            3 => Kind::BidiStream,
+            _ => return Err(PyValueError::new_err("no such shape of endpoint")),
+        };
+        self.server.method(name, kind, options).or_raise(py)
+    }
+
+    /// Starts it; `host` is told when callers may come, and when it is over.
+    fn start(
+        &self,
+        py: Python<'_>,
+        queue: &Queue,
+        host: Py<PyAny>,
+        endpoints: Vec<Served>,
+        base: Py<PyAny>,
+    ) -> PyResult<u64> {
+        let endpoints = endpoints.into_iter().map(endpoint).collect();
+        let host = Host { object: host, endpoints, base, runtime: self.runtime.clone() };
+        let token = queue.add(Sink::Host(Arc::new(host)));
+        let started = self.server.start(queue.bridge(), token).or_raise(py);
+        if started.is_err() {
+            drop(queue.take(token));
+        }
+        started.map(micro_bridge::Id::to_raw)
+    }
+
+    fn stop(&self, py: Python<'_>) -> PyResult<()> {
+        self.server.stop().or_raise(py)
+    }
+
+    fn set_health(&self, py: Python<'_>, service: &str, serving: bool) -> PyResult<()> {
+        self.server.set_health(service, serving).or_raise(py)
+    }
+
+    /// A client that calls in the name of the service.
+    fn client(&self, py: Python<'_>) -> PyResult<Client> {
+        Ok(Client(Held::new(self.server.client().or_raise(py)?)))
+    }
+
+    /// What the service has seen, as JSON.
+    fn stats(&self, py: Python<'_>) -> PyResult<String> {
+        self.server.stats().or_raise(py)
+    }
+}
+
+fn endpoint((name, serve, way): Served) -> Endpoint {
+    let way = match way {
+        0 => Way::Eager,
+        1 => Way::Streaming,
+        _ => Way::Direct,
+    };
+    Endpoint { name, serve, way }
+}

@@ -1,0 +1,59 @@
+"""What every test may use: a fleet in memory, and a program of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+
+import micro
+from micro.testing import Fleet
+
+PATIENCE = 30.0
+
+
+@pytest.fixture
+async def fleet() -> AsyncIterator[Fleet]:
+    async with Fleet() as fleet:
+        yield fleet
+
+
+def complaints(said: str) -> list[str]:
+    """What a program complained of. That something took long, as asyncio says when it debugs, is said of the machine."""
+    return [line for line in said.splitlines() if line and not line.startswith("Executing <")]
+
+
+@pytest.fixture
+def program() -> Callable[..., str]:
+    """Runs Python text as a program of its own, and returns what it printed. It must end well, and in time."""
+
+    def run(text: str, *, status: int = 0, options: tuple[str, ...] = (), seconds: float = 60.0) -> str:
+        environment = {**os.environ, "MICRO_SERVER_ADDRESS": "127.0.0.1:0"}
+        done = subprocess.run(
+            [sys.executable, *options, "-c", textwrap.dedent(text)],
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+            env=environment,
+            check=False,
+        )
+        assert done.returncode == status, f"status {done.returncode}\n{done.stdout}\n{done.stderr}"
+        assert not complaints(done.stderr), done.stderr
+        return done.stdout
+
+    return run
+
+
+def greeter(**options: object) -> micro.Service:
+    """The service most tests call."""
+    service = micro.Service("greeter", **options)  # type: ignore[arg-type]
+
+    @service.endpoint("Greeter.Hello")
+    async def hello(request: dict) -> str:  # type: ignore[type-arg]
+        return f"Hello, {request['name']}!"
+
+    return service
