@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "micro.h"
 
@@ -77,6 +78,8 @@ int main(int argc, char **argv) {
     for (size_t n = 0; argc == 2 && n < count; n++) {
         if (strcmp(argv[1], tests[n].name) == 0) {
             EQUAL(micro_abi_check(MICRO_ABI_MAJOR << 16 | MICRO_ABI_MINOR, sizeof(micro_event), sizeof(micro_request)), MICRO_OK);
+            /* One that hangs is killed. */
+            alarm(SLOW ? 900 : 300);
             tests[n].run();
             nothing_is_left();
             return 0;

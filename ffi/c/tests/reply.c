@@ -43,7 +43,8 @@ TEST(a_forgotten_call_ends_at_the_callers_deadline) {
     CHECK(now() - begun >= 100 * MILLISECOND);
     micro_event gone = fleet_next(&f, MICRO_EVENT_CALL_CANCELLED);
     EQUAL(gone.id, call.id);
-    EQUAL(gone.status, MICRO_DEADLINE_EXCEEDED);
+    /* Whichever is first: the word that the caller gave up, or the deadline on this side. */
+    CHECK(gone.status == MICRO_DEADLINE_EXCEEDED || gone.status == MICRO_CANCELLED);
     EQUAL(micro_reply(f.runtime, call.id, MICRO_OK, lent("late"), S("")), MICRO_STALE);
     EQUAL(micro_debug_live(MICRO_LIVE_CALL), 0);
     micro_event_release(&gone);

@@ -48,7 +48,8 @@ TEST(a_client_that_is_not_drained_is_full_also_where_everything_is_cancelled) {
 }
 
 TEST(calls_that_wait_for_a_service_that_is_stuck_are_bounded_and_then_refused) {
-    enum { MOST = 16 * 1024, MADE = 2 * MOST };
+    /* Sanitizers take minutes to reach the limit. */
+    enum { MOST = SLOW ? 1024 : 16 * 1024, MADE = SLOW ? MOST : MOST + 1024 };
     fleet f = fleet_new(), served = fleet_beside(&f);
     micro_server_free(fleet_serve(&served, "greeter", "\"limiter\": \"off\"", "Greeter.Hello", MICRO_UNARY, NULL));
     micro_client *client = fleet_client(&f, "\"retries\": 0, \"timeout\": \"60s\"");
@@ -84,14 +85,15 @@ TEST(calls_that_wait_for_a_service_that_is_stuck_are_bounded_and_then_refused) {
     for (uint64_t begun = now(); micro_debug_live(MICRO_LIVE_CALL) > MOST; sched_yield()) {
         CHECK(now() - begun < PATIENCE);
     }
-    fleet_call(&f, client, "Ada", 1);
-    fleet_ends(&f, MICRO_EVENT_REPLY, MICRO_RESOURCE_EXHAUSTED);
-    micro_event event;
-    size_t drained = 0;
-    for (size_t left = MOST; left > 0; left = micro_queue_length(served.queue)) {
-        drained += micro_queue_drain(served.queue, &event, sizeof event, 1);
+    if (!SLOW) {
+        fleet_call(&f, client, "Ada", 1);
+        fleet_ends(&f, MICRO_EVENT_REPLY, MICRO_RESOURCE_EXHAUSTED);
     }
-    EQUAL(drained, 0);
+    micro_event event;
+    EQUAL(micro_queue_length(served.queue), MOST);
+    while (micro_queue_length(served.queue) > 0) {
+        EQUAL(micro_queue_drain(served.queue, &event, sizeof event, 1), 0);
+    }
     fleet_call(&f, client, "Ada", 1);
     micro_event call = fleet_next(&served, MICRO_EVENT_CALL);
     EQUAL(micro_reply(f.runtime, call.id, MICRO_OK, lent("Hello"), S("")), MICRO_OK);

@@ -31,9 +31,9 @@ void test_holds(const char *file, int line, const char *what, const void *got, s
 
 /* True under a sanitizer that makes everything many times slower. */
 #if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
-#define SLOW true
+#define SLOW 1
 #else
-#define SLOW false
+#define SLOW 0
 #endif
 
 #endif
