@@ -1,5 +1,6 @@
 //! The stages of a call, in order: resolve → route → pick → attempt → retry.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -186,12 +187,16 @@ impl Run {
     pub(super) async fn bounded<S: Step>(&mut self, step: S) -> Result<S::Done> {
         let span = self.span.clone();
         let deadline = self.deadline;
-        let stages = self.stages(&step).instrument(span);
-        let result = match deadline {
-            Some(deadline) => {
-                timeout_at(deadline, stages).await.unwrap_or_else(|_| Err(deadline_passed()))
+        let result = {
+            // Pinned where it is: moving it from wrapper to wrapper costs more than some calls.
+            let stages = pin!(self.stages(&step));
+            let stages = stages.instrument(span);
+            match deadline {
+                Some(deadline) => {
+                    timeout_at(deadline, stages).await.unwrap_or_else(|_| Err(deadline_passed()))
+                }
+                None => stages.await,
             }
-            None => stages.await,
         };
         result.map_err(|error| self.fail(error))
     }

@@ -1,6 +1,7 @@
 //! Calls, streams and lookups, begun by a host.
 
 use std::fmt;
+use std::pin::pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -81,7 +82,7 @@ impl Client {
         let operation =
             Operation::new(queue, token, Kind::Operation, EventKind::Reply).place(place);
         self.0.shared.begin(operation, |_| async move {
-            match within(parent, call.send()).await {
+            match within(parent, pin!(call.send())).await {
                 Ok(reply) => Ending {
                     flags: codec | if reply.compressed { flags::COMPRESSED } else { 0 },
                     payload: reply.message.0,
@@ -131,7 +132,7 @@ impl Client {
                     outbox.name(end.id());
                     let teller = end.teller();
                     async move {
-                        let reply = match within(parent, call.send()).await {
+                        let reply = match within(parent, pin!(call.send())).await {
                             Ok(reply) => reply,
                             Err(error) => return error.into(),
                         };

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -200,6 +201,8 @@ impl Shared {
                 {
                     end.hold(permit);
                 }
+                // Pinned where it is: moving it costs more than the rest of this.
+                let work = pin!(work);
                 let ending = match AssertUnwindSafe(work).catch_unwind().await {
                     Ok(ending) => ending,
                     Err(panic) => Failure::new(Status::PANIC, guard::text(panic.as_ref())).into(),
