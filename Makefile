@@ -9,7 +9,7 @@ export MICRO_CACHE ?= $(cache)
 help: ## List what can be done here
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
 
-demo: ## Start services in Rust and Python, call them, kill one under load; needs only Rust
+demo: ## Start services in Rust, Python and C, call them, kill one under load; needs only Rust
 	@command -v cargo >/dev/null || { echo "cargo is missing: install Rust from https://rustup.rs" >&2; exit 1; }
 	@echo "Building the micro command, the examples and the Python package in $(cache); nothing is installed elsewhere."
 	@cargo build --locked --package micro-cli --package micro-examples

@@ -11,7 +11,7 @@ use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
 use crate::Outcome;
-use crate::narrator;
+use crate::{narrator, native};
 
 /// Longest wait for a process to come, to go or to answer.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -25,6 +25,8 @@ pub(crate) struct Fleet {
     programs: PathBuf,
     /// An interpreter that has the package, if there is one.
     python: Option<PathBuf>,
+    /// The greeter in C, or why there is none.
+    c: Result<PathBuf, String>,
     started: usize,
 }
 
@@ -41,7 +43,13 @@ impl Fleet {
         }
         let python = std::env::var_os("MICRO_DEMO_PYTHON").filter(|path| !path.is_empty());
         let python = python.map(PathBuf::from);
-        Ok(Self { registry, url, greeters: Vec::new(), programs, python, started: 0 })
+        let c = native::build(&programs);
+        Ok(Self { registry, url, greeters: Vec::new(), programs, python, c, started: 0 })
+    }
+
+    /// Why no greeter is written in C, if none is.
+    pub(crate) fn lacks_c(&self) -> Option<&str> {
+        self.c.as_ref().err().map(String::as_str)
     }
 
     /// True when every second greeter is written in Python.
@@ -66,12 +74,13 @@ impl Fleet {
     /// Starts another greeter, and says in which language it is written.
     pub(crate) fn start(&mut self) -> Outcome<(u32, &'static str)> {
         self.started += 1;
-        let (mut command, language) = match &self.python {
-            Some(python) if self.started.is_multiple_of(2) => {
+        let (mut command, language) = match (&self.python, &self.c) {
+            (Some(python), _) if self.started.is_multiple_of(2) => {
                 let mut command = Command::new(python);
                 command.arg(PYTHON_GREETER);
                 (self.joined(command), "Python")
             }
+            (_, Ok(program)) if self.started == 3 => (self.joined(Command::new(program)), "C"),
             _ => (self.program("greeter-service"), "Rust"),
         };
         let child = command.spawn()?;

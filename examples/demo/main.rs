@@ -6,6 +6,7 @@
 mod fleet;
 mod load;
 mod narrator;
+mod native;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -52,12 +53,15 @@ async fn demo() -> Outcome {
     let mut fleet = Fleet::new(registry, url)?;
 
     paragraph(
-        "This demo starts three copies of one small service, examples/greeter/service.rs and .py,\n\
+        "This demo starts three copies of one small service, examples/greeter/service.rs, .py and .c,\n\
          calls them by name and then treats them badly. No server, broker or configuration is\n\
          involved: services announce themselves on the network, here on the loopback only.",
     );
     if !fleet.speaks_python() {
         paragraph("SKIPPED Python: MICRO_DEMO_PYTHON names no interpreter with the package.");
+    }
+    if let Some(why) = fleet.lacks_c() {
+        paragraph(&format!("SKIPPED C: {why}."));
     }
     start(&mut fleet).await?;
     look(&fleet).await?;

@@ -1,4 +1,4 @@
-//! Documents cannot lie: every Rust program they show is an example that the other tests run.
+//! Documents cannot lie: every program they show in Rust or C is an example that the other tests run.
 #![allow(clippy::expect_used, clippy::panic, reason = "a test says what it expected by failing")]
 
 use std::fs;
@@ -13,6 +13,15 @@ const EXAMPLES: [&str; 6] = [
     include_str!("../errors/client.rs"),
 ];
 
+const IN_C: [&str; 6] = [
+    include_str!("../greeter/service.c"),
+    include_str!("../greeter/client.c"),
+    include_str!("../streaming/service.c"),
+    include_str!("../streaming/client.c"),
+    include_str!("../errors/service.c"),
+    include_str!("../errors/client.c"),
+];
+
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
@@ -25,26 +34,34 @@ fn documents() -> Vec<PathBuf> {
     pages.chain(["README.md", "CONTRIBUTING.md"].map(|name| root().join(name))).collect()
 }
 
-fn rust_blocks(text: &str) -> impl Iterator<Item = &str> {
-    text.split("```rust\n").skip(1).filter_map(|rest| Some(rest.split_once("```")?.0))
+fn blocks<'a>(text: &'a str, language: &str) -> Vec<&'a str> {
+    let begin = format!("```{language}\n");
+    text.split(&begin).skip(1).filter_map(|rest| Some(rest.split_once("```")?.0)).collect()
 }
 
 #[test]
-fn rust_in_documents_is_an_example() {
+fn code_in_documents_is_in_an_example() {
     for page in documents() {
         let text = fs::read_to_string(&page).expect("a document");
-        for block in rust_blocks(&text) {
-            let shown = EXAMPLES.iter().any(|example| example.contains(block));
-            assert!(shown, "{} shows code that is in no example:\n{block}", page.display());
+        for (language, examples) in [("rust", EXAMPLES), ("c", IN_C)] {
+            for block in blocks(&text, language) {
+                let shown = examples.iter().any(|example| example.contains(block));
+                assert!(shown, "{} shows code that is in no example:\n{block}", page.display());
+            }
         }
     }
 }
 
 #[test]
+fn the_page_on_c_shows_the_greeter_whole() {
+    let page = fs::read_to_string(root().join("docs/c.md")).expect("the page on C");
+    assert_eq!(blocks(&page, "c")[..2], IN_C[..2]);
+}
+
+#[test]
 fn the_readme_shows_the_greeter_whole() {
     let readme = fs::read_to_string(root().join("README.md")).expect("the README");
-    let shown: Vec<&str> = rust_blocks(&readme).collect();
-    assert_eq!(shown[..2], EXAMPLES[..2]);
+    assert_eq!(blocks(&readme, "rust")[..2], EXAMPLES[..2]);
 }
 
 #[test]

@@ -1,6 +1,9 @@
 //! Every example as a user runs it: service and client as processes, on a registry of the test's own.
 #![allow(clippy::expect_used, clippy::panic, reason = "a test says what it expected by failing")]
 
+mod native;
+
+use std::ffi::OsStr;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -14,19 +17,28 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 struct Scenario {
     folder: TempDir,
-    _service: Child,
+    service: Child,
 }
 
 impl Scenario {
     /// Starts a service and waits until it is registered.
-    async fn of(name: &str, program: &str) -> Self {
+    async fn of(name: &str, program: impl AsRef<OsStr>) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let registry = Local::at(folder.path()).expect("a registry");
         let mut watcher = registry.watch(Some(name)).await.expect("a watch");
         let service = command(program, &folder).spawn().expect("the service starts");
         let registered = timeout(PATIENCE, watcher.next()).await.expect("registered in time");
         registered.expect("the watch goes on");
-        Self { folder, _service: service }
+        Self { folder, service }
+    }
+
+    /// Asks the service to stop, which it does well.
+    async fn stop(mut self) {
+        let process = self.service.id().expect("it runs").to_string();
+        let asked = Command::new("sh").args(["-c", "kill -TERM \"$1\"", "sh", &process]).status();
+        assert!(asked.await.expect("a shell").success());
+        let ended = timeout(PATIENCE, self.service.wait()).await.expect("it stops in time");
+        assert!(ended.expect("its status").success());
     }
 
     fn registry(&self) -> Local {
@@ -34,16 +46,17 @@ impl Scenario {
     }
 
     /// Runs a program to its end and returns what it printed.
-    async fn run(&self, program: &str) -> String {
+    async fn run(&self, program: impl AsRef<OsStr>) -> String {
+        let program = program.as_ref();
         let output = command(program, &self.folder).output();
         let output = timeout(PATIENCE, output).await.expect("it ends in time").expect("it runs");
         let stderr = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{program}: {}: {stderr}", output.status);
+        assert!(output.status.success(), "{program:?}: {}: {stderr}", output.status);
         String::from_utf8(output.stdout).expect("text")
     }
 }
 
-fn command(program: &str, folder: &TempDir) -> Command {
+fn command(program: impl AsRef<OsStr>, folder: &TempDir) -> Command {
     let mut command = Command::new(program);
     command
         .env("MICRO_REGISTRY", format!("local://{}", folder.path().display()))
@@ -55,9 +68,19 @@ fn command(program: &str, folder: &TempDir) -> Command {
 
 #[tokio::test]
 async fn the_greeter_greets() {
-    let scenario = Scenario::of("greeter", env!("CARGO_BIN_EXE_greeter-service")).await;
-    let printed = scenario.run(env!("CARGO_BIN_EXE_greeter-client")).await;
-    assert!(printed.starts_with("Hello, Ada! I am process "), "{printed}");
+    for service in
+        [env!("CARGO_BIN_EXE_greeter-service").into(), native::program("greeter-service")]
+    {
+        let scenario = Scenario::of("greeter", service).await;
+        for client in
+            [env!("CARGO_BIN_EXE_greeter-client").into(), native::program("greeter-client")]
+        {
+            let printed = scenario.run(client).await;
+            let process = scenario.service.id().expect("it runs");
+            assert_eq!(printed, format!("Hello, Ada! I am process {process}.\n"));
+        }
+        scenario.stop().await;
+    }
 }
 
 #[tokio::test]
@@ -77,18 +100,37 @@ async fn the_greeter_greets_curl_as_the_documents_show() {
 
 #[tokio::test]
 async fn streams_go_every_way() {
-    let scenario = Scenario::of("numbers", env!("CARGO_BIN_EXE_streaming-service")).await;
-    assert_eq!(
-        scenario.run(env!("CARGO_BIN_EXE_streaming-client")).await,
-        "counted 1\ncounted 2\ncounted 3\nthe sum is 6\n\
-         twice 1 is 2\ntwice 2 is 4\ntwice 4 is 8\ntwice 8 is 16\n"
-    );
+    let services =
+        [env!("CARGO_BIN_EXE_streaming-service").into(), native::program("streaming-service")];
+    for service in services {
+        let scenario = Scenario::of("numbers", service).await;
+        for client in
+            [env!("CARGO_BIN_EXE_streaming-client").into(), native::program("streaming-client")]
+        {
+            assert_eq!(
+                scenario.run(client).await,
+                "counted 1\ncounted 2\ncounted 3\nthe sum is 6\n\
+                 twice 1 is 2\ntwice 2 is 4\ntwice 4 is 8\ntwice 8 is 16\n"
+            );
+        }
+        scenario.stop().await;
+    }
 }
 
 #[tokio::test]
 async fn errors_say_what_happened() {
-    let scenario = Scenario::of("accounts", env!("CARGO_BIN_EXE_errors-service")).await;
-    let printed = scenario.run(env!("CARGO_BIN_EXE_errors-client")).await;
+    for service in [env!("CARGO_BIN_EXE_errors-service").into(), native::program("errors-service")]
+    {
+        let scenario = Scenario::of("accounts", service).await;
+        for client in [env!("CARGO_BIN_EXE_errors-client").into(), native::program("errors-client")]
+        {
+            tells_errors(&scenario.run(client).await);
+        }
+        scenario.stop().await;
+    }
+}
+
+fn tells_errors(printed: &str) {
     let lines: Vec<&str> = printed.lines().collect();
     assert_eq!(
         lines[..2],
