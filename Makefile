@@ -4,7 +4,7 @@ export CARGO_TARGET_DIR ?= $(cache)/target
 export MICRO_CACHE ?= $(cache)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test fuzz chaos bench lint fmt
+.PHONY: help demo test install fuzz chaos bench lint fmt
 
 help: ## List what can be done here
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
@@ -19,6 +19,9 @@ demo: ## Start services in Rust and Python, call them, kill one under load; need
 
 test: ## Check everything: format, lints, docs, unit and interop tests, the demo
 	@scripts/test
+
+install: ## Install libmicro for C programs in PREFIX=/usr/local, in front of it DESTDIR=
+	@PREFIX="$(PREFIX)" DESTDIR="$(DESTDIR)" PROFILE="$(PROFILE)" scripts/install
 
 fuzz: ## Search for inputs that break a promise; SECONDS=600 in all, TARGETS for some
 	@scripts/fuzz $(or $(SECONDS),600) $(TARGETS)

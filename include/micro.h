@@ -42,127 +42,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-// Version of this header: the major number changes when something is taken away or means something else, the minor one when
-// something is added.
-#define MICRO_ABI_MAJOR 1
+#ifdef __cplusplus
+extern "C" {
+#endif
 
-// See MICRO_ABI_MAJOR.
-#define MICRO_ABI_MINOR 0
-
-// *Terminal.* A unary call or another operation with one answer is over. `payload`: the answer. `meta`: headers, then
-// trailers.
-#define MICRO_EVENT_REPLY 1
-
-// A stream's headers came (`meta`), a watch runs, or a server listens (`payload`: its registry record as JSON).
-#define MICRO_EVENT_OPENED 2
-
-// A message of a stream (`payload`).
-#define MICRO_EVENT_MESSAGE 3
-
-// *Terminal* for what this side opened: streams (`meta`: headers, then trailers), watches, servers. Of a call that came in:
-// the caller has sent its last message.
-#define MICRO_EVENT_END 4
-
-// A call came in: `id` names it, `method` is the endpoint's number. `payload`: its one message, unless it streams. `meta`:
-// headers. `timeout_ns`: how long the caller still waits. Answer it with micro_reply or micro_reply_error.
-#define MICRO_EVENT_CALL 5
-
-// Nobody waits for a call that came in any more: it was cancelled (MICRO_CANCELLED) or its deadline passed
-// (MICRO_DEADLINE_EXCEEDED). The last event of its id.
-#define MICRO_EVENT_CALL_CANCELLED 6
-
-// A message of a topic.
-#define MICRO_EVENT_DELIVERY 7
-
-// A watch saw a change (`payload`: JSON).
-#define MICRO_EVENT_CHANGE 8
-
-// A stream that was full takes messages again.
-#define MICRO_EVENT_WRITABLE 9
-
-// Memory that was lent is no longer used.
-#define MICRO_EVENT_RELEASE 10
-
-// Log records (`payload`: a JSON array of objects with time_ms, level, target and message).
-#define MICRO_EVENT_LOG 11
-
-// *Terminal.* The last event of the queue.
-#define MICRO_EVENT_CLOSED 12
-
-// Protobuf messages, or whatever bytes.
-#define MICRO_CODEC_PROTO 0
-
-// JSON messages.
-#define MICRO_CODEC_JSON 1
-
-// Bytes as they are.
-#define MICRO_CODEC_BYTES 2
-
-// UTF-8 text.
-#define MICRO_CODEC_TEXT 3
-
-// The bits of a codec in the flags of an event or a request.
-#define MICRO_CODEC_MASK 15
-
-// The message came compressed.
-#define MICRO_COMPRESSED 16
-
-// The queue receives the log records of the library, instead of stderr or of the queue that did.
-#define MICRO_QUEUE_LOGS 1
-
-// No deadline.
-#define MICRO_NO_TIMEOUT 18446744073709551615ull
-
-// Waits for a place where MICRO_FULL would be returned.
-#define MICRO_REQUEST_WAIT 256
-
-// Repeating the call is harmless, whatever the endpoint says.
-#define MICRO_REQUEST_IDEMPOTENT 512
-
-// Repeating the call is not harmless, whatever the endpoint says.
-#define MICRO_REQUEST_NOT_IDEMPOTENT 1024
-
-// One request, one reply; of endpoints only.
-#define MICRO_UNARY 0
-
-// Many requests, one reply.
-#define MICRO_CLIENT_STREAM 1
-
-// One request, many replies.
-#define MICRO_SERVER_STREAM 2
-
-// Many messages each way, in any order.
-#define MICRO_BIDI_STREAM 3
-
-// This message is the last; of streams that this side opened.
-#define MICRO_SEND_LAST 1
-
-// Everything.
-#define MICRO_LIVE_ALL 0
-
-// Runtimes.
-#define MICRO_LIVE_RUNTIME 1
-
-// Queues.
-#define MICRO_LIVE_QUEUE 2
-
-// Clients.
-#define MICRO_LIVE_CLIENT 3
-
-// Servers.
-#define MICRO_LIVE_SERVER 4
-
-// Operations, streams and watches that are not over.
-#define MICRO_LIVE_OPERATION 5
-
-// Calls that came in and are not over.
-#define MICRO_LIVE_CALL 6
-
-// Bytes that the caller owns.
-#define MICRO_LIVE_BYTES 7
-
-// Errors that the caller owns.
-#define MICRO_LIVE_ERROR 8
+/*
+ * Objects: what they are is the library's secret
+ */
 
 // Calls services by name.
 typedef struct micro_client micro_client;
@@ -181,9 +67,9 @@ typedef struct micro_runtime micro_runtime;
 // A service: endpoints are added, then it is started, and its calls come out of a queue.
 typedef struct micro_server micro_server;
 
-// How an operation or a function ended: 0 is success, 1 to 16 are gRPC's codes, from 1000 on this library's own. Numbers are
-// only ever added: take one you do not know for a failure.
-typedef int32_t micro_status;
+/*
+ * Borrowed bytes and text
+ */
 
 // Borrowed bytes: valid for the call they are given to, or for as long as what they were asked of. `ptr` may be NULL when
 // `len` is 0. Text is UTF-8 and need not end in a zero.
@@ -193,6 +79,91 @@ typedef struct {
     // How many there are.
     size_t len;
 } micro_slice;
+
+/*
+ * Numbers for how things end
+ */
+
+// How an operation or a function ended: 0 is success, 1 to 16 are gRPC's codes, from 1000 on this library's own. Numbers are
+// only ever added: take one you do not know for a failure.
+typedef int32_t micro_status;
+
+// Success.
+#define MICRO_OK 0
+// The caller gave up.
+#define MICRO_CANCELLED 1
+// Something failed and nobody said what.
+#define MICRO_UNKNOWN 2
+// The request is wrong, whatever the state of the service.
+#define MICRO_INVALID_ARGUMENT 3
+// The deadline passed.
+#define MICRO_DEADLINE_EXCEEDED 4
+// The thing asked for, or the service itself, does not exist.
+#define MICRO_NOT_FOUND 5
+// The thing to create exists.
+#define MICRO_ALREADY_EXISTS 6
+// The account may not do this.
+#define MICRO_PERMISSION_DENIED 7
+// A limit was reached: quota, concurrency or size.
+#define MICRO_RESOURCE_EXHAUSTED 8
+// The state of the service forbids the operation.
+#define MICRO_FAILED_PRECONDITION 9
+// A conflict with a concurrent operation; try the whole transaction again.
+#define MICRO_ABORTED 10
+// Past the valid range.
+#define MICRO_OUT_OF_RANGE 11
+// The endpoint does not exist or does not speak this content type.
+#define MICRO_UNIMPLEMENTED 12
+// A bug or a broken invariant on the far side.
+#define MICRO_INTERNAL 13
+// Nobody can serve this now; trying again may help.
+#define MICRO_UNAVAILABLE 14
+// Data was lost or damaged for good.
+#define MICRO_DATA_LOSS 15
+// The caller is not known.
+#define MICRO_UNAUTHENTICATED 16
+// The id names nothing that is still there: the call, stream or watch is over.
+#define MICRO_STALE 1000
+// Made before this process was forked: make a new runtime in the child.
+#define MICRO_FORKED 1001
+// A bug in this library: something panicked. The operation is over.
+#define MICRO_PANIC 1002
+// The runtime, the queue or the sending side of the stream is closed.
+#define MICRO_CLOSED 1003
+// A limit is reached: drain, or wait for MICRO_EVENT_WRITABLE, then try again.
+#define MICRO_FULL 1004
+// The program was compiled for another version of this library.
+#define MICRO_ABI 1005
+// An argument is wrong; the error says which, and what is right.
+#define MICRO_ARG 1006
+
+// The spelling of a status, such as "DEADLINE_EXCEEDED" or "STALE"; "UNKNOWN" for a number nobody knows. Lives for ever.
+micro_slice micro_status_name(micro_status status);
+
+/*
+ * Whether a program and this library understand each other
+ */
+
+// Version of this header: the major number changes when something is taken away or means something else, the minor one when
+// something is added.
+#define MICRO_ABI_MAJOR 1
+
+// See MICRO_ABI_MAJOR.
+#define MICRO_ABI_MINOR 0
+
+// Version of the library that is loaded, major << 16 | minor.
+uint32_t micro_abi_version(void);
+
+// Compares the header a program was compiled with and the library that is loaded: MICRO_OK or MICRO_ABI. Give
+// `MICRO_ABI_MAJOR << 16 | MICRO_ABI_MINOR`, `sizeof(micro_event)` and `sizeof(micro_request)`, before anything else.
+micro_status micro_abi_check(uint32_t header, uint32_t sizeof_event, uint32_t sizeof_request);
+
+// Version of the library for people, such as "0.1.0". Lives for ever.
+micro_slice micro_version(void);
+
+/*
+ * Bytes that change hands
+ */
 
 // Bytes that change hands. They are owned where `own` is not NULL: release them once, with micro_bytes_release, or pass them
 // to a function that takes them; it owns them then, also when it fails. Where `own` is NULL they are borrowed, and copied by
@@ -206,8 +177,22 @@ typedef struct {
     void *own;
 } micro_bytes;
 
-// A function of the caller, and what to call it with.
+// A function of the caller, and what it is called with.
 typedef void (*micro_fn)(void *ctx);
+
+// A copy of `len` bytes, owned by the caller.
+micro_bytes micro_bytes_copy(const uint8_t *ptr, size_t len);
+
+// Memory of the caller as bytes, without a copy. `release(ctx)` is called once, on any thread, when nobody needs the memory
+// any more; until then it must not change. It must return at once and call nothing of this library.
+micro_bytes micro_bytes_wrap(const uint8_t *ptr, size_t len, micro_fn release, void *ctx);
+
+// Gives bytes back. Does nothing for borrowed ones.
+void micro_bytes_release(micro_bytes bytes);
+
+/*
+ * Runtimes
+ */
 
 // Settings of a runtime, a client or a service. Fields are only ever added: set `size` to `sizeof(micro_options)`.
 typedef struct {
@@ -222,6 +207,74 @@ typedef struct {
 // Name of a call, stream or watch: 53 bits, so that it is an exact JavaScript number; 0 names nothing. One that is over gives
 // MICRO_STALE, never another thing.
 typedef uint64_t micro_id;
+
+// Starts threads. `options` may be NULL; its keys are `workers` (threads: as many as processors but at most 8, unless set)
+// and `log` ("off", "error", "warn", "info", "debug", "trace"; "warn" unless set, and for the whole process).
+micro_status micro_runtime_new(const micro_options *options, micro_runtime **out, micro_error **err);
+
+// Ends whatever is under way, in order, and returns at once: services stop accepting, deregister and finish their calls;
+// operations get `grace_ns` to end, then they are cancelled; last, every queue gets MICRO_EVENT_CLOSED. Harmless when
+// repeated.
+micro_status micro_runtime_shutdown(micro_runtime *runtime, uint64_t grace_ns);
+
+// Shuts down, at once unless that was asked for otherwise, waits for the end and frees the runtime. **Blocks**; never to be
+// called from a callback. Queues, clients and servers stay valid until they are freed, and say MICRO_CLOSED. NULL is fine. In
+// a child of the process it does nothing.
+void micro_runtime_free(micro_runtime *runtime);
+
+// Ends whatever `any` names: an operation, a stream or a watch gets its terminal event, the caller of a call that came in is
+// answered MICRO_CANCELLED. Harmless when late: MICRO_STALE.
+micro_status micro_cancel(micro_runtime *runtime, micro_id any);
+
+/*
+ * Events
+ */
+
+// *Terminal.* A unary call or another operation with one answer is over. `payload`: the answer. `meta`: headers, then
+// trailers.
+#define MICRO_EVENT_REPLY 1
+
+// A stream's headers came (`meta`), a watch runs, or a server listens (`payload`: its registry record as JSON).
+#define MICRO_EVENT_OPENED 2
+// A message of a stream (`payload`).
+#define MICRO_EVENT_MESSAGE 3
+
+// *Terminal* for what this side opened: streams (`meta`: headers, then trailers), watches, servers. Of a call that came in:
+// the caller has sent its last message.
+#define MICRO_EVENT_END 4
+
+// A call came in: `id` names it, `method` is the endpoint's number. `payload`: its one message, unless it streams. `meta`:
+// headers. `timeout_ns`: how long the caller still waits. Answer it with micro_reply or micro_reply_error.
+#define MICRO_EVENT_CALL 5
+
+// Nobody waits for a call that came in any more: it was cancelled (MICRO_CANCELLED) or its deadline passed
+// (MICRO_DEADLINE_EXCEEDED). The last event of its id.
+#define MICRO_EVENT_CALL_CANCELLED 6
+
+// A message of a topic.
+#define MICRO_EVENT_DELIVERY 7
+// A watch saw a change (`payload`: JSON).
+#define MICRO_EVENT_CHANGE 8
+// A stream that was full takes messages again.
+#define MICRO_EVENT_WRITABLE 9
+// Memory that was lent is no longer used.
+#define MICRO_EVENT_RELEASE 10
+// Log records (`payload`: a JSON array of objects with time_ms, level, target and message).
+#define MICRO_EVENT_LOG 11
+// *Terminal.* The last event of the queue.
+#define MICRO_EVENT_CLOSED 12
+// Protobuf messages, or whatever bytes.
+#define MICRO_CODEC_PROTO 0
+// JSON messages.
+#define MICRO_CODEC_JSON 1
+// Bytes as they are.
+#define MICRO_CODEC_BYTES 2
+// UTF-8 text.
+#define MICRO_CODEC_TEXT 3
+// The bits of a codec in the flags of an event or a request.
+#define MICRO_CODEC_MASK 15
+// The message came compressed.
+#define MICRO_COMPRESSED 16
 
 // Something a queue tells. Fields that the kind does not mention are 0 or NULL. The caller owns what it holds: release it
 // with micro_event_release, or piece by piece. Kinds are only ever added: release and skip one you do not know.
@@ -250,9 +303,89 @@ typedef struct {
     micro_error *error;
 } micro_event;
 
+// Releases what an event holds, and empties it. NULL is fine.
+void micro_event_release(micro_event *event);
+
+/*
+ * Queues
+ */
+
+// The queue receives the log records of the library, instead of stderr or of the queue that did.
+#define MICRO_QUEUE_LOGS 1
+
+// A queue. `flags`: 0 or MICRO_QUEUE_LOGS.
+micro_status micro_queue_new(micro_runtime *runtime, uint32_t flags, micro_queue **out, micro_error **err);
+
+// A descriptor that is readable while the queue holds something, for poll, epoll and the like. It belongs to the queue: do
+// not read or close it; draining makes it unreadable. -1 when there is none, as on Windows.
+int32_t micro_queue_fd(const micro_queue *queue);
+
+// Calls `wake(ctx)` on any thread when the queue is no longer empty, and again after a drain that left something. It must
+// return at once and call nothing of this library. `drop(ctx)` is called once, after the last `wake`: when another takes its
+// place, when the queue ends or is freed, or at once when this fails. Either may be NULL.
+micro_status micro_queue_set_wake(micro_queue *queue, micro_fn wake, void *ctx, micro_fn drop);
+
+// Takes up to `max` events, oldest first and at most 1024 at a time; returns how many. They go to `events`, `stride` bytes
+// apart: give `sizeof(micro_event)`. Does not block.
+size_t micro_queue_drain(micro_queue *queue, void *events, size_t stride, size_t max);
+
+// As micro_queue_drain, once there is something, the queue has ended, or `timeout_ns` is over; MICRO_NO_TIMEOUT waits for
+// ever. **Blocks**; never to be called from a callback.
+size_t micro_queue_wait(micro_queue *queue, void *events, size_t stride, size_t max, uint64_t timeout_ns);
+
+// Events that wait to be drained.
+size_t micro_queue_length(const micro_queue *queue);
+
+// How long the oldest event has waited, in nanoseconds, within a second.
+uint64_t micro_queue_age(const micro_queue *queue);
+
+// Closes the queue: what it holds is dropped, calls that nobody has seen are answered, nothing more comes in, and
+// micro_queue_wait returns. Operations under way go on, and nobody hears of their end.
+micro_status micro_queue_close(micro_queue *queue);
+
+// Closes the queue, waits for the threads of micro_queue_run, and frees it. **Blocks** for as long as a function given to
+// micro_queue_run runs; not to be called from it. NULL is fine. In a child of the process it does nothing.
+void micro_queue_free(micro_queue *queue);
+
+/*
+ * Threads of the library that call a function of the caller: events as callbacks
+ */
+
 // A function that is told events. It may keep what the event holds by emptying the field it took; what is left is released
 // when it returns.
 typedef void (*micro_event_fn)(void *ctx, micro_event *event);
+
+// Tells events to `on_event(ctx, event)` on `threads` (1 to 64) threads of the library's own; with one thread, in order and
+// never two at a time. The function may block and may call anything here but micro_runtime_free and micro_queue_free.
+// `drop(ctx)` is called once, after the last call of `on_event`, or at once when this fails. A queue is run once, and is
+// drained by nobody else then. micro_queue_free waits for the threads.
+micro_status micro_queue_run(micro_queue *queue,
+                             uint32_t threads,
+                             micro_event_fn on_event,
+                             void *ctx,
+                             micro_fn drop,
+                             micro_error **err);
+
+/*
+ * Clients
+ */
+
+// No deadline.
+#define MICRO_NO_TIMEOUT 18446744073709551615ull
+// Waits for a place where MICRO_FULL would be returned.
+#define MICRO_REQUEST_WAIT 256
+// Repeating the call is harmless, whatever the endpoint says.
+#define MICRO_REQUEST_IDEMPOTENT 512
+// Repeating the call is not harmless, whatever the endpoint says.
+#define MICRO_REQUEST_NOT_IDEMPOTENT 1024
+// One request, one reply; of endpoints only.
+#define MICRO_UNARY 0
+// Many requests, one reply.
+#define MICRO_CLIENT_STREAM 1
+// One request, many replies.
+#define MICRO_SERVER_STREAM 2
+// Many messages each way, in any order.
+#define MICRO_BIDI_STREAM 3
 
 // A call to be made. Fields are only ever added: set `size` to `sizeof(micro_request)`, and what is not needed to 0.
 typedef struct {
@@ -275,198 +408,6 @@ typedef struct {
     // Everything else, a JSON document (docs/configuration.md), or nothing.
     micro_slice options;
 } micro_request;
-
-// A walk over metadata; begin with `{ blocks, 0, 0 }`.
-typedef struct {
-    // `meta` of an event, what micro_meta_add made, or the rest of one of them.
-    micro_slice blocks;
-    // Bytes read, 0 at the beginning.
-    size_t at;
-    // Entries read, 0 at the beginning.
-    uint32_t read;
-} micro_meta;
-
-// Success.
-#define MICRO_OK 0
-
-// The caller gave up.
-#define MICRO_CANCELLED 1
-
-// Something failed and nobody said what.
-#define MICRO_UNKNOWN 2
-
-// The request is wrong, whatever the state of the service.
-#define MICRO_INVALID_ARGUMENT 3
-
-// The deadline passed.
-#define MICRO_DEADLINE_EXCEEDED 4
-
-// The thing asked for, or the service itself, does not exist.
-#define MICRO_NOT_FOUND 5
-
-// The thing to create exists.
-#define MICRO_ALREADY_EXISTS 6
-
-// The account may not do this.
-#define MICRO_PERMISSION_DENIED 7
-
-// A limit was reached: quota, concurrency or size.
-#define MICRO_RESOURCE_EXHAUSTED 8
-
-// The state of the service forbids the operation.
-#define MICRO_FAILED_PRECONDITION 9
-
-// A conflict with a concurrent operation; try the whole transaction again.
-#define MICRO_ABORTED 10
-
-// Past the valid range.
-#define MICRO_OUT_OF_RANGE 11
-
-// The endpoint does not exist or does not speak this content type.
-#define MICRO_UNIMPLEMENTED 12
-
-// A bug or a broken invariant on the far side.
-#define MICRO_INTERNAL 13
-
-// Nobody can serve this now; trying again may help.
-#define MICRO_UNAVAILABLE 14
-
-// Data was lost or damaged for good.
-#define MICRO_DATA_LOSS 15
-
-// The caller is not known.
-#define MICRO_UNAUTHENTICATED 16
-
-// The id names nothing that is still there: the call, stream or watch is over.
-#define MICRO_STALE 1000
-
-// Made before this process was forked: make a new runtime in the child.
-#define MICRO_FORKED 1001
-
-// A bug in this library: something panicked. The operation is over.
-#define MICRO_PANIC 1002
-
-// The runtime, the queue or the sending side of the stream is closed.
-#define MICRO_CLOSED 1003
-
-// A limit is reached: drain, or wait for MICRO_EVENT_WRITABLE, then try again.
-#define MICRO_FULL 1004
-
-// The program was compiled for another version of this library.
-#define MICRO_ABI 1005
-
-// An argument is wrong; the error says which, and what is right.
-#define MICRO_ARG 1006
-
-#ifdef __cplusplus
-extern "C" {
-#endif // __cplusplus
-
-// Version of the library that is loaded, major << 16 | minor.
-uint32_t micro_abi_version(void);
-
-// Compares the header a program was compiled with and the library that is loaded: MICRO_OK or MICRO_ABI. Give
-// `MICRO_ABI_MAJOR << 16 | MICRO_ABI_MINOR`, `sizeof(micro_event)` and `sizeof(micro_request)`, before anything else.
-micro_status micro_abi_check(uint32_t header, uint32_t sizeof_event, uint32_t sizeof_request);
-
-// Version of the library for people, such as "0.1.0". Lives for ever.
-micro_slice micro_version(void);
-
-// The spelling of a status, such as "DEADLINE_EXCEEDED" or "STALE"; "UNKNOWN" for a number nobody knows. Lives for ever.
-micro_slice micro_status_name(micro_status status);
-
-// A copy of `len` bytes, owned by the caller.
-micro_bytes micro_bytes_copy(const uint8_t *ptr, size_t len);
-
-// Memory of the caller as bytes, without a copy. `release(ctx)` is called once, on any thread, when nobody needs the memory
-// any more; until then it must not change. It must return at once and call nothing of this library.
-micro_bytes micro_bytes_wrap(const uint8_t *ptr,
-                             size_t len,
-                             micro_fn release,
-                             void *ctx);
-
-// Gives bytes back. Does nothing for borrowed ones.
-void micro_bytes_release(micro_bytes bytes);
-
-// Starts threads. `options` may be NULL; its keys are `workers` (threads: as many as processors but at most 8, unless set)
-// and `log` ("off", "error", "warn", "info", "debug", "trace"; "warn" unless set, and for the whole process).
-micro_status micro_runtime_new(const micro_options *options,
-                               micro_runtime **out,
-                               micro_error **err);
-
-// Ends whatever is under way, in order, and returns at once: services stop accepting, deregister and finish their calls;
-// operations get `grace_ns` to end, then they are cancelled; last, every queue gets MICRO_EVENT_CLOSED. Harmless when
-// repeated.
-micro_status micro_runtime_shutdown(micro_runtime *runtime,
-                                    uint64_t grace_ns);
-
-// Shuts down, at once unless that was asked for otherwise, waits for the end and frees the runtime. **Blocks**; never to be
-// called from a callback. Queues, clients and servers stay valid until they are freed, and say MICRO_CLOSED. NULL is fine. In
-// a child of the process it does nothing.
-void micro_runtime_free(micro_runtime *runtime);
-
-// Ends whatever `any` names: an operation, a stream or a watch gets its terminal event, the caller of a call that came in is
-// answered MICRO_CANCELLED. Harmless when late: MICRO_STALE.
-micro_status micro_cancel(micro_runtime *runtime,
-                          micro_id any);
-
-// Releases what an event holds, and empties it. NULL is fine.
-void micro_event_release(micro_event *event);
-
-// A queue. `flags`: 0 or MICRO_QUEUE_LOGS.
-micro_status micro_queue_new(micro_runtime *runtime, uint32_t flags, micro_queue **out, micro_error **err);
-
-// A descriptor that is readable while the queue holds something, for poll, epoll and the like. It belongs to the queue: do
-// not read or close it; draining makes it unreadable. -1 when there is none, as on Windows.
-int32_t micro_queue_fd(const micro_queue *queue);
-
-// Calls `wake(ctx)` on any thread when the queue is no longer empty, and again after a drain that left something. It must
-// return at once and call nothing of this library. `drop(ctx)` is called once, after the last `wake`: when another takes its
-// place, when the queue ends or is freed, or at once when this fails. Either may be NULL.
-micro_status micro_queue_set_wake(micro_queue *queue,
-                                  micro_fn wake,
-                                  void *ctx,
-                                  micro_fn drop);
-
-// Takes up to `max` events, oldest first and at most 1024 at a time; returns how many. They go to `events`, `stride` bytes
-// apart: give `sizeof(micro_event)`. Does not block.
-size_t micro_queue_drain(micro_queue *queue,
-                         void *events,
-                         size_t stride,
-                         size_t max);
-
-// As micro_queue_drain, once there is something, the queue has ended, or `timeout_ns` is over; MICRO_NO_TIMEOUT waits for
-// ever. **Blocks**; never to be called from a callback.
-size_t micro_queue_wait(micro_queue *queue,
-                        void *events,
-                        size_t stride,
-                        size_t max,
-                        uint64_t timeout_ns);
-
-// Events that wait to be drained.
-size_t micro_queue_length(const micro_queue *queue);
-
-// How long the oldest event has waited, in nanoseconds, within a second.
-uint64_t micro_queue_age(const micro_queue *queue);
-
-// Closes the queue: what it holds is dropped, calls that nobody has seen are answered, nothing more comes in, and
-// micro_queue_wait returns. Operations under way go on, and nobody hears of their end.
-micro_status micro_queue_close(micro_queue *queue);
-
-// Closes the queue, waits for the threads of micro_queue_run, and frees it. **Blocks** for as long as a function given to
-// micro_queue_run runs; not to be called from it. NULL is fine. In a child of the process it does nothing.
-void micro_queue_free(micro_queue *queue);
-
-// Tells events to `on_event(ctx, event)` on `threads` (1 to 64) threads of the library's own; with one thread, in order and
-// never two at a time. The function may block and may call anything here but micro_runtime_free and micro_queue_free.
-// `drop(ctx)` is called once, after the last call of `on_event`, or at once when this fails. A queue is run once, and is
-// drained by nobody else then. micro_queue_free waits for the threads.
-micro_status micro_queue_run(micro_queue *queue,
-                             uint32_t threads,
-                             micro_event_fn on_event,
-                             void *ctx,
-                             micro_fn drop,
-                             micro_error **err);
 
 // A client. `options` may be NULL; its keys are those of a client in docs/configuration.md, and `max_in_flight`: operations
 // under way at once, 1024 unless set. A place is free again when the operation's terminal event has been drained.
@@ -532,21 +473,29 @@ micro_status micro_client_stats(const micro_client *client, micro_bytes *out, mi
 // Frees a client. Its operations under way go on to their ends. NULL is fine. In a child of the process it does nothing.
 void micro_client_free(micro_client *client);
 
+/*
+ * Streams, whichever side opened them
+ */
+
+// This message is the last; of streams that this side opened.
+#define MICRO_SEND_LAST 1
+
 // Sends a message on a stream that this side opened, or on a call that came in and whose endpoint sends many. The message is
 // taken, also when this fails; a message that may have to be sent again is lent (`own` is NULL).
 //
 // MICRO_FULL when the far side is slow: MICRO_EVENT_WRITABLE tells when to send it again. MICRO_CLOSED after the last
 // message, MICRO_STALE when the stream is over, MICRO_ARG for what sends no messages.
-micro_status micro_stream_send(micro_runtime *runtime,
-                               micro_id stream,
-                               micro_bytes message,
-                               uint32_t flags);
+micro_status micro_stream_send(micro_runtime *runtime, micro_id stream, micro_bytes message, uint32_t flags);
 
 // This side of a stream that it opened sends no more; it goes on receiving.
 micro_status micro_stream_close(micro_runtime *runtime, micro_id stream);
 
 // Makes room for `messages` more messages of a stream, or changes of a watch. Without it none is told.
 micro_status micro_stream_grant(micro_runtime *runtime, micro_id stream, uint32_t messages);
+
+/*
+ * Services
+ */
 
 // A service called `name`. `options` may be NULL; its keys are those of a service in docs/configuration.md.
 micro_status micro_server_new(micro_runtime *runtime,
@@ -567,10 +516,7 @@ micro_status micro_server_method(micro_server *server,
 
 // Listens, registers and serves. Tells MICRO_EVENT_OPENED when callers may come, MICRO_EVENT_CALL for each call, all with this
 // `token`, and ends in one MICRO_EVENT_END, with an error when it could not start.
-micro_status micro_server_start(micro_server *server,
-                                micro_queue *queue,
-                                uint64_t token,
-                                micro_error **err);
+micro_status micro_server_start(micro_server *server, micro_queue *queue, uint64_t token, micro_error **err);
 
 // Stops in order, and returns at once: deregisters, serves on until callers have heard of it, finishes running calls within
 // the grace of its options. MICRO_EVENT_END tells when that is done. Harmless when repeated.
@@ -578,25 +524,23 @@ micro_status micro_server_stop(micro_server *server);
 
 // Says whether a service is ready, as health checks ask; an empty name is the whole server. MICRO_FAILED_PRECONDITION while it
 // does not run.
-micro_status micro_server_health(micro_server *server,
-                                 micro_slice service,
-                                 bool serving);
+micro_status micro_server_health(micro_server *server, micro_slice service, bool serving);
 
 // A client that shares the service's registry and calls in its name. The caller owns it. MICRO_FAILED_PRECONDITION while the
 // service does not run.
-micro_status micro_server_client(micro_server *server,
-                                 micro_client **out,
-                                 micro_error **err);
+micro_status micro_server_client(micro_server *server, micro_client **out, micro_error **err);
 
 // What the service has seen so far, a JSON object: calls by caller and endpoint, running calls, refused calls. The caller owns
 // `out`. MICRO_FAILED_PRECONDITION while it does not run.
-micro_status micro_server_stats(const micro_server *server,
-                                micro_bytes *out,
-                                micro_error **err);
+micro_status micro_server_stats(const micro_server *server, micro_bytes *out, micro_error **err);
 
 // Frees a service. One that runs goes on until its runtime ends; stop it first. NULL is fine. In a child of the process it
 // does nothing.
 void micro_server_free(micro_server *server);
+
+/*
+ * Calls that came in
+ */
 
 // Answers a call that came in, once. With MICRO_OK, `payload` is the reply; of an endpoint that sends many messages, the last
 // one unless it is empty. With another status (1 to 16), `payload` is the error's message, UTF-8; micro_reply_error says more.
@@ -614,21 +558,29 @@ micro_status micro_reply_error(micro_runtime *runtime, micro_id call, const micr
 
 // Sets headers of the answer to a call that came in, a block made by micro_meta_add. Without effect once a stream's first
 // message was sent.
-micro_status micro_call_headers(micro_runtime *runtime,
-                                micro_id call,
-                                micro_slice headers);
+micro_status micro_call_headers(micro_runtime *runtime, micro_id call, micro_slice headers);
 
 // What is known of a call that came in, a JSON object with service, endpoint, caller, peer, trace_id and span_id. The caller
 // owns `out`.
-micro_status micro_call_describe(micro_runtime *runtime,
-                                 micro_id call,
-                                 micro_bytes *out);
+micro_status micro_call_describe(micro_runtime *runtime, micro_id call, micro_bytes *out);
+
+/*
+ * Metadata: one block of bytes, built and read
+ */
+
+// A walk over metadata; begin with `{ blocks, 0, 0 }`.
+typedef struct {
+    // `meta` of an event, what micro_meta_add made, or the rest of one of them.
+    micro_slice blocks;
+    // Bytes read, 0 at the beginning.
+    size_t at;
+    // Entries read, 0 at the beginning.
+    uint32_t read;
+} micro_meta;
 
 // The next entry of the first block; false after the last. Values under names that end in "-bin" are bytes as they are, all
 // others printable ASCII. Where trailers follow the headers, go on with micro_meta_rest.
-bool micro_meta_next(micro_meta *walk,
-                     micro_slice *name,
-                     micro_slice *value);
+bool micro_meta_next(micro_meta *walk, micro_slice *name, micro_slice *value);
 
 // What follows the first block: trailers, or nothing.
 micro_slice micro_meta_rest(micro_slice blocks);
@@ -636,10 +588,11 @@ micro_slice micro_meta_rest(micro_slice blocks);
 // Adds an entry to a block, which begins as `{ NULL, 0, NULL }` and belongs to the caller. A name may come several times;
 // bytes go under a name that ends in "-bin". For a name or value that cannot be sent it fails with MICRO_INVALID_ARGUMENT,
 // and the block stays as it was.
-micro_status micro_meta_add(micro_bytes *block,
-                            micro_slice name,
-                            micro_slice value,
-                            micro_error **err);
+micro_status micro_meta_add(micro_bytes *block, micro_slice name, micro_slice value, micro_error **err);
+
+/*
+ * What went wrong, in words and data
+ */
 
 // An error to answer a call with. `status` is one of gRPC's, 1 to 16; `id` is go-micro's: who failed, such as
 // "go.micro.srv.greeter", and may be empty. NULL for another status and for text that is not UTF-8.
@@ -678,24 +631,43 @@ size_t micro_error_detail_count(const micro_error *error);
 
 // An attached message by its number, from 0: returns the full name of its type, and puts the message into `value` unless that
 // is NULL. Empty where there is none of that number.
-micro_slice micro_error_detail(const micro_error *error,
-                               size_t number,
-                               micro_slice *value);
+micro_slice micro_error_detail(const micro_error *error, size_t number, micro_slice *value);
 
 // Frees an error. NULL is fine.
 void micro_error_free(micro_error *error);
+
+/*
+ * For tests of programs that use the library
+ */
+
+// Everything.
+#define MICRO_LIVE_ALL 0
+// Runtimes.
+#define MICRO_LIVE_RUNTIME 1
+// Queues.
+#define MICRO_LIVE_QUEUE 2
+// Clients.
+#define MICRO_LIVE_CLIENT 3
+// Servers.
+#define MICRO_LIVE_SERVER 4
+// Operations, streams and watches that are not over.
+#define MICRO_LIVE_OPERATION 5
+// Calls that came in and are not over.
+#define MICRO_LIVE_CALL 6
+// Bytes that the caller owns.
+#define MICRO_LIVE_BYTES 7
+// Errors that the caller owns.
+#define MICRO_LIVE_ERROR 8
 
 // How many things of a kind, MICRO_LIVE_*, are alive in this process; 0 of all once everything was freed.
 uint64_t micro_debug_live(uint32_t kind);
 
 // Panics, to see what becomes of it: in the call itself, which returns MICRO_PANIC, where `queue` is NULL; otherwise in an
 // operation that ends in MICRO_EVENT_REPLY with that status.
-micro_status micro_debug_panic(micro_runtime *runtime,
-                               micro_queue *queue,
-                               uint64_t token);
+micro_status micro_debug_panic(micro_runtime *runtime, micro_queue *queue, uint64_t token);
 
 #ifdef __cplusplus
-}  // extern "C"
-#endif  // __cplusplus
+} /* extern "C" */
+#endif
 
-#endif  /* MICRO_H */
+#endif /* MICRO_H */

@@ -269,7 +269,8 @@ impl Context {
     }
 }
 
-fn extend(target: &mut HeaderMap, metadata: Metadata) {
+/// Adds metadata to what is there, also under the same names.
+pub(crate) fn extend(target: &mut HeaderMap, metadata: Metadata) {
     let mut name = None;
     for (next, value) in metadata.into_headers() {
         name = next.or(name);

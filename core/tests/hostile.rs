@@ -399,3 +399,69 @@ async fn silent_connection_is_closed_after_the_handshake_timeout() {
     assert!(rest.is_empty());
     unharmed(&server).await;
 }
+
+/// One HTTP/2 frame as it is on the wire.
+fn raw(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).expect("a length").to_be_bytes();
+    let head = [length[1], length[2], length[3], kind, flags];
+    [&head[..], &stream.to_be_bytes(), payload].concat()
+}
+
+/// HPACK of a header that is in no table.
+fn literal(name: &str, value: &str) -> Vec<u8> {
+    let length = |text: &str| u8::try_from(text.len()).expect("a short text");
+    [&[0, length(name)], name.as_bytes(), &[length(value)], value.as_bytes()].concat()
+}
+
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const END_STREAM: u8 = 1;
+const END_HEADERS: u8 = 4;
+
+/// Reads frames until `calls` answers have ended.
+async fn answers(stream: &mut TcpStream, calls: usize) {
+    let mut ended = 0;
+    while ended < calls {
+        let mut head = [0; 9];
+        stream.read_exact(&mut head).await.expect("a frame: the connection goes on");
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
+        let mut payload = vec![0; length];
+        stream.read_exact(&mut payload).await.expect("the rest of a frame");
+        assert_ne!(head[3], 7, "GOAWAY: {}", String::from_utf8_lossy(&payload));
+        ended += usize::from(head[3] == HEADERS && head[4] & END_STREAM != 0);
+    }
+}
+
+#[tokio::test]
+async fn callers_who_end_their_requests_late_keep_their_connection() {
+    let server = server(|server| server).await;
+    let mut stream = TcpStream::connect(server.address()).await.expect("a connection");
+    stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.expect("a preface");
+    stream.write_all(&raw(4, 0, 0, &[])).await.expect("settings");
+    let head = [
+        &[0x83, 0x86][..],
+        &literal(":path", "/echo.Echo/Call"),
+        &literal(":authority", "echo"),
+        &literal("content-type", "application/grpc"),
+        &literal("te", "trailers"),
+    ]
+    .concat();
+    // Each call is answered before its request has ended, and its end comes when that has long been
+    // sent. More than HTTP/2 libraries remember of calls they have put aside.
+    let calls = 100;
+    for batch in 0..30 {
+        let streams = (0..calls).map(|call| 2 * (batch * calls + call) + 1);
+        let begun: Vec<u8> = streams
+            .clone()
+            .flat_map(|id| {
+                [raw(HEADERS, END_HEADERS, id, &head), raw(DATA, 0, id, &frame(0, b"hello"))]
+            })
+            .flatten()
+            .collect();
+        stream.write_all(&begun).await.expect("requests");
+        timeout(PATIENCE, answers(&mut stream, calls as usize)).await.expect("answers in time");
+        let ended: Vec<u8> = streams.flat_map(|id| raw(DATA, END_STREAM, id, &[])).collect();
+        stream.write_all(&ended).await.expect("the ends of the requests");
+    }
+    unharmed(&server).await;
+}

@@ -1,10 +1,12 @@
 //! Project tasks, one verifier with one job each: `cargo xtask --help` lists them.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command talks to its terminal")]
 
+mod abi;
 mod bench;
 mod conformance;
 mod policy;
 mod proto;
+mod surface;
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -24,6 +26,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
+    /// Write the C header and what programs rely on, or compare them; check the built library.
+    Abi(abi::Options),
     /// Measure the framework next to bare tonic; writes `docs/benchmarks.md`.
     Bench(bench::Options),
     /// Write `docs/conformance.md` from the reports of the last run, or compare them.
@@ -32,14 +36,18 @@ enum Task {
     Policy,
     /// Generate the Rust types and descriptors of `core/proto`.
     Proto(proto::Options),
+    /// Check that every language has every operation of the bridge; write `docs/matrix.md`, or compare it.
+    Surface(surface::Options),
 }
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().task {
+        Task::Abi(options) => abi::run(&root(), &options),
         Task::Bench(options) => bench::run(&root(), &options),
         Task::Conformance(options) => conformance::run(&root(), &options),
         Task::Policy => policy::run(&root()),
         Task::Proto(options) => proto::run(&root(), &options),
+        Task::Surface(options) => surface::run(&root(), &options),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -23,6 +23,16 @@ struct Policy {
 #[derive(Deserialize)]
 struct Licenses {
     allow: Vec<String>,
+    #[serde(default)]
+    exceptions: Vec<Exception>,
+}
+
+/// More licences for one crate.
+#[derive(Deserialize)]
+struct Exception {
+    #[serde(rename = "crate")]
+    name: String,
+    allow: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -89,13 +99,13 @@ fn packages(root: &Path) -> Outcome<Vec<Package>> {
 }
 
 fn violations(policy: &Policy, packages: &[Package]) -> Outcome<Vec<String>> {
-    let allowed = policy
-        .licenses
-        .allow
-        .iter()
-        .map(|name| Licensee::parse(name).map_err(|error| format!("deny.toml: {name}: {error}")))
-        .collect::<Result<Vec<_>, _>>()?;
+    let allowed = licensees(&policy.licenses.allow)?;
     let mut found = Vec::new();
+    for Exception { name, .. } in &policy.licenses.exceptions {
+        if !packages.iter().any(|package| package.name == *name) {
+            found.push(format!("deny.toml has an exception for {name}, which is no dependency"));
+        }
+    }
     for package in packages {
         let who = format!("{} {}", package.name, package.version);
         if let Some(ban) = policy.bans.deny.iter().find(|ban| ban.name == package.name) {
@@ -106,6 +116,11 @@ fn violations(policy: &Policy, packages: &[Package]) -> Outcome<Vec<String>> {
         {
             found.push(format!("{who}: comes from {source}, not from an allowed registry"));
         }
+        let mut allowed = allowed.clone();
+        let exceptions = policy.licenses.exceptions.iter();
+        for exception in exceptions.filter(|exception| exception.name == package.name) {
+            allowed.extend(licensees(&exception.allow)?);
+        }
         match &package.license {
             Some(license) if is_allowed_license(license, &allowed) => {}
             Some(license) => found.push(format!("{who}: licence {license} is not allowed")),
@@ -113,6 +128,13 @@ fn violations(policy: &Policy, packages: &[Package]) -> Outcome<Vec<String>> {
         }
     }
     Ok(found)
+}
+
+fn licensees(names: &[String]) -> Outcome<Vec<Licensee>> {
+    let parse = |name: &String| {
+        Licensee::parse(name).map_err(|error| format!("deny.toml: {name}: {error}").into())
+    };
+    names.iter().map(parse).collect()
 }
 
 fn is_allowed_registry(source: &str, sources: &Sources) -> bool {
@@ -149,7 +171,9 @@ mod tests {
     fn violations_of(package: Package) -> String {
         let file = crate::root().join("deny.toml");
         let policy = toml::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
-        violations(&policy, &[package]).unwrap().join("\n")
+        // An exception must be of use, so the crate it is for is there.
+        let excepted = self::package("cbindgen", Some("MPL-2.0"), CRATES_IO);
+        violations(&policy, &[package, excepted]).unwrap().join("\n")
     }
 
     fn package(name: &str, license: Option<&str>, source: &str) -> Package {
@@ -176,6 +200,23 @@ mod tests {
     fn a_licence_that_is_not_allowed_is_refused() {
         let found = violations_of(package("a", Some("GPL-3.0-only AND MIT"), CRATES_IO));
         assert!(found.contains("GPL-3.0-only AND MIT is not allowed"), "{found}");
+    }
+
+    #[test]
+    fn an_exception_is_for_its_crate_and_its_licence_alone() {
+        assert_eq!(violations_of(package("cbindgen", Some("MPL-2.0"), CRATES_IO)), "");
+        let found = violations_of(package("a", Some("MPL-2.0"), CRATES_IO));
+        assert!(found.contains("MPL-2.0 is not allowed"), "{found}");
+        let found = violations_of(package("cbindgen", Some("GPL-3.0-only"), CRATES_IO));
+        assert!(found.contains("GPL-3.0-only is not allowed"), "{found}");
+    }
+
+    #[test]
+    fn an_exception_for_what_is_gone_is_refused() {
+        let file = crate::root().join("deny.toml");
+        let policy = toml::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
+        let found = violations(&policy, &[]).unwrap().join("\n");
+        assert!(found.contains("an exception for cbindgen, which is no dependency"), "{found}");
     }
 
     #[test]

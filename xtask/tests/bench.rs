@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-const ROWS: [&str; 16] = [
+const ROWS: [&str; 18] = [
     "server.bare.64",
     "server.bare.1024",
     "server.full.64",
@@ -19,6 +19,8 @@ const ROWS: [&str; 16] = [
     "discovery.copied",
     "footprint.idle",
     "footprint.start",
+    "library.size",
+    "library.idle",
 ];
 
 #[test]

@@ -22,7 +22,7 @@ use crate::request::{Documents, Request, Shape, Terms, on_terms, request_flags};
 use crate::runtime::Runtime;
 use crate::shared::{Operation, Place, Shared};
 use crate::status::Status;
-use crate::things::{Open, Thing};
+use crate::things::{Open, Task, Thing};
 
 /// Operations of one client that may be under way at once, unless set.
 pub(crate) const IN_FLIGHT: usize = 1024;
@@ -114,10 +114,10 @@ impl Client {
         let terms = self.terms(&request)?;
         let place = self.place(request.flags)?;
         let (parent, codec) = (terms.parent.clone(), flags::of(terms.codec));
-        let outbox = (shape != Shape::ServerStream).then(|| Outbox::new(queue.clone(), token));
+        let outbox = (shape != Shape::ServerStream).then(|| Outbox::new(queue, token));
         let open = Arc::new(Open { outbox: outbox.clone(), credit: Credit::default() });
         let operation = Operation::new(queue, token, Kind::Stream, EventKind::End)
-            .thing(Thing::Stream(open.clone(), None))
+            .thing(Thing::Stream(open.clone(), Task::Coming))
             .place(place);
         let (service, endpoint) = (request.service, request.endpoint);
         let name = format!("stream {service} {endpoint}");
@@ -216,7 +216,7 @@ impl Client {
         let service = Some(service.to_owned()).filter(|name| !name.is_empty());
         let open = Arc::new(Open { outbox: None, credit: Credit::default() });
         let operation = Operation::new(queue, token, Kind::Watch, EventKind::End)
-            .thing(Thing::Stream(open.clone(), None))
+            .thing(Thing::Stream(open.clone(), Task::Coming))
             .place(self.place(0)?);
         self.0.shared.begin(operation, |end| {
             let teller = end.teller();

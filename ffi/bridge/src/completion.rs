@@ -108,10 +108,9 @@ impl Completion {
         let Ending { flags, payload, meta, failure } = ending;
         let event =
             Event { flags, payload, meta, held, ..Event::new(self.kind, self.token, self.id) };
-        // Counted until the host can know.
-        let live = self.live.take();
+        // Whoever drains the end finds it no longer counted.
+        self.live = None;
         self.queue.push(event.ended(failure));
-        drop(live);
     }
 }
 

@@ -8,6 +8,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use crate::failure::Failure;
 use crate::id::Id;
+use crate::inbound::Inbound;
 use crate::request::NO_TIMEOUT;
 use crate::shared::Shared;
 use crate::status::Status;
@@ -123,12 +124,18 @@ pub(crate) enum Held {
 
 /// A call that came in and waits in a queue.
 #[derive(Debug)]
-pub(crate) struct Unseen(pub(crate) Option<Arc<Shared>>, pub(crate) Id);
+pub(crate) struct Unseen {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) id: Id,
+    /// The host's from now on, unless it has been told already that it is not.
+    pub(crate) call: Option<Arc<Inbound>>,
+    pub(crate) _place: OwnedSemaphorePermit,
+}
 
 impl Drop for Unseen {
     fn drop(&mut self) {
-        if let Some(shared) = self.0.take() {
-            shared.forget_call(self.1);
+        if self.call.is_some() {
+            self.shared.forget_call(self.id);
         }
     }
 }
@@ -163,12 +170,16 @@ impl Event {
         flags::codec(self.flags).unwrap_or_default()
     }
 
-    /// The host has it: places are free again, and a call is the host's to answer.
-    pub(crate) fn taken(mut self) -> Self {
-        if let Held::Unseen(unseen) = &mut self.held {
-            unseen.0 = None;
+    /// The host has it: places are free again, and a call is the host's to answer. `None` for a call that was over before
+    /// the host could see it.
+    pub(crate) fn taken(mut self) -> Option<Self> {
+        if let Held::Unseen(unseen) = &mut self.held
+            && let Some(call) = unseen.call.take()
+            && !call.see()
+        {
+            return None;
         }
         self.held = Held::Nothing;
-        self
+        Some(self)
     }
 }

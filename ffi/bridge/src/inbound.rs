@@ -1,14 +1,14 @@
 //! Calls that came in: told to the host, answered by it once.
 
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context as TaskContext, Poll};
 
 use bytes::Bytes;
 use futures_util::Stream;
 use micro::server::{Body, Request, Response};
 use micro::{Code, Context, Error, Messages, Metadata};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio::task::AbortHandle;
 
 use crate::credit::Credit;
@@ -33,9 +33,24 @@ pub(crate) struct Inbound {
     outbox: Option<Arc<Outbox>>,
     /// Of an endpoint that receives many messages.
     credit: Option<Credit>,
-    /// True once the host has been told that it is over; held while it is told anything.
-    over: Mutex<bool>,
+    /// Held while the host is told anything.
+    known: Mutex<Known>,
+    /// The host has seen the call: told to what reads its messages.
+    seen: Notify,
+    /// Not its owner: an undrained queue owns its calls.
+    queue: Weak<Queue>,
+    token: u64,
     _live: Live,
+}
+
+/// What the host knows of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Known {
+    /// Nothing: it waits in the queue.
+    Unseen,
+    Seen,
+    /// It is told nothing more.
+    Over,
 }
 
 /// What the core is told.
@@ -120,8 +135,39 @@ impl Inbound {
         }
     }
 
-    fn over(&self) -> MutexGuard<'_, bool> {
-        self.over.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The host sees the call; false when it is over already, and was never seen.
+    pub(crate) fn see(&self) -> bool {
+        let mut known = self.known();
+        let unseen = *known == Known::Unseen;
+        if unseen {
+            *known = Known::Seen;
+            self.seen.notify_one();
+        }
+        unseen
+    }
+
+    /// Nobody can answer any more: the runtime ends.
+    pub(crate) fn abandon(&self, id: Id) {
+        self.answer(Err(stopped()), Metadata::new());
+        self.tell_over(id, Error::cancelled("the runtime has ended"));
+    }
+
+    /// Tells the host that nobody waits any more, if it has seen the call and has not been told.
+    fn tell_over(&self, id: Id, why: Error) {
+        let mut known = self.known();
+        if std::mem::replace(&mut *known, Known::Over) == Known::Seen {
+            let event = Event::new(EventKind::CallCancelled, self.token, id);
+            self.tell(event.ended(Failure::from(why)));
+        }
+    }
+
+    /// False when nobody listens any more.
+    fn tell(&self, event: Event) -> bool {
+        self.queue.upgrade().is_some_and(|queue| queue.push(event))
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -134,13 +180,20 @@ pub(crate) async fn serve(host: Host, method: u32, request: Request) -> micro::R
         // Middleware may have made a stream of it.
         body @ Body::Stream(_) => (body.into_message().await?, None),
     };
+    let place = host.queue.unseen_place().ok_or_else(|| {
+        Error::resource_exhausted("the service does not get to its calls")
+            .with_id("go.micro.server")
+    })?;
     let (sender, answered) = oneshot::channel();
     let call = Arc::new(Inbound {
         context: context.clone(),
         answer: Mutex::new(Some(sender)),
-        outbox: kind.server_streams().then(|| Outbox::new(host.queue.clone(), host.token)),
+        outbox: kind.server_streams().then(|| Outbox::new(&host.queue, host.token)),
         credit: messages.is_some().then(Credit::default),
-        over: Mutex::new(false),
+        known: Mutex::new(Known::Unseen),
+        seen: Notify::new(),
+        queue: Arc::downgrade(&host.queue),
+        token: host.token,
         _live: Live::new(live::CALL),
     });
     let id = host.shared.things.insert(Kind::Call, Thing::Call(call.clone())).ok_or_else(|| {
@@ -151,6 +204,10 @@ pub(crate) async fn serve(host: Host, method: u32, request: Request) -> micro::R
     }
     let mut served = Served { host, id, call, reading: None };
     let Host { shared, queue, token } = &served.host;
+    // Seen by those who end all, or seen here.
+    if shared.is_closed() {
+        return Err(stopped());
+    }
     let left = context
         .remaining()
         .map_or(NO_TIMEOUT, |left| u64::try_from(left.as_nanos()).unwrap_or(NO_TIMEOUT - 1));
@@ -160,15 +217,20 @@ pub(crate) async fn serve(host: Host, method: u32, request: Request) -> micro::R
         timeout_ns: left,
         payload: message,
         meta: pack(context.metadata()),
-        held: Held::Unseen(Unseen(Some(shared.clone()), id)),
+        held: Held::Unseen(Unseen {
+            shared: shared.clone(),
+            id,
+            call: Some(served.call.clone()),
+            _place: place,
+        }),
         ..Event::new(EventKind::Call, *token, id)
     });
     if !told {
-        return Err(Error::unavailable("the service has stopped").with_id("go.micro.server"));
+        return Err(stopped());
     }
     if let Some(messages) = messages {
-        let (call, queue) = (served.call.clone(), queue.clone());
-        let work = read(call, messages, queue, (id, *token), flags::of(codec));
+        let call = served.call.clone();
+        let work = read(call, messages, (id, *token), flags::of(codec));
         served.reading = Some(shared.spawn(work));
     }
     let body = match answered.await {
@@ -202,28 +264,30 @@ impl Drop for Served {
         if let Some(reading) = &self.reading {
             reading.abort();
         }
-        let mut over = self.call.over();
-        if !std::mem::replace(&mut *over, true) && !answered {
-            let event = Event::new(EventKind::CallCancelled, self.host.token, self.id);
-            let gone = Error::cancelled("nobody waits for this call any more");
-            self.host.queue.push(event.ended(Failure::from(match self.call.context.remaining() {
-                Some(left) if left.is_zero() => {
-                    Error::new(Code::DeadlineExceeded, "the deadline of this call has passed")
-                }
-                _ => gone,
-            })));
+        if answered {
+            *self.call.known() = Known::Over;
+            return;
         }
+        let late = self.call.context.remaining().is_some_and(|left| left.is_zero());
+        self.call.tell_over(
+            self.id,
+            if late {
+                Error::new(Code::DeadlineExceeded, "the deadline of this call has passed")
+            } else {
+                Error::cancelled("nobody waits for this call any more")
+            },
+        );
     }
 }
 
+fn stopped() -> Error {
+    Error::unavailable("the service has stopped").with_id("go.micro.server")
+}
+
 /// Reads the requests of a stream, as the host makes room for them.
-async fn read(
-    call: Arc<Inbound>,
-    mut messages: Messages,
-    queue: Arc<Queue>,
-    (id, token): (Id, u64),
-    codec: u16,
-) {
+async fn read(call: Arc<Inbound>, mut messages: Messages, (id, token): (Id, u64), codec: u16) {
+    // A call that is over before the host sees it leaves nothing behind.
+    call.seen.notified().await;
     let name = format!("stream of requests of {}", call.context.endpoint());
     loop {
         let next = messages.message().await;
@@ -242,8 +306,8 @@ async fn read(
         };
         let last = event.kind == EventKind::End;
         {
-            let over = call.over();
-            if *over || !queue.push(event) {
+            let known = call.known();
+            if *known == Known::Over || !call.tell(event) {
                 return;
             }
         }

@@ -6,7 +6,7 @@
 //! and rings a little later, for that and whatever came meanwhile. Free of tokio and of what the events are, for loom.
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -16,6 +16,17 @@ pub(crate) trait Bell {
     fn ring(&self);
     /// Nothing is there any more.
     fn silence(&self);
+}
+
+/// What a drain leaves behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Left {
+    /// Events for another drain.
+    Something,
+    /// An empty inbox.
+    Nothing,
+    /// An empty inbox that stays so.
+    Never,
 }
 
 /// Events for one host.
@@ -65,13 +76,12 @@ impl<E, B: Bell> Inbox<E, B> {
     }
 
     /// Moves up to `max` events behind those of `batch`, oldest first.
-    pub(crate) fn drain(&self, batch: &mut VecDeque<E>, max: usize) {
-        self.take(self.lock(), batch, max);
+    pub(crate) fn drain(&self, batch: &mut VecDeque<E>, max: usize) -> Left {
+        self.take(self.lock(), batch, max)
     }
 
     /// As [`Inbox::drain`], once there is something, the inbox is closed or the time is up; `None` waits for ever.
-    pub(crate) fn wait(&self, batch: &mut VecDeque<E>, max: usize, timeout: Option<Duration>) {
-        let until = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+    pub(crate) fn wait(&self, batch: &mut VecDeque<E>, max: usize, until: Option<Instant>) -> Left {
         let mut state = self.lock();
         while state.events.is_empty() && state.open {
             state.waiting += 1;
@@ -82,7 +92,7 @@ impl<E, B: Bell> Inbox<E, B> {
                 break;
             }
         }
-        self.take(state, batch, max);
+        self.take(state, batch, max)
     }
 
     /// Adds a last event, if there is one, and takes no more. False when it was closed before.
@@ -103,7 +113,8 @@ impl<E, B: Bell> Inbox<E, B> {
         let mut state = self.lock();
         state.open = false;
         let mut all = VecDeque::new();
-        self.take(state, &mut all, usize::MAX);
+        let _ = state.take(&mut all, usize::MAX);
+        drop(state);
         self.arrived.notify_all();
         all
     }
@@ -146,12 +157,18 @@ impl<E, B: Bell> Inbox<E, B> {
         (state, false)
     }
 
-    fn take(&self, mut state: MutexGuard<'_, State<E, B>>, batch: &mut VecDeque<E>, max: usize) {
-        let more = state.take(batch, max);
+    fn take(
+        &self,
+        mut state: MutexGuard<'_, State<E, B>>,
+        batch: &mut VecDeque<E>,
+        max: usize,
+    ) -> Left {
+        let (left, wake) = state.take(batch, max);
         drop(state);
-        if more {
+        if wake {
             self.arrived.notify_one();
         }
+        left
     }
 
     fn lock(&self) -> MutexGuard<'_, State<E, B>> {
@@ -171,10 +188,10 @@ impl<E, B: Bell> State<E, B> {
         self.waiting > 0
     }
 
-    /// True when something is left for another thread that waits.
-    fn take(&mut self, batch: &mut VecDeque<E>, max: usize) -> bool {
+    /// What is left, and true when a thread that waits has to be woken for it.
+    fn take(&mut self, batch: &mut VecDeque<E>, max: usize) -> (Left, bool) {
         if self.events.is_empty() || max == 0 {
-            return false;
+            return (self.left(), false);
         }
         if batch.is_empty() && self.events.len() <= max {
             // The two buffers change places, so neither is ever allocated anew.
@@ -185,12 +202,21 @@ impl<E, B: Bell> State<E, B> {
         }
         if !self.events.is_empty() {
             self.rung = false;
-            return self.ring();
+            let wake = self.ring();
+            return (self.left(), wake);
         }
         if std::mem::take(&mut self.rung) {
             self.bell.silence();
         }
-        false
+        (self.left(), false)
+    }
+
+    fn left(&self) -> Left {
+        match (self.events.is_empty(), self.open) {
+            (true, false) => Left::Never,
+            (true, true) => Left::Nothing,
+            (false, _) => Left::Something,
+        }
     }
 }
 
@@ -230,7 +256,7 @@ mod tests {
 
     fn drained(inbox: &Inbox<u32, Count>, max: usize) -> Vec<u32> {
         let mut batch = VecDeque::new();
-        inbox.drain(&mut batch, max);
+        let _ = inbox.drain(&mut batch, max);
         batch.into()
     }
 
@@ -285,13 +311,15 @@ mod tests {
     fn waiting_ends_with_an_event_the_time_or_the_end() {
         let inbox = Inbox::new(Count::default());
         let mut batch = VecDeque::new();
-        inbox.wait(&mut batch, 9, Some(Duration::ZERO));
+        assert_eq!(inbox.wait(&mut batch, 9, Some(Instant::now())), Left::Nothing);
         assert!(batch.is_empty());
         push(&inbox, 1);
-        inbox.wait(&mut batch, 9, None);
-        assert_eq!(batch, [1]);
+        push(&inbox, 2);
+        assert_eq!(inbox.wait(&mut batch, 1, None), Left::Something);
+        assert_eq!(inbox.wait(&mut batch, 9, None), Left::Nothing);
+        assert_eq!(batch, [1, 2]);
         inbox.close(None);
-        inbox.wait(&mut batch, 9, None);
-        assert_eq!(batch, [1]);
+        assert_eq!(inbox.wait(&mut batch, 9, None), Left::Never);
+        assert_eq!(batch, [1, 2]);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
@@ -24,7 +24,7 @@ const BYTES: usize = 256 * 1024;
 #[derive(Debug)]
 pub(crate) struct Outbox {
     line: Mutex<Line>,
-    queue: Arc<Queue>,
+    queue: Weak<Queue>,
     token: u64,
 }
 
@@ -43,8 +43,8 @@ struct Line {
 }
 
 impl Outbox {
-    pub(crate) fn new(queue: Arc<Queue>, token: u64) -> Arc<Self> {
-        Arc::new(Self { line: Mutex::default(), queue, token })
+    pub(crate) fn new(queue: &Arc<Queue>, token: u64) -> Arc<Self> {
+        Arc::new(Self { line: Mutex::default(), queue: Arc::downgrade(queue), token })
     }
 
     /// Says whose messages these are, once that is known.
@@ -132,8 +132,8 @@ impl Outbox {
             line.refused = false;
         }
         drop(line);
-        if tell {
-            self.queue.push(Event::new(EventKind::Writable, self.token, id));
+        if tell && let Some(queue) = self.queue.upgrade() {
+            queue.push(Event::new(EventKind::Writable, self.token, id));
         }
         Poll::Ready(Some(Ok(message)))
     }

@@ -4,14 +4,14 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use crate::event::{Event, EventKind};
 use crate::failure::{Failure, Result};
 use crate::id::Id;
-use crate::inbox::{Bell, Inbox};
+use crate::inbox::{Bell, Inbox, Left};
 use crate::live::{self, Live};
 use crate::log;
 use crate::runtime::Runtime;
@@ -20,6 +20,8 @@ use crate::wake::Wake;
 
 /// Most events of one drain, so that a host's loop gets to do something else.
 const MAX_BATCH: usize = 1024;
+/// Calls that may wait in a queue for a host to see them.
+const UNSEEN: usize = 16 * 1024;
 /// How long the oldest event may wait before a warning.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -36,6 +38,8 @@ pub struct Queue {
     /// Since when something has waited, in milliseconds of the runtime, plus one; 0 when nothing does.
     since: AtomicU64,
     warned: AtomicBool,
+    /// Places for calls that nobody has seen.
+    unseen: Arc<Semaphore>,
     _live: Live,
 }
 
@@ -83,6 +87,7 @@ impl Queue {
             batch: Mutex::default(),
             since: AtomicU64::new(0),
             warned: AtomicBool::new(false),
+            unseen: Arc::new(Semaphore::new(UNSEEN)),
             _live: Live::new(live::QUEUE),
         });
         shared.adopt(&queue)?;
@@ -129,23 +134,37 @@ impl Queue {
         if self.shared.check().is_err() {
             return 0;
         }
-        self.hand_over(each, |batch| self.inbox.drain(batch, max.min(MAX_BATCH)))
+        self.hand_over(each, |batch| self.inbox.drain(batch, max.min(MAX_BATCH))).0
     }
 
     /// As [`Queue::drain`], once there is something, the queue is closed or `timeout` is over; `None` waits for ever. Blocks:
     /// never to be called where blocking is forbidden.
-    pub fn wait(&self, max: usize, timeout: Option<Duration>, each: impl FnMut(Event)) -> usize {
+    pub fn wait(
+        &self,
+        max: usize,
+        timeout: Option<Duration>,
+        mut each: impl FnMut(Event),
+    ) -> usize {
         if self.shared.check().is_err() {
             return 0;
         }
-        self.hand_over(each, |batch| self.inbox.wait(batch, max.min(MAX_BATCH), timeout))
+        let until = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        loop {
+            let take = |batch: &mut _| self.inbox.wait(batch, max.min(MAX_BATCH), until);
+            let (told, taken) = self.hand_over(&mut each, take);
+            // Calls that were over before anybody saw them are not worth waking up for.
+            if told > 0 || taken == 0 {
+                return told;
+            }
+        }
     }
 
+    /// Returns how many events the host was told, and how many were taken from the inbox.
     fn hand_over(
         &self,
         mut each: impl FnMut(Event),
-        take: impl FnOnce(&mut VecDeque<Event>),
-    ) -> usize {
+        take: impl FnOnce(&mut VecDeque<Event>) -> Left,
+    ) -> (usize, usize) {
         // Whoever drains while another does has a buffer of its own.
         let mut kept = self.batch.try_lock();
         let mut own = VecDeque::new();
@@ -153,19 +172,22 @@ impl Queue {
             Ok(kept) => &mut **kept,
             Err(_) => &mut own,
         };
-        take(batch);
+        if take(batch) == Left::Never {
+            self.give_wake_back();
+        }
         let taken = batch.len();
         if taken > 0 {
             self.note_drained();
         }
-        for event in batch.drain(..) {
-            let mut event = event.taken();
+        let mut told = 0;
+        for mut event in batch.drain(..).filter_map(Event::taken) {
             if event.kind == EventKind::Log {
                 event.payload = log::take();
             }
+            told += 1;
             each(event);
         }
-        taken
+        (told, taken)
     }
 
     /// Closes the queue: what is in it is dropped, calls that nobody has seen are answered, and nothing more comes in.
@@ -174,13 +196,14 @@ impl Queue {
         if self.shared.check().is_ok() {
             log::leave(self);
             drop(self.inbox.shut());
-            self.silence();
+            self.give_wake_back();
         }
     }
 
-    /// Events that wait.
+    /// Events that wait; none in a child of its process.
     pub fn len(&self) -> usize {
-        self.inbox.look(VecDeque::len)
+        // The threads that may hold its lock are not there.
+        self.shared.check().map_or(0, |()| self.inbox.look(VecDeque::len))
     }
 
     /// True when nothing waits.
@@ -188,17 +211,26 @@ impl Queue {
         self.len() == 0
     }
 
-    /// How long the oldest event has waited, within a second; zero when none does.
+    /// How long the oldest event has waited, within a second; zero when none does, and in a child of its process.
     pub fn age(&self) -> Duration {
         match self.since.load(Ordering::Relaxed) {
+            _ if self.shared.check().is_err() => Duration::ZERO,
             0 => Duration::ZERO,
             since => self.shared.age().saturating_sub(Duration::from_millis(since - 1)),
         }
     }
 
-    /// False after [`Queue::close`] and after the runtime has ended.
+    /// False after [`Queue::close`], after the runtime has ended, and in a child of its process.
     pub fn is_open(&self) -> bool {
-        self.inbox.is_open()
+        self.shared.check().is_ok() && self.inbox.is_open()
+    }
+
+    /// Refuses a child of the process.
+    ///
+    /// # Errors
+    /// [`Status::FORKED`].
+    pub fn check(&self) -> Result<()> {
+        self.shared.check()
     }
 
     /// Receives log records, instead of whichever queue did.
@@ -228,14 +260,18 @@ impl Queue {
         }
     }
 
-    /// The runtime is over: one last event, and nobody is woken any more.
+    /// The runtime is over: one last event. The host is woken until it has drained it.
     pub(crate) fn finish(&self) {
         self.inbox.close(Some(Event::new(EventKind::Closed, 0, Id::NONE)));
-        self.silence();
     }
 
-    /// Gives the host its wake-up back. A descriptor stays, readable until the last event is drained.
-    fn silence(&self) {
+    /// A place for a call that the host has not seen; `None` when it has let too many of them wait.
+    pub(crate) fn unseen_place(&self) -> Option<OwnedSemaphorePermit> {
+        self.unseen.clone().try_acquire_owned().ok()
+    }
+
+    /// Nothing will come any more, so nobody is to be woken.
+    fn give_wake_back(&self) {
         let _wake = self.inbox.change_bell(|bells| bells.callback.take());
     }
 

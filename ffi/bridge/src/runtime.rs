@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use micro::{Error, Metadata};
 use serde::Deserialize;
+use serde_json::Value;
 use tokio::runtime::Builder;
 
 use crate::event::EventKind;
@@ -58,7 +59,9 @@ impl Runtime {
         let settings: Settings = if options.trim().is_empty() {
             Settings::default()
         } else {
+            // As a map first: a list would do for the struct.
             serde_json::from_str(options)
+                .and_then(|document| serde_json::from_value(Value::Object(document)))
                 .map_err(|error| Error::invalid_argument(format!("runtime options: {error}")))?
         };
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
@@ -111,19 +114,19 @@ impl Runtime {
     /// [`Status::STALE`](crate::Status::STALE) when it is over already, [`Status::FORKED`](crate::Status::FORKED).
     pub fn cancel(&self, id: Id) -> Result<()> {
         let shared = self.inside()?;
-        let thing = shared.things.get(id).ok_or_else(Failure::stale)?;
-        match thing {
-            Thing::Call(_) => {
-                let gave_up = Error::cancelled("the service gave the call up");
-                shared.answer(id, Err(gave_up), Metadata::new())
-            }
-            Thing::Operation(task) | Thing::Stream(_, task) => {
-                if let Some(task) = task {
-                    task.abort();
-                }
-                Ok(())
-            }
+        if let Thing::Call(_) = shared.things.get(id).ok_or_else(Failure::stale)? {
+            let gave_up = Error::cancelled("the service gave the call up");
+            return shared.answer(id, Err(gave_up), Metadata::new());
         }
+        // Aborted when its place is unlocked again: its end looks there.
+        let mut task = None;
+        if !shared.things.change(id, |thing| task = thing.cancel()) {
+            return Err(Failure::stale());
+        }
+        if let Some(task) = task {
+            task.abort();
+        }
+        Ok(())
     }
 
     /// Answers a call that came in, and ends it. For a stream, `Ok` with an empty message ends it well.

@@ -96,12 +96,14 @@ impl Server {
     pub fn start(&self, queue: &Arc<Queue>, token: u64) -> Result<Id> {
         let serving = &self.0;
         serving.shared.open()?;
-        let (settings, endpoints) = match std::mem::replace(&mut *serving.state(), State::Starting)
-        {
-            State::Made { settings, endpoints } => (settings, endpoints),
-            other => {
-                *serving.state() = other;
-                return Err(started("make a new one"));
+        let (settings, endpoints) = {
+            let mut state = serving.state();
+            match std::mem::replace(&mut *state, State::Starting) {
+                State::Made { settings, endpoints } => (settings, endpoints),
+                other => {
+                    *state = other;
+                    return Err(started("make a new one"));
+                }
             }
         };
         let host = Host { shared: serving.shared.clone(), queue: queue.clone(), token };

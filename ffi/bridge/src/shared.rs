@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::panic::AssertUnwindSafe;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -20,14 +20,14 @@ use crate::event::EventKind;
 use crate::failure::{Failure, Result};
 use crate::fork::Stamp;
 use crate::guard;
-use crate::id::{Id, Kind, SHARDS};
+use crate::id::{GENERATIONS, Id, Kind, SHARDS};
 use crate::live::{self, Live};
 use crate::log;
 use crate::queue::Queue;
 use crate::server::Serving;
 use crate::slab::Slab;
 use crate::status::Status;
-use crate::things::Thing;
+use crate::things::{Task, Thing};
 
 /// How often queues are looked at for a host that is stuck.
 const ROUND: Duration = Duration::from_secs(1);
@@ -78,7 +78,7 @@ pub(crate) enum Place {
 
 impl<'a> Operation<'a> {
     pub(crate) fn new(queue: &'a Arc<Queue>, token: u64, named: Kind, told: EventKind) -> Self {
-        Self { queue, token, named, told, thing: Thing::Operation(None), place: Place::Any }
+        Self { queue, token, named, told, thing: Thing::Operation(Task::Coming), place: Place::Any }
     }
 
     pub(crate) fn thing(self, thing: Thing) -> Self {
@@ -97,7 +97,7 @@ impl Shared {
             born: Instant::now(),
             handle: tokio.handle().clone(),
             tokio: Mutex::new(Some(tokio)),
-            things: Slab::new(SHARDS.min(workers * 2)),
+            things: Slab::new(SHARDS.min(workers * 2), first_generation()),
             tasks: TaskTracker::new(),
             ends: Mutex::default(),
             closing: AtomicBool::new(false),
@@ -124,10 +124,15 @@ impl Shared {
     /// [`Status::FORKED`], [`Status::CLOSED`].
     pub(crate) fn open(&self) -> Result<()> {
         self.stamp.check()?;
-        if self.closed.load(Ordering::SeqCst) {
+        if self.is_closed() {
             return Err(Failure::closed("runtime"));
         }
         Ok(())
+    }
+
+    /// Whatever begins now is over at once.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::SeqCst)
     }
 
     pub(crate) fn handle(&self) -> &Handle {
@@ -178,17 +183,22 @@ impl Shared {
         })?;
         let mut end = Completion::new(self.clone(), queue.clone(), (id, token), told);
         let work = work(&end);
+        let next = match place {
+            Place::Any => None,
+            // Not by the task: one that is cancelled before it runs still holds its place until that is known.
+            Place::Taken(permit) => {
+                end.hold(permit);
+                None
+            }
+            Place::Next(places) => Some(places),
+        };
         let task = self.tasks.spawn_on(
             async move {
-                match place {
-                    Place::Any => {}
-                    Place::Taken(permit) => end.hold(permit),
-                    Place::Next(places) => {
-                        // Never closed.
-                        if let Ok(permit) = places.acquire_owned().await {
-                            end.hold(permit);
-                        }
-                    }
+                // Never closed.
+                if let Some(places) = next
+                    && let Ok(permit) = places.acquire_owned().await
+                {
+                    end.hold(permit);
                 }
                 let ending = match AssertUnwindSafe(work).catch_unwind().await {
                     Ok(ending) => ending,
@@ -199,9 +209,10 @@ impl Shared {
             &self.handle,
         );
         let task = task.abort_handle();
-        self.things.change(id, |thing| thing.started(task.clone()));
+        let mut unwanted = None;
+        self.things.change(id, |thing| unwanted = thing.started(task.clone()));
         // Seen by those who abort all, or seen here.
-        if self.closed.load(Ordering::SeqCst) {
+        if unwanted.is_some() || self.is_closed() {
             task.abort();
         }
         Ok(id)
@@ -275,10 +286,15 @@ impl Shared {
         self.ends().queues.iter().filter_map(Weak::upgrade).collect()
     }
 
-    fn abort_all(&self) {
-        for thing in self.things.all() {
-            if let Thing::Operation(Some(task)) | Thing::Stream(_, Some(task)) = thing {
-                task.abort();
+    /// Ends what is under way, whichever side began it.
+    fn end_all(&self) {
+        for (id, thing) in self.things.all() {
+            match thing {
+                Thing::Operation(Task::Running(task)) | Thing::Stream(_, Task::Running(task)) => {
+                    task.abort();
+                }
+                Thing::Call(call) if self.things.remove(id).is_some() => call.abandon(id),
+                _ => {}
             }
         }
     }
@@ -294,13 +310,20 @@ async fn shut_down(shared: Arc<Shared>, grace: Duration) {
         let _ends = shared.ends();
         shared.closed.store(true, Ordering::SeqCst);
     }
-    shared.abort_all();
+    shared.end_all();
     shared.tasks.wait().await;
     for queue in shared.queues() {
         log::leave(&queue);
         queue.finish();
     }
     shared.over.cancel();
+}
+
+/// Where the ids of a runtime begin: far from those of the others, so that an id given to the wrong one names nothing.
+fn first_generation() -> u32 {
+    static RUNTIMES: AtomicU32 = AtomicU32::new(0);
+    // The golden ratio of all there are spreads however many runtimes evenly.
+    RUNTIMES.fetch_add(1, Ordering::Relaxed).wrapping_mul(1_296_111) % (GENERATIONS - 1)
 }
 
 /// Looks at the queues now and then, until the end.

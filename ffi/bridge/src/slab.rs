@@ -11,6 +11,8 @@ use crate::sync::{AtomicUsize, Mutex, MutexGuard, Ordering, PoisonError};
 pub(crate) struct Slab<T> {
     shards: Vec<Mutex<Shard<T>>>,
     next: AtomicUsize,
+    /// Generation before the first of every place.
+    first: u32,
 }
 
 #[derive(Debug)]
@@ -23,17 +25,18 @@ struct Shard<T> {
 #[derive(Debug)]
 struct Place<T> {
     generation: u32,
-    kind: u8,
+    kind: Option<Kind>,
     thing: Option<T>,
 }
 
 impl<T: Clone> Slab<T> {
-    /// Nothing, in `shards` shards.
-    pub(crate) fn new(shards: usize) -> Self {
+    /// Nothing, in `shards` shards; the generations of a place begin after `first`.
+    pub(crate) fn new(shards: usize, first: u32) -> Self {
         let shard = || Mutex::new(Shard { places: Vec::new(), free: Vec::new() });
         Self {
             shards: (0..shards.clamp(1, SHARDS)).map(|_| shard()).collect(),
             next: AtomicUsize::new(0),
+            first: first % GENERATIONS,
         }
     }
 
@@ -45,14 +48,14 @@ impl<T: Clone> Slab<T> {
             Some(index) => index as usize,
             None if shard.places.len() == PLACES => return None,
             None => {
-                shard.places.push(Place { generation: 0, kind: 0, thing: None });
+                shard.places.push(Place { generation: self.first, kind: None, thing: None });
                 shard.places.len() - 1
             }
         };
         let place = &mut shard.places[index];
         place.generation =
             if place.generation + 1 == GENERATIONS { 1 } else { place.generation + 1 };
-        place.kind = kind as u8;
+        place.kind = Some(kind);
         place.thing = Some(thing);
         Some(Id::new(place.generation, number, index, kind))
     }
@@ -78,11 +81,14 @@ impl<T: Clone> Slab<T> {
         thing
     }
 
-    /// Everything that is there now.
-    pub(crate) fn all(&self) -> Vec<T> {
+    /// Everything that is there now, with its name.
+    pub(crate) fn all(&self) -> Vec<(Id, T)> {
         let mut things = Vec::new();
-        for shard in &self.shards {
-            things.extend(lock(shard).places.iter().filter_map(|place| place.thing.clone()));
+        for (number, shard) in self.shards.iter().enumerate() {
+            things.extend(lock(shard).places.iter().enumerate().filter_map(|(index, place)| {
+                let id = Id::new(place.generation, number, index, place.kind?);
+                Some((id, place.thing.clone()?))
+            }));
         }
         things
     }
@@ -95,7 +101,7 @@ impl<T: Clone> Slab<T> {
 
 impl<T> Place<T> {
     fn is(&self, id: Id) -> bool {
-        self.generation == id.generation() && self.kind == id.kind()
+        self.generation == id.generation() && self.kind.is_some_and(|kind| kind as u8 == id.kind())
     }
 }
 
@@ -110,11 +116,13 @@ mod tests {
 
     #[test]
     fn an_id_names_its_thing_until_it_is_removed() {
-        let slab = Slab::new(4);
+        let slab = Slab::new(4, 0);
         let ids: Vec<_> =
             (0..100).map(|n| slab.insert(Kind::Operation, n).expect("room")).collect();
         assert!(ids.iter().enumerate().all(|(n, id)| slab.get(*id) == Some(n)));
-        assert_eq!(slab.all().len(), 100);
+        let mut all = slab.all();
+        all.sort_unstable_by_key(|(_, n)| *n);
+        assert!(all.iter().map(|(id, _)| id).eq(&ids));
         for (n, id) in ids.iter().enumerate() {
             assert_eq!(slab.remove(*id), Some(n));
             assert_eq!((slab.remove(*id), slab.get(*id)), (None, None));
@@ -124,7 +132,7 @@ mod tests {
 
     #[test]
     fn a_place_used_again_has_another_name() {
-        let slab = Slab::new(1);
+        let slab = Slab::new(1, 0);
         let first = slab.insert(Kind::Stream, 1).expect("room");
         slab.remove(first);
         let second = slab.insert(Kind::Stream, 2).expect("room");
@@ -136,7 +144,7 @@ mod tests {
 
     #[test]
     fn generations_begin_anew_and_never_at_none() {
-        let slab = Slab::new(1);
+        let slab = Slab::new(1, 0);
         for _ in 0..GENERATIONS + 1 {
             let id = slab.insert(Kind::Call, ()).expect("room");
             assert!(!id.is_none() && id.generation() > 0);
@@ -146,7 +154,7 @@ mod tests {
 
     #[test]
     fn foreign_ids_name_nothing() {
-        let slab = Slab::new(1);
+        let slab = Slab::new(1, 0);
         let id = slab.insert(Kind::Call, ()).expect("room");
         for raw in [0, 1, u64::MAX, 1 << 53, id.to_raw() ^ 1, id.to_raw() | 1 << 60] {
             assert_eq!(slab.get(Id::from_raw(raw)), None, "{raw:#x}");

@@ -87,7 +87,8 @@ fn a_deadline_ends_both_sides() {
     assert!(call.timeout_ns <= 50_000_000);
     assert_eq!(host.next(EventKind::Reply).status, Status(4));
     let over = host.next(EventKind::CallCancelled);
-    assert_eq!((over.id, over.status), (call.id, Status(4)));
+    // The caller gives up at the same moment, and its word may come first.
+    assert!(over.id == call.id && [Status(1), Status(4)].contains(&over.status), "{over:?}");
     host.end();
 }
 

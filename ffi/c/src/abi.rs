@@ -28,21 +28,19 @@ pub extern "C" fn micro_abi_check(
     // SAFETY: no error is asked for.
     unsafe {
         answer(std::ptr::null_mut(), || {
-            #[allow(
-                clippy::absurd_extreme_comparisons,
-                reason = "the minor version will not stay 0"
-            )]
-            let fits = header >> 16 == MICRO_ABI_MAJOR
-                && header & 0xffff <= MICRO_ABI_MINOR
+            let fits = knows(header)
                 && sizeof_event as usize <= size_of::<micro_event>()
                 && sizeof_request as usize <= size_of::<micro_request>();
-            if fits {
-                Ok(())
-            } else {
-                Err(Failure::new(Status::ABI, "another version of libmicro"))
-            }
+            let other = || Failure::new(Status::ABI, "another version of libmicro");
+            fits.then_some(()).ok_or_else(other)
         })
     }
+}
+
+/// Whether all that a header of that version has is here.
+#[allow(clippy::absurd_extreme_comparisons, reason = "the minor version will not stay 0")]
+fn knows(header: u32) -> bool {
+    header >> 16 == MICRO_ABI_MAJOR && header & 0xffff <= MICRO_ABI_MINOR
 }
 
 /// Version of the library for people, such as "0.1.0". Lives for ever.

@@ -5,7 +5,8 @@ use std::ffi::c_void;
 use bytes::Bytes;
 use micro_bridge::{Failure, Result, live};
 
-use crate::micro_fn;
+/// A function of the caller, and what it is called with.
+pub type micro_fn = Option<unsafe extern "C" fn(ctx: *mut c_void)>;
 
 /// Bytes that change hands. They are owned where `own` is not NULL: release them once, with micro_bytes_release, or pass them
 /// to a function that takes them; it owns them then, also when it fails. Where `own` is NULL they are borrowed, and copied by

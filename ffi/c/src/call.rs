@@ -1,7 +1,7 @@
 //! Calls that came in.
 
 use micro_bridge::core::Error;
-use micro_bridge::{Failure, Id, Status};
+use micro_bridge::{Failure, Id, Result, Status};
 
 use crate::client::give_text;
 use crate::error::{answer, micro_error};
@@ -27,15 +27,7 @@ pub unsafe extern "C" fn micro_reply(
             let payload = payload.take("payload")?;
             let answer = match Status(status) {
                 Status::OK => Ok(payload),
-                failed => {
-                    let code = failed.code().filter(|code| code.grpc() == status);
-                    let code = code.ok_or_else(|| {
-                        Failure::argument(format!(
-                            "{status} is no status of an answer: give 0 to 16"
-                        ))
-                    })?;
-                    Err(Error::new(code, String::from_utf8_lossy(&payload).into_owned()))
-                }
+                failed => Err(error(failed, &payload)?),
             };
             let trailers = trailers.bytes("trailers")?;
             Object::<micro_runtime>::at(runtime)?.reply(Id::from_raw(call), answer, trailers)
@@ -92,4 +84,12 @@ pub unsafe extern "C" fn micro_call_describe(
             give_text(out, Object::<micro_runtime>::at(runtime)?.describe(Id::from_raw(call))?)
         })
     }
+}
+
+/// The error of an answer that is no reply.
+fn error(status: Status, message: &[u8]) -> Result<Error> {
+    let code = status.code().filter(|code| code.grpc() == status.0).ok_or_else(|| {
+        Failure::argument(format!("{} is no status of an answer: give 0 to 16", status.0))
+    })?;
+    Ok(Error::new(code, String::from_utf8_lossy(message).into_owned()))
 }

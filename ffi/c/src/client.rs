@@ -8,7 +8,7 @@ use crate::error::{answer, micro_error};
 use crate::object::{Named, Object};
 use crate::queue::at as queue_at;
 use crate::runtime::{micro_options, sized};
-use crate::{micro_bytes, micro_queue, micro_runtime, micro_slice, micro_status};
+use crate::{micro_bytes, micro_id, micro_queue, micro_runtime, micro_slice, micro_status};
 
 /// Calls services by name.
 pub struct micro_client {
@@ -20,10 +20,6 @@ impl Named for micro_client {
     const WORD: u64 = u64::from_ne_bytes(*b"microCLI");
     type Inside = Client;
 }
-
-/// Name of a call, stream or watch: 53 bits, so that it is an exact JavaScript number; 0 names nothing. One that is over gives
-/// MICRO_STALE, never another thing.
-pub type micro_id = u64;
 
 /// No deadline.
 pub const MICRO_NO_TIMEOUT: u64 = 0xffff_ffff_ffff_ffff;
@@ -127,13 +123,7 @@ pub unsafe extern "C" fn micro_client_open(
     unsafe {
         answer(err, || {
             let request = read(request)?;
-            let shape = match shape {
-                MICRO_CLIENT_STREAM => Shape::ClientStream,
-                MICRO_SERVER_STREAM => Shape::ServerStream,
-                MICRO_BIDI_STREAM => Shape::BidiStream,
-                other => return Err(Failure::argument(format!("{other} is no shape of a stream"))),
-            };
-            name(stream, ask(client, queue)?.open(request, shape, token)?);
+            name(stream, ask(client, queue)?.open(request, read_shape(shape)?, token)?);
             Ok(())
         })
     }
@@ -215,7 +205,7 @@ pub unsafe extern "C" fn micro_client_stats(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn micro_client_free(client: *mut micro_client) {
     // SAFETY: the caller promises a live client or NULL, and uses it no more.
-    drop(unsafe { Object::<micro_client>::take(client) });
+    unsafe { Object::<micro_client>::free(client, drop) };
 }
 
 /// A client, and where its operations are told.
@@ -274,6 +264,15 @@ unsafe fn read<'a>(request: *const micro_request) -> Result<Request<'a>> {
             options: request.options.text("options")?,
             flags: request.flags,
         })
+    }
+}
+
+fn read_shape(shape: u32) -> Result<Shape> {
+    match shape {
+        MICRO_CLIENT_STREAM => Ok(Shape::ClientStream),
+        MICRO_SERVER_STREAM => Ok(Shape::ServerStream),
+        MICRO_BIDI_STREAM => Ok(Shape::BidiStream),
+        other => Err(Failure::argument(format!("{other} is no shape of a stream"))),
     }
 }
 

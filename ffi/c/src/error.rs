@@ -116,14 +116,14 @@ pub unsafe extern "C" fn micro_error_status(error: *const micro_error) -> micro_
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn micro_error_message(error: *const micro_error) -> micro_slice {
     // SAFETY: the caller promises a live error or NULL.
-    unsafe { text(error, |problem| problem.failure.message()) }
+    unsafe { words(error, |problem| problem.failure.message()) }
 }
 
 /// go-micro's id: who failed, such as "go.micro.client". May be empty.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn micro_error_id(error: *const micro_error) -> micro_slice {
     // SAFETY: the caller promises a live error or NULL.
-    unsafe { text(error, |problem| problem.failure.id()) }
+    unsafe { words(error, |problem| problem.failure.id()) }
 }
 
 /// go-micro's number, which is like an HTTP status, such as 404; 0 for NULL.
@@ -137,21 +137,21 @@ pub unsafe extern "C" fn micro_error_http_code(error: *const micro_error) -> i32
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn micro_error_service(error: *const micro_error) -> micro_slice {
     // SAFETY: the caller promises a live error or NULL.
-    unsafe { text(error, |problem| problem.origin(|origin| &origin.service)) }
+    unsafe { words(error, |problem| problem.origin(|origin| &origin.service)) }
 }
 
 /// The endpoint of a call that failed, such as "Greeter.Hello"; empty where no call did.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn micro_error_endpoint(error: *const micro_error) -> micro_slice {
     // SAFETY: the caller promises a live error or NULL.
-    unsafe { text(error, |problem| problem.origin(|origin| &origin.endpoint)) }
+    unsafe { words(error, |problem| problem.origin(|origin| &origin.endpoint)) }
 }
 
 /// Id and address of the node of the last attempt; empty where none was chosen.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn micro_error_node(error: *const micro_error) -> micro_slice {
     // SAFETY: the caller promises a live error or NULL.
-    unsafe { text(error, |problem| problem.origin(|origin| &origin.node)) }
+    unsafe { words(error, |problem| problem.origin(|origin| &origin.node)) }
 }
 
 /// Attempts made of a call that failed; 0 when it failed before the first.
@@ -192,7 +192,7 @@ pub unsafe extern "C" fn micro_error_detail(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn micro_error_free(error: *mut micro_error) {
     // SAFETY: the caller promises a live error or NULL, and uses it no more.
-    drop(unsafe { Object::<micro_error>::take(error) });
+    unsafe { Object::<micro_error>::free(error, drop) };
 }
 
 /// Looks at an error; `none` where there is none.
@@ -201,12 +201,13 @@ pub unsafe extern "C" fn micro_error_free(error: *mut micro_error) {
 /// The caller's promise: a live error or NULL.
 unsafe fn look<T>(error: *const micro_error, none: T, look: impl FnOnce(&Problem) -> T) -> T {
     // SAFETY: the caller's promise is ours.
-    unsafe { Object::<micro_error>::at(error) }.map_or(none, look)
+    let found = micro_bridge::guard(|| Ok(look(unsafe { Object::<micro_error>::at(error)? })));
+    found.unwrap_or(none)
 }
 
 /// # Safety
 /// As [`look`].
-unsafe fn text(error: *const micro_error, part: impl FnOnce(&Problem) -> &str) -> micro_slice {
+unsafe fn words(error: *const micro_error, part: impl FnOnce(&Problem) -> &str) -> micro_slice {
     // SAFETY: the caller's promise is ours.
     unsafe { look(error, micro_slice::EMPTY, |problem| micro_slice::of(part(problem).as_bytes())) }
 }

@@ -1,4 +1,4 @@
-//! Events as C sees them.
+//! Events.
 
 use std::ffi::c_void;
 

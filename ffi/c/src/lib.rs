@@ -16,11 +16,11 @@
 #![deny(unsafe_op_in_unsafe_fn)]
 
 // In the order of the header; the blank lines keep it.
-mod abi;
+mod slice;
 
 mod status;
 
-mod slice;
+mod abi;
 
 mod bytes;
 

@@ -17,6 +17,17 @@ pub struct micro_meta {
     pub read: u32,
 }
 
+impl micro_meta {
+    /// The next entry of `blocks`, which are its own.
+    fn step<'a>(&mut self, blocks: &'a [u8]) -> Option<(&'a [u8], &'a [u8])> {
+        let mut headers = Headers::resume(blocks, self.at, self.read);
+        let entry = headers.next()?;
+        self.at = blocks.len() - headers.rest().len();
+        self.read += 1;
+        Some(entry)
+    }
+}
+
 /// The next entry of the first block; false after the last. Values under names that end in "-bin" are bytes as they are, all
 /// others printable ASCII. Where trailers follow the headers, go on with micro_meta_rest.
 #[unsafe(no_mangle)]
@@ -29,12 +40,13 @@ pub unsafe extern "C" fn micro_meta_next(
         return false;
     }
     // SAFETY: none is NULL, and the caller promises that they are what they seem and that the blocks live.
+    let entry = micro_bridge::guard(|| unsafe {
+        let blocks = (*walk).blocks.bytes("metadata")?;
+        Ok((*walk).step(blocks))
+    });
+    let Ok(Some((found, bytes))) = entry else { return false };
+    // SAFETY: as above.
     unsafe {
-        let Ok(blocks) = (*walk).blocks.bytes("metadata") else { return false };
-        let mut headers = Headers::resume(blocks, (*walk).at, (*walk).read);
-        let Some((found, bytes)) = headers.next() else { return false };
-        (*walk).at = blocks.len() - headers.rest().len();
-        (*walk).read += 1;
         *name = micro_slice::of(found);
         *value = micro_slice::of(bytes);
     }
@@ -44,11 +56,13 @@ pub unsafe extern "C" fn micro_meta_next(
 /// What follows the first block: trailers, or nothing.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn micro_meta_rest(blocks: micro_slice) -> micro_slice {
-    // SAFETY: the caller promises readable bytes.
-    let Ok(blocks) = (unsafe { blocks.bytes("metadata") }) else { return micro_slice::EMPTY };
-    let mut headers = Headers::new(blocks);
-    headers.by_ref().for_each(drop);
-    micro_slice::of(headers.rest())
+    let rest = micro_bridge::guard(|| {
+        // SAFETY: the caller promises readable bytes.
+        let mut headers = Headers::new(unsafe { blocks.bytes("metadata")? });
+        headers.by_ref().for_each(drop);
+        Ok(micro_slice::of(headers.rest()))
+    });
+    rest.unwrap_or(micro_slice::EMPTY)
 }
 
 /// Adds an entry to a block, which begins as `{ NULL, 0, NULL }` and belongs to the caller. A name may come several times;

@@ -78,12 +78,26 @@ impl<N: Named> Object<N> {
         Ok(())
     }
 
+    /// Takes an object from the caller and has `end` end it. Does nothing for what cannot be taken.
+    ///
+    /// # Safety
+    /// As [`Self::take`].
+    pub(crate) unsafe fn free(pointer: *mut N, end: impl FnOnce(N::Inside)) {
+        let _ = micro_bridge::guard(|| {
+            // SAFETY: the caller's promise is ours.
+            if let Some(inside) = unsafe { Self::take(pointer) } {
+                end(inside);
+            }
+            Ok(())
+        });
+    }
+
     /// Takes an object from the caller; `None` for NULL, for what is none, and in a child of its process, where it is left
     /// alone.
     ///
     /// # Safety
     /// As [`Self::at`], and nobody uses the pointer from now on.
-    pub(crate) unsafe fn take(pointer: *mut N) -> Option<N::Inside> {
+    unsafe fn take(pointer: *mut N) -> Option<N::Inside> {
         // SAFETY: the caller's promise is ours.
         unsafe { Self::at(pointer) }.ok()?;
         let object = pointer.cast::<Self>();

@@ -10,8 +10,7 @@ use crate::error::{answer, micro_error};
 use crate::event::Places;
 use crate::object::{Named, Object};
 use crate::run::Dispatchers;
-use crate::runtime::micro_fn;
-use crate::{micro_event, micro_runtime, micro_status};
+use crate::{micro_event, micro_fn, micro_runtime, micro_status};
 
 /// Where everything is told. Use one of three ways: wait for micro_queue_fd in a loop of your own and drain; block in
 /// micro_queue_wait; or hand a function to micro_queue_run.
@@ -99,7 +98,7 @@ pub unsafe extern "C" fn micro_queue_drain(
     max: usize,
 ) -> usize {
     // SAFETY: the caller promises a live queue or NULL, and room for `max` events of `stride` bytes.
-    unsafe { take(queue, events, stride, |queue, put| queue.drain(max, put)) }
+    unsafe { hand_over(queue, events, stride, |queue, put| queue.drain(max, put)) }
 }
 
 /// As micro_queue_drain, once there is something, the queue has ended, or `timeout_ns` is over; MICRO_NO_TIMEOUT waits for
@@ -114,7 +113,7 @@ pub unsafe extern "C" fn micro_queue_wait(
 ) -> usize {
     let timeout = (timeout_ns != NO_TIMEOUT).then(|| Duration::from_nanos(timeout_ns));
     // SAFETY: as for `micro_queue_drain`.
-    unsafe { take(queue, events, stride, |queue, put| queue.wait(max, timeout, put)) }
+    unsafe { hand_over(queue, events, stride, |queue, put| queue.wait(max, timeout, put)) }
 }
 
 /// Events that wait to be drained.
@@ -139,7 +138,9 @@ pub unsafe extern "C" fn micro_queue_close(queue: *mut micro_queue) -> micro_sta
     // SAFETY: the caller promises a live queue or NULL.
     unsafe {
         answer(std::ptr::null_mut(), || {
-            at(queue)?.close();
+            let queue = at(queue)?;
+            queue.check()?;
+            queue.close();
             Ok(())
         })
     }
@@ -150,12 +151,11 @@ pub unsafe extern "C" fn micro_queue_close(queue: *mut micro_queue) -> micro_sta
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn micro_queue_free(queue: *mut micro_queue) {
     // SAFETY: the caller promises a live queue or NULL, and uses it no more.
-    if let Some(events) = unsafe { Object::<micro_queue>::take(queue) } {
-        let _ = micro_bridge::guard(|| {
+    unsafe {
+        Object::<micro_queue>::free(queue, |events| {
             events.queue.close();
             // Its drop waits for the threads.
             drop(events);
-            Ok(())
         });
     }
 }
@@ -171,7 +171,7 @@ pub(crate) unsafe fn at<'a>(queue: *const micro_queue) -> Result<&'a Arc<Queue>>
 
 /// # Safety
 /// The caller's promise: a live queue or NULL, and room for as many events as `take` hands over.
-unsafe fn take(
+unsafe fn hand_over(
     queue: *mut micro_queue,
     events: *mut c_void,
     stride: usize,

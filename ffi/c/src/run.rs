@@ -10,13 +10,13 @@ use micro_bridge::{EventKind, Failure, Queue, Result};
 use crate::error::{answer, micro_error};
 use crate::event::{micro_event, micro_event_release};
 use crate::object::Object;
-use crate::runtime::micro_fn;
-use crate::{micro_queue, micro_status};
+use crate::{micro_fn, micro_queue, micro_status};
 
 /// Most threads of one queue.
 const MOST: u32 = 64;
-/// Events one thread takes at a time, so that others get some too.
-const BATCH: usize = 16;
+/// Events that a thread alone takes at a time. One of many takes one: what it held while its function blocks, no other could
+/// be told.
+const BATCH: usize = 64;
 
 /// A function that is told events. It may keep what the event holds by emptying the field it took; what is left is released
 /// when it returns.
@@ -57,6 +57,8 @@ pub unsafe extern "C" fn micro_queue_run(
             if !(1..=MOST).contains(&threads) || on_event.is_none() {
                 return Err(Failure::argument("run a queue on 1 to 64 threads, with a function"));
             }
+            // Before its lock, which a thread that is not there may hold.
+            events.queue.check()?;
             let mut slot = events.dispatchers.lock().unwrap_or_else(PoisonError::into_inner);
             if slot.is_some() {
                 return Err(Failure::argument("the queue runs already: make another queue"));
@@ -73,7 +75,7 @@ fn start(queue: &Arc<Queue>, threads: u32, host: &Arc<Host>) -> Result<Dispatche
         let (queue, host) = (queue.clone(), host.clone());
         let thread = Builder::new()
             .name(format!("micro-event-{number}"))
-            .spawn(move || dispatch(&queue, &host));
+            .spawn(move || dispatch(&queue, &host, if threads == 1 { BATCH } else { 1 }));
         match thread {
             Ok(thread) => started.0.push(thread),
             // Fewer threads will do; none will not.
@@ -87,10 +89,10 @@ fn start(queue: &Arc<Queue>, threads: u32, host: &Arc<Host>) -> Result<Dispatche
     Ok(started)
 }
 
-fn dispatch(queue: &Queue, host: &Host) {
-    let mut batch = Vec::with_capacity(BATCH);
+fn dispatch(queue: &Queue, host: &Host, most: usize) {
+    let mut batch = Vec::with_capacity(most);
     loop {
-        let taken = queue.wait(BATCH, None, |event| batch.push(event));
+        let taken = queue.wait(most, None, |event| batch.push(event));
         if taken == 0 && !queue.is_open() {
             return;
         }

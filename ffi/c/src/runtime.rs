@@ -1,13 +1,12 @@
 //! Runtimes.
 
-use std::ffi::c_void;
 use std::time::Duration;
 
 use micro_bridge::{Failure, Id, Result, Runtime};
 
 use crate::error::{answer, micro_error};
 use crate::object::{Named, Object};
-use crate::{micro_id, micro_slice, micro_status};
+use crate::{micro_slice, micro_status};
 
 /// The threads that do the work, and whatever is under way on them.
 pub struct micro_runtime {
@@ -20,8 +19,9 @@ impl Named for micro_runtime {
     type Inside = Runtime;
 }
 
-/// A function of the caller, and what to call it with.
-pub type micro_fn = Option<unsafe extern "C" fn(ctx: *mut c_void)>;
+/// Name of a call, stream or watch: 53 bits, so that it is an exact JavaScript number; 0 names nothing. One that is over gives
+/// MICRO_STALE, never another thing.
+pub type micro_id = u64;
 
 /// Settings of a runtime, a client or a service. Fields are only ever added: set `size` to `sizeof(micro_options)`.
 #[repr(C)]
@@ -104,12 +104,7 @@ pub unsafe extern "C" fn micro_runtime_shutdown(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn micro_runtime_free(runtime: *mut micro_runtime) {
     // SAFETY: the caller promises a live runtime or NULL, and uses it no more.
-    if let Some(runtime) = unsafe { Object::<micro_runtime>::take(runtime) } {
-        let _ = micro_bridge::guard(|| {
-            runtime.free();
-            Ok(())
-        });
-    }
+    unsafe { Object::<micro_runtime>::free(runtime, Runtime::free) };
 }
 
 /// Ends whatever `any` names: an operation, a stream or a watch gets its terminal event, the caller of a call that came in is

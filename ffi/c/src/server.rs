@@ -1,7 +1,7 @@
 //! Services.
 
 use micro_bridge::core::server::Kind;
-use micro_bridge::{Failure, Server};
+use micro_bridge::{Failure, Result, Server};
 
 use crate::client::{
     MICRO_BIDI_STREAM, MICRO_CLIENT_STREAM, MICRO_SERVER_STREAM, MICRO_UNARY, give_text,
@@ -58,15 +58,9 @@ pub unsafe extern "C" fn micro_server_method(
     // SAFETY: the caller promises a live server or NULL, readable text, and writable `method` and `err`.
     unsafe {
         answer(err, || {
-            let kind = match kind {
-                MICRO_UNARY => Kind::Unary,
-                MICRO_CLIENT_STREAM => Kind::ClientStream,
-                MICRO_SERVER_STREAM => Kind::ServerStream,
-                MICRO_BIDI_STREAM => Kind::BidiStream,
-                other => return Err(Failure::argument(format!("{other} is no kind of endpoint"))),
-            };
-            let server = Object::<micro_server>::at(server)?;
-            let number = server.method(name.text("name")?, kind, options.text("options")?)?;
+            let (name, options) = (name.text("name")?, options.text("options")?);
+            let number =
+                Object::<micro_server>::at(server)?.method(name, read_kind(kind)?, options)?;
             if !method.is_null() {
                 *method = number;
             }
@@ -151,5 +145,15 @@ pub unsafe extern "C" fn micro_server_stats(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn micro_server_free(server: *mut micro_server) {
     // SAFETY: the caller promises a live server or NULL, and uses it no more.
-    drop(unsafe { Object::<micro_server>::take(server) });
+    unsafe { Object::<micro_server>::free(server, drop) };
+}
+
+fn read_kind(kind: u32) -> Result<Kind> {
+    match kind {
+        MICRO_UNARY => Ok(Kind::Unary),
+        MICRO_CLIENT_STREAM => Ok(Kind::ClientStream),
+        MICRO_SERVER_STREAM => Ok(Kind::ServerStream),
+        MICRO_BIDI_STREAM => Ok(Kind::BidiStream),
+        other => Err(Failure::argument(format!("{other} is no kind of endpoint"))),
+    }
 }

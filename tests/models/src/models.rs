@@ -22,7 +22,7 @@ pub const MODELS: &[(&str, fn())] = &[
 ];
 
 /// Runs the same on two threads and returns what each returned.
-fn both<T: 'static>(work: impl Fn() -> T + Clone + 'static) -> [T; 2] {
+pub(crate) fn both<T: 'static>(work: impl Fn() -> T + Clone + 'static) -> [T; 2] {
     let other = thread::spawn(work.clone());
     let mine = work();
     [mine, other.join().expect("it ends")]

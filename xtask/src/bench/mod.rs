@@ -10,6 +10,7 @@ mod contest;
 mod discovery;
 mod footprint;
 mod h2load;
+mod library;
 mod plan;
 mod process;
 mod python;
@@ -57,7 +58,7 @@ impl Options {
 pub(crate) fn run(root: &Path, options: &Options) -> Outcome {
     let plan = Plan::new(root, options)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let rows = runtime.block_on(measure(&plan));
+    let rows = runtime.block_on(measure(&plan, root));
     if rows.is_empty() {
         return Err(format!("no row is called {}", options.rows.join(" or ")).into());
     }
@@ -77,13 +78,14 @@ pub(crate) fn run(root: &Path, options: &Options) -> Outcome {
     Err(format!("could not measure {}; the reason is in each row", broken.join(", ")).into())
 }
 
-async fn measure(plan: &Plan) -> Vec<Row> {
+async fn measure(plan: &Plan, root: &Path) -> Vec<Row> {
     let mut rows = Vec::new();
     rows.extend(server::rows(plan).await);
     rows.extend(client::rows(plan).await);
     rows.extend(stream::rows(plan).await);
     rows.extend(discovery::rows(plan).await);
     rows.extend(footprint::rows(plan).await);
+    rows.extend(library::rows(plan, root).await);
     rows.extend(python::rows(plan).await);
     rows
 }

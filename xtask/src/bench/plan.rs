@@ -159,7 +159,7 @@ impl Plan {
     }
 
     /// Whether the options name `id` or a dotted beginning of it.
-    fn is_asked_for(&self, id: &str) -> bool {
+    pub(crate) fn is_asked_for(&self, id: &str) -> bool {
         self.rows.is_empty()
             || self.rows.iter().any(|name| {
                 id.strip_prefix(name.as_str())

@@ -6,7 +6,7 @@ use http::request::Parts;
 use http::{HeaderMap, Response};
 use hyper::body::Incoming;
 
-use super::requests::Requests;
+use super::requests::{Conversation, Requests};
 use crate::codec::Codec;
 use crate::error::{Code, Error, Result};
 use crate::server::dispatch::{Dispatch, Head, Peer};
@@ -40,7 +40,7 @@ pub(super) async fn answer(
     peer: &Peer,
 ) -> Response<ReplyBody> {
     let read = |headers: &mut HeaderMap| head(dispatch, &content_type, headers);
-    let requests = |incoming| Frames::new(body, incoming, dispatch.max_message);
+    let requests = |incoming| Conversation::new(Frames::new(body, incoming, dispatch.max_message));
     let answer = converse(dispatch, parts.uri.path(), parts.headers, peer, read, requests).await;
     answer.write(&content_type)
 }
@@ -147,7 +147,7 @@ impl Answer {
             Reply::Stream(body) => ReplyBody::Stream(body),
             Reply::Failure { error, trailers, micro } => {
                 // A failure has no messages: its trailers travel in the head.
-                headers.extend(trailers);
+                crate::context::extend(&mut headers, trailers.into());
                 write_failure(&mut headers, &error, micro);
                 ReplyBody::Empty
             }

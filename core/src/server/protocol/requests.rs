@@ -1,9 +1,11 @@
 //! The messages of a caller, as they come out of its body.
 
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
@@ -45,14 +47,46 @@ pub(in crate::server) trait Requests: Send + Sized + 'static {
     }
 }
 
-/// Messages of a gRPC call.
-impl Requests for Frames<Incoming> {
+/// How long a caller may take to end a request that was answered, and how much may come until then.
+const LAST_WORDS: (Duration, usize) = (Duration::from_secs(1), 256 * 1024);
+
+/// Messages of a gRPC call. What nobody reads is read to its end and thrown away: dropping a body before the caller has
+/// ended it makes HTTP/2 reset the stream. It remembers some fifty of those, takes what comes for the others for mistakes of
+/// the peer, and after a thousand of them closes the connection with every call on it. Callers that send the end of a request
+/// a little after its message would be cut off that way.
+pub(super) struct Conversation(Option<Frames<Incoming>>);
+
+impl Conversation {
+    pub(super) fn new(frames: Frames<Incoming>) -> Self {
+        Self(Some(frames))
+    }
+}
+
+impl Drop for Conversation {
+    fn drop(&mut self) {
+        let Some(mut frames) = self.0.take().filter(|frames| !frames.is_ended()) else { return };
+        let mut now = Context::from_waker(Waker::noop());
+        if frames.poll_rest(&mut now, LAST_WORDS.1).is_pending()
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            runtime.spawn(async move {
+                let rest = poll_fn(|cx| frames.poll_rest(cx, LAST_WORDS.1));
+                let _ = tokio::time::timeout(LAST_WORDS.0, rest).await;
+            });
+        }
+    }
+}
+
+impl Requests for Conversation {
     fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>>> {
-        self.poll_next(cx).map_err(unreadable)
+        match &mut self.0 {
+            Some(frames) => frames.poll_next(cx).map_err(unreadable),
+            None => Poll::Ready(Ok(None)),
+        }
     }
 
     fn compressed(&self) -> bool {
-        Frames::compressed(self)
+        self.0.as_ref().is_some_and(Frames::compressed)
     }
 
     /// Waits for nothing: go-micro's clients and proxies never half-close (wire reference 1.5).
