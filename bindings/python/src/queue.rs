@@ -25,6 +25,9 @@ const TURN: usize = 256;
 /// Most tasks that are kept for handlers to come.
 const SPARES: usize = 64;
 
+/// The parts of [`Steps`], in their order.
+type Serving = (Py<PyAny>, Py<PyAny>, Py<PyAny>, Py<PyAny>, Py<PyAny>, Py<PyAny>, Py<PyAny>);
+
 /// Events for one event loop or one thread.
 #[pyclass(frozen, weakref, module = "micro._micro")]
 pub(crate) struct Queue {
@@ -60,18 +63,8 @@ impl Queue {
     }
 
     /// Serves handlers on an event loop from now on.
-    #[allow(clippy::too_many_arguments, reason = "Python hands over its functions one by one")]
-    fn serve_on(
-        &self,
-        py: Python<'_>,
-        event_loop: Py<PyAny>,
-        spare: Py<PyAny>,
-        current: Py<PyAny>,
-        tasks: (Py<PyAny>, Py<PyAny>),
-        step: Py<PyAny>,
-        closed: Py<PyAny>,
-    ) {
-        let (enter, leave) = tasks;
+    fn serve_on(&self, py: Python<'_>, serving: Serving) {
+        let (event_loop, spare, current, enter, leave, step, closed) = serving;
         let steps = Steps { event_loop, spare, current, enter, leave, step, closed };
         let _ = self.steps.set(py, steps);
     }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import types
 import typing
@@ -33,7 +32,9 @@ def _is_pydantic(kind: Any) -> bool:
 
 
 def _plain(value: Any) -> Any:
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+    if hasattr(value, "__dataclass_fields__") and not isinstance(value, type):
+        import dataclasses
+
         return dataclasses.asdict(value)
     if _is_pydantic(value) and not isinstance(value, type):
         return value.model_dump(mode="json")
@@ -213,7 +214,7 @@ def _shape(kind: Any) -> Callable[[Any], Any] | None:
     validate: Callable[[Any], Any] | None = getattr(kind, "model_validate", None)
     if validate is not None:
         return validate
-    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
+    if hasattr(kind, "__dataclass_fields__") and isinstance(kind, type):
         return _dataclass(kind)
     if origin in (Union, types.UnionType):
         some = [arg for arg in args if arg is not type(None)]
@@ -262,6 +263,8 @@ def _dataclass(kind: Any) -> Callable[[Any], Any]:
     def make(value: Any) -> Any:
         if not made:
             # Not before the first message: types may name each other.
+            import dataclasses
+
             hints = typing.get_type_hints(kind)
             made.append({field.name: _shape(hints[field.name]) for field in dataclasses.fields(kind)})
         if not isinstance(value, dict):

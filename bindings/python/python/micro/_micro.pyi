@@ -69,12 +69,9 @@ class Queue:
     def fileno(self) -> int: ...
     def serve_on(
         self,
-        event_loop: Any,
-        spare: Callable[[], Any],
-        current: ContextVar[Context],
-        tasks: tuple[Any, Any],
-        step: Any,
-        closed: Callable[[], object],
+        serving: tuple[
+            Any, Callable[[], Any], ContextVar[Context], Callable[..., Any], Callable[..., Any], Any, Callable[[], object]
+        ],
     ) -> None: ...
     def receive_logs(self, logs: Callable[[bytes], object]) -> None: ...
     def drain(self) -> int: ...

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
-from typing import Any, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Union
 
 from ._metadata import MetadataLike
 
-Seconds = float | int | timedelta | str
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+Seconds = Union[float, int, "timedelta", str]
 """A duration: seconds, a ``timedelta``, or text such as ``"250ms"``."""
 
 NO_TIMEOUT = (1 << 64) - 1
@@ -159,7 +161,7 @@ _DURATIONS = frozenset(
 
 def seconds(value: float | timedelta) -> float:
     """A duration in seconds."""
-    return value.total_seconds() if isinstance(value, timedelta) else float(value)
+    return float(value) if isinstance(value, (int, float)) else value.total_seconds()
 
 
 def nanoseconds(timeout: Seconds | None) -> int:
@@ -184,7 +186,7 @@ def document(options: Mapping[str, Any]) -> str:
 def _plain(options: Mapping[str, Any]) -> dict[str, Any]:
     out: dict[str, Any] = {}
     for name, value in options.items():
-        if isinstance(value, timedelta) or (name in _DURATIONS and isinstance(value, (int, float))):
+        if hasattr(value, "total_seconds") or (name in _DURATIONS and isinstance(value, (int, float))):
             length = seconds(value)
             out[name] = "none" if math.isinf(length) else f"{length:.9f}s"
         elif isinstance(value, Mapping):

@@ -4,50 +4,47 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+_NONE: Mapping[str, str] = MappingProxyType({})
 
 
-@dataclass(frozen=True)
-class Node:
+class Node(NamedTuple):
     """One running instance of a service."""
 
     id: str
     address: str
-    metadata: Mapping[str, str] = field(default_factory=dict)
+    metadata: Mapping[str, str] = _NONE
 
 
-@dataclass(frozen=True)
-class Endpoint:
+class Endpoint(NamedTuple):
     """What callers may know of an endpoint."""
 
     name: str
     request: Any = None
     response: Any = None
-    metadata: Mapping[str, str] = field(default_factory=dict)
+    metadata: Mapping[str, str] = _NONE
 
 
-@dataclass(frozen=True)
-class Record:
+class Record(NamedTuple):
     """One version of a service."""
 
     name: str
     version: str
     nodes: tuple[Node, ...] = ()
     endpoints: tuple[Endpoint, ...] = ()
-    metadata: Mapping[str, str] = field(default_factory=dict)
+    metadata: Mapping[str, str] = _NONE
 
 
-@dataclass(frozen=True)
-class Change:
+class Change(NamedTuple):
     """A change of a service: ``create``, ``update`` or ``delete``, and the record after it."""
 
     action: str
     service: Record
 
 
-@dataclass(frozen=True)
-class Health:
+class Health(NamedTuple):
     """Whether a node wants calls."""
 
     node: str

@@ -30,8 +30,8 @@ class Hub:
         self.is_open = True
         self.loop = loop
         self.queue = _micro.Queue(runtime)
-        tasks = (asyncio.tasks._enter_task, asyncio.tasks._leave_task)
-        self.queue.serve_on(loop, self._spare, current, tasks, _micro.step, self._closed)
+        enter, leave = asyncio.tasks._enter_task, asyncio.tasks._leave_task
+        self.queue.serve_on((loop, self._spare, current, enter, leave, _micro.step, self._closed))
         self._descriptor = self.queue.fileno()
         self._bell: _Bell | None = None
         try:
