@@ -75,7 +75,8 @@ static void stop(uint64_t id) {
 /* A call or a stream. */
 static void begin(const line *from, uint64_t id, operation_kind kind) {
     operation *made = operation_new(id, kind);
-    text payload = line_payload(from);
+    /* The messages of the other streams are sent when they are open. */
+    text payload = kind == CALL || kind == SERVER_STREAM ? line_payload(from) : (text){ 0 };
     micro_request request = request_of(from, &payload);
     micro_error *error = NULL;
     micro_status status = kind == CALL ? micro_client_call(client, house.queue, &request, id, &made->micro, &error)

@@ -24,6 +24,8 @@ typedef struct turn {
     uint64_t received;
     /* The rest is what the queue said; under the lock. */
     message *first, **last;
+    /* Why its requests ended, if not well. */
+    micro_error *broken;
     bool ended, cancelled, writable;
     struct turn *next;
 } turn;
@@ -103,12 +105,21 @@ static micro_error *send(turn *t, micro_slice reply) {
     }
 }
 
+/* The failure of its requests, once; NULL when they ended well. */
+static micro_error *broken(turn *t) {
+    house_lock();
+    micro_error *error = t->broken;
+    t->broken = NULL;
+    house_unlock();
+    return error;
+}
+
 /* Receives up to `most` messages, and sends them back where they are to be echoed. */
 static micro_error *receive(turn *t, uint64_t most, bool echo) {
     for (uint64_t n = 0; n < most && streams_requests(t); n++) {
         micro_status status = next_message(t);
         if (status != MICRO_OK) {
-            return status == MICRO_CLOSED ? NULL : gone();
+            return status == MICRO_CLOSED ? broken(t) : gone();
         }
         micro_error *error = echo ? send(t, slice_in(&t->payload)) : NULL;
         if (error) {
@@ -400,6 +411,7 @@ static void *handle(void *of) {
         left = next;
     }
     micro_error_free(error);
+    micro_error_free(t->broken);
     micro_bytes_release(t->trailers);
     micro_event_release(&t->call);
     plan_free(&t->todo);
@@ -437,7 +449,11 @@ bool turn_told(micro_event *event) {
         *t->last = got;
         t->last = &got->next;
     } else if (t) {
-        t->ended |= event->kind == MICRO_EVENT_END;
+        if (event->kind == MICRO_EVENT_END) {
+            t->ended = true;
+            t->broken = event->error;
+            event->error = NULL;
+        }
         t->cancelled |= event->kind == MICRO_EVENT_CALL_CANCELLED;
         t->writable |= event->kind == MICRO_EVENT_WRITABLE;
     }
