@@ -131,7 +131,7 @@ void many_tell(const many *of, text *line) {
     with_number(line, "wrong", of->wrong);
     for (int code = 1; code < 17; code++) {
         if (of->failed[code]) {
-            char name[16];
+            char name[32];
             snprintf(name, sizeof name, "failed.%d", code);
             with_number(line, name, of->failed[code]);
         }
