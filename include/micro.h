@@ -598,6 +598,10 @@ micro_status micro_meta_add(micro_bytes *block, micro_slice name, micro_slice va
 // "go.micro.srv.greeter", and may be empty. NULL for another status and for text that is not UTF-8.
 micro_error *micro_error_new(micro_status status, micro_slice id, micro_slice message);
 
+// As micro_error_new, for go-micro's number: one like an HTTP status, such as 404 or 418, which travels as it is. The error's
+// status follows from it, MICRO_UNKNOWN where go-micro knows none. NULL for text that is not UTF-8.
+micro_error *micro_error_from_http(int32_t http_code, micro_slice id, micro_slice message);
+
 // Attaches a protobuf message for programs to read, as gRPC's error details are. `type_name` is its full name, such as
 // "google.rpc.BadRequest".
 micro_status micro_error_attach(micro_error *error, micro_slice type_name, micro_slice value);

@@ -86,6 +86,22 @@ pub unsafe extern "C" fn micro_error_new(
     give(made.ok())
 }
 
+/// As micro_error_new, for go-micro's number: one like an HTTP status, such as 404 or 418, which travels as it is. The error's
+/// status follows from it, MICRO_UNKNOWN where go-micro knows none. NULL for text that is not UTF-8.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn micro_error_from_http(
+    http_code: i32,
+    id: micro_slice,
+    message: micro_slice,
+) -> *mut micro_error {
+    let made = micro_bridge::guard(|| {
+        // SAFETY: the caller promises readable text.
+        let (id, message) = unsafe { (id.text("id")?, message.text("message")?) };
+        Ok(Failure::from(Error::from_http(id.to_owned(), message.to_owned(), http_code)))
+    });
+    give(made.ok())
+}
+
 /// Attaches a protobuf message for programs to read, as gRPC's error details are. `type_name` is its full name, such as
 /// "google.rpc.BadRequest".
 #[unsafe(no_mangle)]

@@ -47,6 +47,8 @@ mod error;
 mod debug;
 
 mod object;
+#[cfg(unix)]
+mod signal;
 
 pub use abi::*;
 pub use bytes::*;

@@ -76,6 +76,9 @@ pub unsafe extern "C" fn micro_runtime_new(
     // SAFETY: the caller promises valid options, and writable `out` and `err`.
     unsafe {
         answer(err, || {
+            // Threads begin with what the thread that starts them keeps away.
+            #[cfg(unix)]
+            let _unbroken = crate::signal::Unbroken::new();
             notice_forks();
             Object::<micro_runtime>::give(out, Runtime::new(micro_options::json(options)?)?)
         })

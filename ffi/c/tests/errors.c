@@ -76,3 +76,33 @@ TEST(failures_of_this_side_say_what_to_do) {
     micro_client_free(client);
     fleet_end(&f);
 }
+
+TEST(the_number_of_go_micro_travels_as_it_is) {
+    fleet f = fleet_new();
+    fleet_greeter(&f);
+    micro_client *client = fleet_client(&f, "\"retries\": 0");
+    static const struct {
+        int32_t http;
+        micro_status status;
+    } numbers[] = { { 404, MICRO_NOT_FOUND }, { 418, MICRO_UNKNOWN } };
+    for (size_t n = 0; n < sizeof numbers / sizeof *numbers; n++) {
+        fleet_call(&f, client, "Bob", n);
+        micro_event call = fleet_next(&f, MICRO_EVENT_CALL);
+        micro_error *sent = micro_error_from_http(numbers[n].http, S("teapot"), S("short and stout"));
+        EQUAL(micro_error_status(sent), numbers[n].status);
+        EQUAL(micro_reply_error(f.runtime, call.id, sent, S("")), MICRO_OK);
+        micro_error_free(sent);
+        micro_event reply = fleet_next(&f, MICRO_EVENT_REPLY);
+        EQUAL(reply.status, numbers[n].status);
+        EQUAL(micro_error_http_code(reply.error), numbers[n].http);
+        SAYS(micro_error_id(reply.error), "teapot");
+        SAYS(micro_error_message(reply.error), "short and stout");
+        micro_event_release(&reply);
+        micro_event_release(&call);
+    }
+    micro_slice bad = { (const uint8_t *)"\xff", 1 };
+    CHECK(micro_error_from_http(404, bad, S("")) == NULL);
+    CHECK(micro_error_from_http(404, S(""), bad) == NULL);
+    micro_client_free(client);
+    fleet_end(&f);
+}

@@ -1,0 +1,146 @@
+/* The server's part: one service at a time. */
+#include <stdio.h>
+#include <string.h>
+
+#include "json.h"
+#include "turn.h"
+
+/* The service requests are about, or none. It counts as a user of it. */
+static service *running;
+
+static micro_options options(micro_slice json) {
+    return (micro_options){ .size = sizeof(micro_options), .json = json };
+}
+
+static void start(const line *request, uint64_t id) {
+    static const struct {
+        const char *name, *settings;
+        uint32_t kind;
+    } endpoints[ENDPOINTS] = {
+        [ECHO] = { "Conformance.Echo", "endpoint.Echo", MICRO_UNARY },
+        [DO] = { "Conformance.Do", "endpoint.Do", MICRO_UNARY },
+        [COUNT] = { "Conformance.Count", "endpoint.Count", MICRO_SERVER_STREAM },
+        [SUM] = { "Conformance.Sum", "endpoint.Sum", MICRO_CLIENT_STREAM },
+        [CHAT] = { "Conformance.Chat", "endpoint.Chat", MICRO_BIDI_STREAM },
+    };
+    service *made = grab(sizeof *made);
+    made->users = 1;
+    made->starting = id;
+    text_set(&made->name, line_get(request, "service"));
+    text_set(&made->tag, line_get(request, "tag"));
+    micro_options settings = options(line_get(request, "settings"));
+    micro_error *error = NULL;
+    micro_status status = micro_server_new(house.runtime, slice_in(&made->name), &settings, &made->server, &error);
+    for (size_t n = 0; status == MICRO_OK && n < ENDPOINTS; n++) {
+        uint32_t method;
+        status = micro_server_method(made->server, slice_of(endpoints[n].name), endpoints[n].kind,
+                                     line_get(request, endpoints[n].settings), &method, &error);
+    }
+    if (status == MICRO_OK) {
+        status = micro_server_start(made->server, house.queue, (uint64_t)(uintptr_t)made, &error);
+    }
+    if (status != MICRO_OK) {
+        tell_failed(id, status, error);
+        house_lock();
+        service_leave(made);
+        house_unlock();
+    }
+}
+
+static void stop(uint64_t id) {
+    house_lock();
+    service *stopped = running;
+    running = NULL;
+    if (stopped) {
+        stopped->stopping = id;
+        micro_server_stop(stopped->server);
+    }
+    house_unlock();
+    if (!stopped) {
+        tell_ok(id);
+    }
+}
+
+static void health(const line *request, uint64_t id) {
+    house_lock();
+    if (running) {
+        micro_server_health(running->server, slice_in(&running->name), slice_is(line_get(request, "serving"), "true"));
+    }
+    house_unlock();
+    tell_ok(id);
+}
+
+static void counts(micro_slice name, uint64_t id) {
+    house_lock();
+    key seen = *key_of(name);
+    house_unlock();
+    text line = answer_to("counts", id);
+    with_number(&line, "calls", seen.calls);
+    with_number(&line, "received", seen.received);
+    with_number(&line, "sent", seen.sent);
+    with_number(&line, "cancelled", seen.cancelled);
+    tell(&line);
+}
+
+static void serve(const line *request) {
+    uint64_t id = line_number(request, "id", 0);
+    micro_slice verb = request->verb, name = line_get(request, "key");
+    if (slice_is(verb, "start")) {
+        start(request, id);
+    } else if (slice_is(verb, "stop")) {
+        stop(id);
+    } else if (slice_is(verb, "health")) {
+        health(request, id);
+    } else if (slice_is(verb, "release")) {
+        house_lock();
+        key_of(name)->open = true;
+        house_changed();
+        house_unlock();
+        tell_ok(id);
+    } else if (slice_is(verb, "counts")) {
+        counts(name, id);
+    } else {
+        fprintf(stderr, "a server does not know `%.*s`\n", (int)verb.len, (const char *)verb.ptr);
+    }
+}
+
+static void opened(service *of, const micro_event *event) {
+    micro_slice nodes = json_member((micro_slice){ event->payload.ptr, event->payload.len }, "nodes");
+    micro_slice node = slice_of("");
+    json_item(&nodes, &node);
+    text address = json_text(json_member(node, "address"));
+    house_lock();
+    of->operation = event->id;
+    running = of;
+    house_unlock();
+    text line = answer_to("started", of->starting);
+    with(&line, "address", slice_in(&address));
+    tell(&line);
+    text_free(&address);
+}
+
+static void ended(service *of, micro_event *event) {
+    if (!of->operation || event->status != MICRO_OK) {
+        tell_failed(of->operation ? of->stopping : of->starting, event->status, event->error);
+        event->error = NULL;
+    } else {
+        tell_ok(of->stopping);
+    }
+    house_lock();
+    service_leave(of);
+    house_unlock();
+}
+
+static void hear(micro_event *event) {
+    service *of = (service *)(uintptr_t)event->token;
+    if (event->kind == MICRO_EVENT_CALL) {
+        turn_begin(of, event);
+    } else if (event->kind == MICRO_EVENT_OPENED) {
+        opened(of, event);
+    } else if (!turn_told(event) && event->kind == MICRO_EVENT_END && (!of->operation || of->operation == event->id)) {
+        /* Else it is the end of what a caller sent, which came after the answer. */
+        ended(of, event);
+    }
+}
+
+const role server_role = { serve, hear };
