@@ -516,6 +516,7 @@ micro_status micro_server_method(micro_server *server,
 
 // Listens, registers and serves. Tells MICRO_EVENT_OPENED when callers may come, MICRO_EVENT_CALL for each call, all with this
 // `token`, and ends in one MICRO_EVENT_END, with an error when it could not start.
+// MICRO_EVENT_OPENED and MICRO_EVENT_END carry the server's own id, by which they are told from those of calls.
 micro_status micro_server_start(micro_server *server, micro_queue *queue, uint64_t token, micro_error **err);
 
 // Stops in order, and returns at once: deregisters, serves on until callers have heard of it, finishes running calls within
@@ -669,6 +670,10 @@ uint64_t micro_debug_live(uint32_t kind);
 // Panics, to see what becomes of it: in the call itself, which returns MICRO_PANIC, where `queue` is NULL; otherwise in an
 // operation that ends in MICRO_EVENT_REPLY with that status.
 micro_status micro_debug_panic(micro_runtime *runtime, micro_queue *queue, uint64_t token);
+
+// An operation that comes back with its payload at once, in MICRO_EVENT_REPLY: what crossing the border costs, without a
+// network. The payload is taken, also when this fails.
+micro_status micro_debug_echo(micro_runtime *runtime, micro_queue *queue, micro_bytes payload, uint64_t token);
 
 #ifdef __cplusplus
 } /* extern "C" */

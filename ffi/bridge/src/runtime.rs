@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use tokio::runtime::Builder;
 
+use crate::completion::Ending;
 use crate::event::EventKind;
 use crate::failure::{Failure, Result};
 use crate::id::{Id, Kind};
@@ -219,6 +220,16 @@ impl Runtime {
     pub(crate) fn inside(&self) -> Result<&Arc<Shared>> {
         self.0.0.check()?;
         Ok(&self.0.0)
+    }
+
+    /// An operation that comes back with its payload at once: what crossing the border costs, without a network.
+    ///
+    /// # Errors
+    /// As any operation.
+    #[doc(hidden)]
+    pub fn echo_inside(&self, queue: &Arc<Queue>, payload: Bytes, token: u64) -> Result<Id> {
+        let operation = Operation::new(queue, token, Kind::Operation, EventKind::Reply);
+        self.inside()?.begin(operation, |_| async { Ending::payload(payload) })
     }
 
     /// An operation that panics, to see what becomes of it.

@@ -5,7 +5,7 @@ use micro_bridge::live;
 use crate::error::answer;
 use crate::object::Object;
 use crate::queue::at as queue_at;
-use crate::{micro_queue, micro_runtime, micro_status};
+use crate::{micro_bytes, micro_queue, micro_runtime, micro_status};
 
 /// Everything.
 pub const MICRO_LIVE_ALL: u32 = 0;
@@ -49,6 +49,25 @@ pub unsafe extern "C" fn micro_debug_panic(
             }
             let runtime = Object::<micro_runtime>::at(runtime)?;
             runtime.panic_inside(queue_at(queue)?, token).map(drop)
+        })
+    }
+}
+
+/// An operation that comes back with its payload at once, in MICRO_EVENT_REPLY: what crossing the border costs, without a
+/// network. The payload is taken, also when this fails.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn micro_debug_echo(
+    runtime: *mut micro_runtime,
+    queue: *mut micro_queue,
+    payload: micro_bytes,
+    token: u64,
+) -> micro_status {
+    // SAFETY: the caller promises live objects or NULL, and bytes that are what they say.
+    unsafe {
+        answer(std::ptr::null_mut(), || {
+            let payload = payload.take("payload")?;
+            let runtime = Object::<micro_runtime>::at(runtime)?;
+            runtime.echo_inside(queue_at(queue)?, payload, token).map(drop)
         })
     }
 }

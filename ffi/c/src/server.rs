@@ -71,6 +71,7 @@ pub unsafe extern "C" fn micro_server_method(
 
 /// Listens, registers and serves. Tells MICRO_EVENT_OPENED when callers may come, MICRO_EVENT_CALL for each call, all with this
 /// `token`, and ends in one MICRO_EVENT_END, with an error when it could not start.
+/// MICRO_EVENT_OPENED and MICRO_EVENT_END carry the server's own id, by which they are told from those of calls.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn micro_server_start(
     server: *mut micro_server,

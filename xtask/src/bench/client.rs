@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use serde::Deserialize;
+use tokio::process::Command;
 
 use super::contest::{Contender, Slice, contest};
 use super::plan::{Half, Plan, Side};
@@ -76,7 +77,11 @@ impl Client {
         server: SocketAddr,
         load: &Load,
     ) -> Outcome<Self> {
-        let mut command = plan.side_on(half, side, "client");
+        Self::run(plan.side_on(half, side, "client"), server, load)
+    }
+
+    /// Has `command`, a client program, put `load` on `server`.
+    pub(crate) fn run(mut command: Command, server: SocketAddr, load: &Load) -> Outcome<Self> {
         command
             .args(["--address", &server.to_string(), load.shape])
             .args(["--concurrency", &load.concurrency.to_string()])
@@ -98,9 +103,9 @@ impl Contender for Client {
 }
 
 /// A client and the server it shares with the other side.
-struct Guest {
-    client: Client,
-    _server: Rc<Server>,
+pub(crate) struct Guest {
+    pub(crate) client: Client,
+    pub(crate) _server: Rc<Server>,
 }
 
 impl Contender for Guest {

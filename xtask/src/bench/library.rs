@@ -1,4 +1,4 @@
-//! Row 7: what the library costs that other languages load, as it is installed.
+//! What the library costs that other languages load, as it is installed, and programs in C that use it.
 
 use std::path::{Path, PathBuf};
 
@@ -50,9 +50,15 @@ fn sample(value: f64) -> Outcome<Sample> {
     Ok(Sample { value, cpu_us: None })
 }
 
-/// Installs the library and compiles the idle program against it; returns where.
-async fn install(plan: &Plan, root: &Path) -> Outcome<PathBuf> {
+/// Programs in C, by the names of their sources.
+const PROGRAMS: [&str; 4] = ["idle", "server", "client", "echo"];
+
+/// Installs the library and compiles the programs in C against it, once; returns where they are.
+pub(crate) async fn install(plan: &Plan, root: &Path) -> Outcome<PathBuf> {
     let prefix = plan.scratch().join("library");
+    if prefix.join("include").exists() {
+        return Ok(prefix);
+    }
     let mut install = Command::new(root.join("scripts/install"));
     install.env("PREFIX", &prefix).env("DESTDIR", "");
     if plan.is_quick() {
@@ -65,11 +71,14 @@ async fn install(plan: &Plan, root: &Path) -> Outcome<PathBuf> {
     if !install.kill_on_drop(true).status().await?.success() {
         return Err("scripts/install failed; its complaint is above".into());
     }
-    let mut compiler = Command::new("cc");
-    compiler.arg("-O2").arg("-o").arg(prefix.join("idle"));
-    compiler.arg(root.join("tests/bench-peers/c/idle.c")).arg("-I").arg(prefix.join("include"));
-    compiler.arg("-L").arg(prefix.join("lib")).arg("-lmicro");
-    compiler.arg(format!("-Wl,-rpath,{}", prefix.join("lib").display()));
-    output(compiler).await?;
+    for program in PROGRAMS {
+        let mut compiler = Command::new("cc");
+        compiler.arg("-O2").arg("-o").arg(prefix.join(program));
+        compiler.arg(root.join(format!("tests/bench-peers/c/{program}.c")));
+        compiler.arg("-I").arg(prefix.join("include"));
+        compiler.arg("-L").arg(prefix.join("lib")).arg("-lmicro");
+        compiler.arg(format!("-Wl,-rpath,{}", prefix.join("lib").display()));
+        output(compiler).await?;
+    }
     Ok(prefix)
 }

@@ -5,6 +5,7 @@
 //! per-round ratios. Both sides are programs of `tests/bench-peers`, built alike, started and
 //! stopped by the harness, with the same number of worker threads.
 
+mod c;
 mod client;
 mod contest;
 mod discovery;
@@ -86,6 +87,7 @@ async fn measure(plan: &Plan, root: &Path) -> Vec<Row> {
     rows.extend(discovery::rows(plan).await);
     rows.extend(footprint::rows(plan).await);
     rows.extend(library::rows(plan, root).await);
+    rows.extend(c::rows(plan, root).await);
     rows.extend(python::rows(plan).await);
     rows
 }

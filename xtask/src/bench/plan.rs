@@ -90,9 +90,7 @@ impl Plan {
 
     /// The same, on one half of the cores and with as many worker threads.
     pub(crate) fn side_on(&self, half: Half, side: Side, kind: &str) -> Command {
-        let mut command = half.pin(&self.side(side, kind));
-        command.args(["--workers", &half_of_cores().to_string()]);
-        command
+        half.run(&self.side(side, kind))
     }
 
     /// Whether `side` runs our program; in a noise run neither does.
@@ -169,6 +167,13 @@ impl Plan {
 }
 
 impl Half {
+    /// `command` on this half of the cores, with as many worker threads.
+    pub(crate) fn run(self, command: &Command) -> Command {
+        let mut pinned = self.pin(command);
+        pinned.args(["--workers", &half_of_cores().to_string()]);
+        pinned
+    }
+
     /// `command` without its arguments, on this half of the cores; anywhere if there is only one,
     /// or no `taskset`.
     pub(crate) fn pin(self, command: &Command) -> Command {

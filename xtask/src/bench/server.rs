@@ -77,8 +77,8 @@ const VARIANTS: [Variant; 4] = [
     },
 ];
 
-/// Our server or the peer's under h2load.
-struct Driven<'a> {
+/// A server under h2load.
+pub(crate) struct Driven<'a> {
     server: Server,
     calls: Calls<'a>,
     /// Calls per second of the last slice: tells how many calls fill the next one.
@@ -110,16 +110,21 @@ pub(crate) async fn rows(plan: &Plan) -> Vec<Row> {
 
 async fn enter<'a>(plan: &Plan, variant: &'a Variant, side: Side) -> Outcome<Driven<'a>> {
     let server = start(plan, Half::Measured, side, variant.arguments).await?;
+    drive(plan, server, variant.size, variant.headers).await
+}
+
+/// Puts `server` under h2load, once it has shown that it answers what it is asked.
+pub(crate) async fn drive<'a>(
+    plan: &Plan,
+    server: Server,
+    size: u32,
+    headers: &'a [&'static str],
+) -> Outcome<Driven<'a>> {
     // h2load cannot read the replies: a tonic client compares some of them first.
-    let mut reader = Client::start(
-        plan,
-        Half::OtherEnd,
-        Side::Peer,
-        server.address,
-        &Load::calls(1, variant.size),
-    )?;
+    let load = Load::calls(1, size);
+    let mut reader = Client::start(plan, Half::OtherEnd, Side::Peer, server.address, &load)?;
     reader.slice(Duration::from_millis(10)).await?;
-    let calls = Calls::new(plan.scratch(), variant.size, variant.headers).await?;
+    let calls = Calls::new(plan.scratch(), size, headers).await?;
     Ok(Driven { server, calls, rate: 0.0 })
 }
 
