@@ -74,9 +74,14 @@ async fn run(arguments: Arguments) -> Outcome<bool> {
     let program = std::env::current_exe()?;
     let bin = program.parent().unwrap_or(Path::new("."));
     let adapters = Adapters::load(&arguments.adapters, &root, bin)?;
+    let wanted =
+        |names: &[String], adapter: &Adapter| names.is_empty() || names.contains(&adapter.name);
     let (mut there, mut missing) = (Vec::new(), 0);
     for adapter in &adapters.adapter {
         adapter.check(&all)?;
+        if !wanted(&arguments.client, adapter) && !wanted(&arguments.server, adapter) {
+            continue;
+        }
         match adapter.missing() {
             // As cargo prints a test that it leaves out; `scripts/test` counts it.
             Some(program) => {
@@ -89,8 +94,6 @@ async fn run(arguments: Arguments) -> Outcome<bool> {
             }
         }
     }
-    let wanted =
-        |names: &[String], adapter: &Adapter| names.is_empty() || names.contains(&adapter.name);
     let mut matrix = Matrix { scenarios: scenarios.len(), ..Matrix::default() };
     let mut failures = Vec::new();
     for client in there.iter().filter(|adapter| wanted(&arguments.client, adapter)) {
