@@ -77,7 +77,9 @@ pub unsafe extern "C" fn micro_client_new(
     unsafe {
         answer(err, || {
             let runtime = Object::<micro_runtime>::at(runtime)?;
-            Object::<micro_client>::give(out, Client::new(runtime, micro_options::json(options)?)?)
+            Object::<micro_client>::give(out, || {
+                Client::new(runtime, micro_options::json(options)?)
+            })
         })
     }
 }

@@ -46,7 +46,7 @@ pub(crate) fn give(failure: Option<Failure>) -> *mut micro_error {
     let mut out = std::ptr::null_mut();
     if let Some(failure) = failure {
         // SAFETY: `out` is a place of ours.
-        let _ = unsafe { Object::<micro_error>::give(&raw mut out, Problem::new(failure)) };
+        let _ = unsafe { Object::<micro_error>::give(&raw mut out, || Ok(Problem::new(failure))) };
     }
     out
 }

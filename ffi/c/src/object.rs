@@ -22,17 +22,21 @@ pub(crate) struct Object<N: Named> {
 }
 
 impl<N: Named> Object<N> {
-    /// Gives an object to the caller.
+    /// Gives an object to the caller. It is made once there is a place for it.
     ///
     /// # Errors
-    /// `ARG` when there is nowhere to put it.
+    /// `ARG` when there is nowhere to put it, and what making it fails with.
     ///
     /// # Safety
     /// The caller's promise: `out` is NULL or writable.
-    pub(crate) unsafe fn give(out: *mut *mut N, inside: N::Inside) -> Result<()> {
+    pub(crate) unsafe fn give(
+        out: *mut *mut N,
+        make: impl FnOnce() -> Result<N::Inside>,
+    ) -> Result<()> {
         if out.is_null() {
             return Err(Failure::argument(format!("no place for the {}: `out` is NULL", N::NAME)));
         }
+        let inside = make()?;
         let object =
             Box::new(Self { word: N::WORD, stamp: Stamp::now(), inside, kind: PhantomData });
         // SAFETY: not NULL, and the caller promises that it can be written.

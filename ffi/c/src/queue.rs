@@ -53,7 +53,7 @@ pub unsafe extern "C" fn micro_queue_new(
             if flags & MICRO_QUEUE_LOGS != 0 {
                 queue.receive_logs()?;
             }
-            Object::<micro_queue>::give(out, Events { queue, dispatchers: Mutex::default() })
+            Object::<micro_queue>::give(out, || Ok(Events { queue, dispatchers: Mutex::default() }))
         })
     }
 }

@@ -80,7 +80,7 @@ pub unsafe extern "C" fn micro_runtime_new(
             #[cfg(unix)]
             let _unbroken = crate::signal::Unbroken::new();
             notice_forks();
-            Object::<micro_runtime>::give(out, Runtime::new(micro_options::json(options)?)?)
+            Object::<micro_runtime>::give(out, || Runtime::new(micro_options::json(options)?))
         })
     }
 }

@@ -38,7 +38,7 @@ pub unsafe extern "C" fn micro_server_new(
         answer(err, || {
             let runtime = Object::<micro_runtime>::at(runtime)?;
             let options = micro_options::json(options)?;
-            Object::<micro_server>::give(out, Server::new(runtime, name.text("name")?, options)?)
+            Object::<micro_server>::give(out, || Server::new(runtime, name.text("name")?, options))
         })
     }
 }
@@ -124,7 +124,7 @@ pub unsafe extern "C" fn micro_server_client(
     // SAFETY: the caller promises a live server or NULL, and writable `out` and `err`.
     unsafe {
         answer(err, || {
-            Object::<micro_client>::give(out, Object::<micro_server>::at(server)?.client()?)
+            Object::<micro_client>::give(out, || Object::<micro_server>::at(server)?.client())
         })
     }
 }
