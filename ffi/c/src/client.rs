@@ -2,12 +2,13 @@
 
 use bytes::Bytes;
 use micro_bridge::{Client, Failure, Id, Queue, Request, Result, Shape};
+use std::mem::offset_of;
 use std::sync::Arc;
 
 use crate::error::{answer, micro_error};
 use crate::object::{Named, Object};
 use crate::queue::at as queue_at;
-use crate::runtime::{micro_options, sized};
+use crate::runtime::{given, micro_options};
 use crate::{micro_bytes, micro_id, micro_queue, micro_runtime, micro_slice, micro_status};
 
 /// Calls services by name.
@@ -250,11 +251,11 @@ unsafe fn read<'a>(request: *const micro_request) -> Result<Request<'a>> {
     if request.is_null() {
         return Err(Failure::argument("the request is NULL"));
     }
-    // SAFETY: not NULL; the size stands at the head of every version of the struct, and once it is known to be large
-    // enough the rest may be read. What the slices promise is the caller's promise.
+    // Where the first version of the struct ends.
+    let least = offset_of!(micro_request, options) + size_of::<micro_slice>();
+    // SAFETY: not NULL, and of the size it says. What the slices promise is the caller's promise.
     unsafe {
-        sized::<micro_request>(*request.cast::<u32>(), "request")?;
-        let request = *request;
+        let request = given(request, least, "request")?;
         let payload: Bytes = request.payload.take("payload")?;
         Ok(Request {
             service: request.service.text("service")?,

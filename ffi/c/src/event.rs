@@ -78,6 +78,12 @@ pub struct micro_event {
     pub error: *mut micro_error,
 }
 
+impl micro_event {
+    /// Where the first version of the struct ends: programs that were compiled with it have no more room.
+    pub(crate) const LEAST: usize =
+        std::mem::offset_of!(Self, error) + size_of::<*mut micro_error>();
+}
+
 impl From<Event> for micro_event {
     fn from(event: Event) -> Self {
         Self {

@@ -180,7 +180,7 @@ unsafe fn hand_over(
     let taken = micro_bridge::guard(|| {
         // SAFETY: the caller's promise is ours.
         let queue = unsafe { at(queue)? };
-        if events.is_null() || stride < size_of::<micro_event>() {
+        if events.is_null() || stride < micro_event::LEAST {
             return Err(Failure::argument("events go to an array of micro_event"));
         }
         let mut places = Places::new(events, stride);

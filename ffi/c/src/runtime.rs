@@ -1,5 +1,6 @@
 //! Runtimes.
 
+use std::mem::{MaybeUninit, offset_of};
 use std::time::Duration;
 
 use micro_bridge::{Failure, Id, Result, Runtime};
@@ -44,10 +45,10 @@ impl micro_options {
         if options.is_null() {
             return Ok("");
         }
-        // SAFETY: not NULL; the size stands at the head of every version of the struct.
-        sized::<Self>(unsafe { *options.cast::<u32>() }, "options")?;
-        // SAFETY: it is at least as large as it is here.
-        let options = unsafe { *options };
+        // Where the first version of the struct ends.
+        let least = offset_of!(Self, json) + size_of::<micro_slice>();
+        // SAFETY: not NULL, and of the size it says.
+        let options = unsafe { given(options, least, "options")? };
         if options.flags != 0 {
             return Err(Failure::argument("flags of the options: none are known, give 0"));
         }
@@ -56,13 +57,30 @@ impl micro_options {
     }
 }
 
-/// Refuses structs that cannot be what they are said to be.
-pub(crate) fn sized<T>(size: u32, what: &str) -> Result<()> {
-    let least = size_of::<T>();
-    if (least..=4096).contains(&(size as usize)) {
-        return Ok(());
+/// A struct of the caller, as far as the caller knows it: fields that came later are 0. `least` is where its first version
+/// ends.
+///
+/// # Errors
+/// `ARG` for a size that no version has.
+///
+/// # Safety
+/// The caller's promise: not NULL, and of the size that its first number says. A `T` of zeros is one.
+pub(crate) unsafe fn given<T: Copy>(pointer: *const T, least: usize, what: &str) -> Result<T> {
+    // SAFETY: the size stands at the head of every version.
+    let size = unsafe { *pointer.cast::<u32>() } as usize;
+    if !(least..=4096).contains(&size) {
+        let here = size_of::<T>();
+        let wrong = format!("size of the {what} is {size}: set it to sizeof, here {here}");
+        return Err(Failure::argument(wrong));
     }
-    Err(Failure::argument(format!("size of the {what} is {size}: set it to sizeof, here {least}")))
+    let mut known = MaybeUninit::<T>::zeroed();
+    let common = size.min(size_of::<T>());
+    // SAFETY: both have as many bytes, and whatever is not copied is 0.
+    unsafe {
+        let bytes = known.as_mut_ptr().cast::<u8>();
+        std::ptr::copy_nonoverlapping(pointer.cast::<u8>(), bytes, common);
+        Ok(known.assume_init())
+    }
 }
 
 /// Starts threads. `options` may be NULL; its keys are `workers` (threads: as many as processors but at most 8, unless set)
@@ -137,3 +155,43 @@ fn notice_forks() {
 
 #[cfg(not(unix))]
 fn notice_forks() {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The options as a later version may have them.
+    #[repr(C)]
+    #[derive(Clone, Copy)]
+    struct Grown {
+        first: micro_options,
+        added: u64,
+    }
+
+    fn options(size: usize) -> micro_options {
+        micro_options { size: size as u32, flags: 0, json: micro_slice::EMPTY }
+    }
+
+    #[test]
+    fn what_a_program_does_not_know_yet_is_zero() {
+        let least = size_of::<micro_options>();
+        let old = options(least);
+        // SAFETY: the struct has the size it says, and nothing behind it is read.
+        let given = unsafe { given((&raw const old).cast::<Grown>(), least, "options") };
+        assert_eq!(given.expect("an old program").added, 0);
+    }
+
+    #[test]
+    fn what_this_version_does_not_know_is_left_alone() {
+        let new = Grown { first: options(size_of::<Grown>()), added: 7 };
+        let least = size_of::<micro_options>();
+        // SAFETY: the struct has the size it says.
+        let given = unsafe { given(&raw const new.first, least, "options") };
+        assert_eq!(given.expect("a new program").size as usize, size_of::<Grown>());
+        for wrong in [0, least - 1, 4097] {
+            let wrong = options(wrong);
+            // SAFETY: a size that is refused is not read.
+            assert!(unsafe { super::given(&raw const wrong, least, "options") }.is_err());
+        }
+    }
+}
