@@ -71,7 +71,8 @@ def pairs(metadata: MetadataLike | None) -> list[tuple[str, Value]] | None:
     if not isinstance(metadata, Mapping):
         return list(metadata)
     out: list[tuple[str, Value]] = []
-    known: Mapping[str, Value | Iterable[Value]] = metadata
+    # A mapping is an iterable too, which type checkers take for pairs.
+    known = cast("Mapping[str, Value | Iterable[Value]]", metadata)
     for name, value in known.items():
         if isinstance(value, (str, bytes)):
             out.append((name, value))
