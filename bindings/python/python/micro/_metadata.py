@@ -72,7 +72,7 @@ def pairs(metadata: MetadataLike | None) -> list[tuple[str, Value]] | None:
         return list(metadata)
     out: list[tuple[str, Value]] = []
     # A mapping is an iterable too, which type checkers take for pairs.
-    known = cast("Mapping[str, Value | Iterable[Value]]", metadata)
+    known: Mapping[str, Value | Iterable[Value]] = metadata  # pyright: ignore[reportAssignmentType]
     for name, value in known.items():
         if isinstance(value, (str, bytes)):
             out.append((name, value))
