@@ -31,14 +31,14 @@ fn split(address: &str) -> (&str, Option<u16>) {
     }
 }
 
-/// An address of this machine that stands for `unspecified`: of the same family, private before
+/// An address of this machine that stands for `unspecified`: one that is listened on, private before
 /// public, loopback last.
 fn local(unspecified: IpAddr) -> IpAddr {
     let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
     best(interfaces.into_iter().map(|interface| interface.ip()), unspecified.is_ipv6())
 }
 
-fn best(addresses: impl Iterator<Item = IpAddr>, prefer_v6: bool) -> IpAddr {
+fn best(addresses: impl Iterator<Item = IpAddr>, any_family: bool) -> IpAddr {
     let rank = |ip: &IpAddr| {
         let kind = if ip.is_loopback() {
             3
@@ -48,10 +48,11 @@ fn best(addresses: impl Iterator<Item = IpAddr>, prefer_v6: bool) -> IpAddr {
             u8::from(!is_private(ip))
         };
         // `::` listens on IPv4 too, and more peers reach that.
-        (kind, ip.is_ipv6() && !prefer_v6, ip.is_ipv6())
+        (kind, ip.is_ipv6())
     };
     addresses
-        .filter(|ip| !(ip.is_ipv6() && is_link_local(ip)))
+        // Nobody listens on IPv6 behind `0.0.0.0`.
+        .filter(|ip| ip.is_ipv4() || (any_family && !is_link_local(ip)))
         .min_by_key(rank)
         .unwrap_or(IpAddr::from([127, 0, 0, 1]))
 }
@@ -89,6 +90,15 @@ mod tests {
         assert_eq!(pick(&["fe80::1", "127.0.0.1"]), "127.0.0.1");
         assert_eq!(pick(&["fd00::1", "100.64.0.9"]), "100.64.0.9");
         assert_eq!(pick(&[]), "127.0.0.1");
+    }
+
+    #[test]
+    fn an_address_is_of_a_family_that_is_listened_on() {
+        let addresses = ["::1", "127.0.0.1", "192.0.2.2", "fd00::2"];
+        assert_eq!(pick(&addresses), "192.0.2.2");
+        assert_eq!(pick(&["fd00::2", "127.0.0.1"]), "127.0.0.1");
+        let parsed = addresses.map(|address| address.parse().expect("an address"));
+        assert_eq!(best(parsed.into_iter(), true).to_string(), "fd00::2");
     }
 
     #[test]
