@@ -1,6 +1,6 @@
 //! The native part of the Python package `micro`: converts types and calls one function of the bridge.
 //!
-//! Only threads of Python touch the interpreter: whatever happens is fetched from a [`queue::Queue`], whose descriptor the
+//! Only threads of Python touch the interpreter: whatever happens is fetched from a queue, whose descriptor the
 //! event loop watches. Everything a user sees is written in Python, in `python/micro`.
 
 mod client;
