@@ -91,14 +91,23 @@ TEST(calls_that_wait_for_a_service_that_is_stuck_are_bounded_and_then_refused) {
     }
     micro_event event;
     EQUAL(micro_queue_length(served.queue), MOST);
+    size_t late = 0;
     while (micro_queue_length(served.queue) > 0) {
-        EQUAL(micro_queue_drain(served.queue, &event, sizeof event, 1), 0);
+        if (micro_queue_drain(served.queue, &event, sizeof event, 1) == 1) {
+            /* News of the end of the last ones may still be on its way. */
+            late += event.kind == MICRO_EVENT_CALL;
+            micro_event_release(&event);
+        }
     }
+    CHECK(late <= sizeof ids / sizeof ids[0]);
     fleet_call(&f, client, "Ada", 1);
-    micro_event call = fleet_next(&served, MICRO_EVENT_CALL);
-    EQUAL(micro_reply(f.runtime, call.id, MICRO_OK, lent("Hello"), S("")), MICRO_OK);
+    do {
+        CHECK(micro_queue_wait(served.queue, &event, sizeof event, 1, PATIENCE) == 1);
+        micro_event_release(&event);
+        /* Or it is one of them, or the news that it is over. */
+    } while (event.kind != MICRO_EVENT_CALL ||
+             micro_reply(f.runtime, event.id, MICRO_OK, lent("Hello"), S("")) == MICRO_STALE);
     fleet_ends(&f, MICRO_EVENT_REPLY, MICRO_OK);
-    micro_event_release(&call);
     micro_client_free(client);
     fleet_end_beside(&served);
     fleet_end(&f);
