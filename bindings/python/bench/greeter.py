@@ -1,7 +1,7 @@
-"""Servers that are measured: `python greeter.py KIND` prints its address, and serves until its standard input ends.
+"""Servers that are measured: `python greeter.py KIND [uvloop]` prints its address, and serves until its standard input ends.
 
 KIND is `micro`, `micro-wait` (a handler that suspends), `micro-thread`, or grpcio's `aio`, `aio-wait`, `thread`.
-All answer `/bench.Echo/Echo` and `Echo.Echo` with the bytes they were sent.
+All answer `/bench.Echo/Call` with the bytes they were sent.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 
 async def until_told(address: str) -> None:
-    print(address, flush=True)
+    print(f"listening {address}", flush=True)
     loop = asyncio.get_running_loop()
     ended = asyncio.Event()
     threading.Thread(target=lambda: (sys.stdin.read(), loop.call_soon_threadsafe(ended.set)), daemon=True).start()
@@ -29,20 +29,20 @@ async def micro_server(kind: str) -> None:
 
     if kind == "micro":
 
-        @service.endpoint("Echo.Echo")
+        @service.endpoint("Echo.Call")
         async def echo(request: bytes, context: micro.Context) -> bytes:
             return request
 
     elif kind == "micro-wait":
 
-        @service.endpoint("Echo.Echo")
+        @service.endpoint("Echo.Call")
         async def echo_later(request: bytes, context: micro.Context) -> bytes:
             await asyncio.sleep(0)
             return request
 
     else:
 
-        @service.endpoint("Echo.Echo")
+        @service.endpoint("Echo.Call")
         def echo_on_a_thread(request: bytes, context: micro.Context) -> bytes:
             return request
 
@@ -74,7 +74,7 @@ def handlers(kind: str) -> Any:
         return request
 
     unary = grpc.unary_unary_rpc_method_handler(echo_on_a_thread if kind == "thread" else echo)
-    methods = {"Echo": unary, "Stream": grpc.unary_stream_rpc_method_handler(stream)}
+    methods = {"Call": unary, "Stream": grpc.unary_stream_rpc_method_handler(stream)}
     return grpc.method_handlers_generic_handler("bench.Echo", methods)
 
 

@@ -45,7 +45,7 @@ impl Load {
     }
 
     /// One unary call after the other, compared by the median of their durations.
-    const fn latency(size: u32) -> Self {
+    pub(crate) const fn latency(size: u32) -> Self {
         Self { shape: "call", figure: |figures| figures.p50_us, concurrency: 1, size }
     }
 

@@ -1,87 +1,136 @@
 //! What Python costs: the package next to grpcio, which does the same.
 
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use serde::Deserialize;
 use tokio::process::Command;
 
-use super::plan::{Plan, Side};
-use super::process::output;
+use super::client::{Client, Guest, Load};
+use super::contest::contest;
+use super::plan::{Half, Plan, Side};
+use super::process::{Server, output};
 use super::row::{Goal, Row, Sample, Spec};
+use super::server::{drive, start};
 use crate::Outcome;
 
-const ROWS: [Spec; 11] = [
-    Spec {
-        id: "python.server.asyncio.64",
-        title: "Python server next to grpc.aio, 64 B, asyncio",
-        unit: "req/s",
-        goal: Goal::ratio_at_least(8.0),
+/// A server of ours and grpcio's, which of their kinds, on which event loop, under which load.
+struct Serving {
+    spec: Spec,
+    kinds: (&'static str, &'static str),
+    event_loop: &'static str,
+    size: u32,
+}
+
+const SERVERS: [Serving; 6] = [
+    Serving {
+        spec: spec(
+            "python.server.asyncio.64",
+            "Python server next to grpc.aio, 64 B, asyncio",
+            "req/s",
+            Goal::ratio_at_least(8.0),
+        ),
+        kinds: ("micro", "aio"),
+        event_loop: "asyncio",
+        size: 64,
     },
-    Spec {
-        id: "python.server.asyncio.1024",
-        title: "Python server next to grpc.aio, 1 KiB, asyncio",
-        unit: "req/s",
-        goal: Goal::ratio_at_least(8.0),
+    Serving {
+        spec: spec(
+            "python.server.asyncio.1024",
+            "Python server next to grpc.aio, 1 KiB, asyncio",
+            "req/s",
+            Goal::ratio_at_least(8.0),
+        ),
+        kinds: ("micro", "aio"),
+        event_loop: "asyncio",
+        size: 1024,
     },
-    Spec {
-        id: "python.server.uvloop.64",
-        title: "Python server next to grpc.aio, 64 B, uvloop",
-        unit: "req/s",
-        goal: Goal::ratio_at_least(8.0),
+    Serving {
+        spec: spec(
+            "python.server.uvloop.64",
+            "Python server next to grpc.aio, 64 B, uvloop",
+            "req/s",
+            Goal::ratio_at_least(8.0),
+        ),
+        kinds: ("micro", "aio"),
+        event_loop: "uvloop",
+        size: 64,
     },
-    Spec {
-        id: "python.server.uvloop.1024",
-        title: "Python server next to grpc.aio, 1 KiB, uvloop",
-        unit: "req/s",
-        goal: Goal::ratio_at_least(8.0),
+    Serving {
+        spec: spec(
+            "python.server.uvloop.1024",
+            "Python server next to grpc.aio, 1 KiB, uvloop",
+            "req/s",
+            Goal::ratio_at_least(8.0),
+        ),
+        kinds: ("micro", "aio"),
+        event_loop: "uvloop",
+        size: 1024,
     },
-    Spec {
-        id: "python.server.suspends",
-        title: "Python server whose handler waits for the loop, next to grpc.aio",
-        unit: "req/s",
-        goal: Goal::ratio_at_least(5.0),
+    Serving {
+        spec: spec(
+            "python.server.suspends",
+            "Python server whose handler waits for the loop, next to grpc.aio",
+            "req/s",
+            Goal::ratio_at_least(5.0),
+        ),
+        kinds: ("micro-wait", "aio-wait"),
+        event_loop: "asyncio",
+        size: 64,
     },
-    Spec {
-        id: "python.server.threads",
-        title: "Python server with handlers on threads, next to grpcio's",
-        unit: "req/s",
-        goal: Goal::ratio_at_least(3.0),
-    },
-    Spec {
-        id: "python.client.64",
-        title: "Python client, 64 in flight, next to grpc.aio",
-        unit: "calls/s",
-        goal: Goal::ratio_at_least(3.0),
-    },
-    Spec {
-        id: "python.client.latency",
-        title: "Python client, one call after another, median, next to grpc.aio",
-        unit: "us",
-        goal: Goal::ratio_at_most(0.7),
-    },
-    Spec {
-        id: "python.stream",
-        title: "Python server and client, a stream of 1 KiB messages, next to grpc.aio",
-        unit: "msg/s",
-        goal: Goal::ratio_at_least(5.0),
-    },
-    Spec {
-        id: "python.memory",
-        title: "Resident memory of an idle Python service, next to grpc.aio",
-        unit: "MB",
-        goal: Goal::ratio_at_most(0.8),
-    },
-    Spec {
-        id: "python.import",
-        title: "`import micro` over a bare interpreter",
-        unit: "ms",
-        goal: Goal::at_most(30.0),
+    Serving {
+        spec: spec(
+            "python.server.threads",
+            "Python server with handlers on threads, next to grpcio's",
+            "req/s",
+            Goal::ratio_at_least(3.0),
+        ),
+        kinds: ("micro-thread", "thread"),
+        event_loop: "asyncio",
+        size: 64,
     },
 ];
 
-#[derive(Deserialize)]
-struct Figure {
-    value: f64,
+const CLIENTS: [(Spec, Load); 2] = [
+    (
+        spec(
+            "python.client.64",
+            "Python client, 64 in flight, next to grpc.aio",
+            "calls/s",
+            Goal::ratio_at_least(3.0),
+        ),
+        Load::calls(64, 64),
+    ),
+    (
+        spec(
+            "python.client.latency",
+            "Python client, one call after another, median, next to grpc.aio",
+            "us",
+            Goal::ratio_at_most(0.7),
+        ),
+        Load::latency(64),
+    ),
+];
+
+const STREAM: Spec = spec(
+    "python.stream",
+    "Python server and client, a stream of 1 KiB messages, next to grpc.aio",
+    "msg/s",
+    Goal::ratio_at_least(5.0),
+);
+
+const MEMORY: Spec = spec(
+    "python.memory",
+    "Resident memory of an idle Python service, next to grpc.aio",
+    "MB",
+    Goal::ratio_at_most(0.8),
+);
+
+const IMPORT: Spec =
+    spec("python.import", "`import micro` over a bare interpreter", "ms", Goal::at_most(30.0));
+
+const fn spec(id: &'static str, title: &'static str, unit: &'static str, goal: Goal) -> Spec {
+    Spec { id, title, unit, goal }
 }
 
 pub(crate) async fn rows(plan: &Plan) -> Vec<Row> {
@@ -90,24 +139,89 @@ pub(crate) async fn rows(plan: &Plan) -> Vec<Row> {
         println!("SKIPPED python: run scripts/python --build first, for the package and its peers");
         return rows;
     }
-    for spec in &ROWS {
-        rows.extend(if spec.id == "python.import" {
-            plan.alone(spec, async || measured(plan, spec, Side::Ours).await).await
-        } else {
-            plan.pair(spec, async |side| measured(plan, spec, side).await).await
-        });
+    for serving in &SERVERS {
+        rows.extend(serve(plan, serving).await);
     }
+    for (spec, load) in &CLIENTS {
+        rows.extend(call(plan, spec, load).await);
+    }
+    rows.extend(stream(plan).await);
+    rows.extend(memory(plan).await);
+    rows.extend(plan.alone(&IMPORT, imports).await);
     rows
 }
 
-async fn measured(plan: &Plan, spec: &Spec, side: Side) -> Outcome<Sample> {
-    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("../bindings/python/bench/bench.py");
-    let mut command = Command::new(interpreter());
-    command.arg(program).arg(spec.id);
-    command.arg(if side == Side::Ours { "ours" } else { "peer" });
-    command.arg(if plan.is_quick() { "1" } else { "3" });
-    let Figure { value } = serde_json::from_str(&output(command).await?)?;
+/// Both servers under h2load.
+async fn serve(plan: &Plan, serving: &Serving) -> Option<Row> {
+    let Serving { spec, kinds, event_loop, size } = serving;
+    let enter = async |side| {
+        let mut command = python(Half::Measured, "greeter.py");
+        command.arg(if plan.is_ours(side) { kinds.0 } else { kinds.1 }).arg(event_loop);
+        drive(plan, Server::start(command).await?, *size, &[]).await
+    };
+    contest(plan, spec, async || Ok((enter(Side::Ours).await?, enter(Side::Peer).await?))).await
+}
+
+/// Both clients on the same bare tonic server.
+async fn call(plan: &Plan, spec: &Spec, load: &Load) -> Option<Row> {
+    contest(plan, spec, async || {
+        let server = Rc::new(start(plan, Half::OtherEnd, Side::Peer, &[]).await?);
+        Ok((caller(plan, Side::Ours, &server, load)?, caller(plan, Side::Peer, &server, load)?))
+    })
+    .await
+}
+
+/// Each side's client on its own server.
+async fn stream(plan: &Plan) -> Option<Row> {
+    let enter = async |side| {
+        let server = Rc::new(Server::start(idle(plan, Half::OtherEnd, side)).await?);
+        caller(plan, side, &server, &Load::streams(1, 1024))
+    };
+    contest(plan, &STREAM, async || Ok((enter(Side::Ours).await?, enter(Side::Peer).await?))).await
+}
+
+async fn memory(plan: &Plan) -> Option<Row> {
+    plan.pair(&MEMORY, async |side| {
+        let server = Server::start(idle(plan, Half::Measured, side)).await?;
+        let value = server.program.resident_megabytes()?;
+        server.program.stop().await?;
+        Ok(Sample { value, cpu_us: None })
+    })
+    .await
+}
+
+#[derive(Deserialize)]
+struct Figure {
+    value: f64,
+}
+
+async fn imports() -> Outcome<Sample> {
+    let printed = output(python(Half::Measured, "imports.py")).await?;
+    let Figure { value } = serde_json::from_str(&printed)?;
     Ok(Sample { value, cpu_us: None })
+}
+
+/// A client of either side that puts `load` on `server`.
+fn caller(plan: &Plan, side: Side, server: &Rc<Server>, load: &Load) -> Outcome<Guest> {
+    let mut command = python(Half::Measured, "caller.py");
+    command.arg(if plan.is_ours(side) { "micro" } else { "aio" });
+    let client = Client::run(command, server.address, load)?;
+    Ok(Guest { client, _server: Rc::clone(server) })
+}
+
+/// A plain server of either side.
+fn idle(plan: &Plan, half: Half, side: Side) -> Command {
+    let mut command = python(half, "greeter.py");
+    command.arg(if plan.is_ours(side) { "micro" } else { "aio" });
+    command
+}
+
+/// A program in Python, on one half of the cores.
+fn python(half: Half, program: &str) -> Command {
+    let programs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../bindings/python/bench");
+    let mut command = half.pin(&Command::new(interpreter()));
+    command.arg(programs.join(program));
+    command
 }
 
 /// The one that `scripts/python` makes.
