@@ -1,8 +1,8 @@
-//! go-micro's trace ids (wire reference 9.4): one trace id for the whole tree of calls, one span
-//! id for each, both UUID text, in `micro-trace-id` and `micro-span-id`.
+//! go-micro's trace ids (wire reference 9.4): one trace id for the whole tree of calls, one span id for each, in
+//! `micro-trace-id` and `micro-span-id`. To go-micro, which makes UUIDs, they are any text. Ours have the form of W3C's
+//! trace context, 32 and 16 hexadecimal digits: other tools can take them over, and they are shorter in every call.
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
-use uuid::Uuid;
 
 use crate::transport::once;
 
@@ -21,38 +21,54 @@ pub struct Trace {
 /// An id is only written out when somebody reads it: most spans are leaves that nobody asks for.
 #[derive(Debug, Clone)]
 enum Id {
-    Made(Uuid),
+    /// 128 bits.
+    Trace([u8; 16]),
+    /// 64 bits.
+    Span([u8; 8]),
     Given(HeaderValue),
 }
 
 impl Id {
-    fn random() -> Self {
-        Self::Made(uuid::Builder::from_random_bytes(fastrand::u128(..).to_ne_bytes()).into_uuid())
+    // All zeros are no id to W3C.
+
+    fn trace() -> Self {
+        Self::Trace(fastrand::u128(1..).to_ne_bytes())
+    }
+
+    fn span() -> Self {
+        Self::Span(fastrand::u64(1..).to_ne_bytes())
     }
 
     fn header(&self) -> HeaderValue {
         match self {
-            Self::Made(id) => {
-                let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
-                let text = id.hyphenated().encode_lower(&mut text);
-                HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static(""))
-            }
+            Self::Trace(id) => written(&hex::<16, 32>(id)),
+            Self::Span(id) => written(&hex::<8, 16>(id)),
             Self::Given(value) => value.clone(),
         }
     }
 
     fn text(&self) -> String {
-        match self {
-            Self::Made(id) => id.hyphenated().to_string(),
-            Self::Given(value) => String::from_utf8_lossy(value.as_bytes()).into_owned(),
-        }
+        String::from_utf8_lossy(self.header().as_bytes()).into_owned()
     }
+}
+
+fn hex<const BYTES: usize, const DIGITS: usize>(id: &[u8; BYTES]) -> [u8; DIGITS] {
+    const { assert!(DIGITS == 2 * BYTES, "two digits each") };
+    let digit = |n: usize| {
+        let (byte, high) = (id[n / 2], n % 2 == 0);
+        b"0123456789abcdef"[usize::from(if high { byte >> 4 } else { byte & 0xf })]
+    };
+    std::array::from_fn(digit)
+}
+
+fn written(digits: &[u8]) -> HeaderValue {
+    HeaderValue::from_bytes(digits).unwrap_or(HeaderValue::from_static(""))
 }
 
 impl Trace {
     /// A new trace with its first span.
     pub fn root() -> Self {
-        Self { trace: Id::random(), span: Id::random(), parent: None }
+        Self { trace: Id::trace(), span: Id::span(), parent: None }
     }
 
     /// The span of an inbound call: in the caller's trace when the caller sent a trace id *and* a
@@ -62,7 +78,7 @@ impl Trace {
         match (trace, headers.get(SPAN_ID)) {
             (Some(trace), Some(parent)) => Self {
                 trace: Id::Given(trace.clone()),
-                span: Id::random(),
+                span: Id::span(),
                 parent: Some(parent.clone()),
             },
             _ => Self::root(),
@@ -71,7 +87,7 @@ impl Trace {
 
     /// The span of a call made inside this one.
     pub fn child(&self) -> Self {
-        Self { trace: self.trace.clone(), span: Id::random(), parent: Some(self.span.header()) }
+        Self { trace: self.trace.clone(), span: Id::span(), parent: Some(self.span.header()) }
     }
 
     pub(crate) fn write(&self, headers: &mut HeaderMap) {
@@ -99,6 +115,10 @@ impl Trace {
 mod tests {
     use super::*;
 
+    fn hex_of(id: u64) -> String {
+        String::from_utf8_lossy(&hex::<8, 16>(&id.to_be_bytes())).into_owned()
+    }
+
     #[test]
     fn a_child_keeps_the_trace_and_names_its_parent() {
         let root = Trace::root();
@@ -106,7 +126,11 @@ mod tests {
         assert_eq!(child.trace_id(), root.trace_id());
         assert_eq!(child.parent_id(), Some(root.span_id().as_str()));
         assert_ne!(child.span_id(), root.span_id());
-        assert_eq!(Uuid::parse_str(&root.span_id()).map(|id| id.get_version_num()), Ok(4));
+        let hex = |text: &str| text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        for (id, digits) in [(root.trace_id(), 32), (root.span_id(), 16), (child.span_id(), 16)] {
+            assert!(id.len() == digits && hex(&id), "{id}");
+        }
+        assert_eq!(hex_of(0x0123_4567_89ab_cdef), "0123456789abcdef");
     }
 
     #[test]
