@@ -22,7 +22,7 @@ use crate::registry::Snapshot;
 use crate::resilience::Failure;
 use crate::selector::{Attempt, Node, Outcome, Pick, select};
 use crate::telemetry::{Measured, Trace};
-use crate::transport::{Compressor, FROM_SERVICE, RequestBody, remove_timeout, write_timeout};
+use crate::transport::{Compressor, FROM_SERVICE, Opened, remove_timeout, write_timeout};
 
 const X_CONTENT_TYPE: HeaderName = HeaderName::from_static("x-content-type");
 const NAMESPACE: HeaderName = HeaderName::from_static("micro-namespace");
@@ -79,7 +79,7 @@ impl Step for Unary {
     type Done = Received;
 
     async fn attempt(&self, run: &mut Run, node: &Node) -> Result<Received> {
-        let (mut answer, _lease) = run.send(node, self.0.clone()).await?;
+        let (mut answer, _lease) = run.send(node, &self.0).await?;
         let message = answer.frames.next().await.map_err(unreadable)?;
         let compressed = answer.frames.compressed();
         let mut more = false;
@@ -112,18 +112,23 @@ impl Step for ServerStream {
     type Done = (Answer, Lease);
 
     async fn attempt(&self, run: &mut Run, node: &Node) -> Result<(Answer, Lease)> {
-        run.send(node, self.0.clone()).await
+        run.send(node, &self.0).await
     }
 }
 
-/// A connection for a stream of requests. What follows cannot be repeated, so only the way there is.
-pub(super) struct Connect;
+/// A stream of requests that has begun. What follows cannot be repeated, so only the way there is.
+pub(super) struct OpenStream;
 
-impl Step for Connect {
-    type Done = Lease;
+impl Step for OpenStream {
+    type Done = (Opened, Lease);
 
-    async fn attempt(&self, run: &mut Run, node: &Node) -> Result<Lease> {
-        run.client.0.pool.lease(node.address()).await
+    async fn attempt(&self, run: &mut Run, node: &Node) -> Result<(Opened, Lease)> {
+        let run = &*run;
+        run.connected(node, |lease| async move {
+            let opened = lease.open_stream(run.target.path.clone(), run.headers()?)?;
+            Ok((opened, lease))
+        })
+        .await
     }
 }
 
@@ -279,7 +284,8 @@ impl Run {
         let cache = &self.client.0.cache;
         match cache.peek(&self.target.service) {
             Some(snapshot) => Ok(Nodes::Registered(snapshot)),
-            None => cache.resolve(&self.target.service).await.map(Nodes::Registered),
+            // Apart from the call, whose state it would make larger; it is rare.
+            None => Box::pin(cache.resolve(&self.target.service)).await.map(Nodes::Registered),
         }
     }
 
@@ -296,23 +302,30 @@ impl Run {
     }
 
     /// Sends one request message and reads the head of the answer.
-    async fn send(&self, node: &Node, message: Bytes) -> Result<(Answer, Lease)> {
+    async fn send(&self, node: &Node, message: &Bytes) -> Result<(Answer, Lease)> {
+        self.connected(node, |lease| async move {
+            let path = self.target.path.clone();
+            let response = lease.send(path, self.headers()?, message.clone())?.await?;
+            let seen = self.options.seen.as_ref();
+            Ok((Answer::read(response, self.client.0.max_message, seen)?, lease))
+        })
+        .await
+    }
+
+    /// Does `work` on a connection to the node, and on another where the first is going away. That says nothing of the node:
+    /// it closes connections for their age, and the request was not looked at.
+    async fn connected<W, F, T>(&self, node: &Node, work: W) -> Result<T>
+    where
+        W: Fn(Lease) -> F,
+        F: Future<Output = Result<T>>,
+    {
         let mut reconnects = 0;
         loop {
-            let lease = self.client.0.pool.lease(node.address()).await?;
-            let body = RequestBody::Once(Some(message.clone()));
-            match lease.send(self.target.path.clone(), self.headers()?, body).await {
-                // The connection is going away, which says nothing of the node: it closes
-                // connections for their age, and the request was not looked at.
+            match work(self.client.0.pool.lease(node.address()).await?).await {
                 Err(error) if error.reach() == Reach::Never && reconnects < MAX_RECONNECTS => {
                     reconnects += 1;
                 }
-                Err(error) => return Err(error),
-                Ok(response) => {
-                    let seen = self.options.seen.as_ref();
-                    let answer = Answer::read(response, self.client.0.max_message, seen)?;
-                    return Ok((answer, lease));
-                }
+                done => return done,
             }
         }
     }

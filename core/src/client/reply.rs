@@ -3,16 +3,17 @@
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Response, StatusCode};
 use http_body::Body as _;
-use hyper::body::Incoming;
 
 use super::seen::Seen;
 use crate::error::{Code, Error, Result};
-use crate::transport::{Compressor, FrameError, Frames, GRPC_STATUS, broken, read_status};
+use crate::transport::{
+    Answering, Compressor, FrameError, Frames, GRPC_STATUS, broken, read_status,
+};
 
 /// The head of an answer and the messages behind it.
 pub(super) struct Answer {
     pub(super) headers: HeaderMap,
-    pub(super) frames: Frames<Incoming>,
+    pub(super) frames: Frames<Answering>,
     /// True once a message has come: a status in the head counts no more.
     pub(super) spoke: bool,
 }
@@ -24,7 +25,7 @@ impl Answer {
     /// The status, when the answer is nothing but one, and gRPC's code for an HTTP status or
     /// content type that no gRPC server sends.
     pub(super) fn read(
-        response: Response<Incoming>,
+        response: Response<Answering>,
         limit: usize,
         seen: Option<&Seen>,
     ) -> Result<Self> {
@@ -91,7 +92,7 @@ fn with_pushback(error: Error, headers: &HeaderMap) -> Error {
     }
 }
 
-pub(super) fn unreadable(error: FrameError<hyper::Error>) -> Error {
+pub(super) fn unreadable(error: FrameError<h2::Error>) -> Error {
     match error {
         FrameError::Message(error) => error.with_id("go.micro.client"),
         FrameError::Body(error) => broken(&error),

@@ -5,11 +5,10 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::Response;
-use hyper::body::Incoming;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Sleep;
 
@@ -19,7 +18,7 @@ use super::reply::{Answer, end, unreadable};
 use crate::codec::{Codec, Message, Side};
 use crate::error::{Error, Result};
 use crate::streaming::{Envelope, Messages};
-use crate::transport::{Compression, RequestBody, frame};
+use crate::transport::{Answering, Compression, Opened, frame};
 
 /// Messages that wait for HTTP/2 to take them; then sending waits.
 const QUEUED: usize = 16;
@@ -77,7 +76,7 @@ impl<T> fmt::Debug for Outgoing<T> {
     }
 }
 
-type Sending = Pin<Box<dyn Future<Output = Result<Response<Incoming>>> + Send>>;
+type Sending = Pin<Box<dyn Future<Output = Result<Response<Answering>>> + Send>>;
 
 /// The receiving half of a stream as it comes off the wire: a source of
 /// [`Messages`](crate::Messages). Dropping it cancels the call.
@@ -89,7 +88,7 @@ pub(super) struct StreamReply {
     call: Option<oneshot::Sender<Infallible>>,
     envelope: Arc<Envelope>,
     /// Present while the call counts on its connection.
-    _lease: Arc<Lease>,
+    _lease: Lease,
 }
 
 enum State {
@@ -103,34 +102,26 @@ impl StreamReply {
     /// A stream whose head has been read.
     pub(super) fn reading(run: Run, answer: Answer, lease: Lease) -> Self {
         let answer = Box::new(answer);
-        let mut reply = Self::new(run, State::Ended, Arc::new(lease), None);
+        let mut reply = Self::new(run, State::Ended, lease, None);
         reply.read(answer);
         reply
     }
 
-    /// A stream that sends `requests` while the head of its answer is still to come.
-    pub(super) fn opening(run: Run, lease: Lease, messages: mpsc::Receiver<Bytes>) -> Result<Self> {
+    /// A stream that sends `messages` while the head of its answer is still to come.
+    pub(super) fn opening(
+        run: Run,
+        (opened, lease): (Opened, Lease),
+        messages: mpsc::Receiver<Bytes>,
+    ) -> Self {
         let (over, call) = oneshot::channel();
-        let headers = run.headers()?;
-        let path = run.target.path.clone();
-        let lease = Arc::new(lease);
-        let mut sending: Sending = {
-            let lease = lease.clone();
-            let body = RequestBody::Stream { messages, call };
-            Box::pin(async move { lease.send(path, headers, body).await })
-        };
-        // The first poll hands the request to the connection. It must not wait until somebody
-        // receives: who sends first and receives later would wait for ever.
-        if let Poll::Ready(early) = sending.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-            sending = Box::pin(std::future::ready(early));
-        }
-        Ok(Self::new(run, State::Opening(sending), lease, Some(over)))
+        let sending = Box::pin(opened.run(messages, call));
+        Self::new(run, State::Opening(sending), lease, Some(over))
     }
 
     fn new(
         run: Run,
         state: State,
-        lease: Arc<Lease>,
+        lease: Lease,
         call: Option<oneshot::Sender<Infallible>>,
     ) -> Self {
         let deadline = run.deadline.map(|at| Box::pin(tokio::time::sleep_until(at)));

@@ -21,7 +21,7 @@ use super::reply::ReplyBody;
 use super::unsent::Unsent;
 use crate::error::{Error, Result};
 use crate::transport::network::{Io, Listener, Network};
-use crate::transport::{Accepted, ServerTls};
+use crate::transport::{Accepted, Batched, ServerTls};
 
 /// Pause after a failed accept, which is nearly always a lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -195,7 +195,8 @@ async fn serve(
             .max_pending_accept_reset_streams(MAX_GIVEN_UP)
             .keep_alive_interval(limits.keepalive)
             .auto_date_header(false);
-        converse(builder.serve_connection(io, service), address, limits, phase).await;
+        let connection = Batched::new(builder.serve_connection(io, service));
+        converse(connection, address, limits, phase).await;
     } else {
         let mut builder = http1::Builder::new();
         builder
@@ -258,14 +259,14 @@ trait Conversation: Future<Output = hyper::Result<()>> {
     fn graceful_shutdown(self: Pin<&mut Self>);
 }
 
-impl<S, E> Conversation for http2::Connection<TokioIo<Accepted>, S, E>
+impl<S, E> Conversation for Batched<http2::Connection<TokioIo<Accepted>, S, E>>
 where
     S: HttpService<Incoming, ResBody = ReplyBody>,
     S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     E: Http2ServerConnExec<S::Future, ReplyBody>,
 {
     fn graceful_shutdown(self: Pin<&mut Self>) {
-        http2::Connection::graceful_shutdown(self);
+        self.connection().graceful_shutdown();
     }
 }
 

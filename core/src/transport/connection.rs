@@ -4,303 +4,294 @@ use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use h2::client::{ResponseFuture, SendRequest};
+use h2::{Ping, PingPong, Reason, RecvStream, SendStream};
 use http::uri::{Authority, PathAndQuery, Scheme, Uri};
 use http::{HeaderMap, Method, Request, Response, Version};
-use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
-use hyper::client::conn::http2;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use http_body::{Body, Frame};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::timeout;
-use tokio_rustls::TlsConnector;
+use tokio::time::{sleep, timeout};
 use tokio_util::io::InspectReader;
-use tokio_util::sync::CancellationToken;
 
-use super::network::Network;
-use super::tls::ClientTls;
+use super::batched::Batched;
 use crate::error::{Code, Error, Reach, Result};
 
-/// What a closed connection still has to report is reported well within this time.
-const AFTERMATH: Duration = Duration::from_millis(20);
-
-/// How connections are made.
-#[derive(Debug, Clone)]
-pub(crate) struct Dial {
-    pub(crate) network: Arc<dyn Network>,
-    pub(crate) tls: Option<ClientTls>,
-    pub(crate) timeout: Duration,
-    /// A connection whose peer acknowledges nothing for this long is given up.
-    pub(crate) unacknowledged: Duration,
-    pub(crate) keepalive: Option<Duration>,
-    /// Time a probed peer has to answer.
-    pub(crate) keepalive_timeout: Duration,
-    pub(crate) max_headers: u32,
-}
+/// Bytes of one answer, and of all of them, that may be on their way to a reader: enough for a link of 1 Gbit/s and 16 ms.
+const STREAM_WINDOW: u32 = 2 * 1024 * 1024;
+const CONNECTION_WINDOW: u32 = 5 * 1024 * 1024;
+/// Calls before the peer has said how many it takes.
+const FIRST_CALLS: usize = 100;
+/// Streams this side may reset for a peer's mistakes before it takes the connection for an attack.
+const MAX_MISTAKES: usize = 1024;
 
 /// An open connection; requests may be sent from many tasks at once.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    sender: http2::SendRequest<RequestBody>,
+    sender: SendRequest<Bytes>,
     scheme: Scheme,
     authority: Authority,
+    line: Arc<Line>,
+}
+
+/// What is known of a connection.
+#[derive(Debug, Default)]
+struct Line {
     in_flight: AtomicUsize,
-    /// Set when the peer refused a request because the connection is going away; hyper notices a
-    /// moment later.
+    /// No more requests: it is closed, or the peer refused one because it is going away.
     retired: AtomicBool,
-    /// Cancelled when the socket is gone.
-    closed: CancellationToken,
+    /// Set by every byte that comes in.
+    heard: AtomicBool,
 }
 
-impl Dial {
-    /// Connects to `host:port`. Addresses that begin with `https://`, have port 443 or no port use
-    /// TLS even when none is configured, as in go-micro (wire reference 1.7).
-    pub(crate) async fn connect(&self, address: &str) -> Result<Connection> {
-        let unreached = |code, text: String| {
-            Error::new(code, text).with_id("go.micro.client").with_reach(Reach::Never)
-        };
-        let target = Target::parse(address)
-            .map_err(|error| error.with_id("go.micro.client").with_reach(Reach::Never))?;
-        let connect = async {
-            let stream = self.network.connect(&target.address()).await?;
-            stream.set_nodelay()?;
-            stream.set_unacknowledged(self.unacknowledged)?;
-            Ok::<_, std::io::Error>(stream)
-        };
-        let open = async {
-            let stream = connect.await.map_err(|e| {
-                unreached(Code::Unavailable, format!("cannot connect to {address}: {e}"))
-            })?;
-            let tls = match &self.tls {
-                Some(tls) => Some(tls.clone()),
-                None if target.tls => Some(ClientTls::system()?),
-                None => None,
-            };
-            let Some(tls) = tls else {
-                return self.handshake(stream, Scheme::HTTP, &target).await;
-            };
-            let name = rustls::pki_types::ServerName::try_from(target.host.clone())
-                .map_err(|e| unreached(Code::InvalidArgument, format!("{address}: {e}")))?;
-            let stream = TlsConnector::from(tls.0).connect(name, stream).await.map_err(|e| {
-                unreached(Code::Unavailable, format!("TLS handshake with {address}: {e}"))
-            })?;
-            // A go-micro server with a plain TLS listener offers no ALPN at all; that is HTTP/2
-            // by prior knowledge. Only a peer that insists on something else is refused.
-            if stream.get_ref().1.alpn_protocol().is_some_and(|protocol| protocol != b"h2") {
-                return Err(unreached(
-                    Code::Unavailable,
-                    format!("{address} speaks no HTTP/2 over TLS"),
-                ));
-            }
-            self.handshake(stream, Scheme::HTTPS, &target).await
-        };
-        timeout(self.timeout, open).await.unwrap_or_else(|_| {
-            Err(unreached(
-                Code::Unavailable,
-                format!("cannot connect to {address} within {:?}", self.timeout),
-            ))
-        })
-    }
-
-    async fn handshake<T>(&self, io: T, scheme: Scheme, target: &Target) -> Result<Connection>
-    where
-        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
-        let closed = CancellationToken::new();
-        let open = closed.clone().drop_guard();
-        // The closure lives as long as the socket, and the guard as long as the closure.
-        let io = TokioIo::new(InspectReader::new(io, move |_: &[u8]| {
-            let _ = &open;
-        }));
-        let mut builder = http2::Builder::new(TokioExecutor::new());
-        builder
-            .timer(TokioTimer::new())
-            .max_header_list_size(self.max_headers)
-            .keep_alive_interval(self.keepalive)
-            .keep_alive_timeout(self.keepalive_timeout);
-        let (sender, connection) = builder.handshake(io).await.map_err(|e| {
-            Error::unavailable(format!("HTTP/2 handshake with {}: {e}", target.authority))
-                .with_id("go.micro.client")
-                .with_reach(Reach::Never)
-        })?;
-        tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "connection ended");
-            }
-        });
-        Ok(Connection {
-            sender,
-            scheme,
-            authority: target.authority.clone(),
-            in_flight: AtomicUsize::new(0),
-            retired: AtomicBool::new(false),
-            closed,
-        })
-    }
+/// A request that has begun, and whose messages are still to come. Dropping it cancels the call on the wire.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    response: ResponseFuture,
+    requests: SendStream<Bytes>,
+    line: Arc<Line>,
 }
 
-struct Target {
-    host: String,
-    port: u16,
-    authority: Authority,
-    tls: bool,
-}
-
-impl Target {
-    fn parse(address: &str) -> Result<Self> {
-        let (tls, rest) = match address.split_once("://") {
-            Some(("https", rest)) => (true, rest),
-            Some(("http", rest)) => (false, rest),
-            Some((scheme, _)) => {
-                return Err(Error::invalid_argument(format!(
-                    "address `{address}`: scheme `{scheme}` is not known, use host:port"
-                )));
-            }
-            None => (false, address),
-        };
-        let authority: Authority = rest.parse().map_err(|e| {
-            Error::invalid_argument(format!("address `{address}` is not host:port: {e}"))
-        })?;
-        let port = authority.port_u16();
-        if port.is_none() && authority.as_str().len() > authority.host().len() {
-            return Err(Error::invalid_argument(format!(
-                "address `{address}` is not host:port: ports go from 0 to 65535"
-            )));
-        }
-        let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
-        if host.is_empty() {
-            return Err(Error::invalid_argument(format!("address `{address}` has no host")));
-        }
-        Ok(Self {
-            tls: tls || port.is_none_or(|port| port == 443),
-            port: port.unwrap_or(443),
-            host,
-            authority,
-        })
-    }
-
-    /// `host:port`, with a port in any case.
-    fn address(&self) -> String {
-        let Self { host, port, .. } = self;
-        if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
-    }
+/// How a peer that has gone silent is found out.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Probing {
+    pub(super) every: Duration,
+    pub(super) patience: Duration,
 }
 
 impl Connection {
-    /// Sends one request and waits for the head of the answer. Dropping the future cancels the
-    /// call on the wire.
-    pub(crate) async fn send(
+    /// Begins HTTP/2 on `io`.
+    ///
+    /// # Errors
+    /// What the peer says instead of HTTP/2.
+    pub(super) async fn open<T>(
+        io: T,
+        (scheme, authority): (Scheme, Authority),
+        max_headers: u32,
+        probing: Option<Probing>,
+    ) -> Result<Self, h2::Error>
+    where
+        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let line = Arc::new(Line::default());
+        let io = InspectReader::new(io, {
+            let line = line.clone();
+            move |_: &[u8]| line.heard.store(true, Ordering::Relaxed)
+        });
+        let (sender, mut connection) = h2::client::Builder::new()
+            .initial_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .initial_max_send_streams(FIRST_CALLS)
+            .max_local_error_reset_streams(Some(MAX_MISTAKES))
+            .max_header_list_size(max_headers)
+            .enable_push(false)
+            .handshake(io)
+            .await?;
+        let pings = connection.ping_pong();
+        let known = line.clone();
+        tokio::spawn(async move {
+            // Dropped at the end of this, which fails the calls that are still on it.
+            let connection = Batched::new(connection);
+            tokio::select! {
+                ended = connection => if let Err(error) = ended {
+                    tracing::debug!(%error, "connection ended");
+                },
+                () = probe(pings, probing, &known) => {
+                    tracing::debug!("connection given up: the peer did not answer a probe");
+                }
+            }
+            known.retire();
+        });
+        Ok(Self { sender, scheme, authority, line })
+    }
+
+    /// Sends one request with one message, and returns the future of the answer's head. Dropping that cancels the call on the
+    /// wire.
+    ///
+    /// # Errors
+    /// What [`broken`] says; [`Reach::Never`] when the peer has not looked at the request.
+    pub(crate) fn send(
         &self,
         path: PathAndQuery,
         headers: HeaderMap,
-        body: RequestBody,
-    ) -> Result<Response<Incoming>> {
+        message: Bytes,
+    ) -> Result<impl Future<Output = Result<Response<Answering>>> + Send> {
+        let (response, mut requests) = self.begin_request(path, headers)?;
+        // Without its message, the request is none.
+        requests
+            .send_data(message, true)
+            .map_err(|error| broken(&error).with_reach(Reach::Never))?;
+        Ok(head(response, &self.line))
+    }
+
+    /// Begins a request whose messages come later.
+    ///
+    /// # Errors
+    /// As [`Connection::send`].
+    pub(crate) fn open_stream(&self, path: PathAndQuery, headers: HeaderMap) -> Result<Opened> {
+        let (response, requests) = self.begin_request(path, headers)?;
+        Ok(Opened { response, requests, line: self.line.clone() })
+    }
+
+    fn begin_request(
+        &self,
+        path: PathAndQuery,
+        headers: HeaderMap,
+    ) -> Result<(ResponseFuture, SendStream<Bytes>)> {
         let mut parts = http::uri::Parts::default();
         parts.scheme = Some(self.scheme.clone());
         parts.authority = Some(self.authority.clone());
         parts.path_and_query = Some(path);
         let uri = Uri::from_parts(parts)
             .map_err(|e| Error::invalid_argument(format!("cannot address the call: {e}")))?;
-        let mut request = Request::new(body);
+        let mut request = Request::new(());
         *request.method_mut() = Method::POST;
         *request.version_mut() = Version::HTTP_2;
         *request.uri_mut() = uri;
         *request.headers_mut() = headers;
-        let mut sender = self.sender.clone();
-        let answered = tokio::select! {
-            biased;
-            answered = sender.try_send_request(request) => answered,
-            () = self.forgotten() => {
-                return Err(Error::unavailable("the connection closed before the request was sent")
-                    .with_id("go.micro.client")
-                    .with_reach(Reach::Never));
-            }
-        };
-        answered.map_err(|mut failure| {
-            // hyper hands the request back when not a byte of it was sent.
-            let unsent = failure.take_message().is_some();
-            let error = broken(failure.error());
-            if unsent || is_going_away(failure.error()) {
-                self.retired.store(true, Ordering::Relaxed);
-            }
-            if unsent { error.with_reach(Reach::Never) } else { error }
+        // A clone waits in h2's own queue when the peer takes no more calls for now.
+        self.sender.clone().send_request(request, false).map_err(|error| {
+            // Nothing was sent: the connection is over, going away, or out of numbers for streams.
+            self.line.retire();
+            broken(&error).with_reach(Reach::Never)
         })
-    }
-
-    /// Resolves when no answer can come any more and none was reported. h2 fails every stream it has
-    /// opened when a connection ends, but a request that is handed over at the very moment an idle
-    /// connection follows a GOAWAY can stay behind, neither sent nor failed.
-    async fn forgotten(&self) {
-        self.closed.cancelled().await;
-        tokio::time::sleep(AFTERMATH).await;
     }
 
     /// True while new requests may be sent.
     pub(crate) fn is_open(&self) -> bool {
-        !self.sender.is_closed() && !self.retired.load(Ordering::Relaxed)
+        !self.line.retired.load(Ordering::Relaxed)
     }
 
     /// Calls that run on this connection.
     pub(crate) fn in_flight(&self) -> usize {
-        self.in_flight.load(Ordering::Relaxed)
+        self.line.in_flight.load(Ordering::Relaxed)
     }
 
     pub(crate) fn begin(&self) {
-        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        self.line.in_flight.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn end(&self) {
-        self.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.line.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-fn is_going_away(error: &hyper::Error) -> bool {
-    std::error::Error::source(error)
-        .and_then(|source| source.downcast_ref::<h2::Error>())
-        .is_some_and(h2::Error::is_go_away)
+impl Line {
+    fn retire(&self) {
+        self.retired.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Opened {
+    /// Sends messages as they come, until their channel is closed, and returns the future of the answer's head. The call is
+    /// cancelled on the wire when the other end of `call` is dropped.
+    pub(crate) fn run(
+        self,
+        messages: mpsc::Receiver<Bytes>,
+        call: oneshot::Receiver<Infallible>,
+    ) -> impl Future<Output = Result<Response<Answering>>> + Send {
+        let Self { response, mut requests, line } = self;
+        tokio::spawn(async move {
+            tokio::select! {
+                biased;
+                _ = call => requests.send_reset(Reason::CANCEL),
+                _ = feed(&mut requests, messages) => {}
+            }
+        });
+        async move { head(response, &line).await }
+    }
+}
+
+/// The head of the answer.
+async fn head(response: ResponseFuture, line: &Line) -> Result<Response<Answering>> {
+    let response = response.await.map_err(|error| {
+        if error.is_go_away() {
+            line.retire();
+        }
+        broken(&error)
+    })?;
+    Ok(response.map(|messages| Answering { messages, past_data: false }))
+}
+
+/// Sends messages as the peer has room for them, until there are no more or the peer wants no more.
+async fn feed(
+    requests: &mut SendStream<Bytes>,
+    mut messages: mpsc::Receiver<Bytes>,
+) -> Result<(), h2::Error> {
+    loop {
+        requests.reserve_capacity(1);
+        std::future::poll_fn(|cx| {
+            while requests.capacity() == 0 {
+                match ready!(requests.poll_capacity(cx)) {
+                    Some(room) => room?,
+                    None => return Poll::Ready(Err(Reason::CANCEL.into())),
+                };
+            }
+            Poll::Ready(Ok::<_, h2::Error>(()))
+        })
+        .await?;
+        let message = std::future::poll_fn(|cx| {
+            // The peer may end the call while this side has nothing to say.
+            if let Poll::Ready(ended) = requests.poll_reset(cx) {
+                return Poll::Ready(Err(ended.map_or_else(|error| error, h2::Error::from)));
+            }
+            messages.poll_recv(cx).map(Ok)
+        })
+        .await?;
+        let Some(message) = message else {
+            return requests.send_data(Bytes::new(), true);
+        };
+        requests.send_data(message, false)?;
+    }
+}
+
+/// Ends when the peer is silent for too long after a probe. Only connections with calls are probed, and only when nothing
+/// else comes in.
+async fn probe(pings: Option<PingPong>, probing: Option<Probing>, line: &Line) {
+    let (Some(mut pings), Some(Probing { every, patience })) = (pings, probing) else {
+        return std::future::pending().await;
+    };
+    loop {
+        sleep(every).await;
+        let heard = line.heard.swap(false, Ordering::Relaxed);
+        if heard || line.in_flight.load(Ordering::Relaxed) == 0 {
+            continue;
+        }
+        if !matches!(timeout(patience, pings.ping(Ping::opaque())).await, Ok(Ok(_))) {
+            return;
+        }
+    }
 }
 
 /// The error of a connection or stream that broke, by gRPC's table of HTTP/2 codes.
-pub(crate) fn broken(error: &hyper::Error) -> Error {
-    let source = std::error::Error::source(error).and_then(|s| s.downcast_ref::<h2::Error>());
-    let (code, reach) = match source {
-        Some(h2) => match h2.reason() {
-            Some(h2::Reason::REFUSED_STREAM) => (Code::Unavailable, Reach::Never),
-            // Streams above the last one of a clean GOAWAY were never looked at.
-            Some(h2::Reason::NO_ERROR) if h2.is_go_away() => (Code::Unavailable, Reach::Never),
-            Some(h2::Reason::CANCEL) => (Code::Cancelled, Reach::Maybe),
-            Some(h2::Reason::ENHANCE_YOUR_CALM) => (Code::ResourceExhausted, Reach::Maybe),
-            Some(h2::Reason::INADEQUATE_SECURITY) => (Code::PermissionDenied, Reach::Maybe),
-            Some(_) if h2.is_reset() => (Code::Internal, Reach::Maybe),
-            _ => (Code::Unavailable, Reach::Maybe),
-        },
-        None => (Code::Unavailable, Reach::Maybe),
+pub(crate) fn broken(error: &h2::Error) -> Error {
+    let (code, reach) = match error.reason() {
+        Some(Reason::REFUSED_STREAM) => (Code::Unavailable, Reach::Never),
+        // Streams above the last one of a clean GOAWAY were never looked at.
+        Some(Reason::NO_ERROR) if error.is_go_away() => (Code::Unavailable, Reach::Never),
+        Some(Reason::CANCEL) => (Code::Cancelled, Reach::Maybe),
+        Some(Reason::ENHANCE_YOUR_CALM) => (Code::ResourceExhausted, Reach::Maybe),
+        Some(Reason::INADEQUATE_SECURITY) => (Code::PermissionDenied, Reach::Maybe),
+        Some(_) if error.is_reset() => (Code::Internal, Reach::Maybe),
+        _ => (Code::Unavailable, Reach::Maybe),
     };
-    let text = match source {
-        Some(h2) => format!("connection broke: {h2}"),
-        None => format!("connection broke: {error}"),
-    };
-    Error::new(code, text).with_id("go.micro.client").with_reach(reach)
+    Error::new(code, format!("connection broke: {error}"))
+        .with_id("go.micro.client")
+        .with_reach(reach)
 }
 
-/// Body of a request: one message that is ready, or messages as they come.
+/// The messages of an answer, and its trailers. Dropping it cancels the call on the wire.
 #[derive(Debug)]
-pub(crate) enum RequestBody {
-    Once(Option<Bytes>),
-    /// Ends with a reset once the other end of `call` is dropped: hyper resets the stream by itself
-    /// only while the head of the answer is still to come. While a message waits for the far side's
-    /// window, hyper does not ask for the next, and the reset waits too.
-    Stream {
-        messages: mpsc::Receiver<Bytes>,
-        call: oneshot::Receiver<Infallible>,
-    },
+pub(crate) struct Answering {
+    messages: RecvStream,
+    past_data: bool,
 }
 
-impl Body for RequestBody {
+impl Body for Answering {
     type Data = Bytes;
     type Error = h2::Error;
 
@@ -308,47 +299,31 @@ impl Body for RequestBody {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, h2::Error>>> {
-        match self.get_mut() {
-            Self::Once(message) => Poll::Ready(message.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Self::Stream { messages, call } => {
-                if Pin::new(call).poll(cx).is_ready() {
-                    // The stream is reset with the reason of a body's error.
-                    return Poll::Ready(Some(Err(h2::Reason::CANCEL.into())));
+        let this = self.get_mut();
+        if !this.past_data {
+            match ready!(this.messages.poll_data(cx)) {
+                Some(Ok(data)) => {
+                    // Fails for a stream that is over, which needs no room any more.
+                    let _ = this.messages.flow_control().release_capacity(data.len());
+                    return Poll::Ready(Some(Ok(Frame::data(data))));
                 }
-                messages.poll_recv(cx).map(|message| message.map(|bytes| Ok(Frame::data(bytes))))
+                Some(Err(error)) => return Poll::Ready(unless_it_just_ends(error)),
+                None => this.past_data = true,
             }
         }
+        Poll::Ready(match ready!(this.messages.poll_trailers(cx)) {
+            Ok(trailers) => trailers.map(|trailers| Ok(Frame::trailers(trailers))),
+            Err(error) => unless_it_just_ends(error),
+        })
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(self, Self::Once(None))
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        // No hint, hence no content-length: gRPC needs none, and go-micro would pass it on.
-        SizeHint::default()
+        self.messages.is_end_stream()
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn tls_follows_go_micros_rule_for_addresses() {
-        for (address, tls, host, connected) in [
-            ("127.0.0.1:80", false, "127.0.0.1", "127.0.0.1:80"),
-            ("[::1]:8080", false, "::1", "[::1]:8080"),
-            ("https://example.org:8443", true, "example.org", "example.org:8443"),
-            ("example.org:443", true, "example.org", "example.org:443"),
-            ("example.org", true, "example.org", "example.org:443"),
-        ] {
-            let target = Target::parse(address).expect(address);
-            assert_eq!((target.tls, &*target.host, &*target.address()), (tls, host, connected));
-        }
-        for address in ["", ":80", "ftp://x:1", "a b:1", "x:99999999"] {
-            let error = Target::parse(address).map(|_| ()).expect_err(address);
-            assert_eq!(error.code(), Code::InvalidArgument, "{address}");
-        }
-    }
+/// A reset with `NO_ERROR` asks for no more of the request (RFC 9113 8.1); what is missing of the answer then is a matter of
+/// gRPC.
+fn unless_it_just_ends<T>(error: h2::Error) -> Option<Result<T, h2::Error>> {
+    (error.reason() != Some(Reason::NO_ERROR)).then_some(Err(error))
 }

@@ -1,9 +1,11 @@
 //! Connections, TLS, HTTP/2 and gRPC framing. Nothing above this room knows sockets.
 
 mod accept;
+mod batched;
 mod compression;
 mod connection;
 mod deadline;
+mod dial;
 mod frame;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
@@ -13,10 +15,12 @@ mod status;
 mod tls;
 
 pub(crate) use accept::Accepted;
+pub(crate) use batched::Batched;
 pub use compression::Compression;
 pub(crate) use compression::Compressor;
-pub(crate) use connection::{Connection, Dial, RequestBody, broken};
+pub(crate) use connection::{Answering, Connection, Opened, broken};
 pub(crate) use deadline::{once, read_timeout, remove_timeout, write_timeout};
+pub(crate) use dial::Dial;
 pub(crate) use frame::{FrameError, Frames, PREFIX, frame, frame_into};
 pub(crate) use relax::restore_names;
 pub(crate) use status::{

@@ -14,7 +14,7 @@ use hyper::body::Incoming;
 use crate::context::Context as CallContext;
 use crate::error::{Error, Result};
 use crate::streaming::Messages;
-use crate::transport::{FrameError, Frames, broken};
+use crate::transport::{FrameError, Frames};
 
 /// Messages on their way in.
 pub(in crate::server) trait Requests: Send + Sized + 'static {
@@ -114,8 +114,11 @@ fn unreadable(error: FrameError<hyper::Error>) -> Error {
 
 /// Whatever broke the body, nobody waits for the answer any more.
 pub(super) fn gone(error: &hyper::Error) -> Error {
-    let cause = broken(error);
-    Error::cancelled(format!("the caller went away: {}", cause.detail()))
+    // hyper's own text does not say what HTTP/2 said.
+    let http2 =
+        std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<h2::Error>());
+    let cause = http2.map_or_else(|| error.to_string(), h2::Error::to_string);
+    Error::cancelled(format!("the caller went away: connection broke: {cause}"))
 }
 
 /// The body of a request that may have come over HTTP/1.1, whose connection can be used again only
