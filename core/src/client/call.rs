@@ -8,11 +8,11 @@ use std::task::Poll;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::stream::poll_fn;
-use futures_util::{FutureExt as _, Stream, StreamExt as _};
+use futures_util::{FutureExt as _, Stream, StreamExt as _, TryFutureExt as _};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::options::{CallOptions, Inherit, call_options};
-use super::pipeline::{Connect, Run, ServerStream, Unary};
+use super::pipeline::{OpenStream, Received, Run, ServerStream, Unary};
 use super::seen::Seen;
 use super::stream::{Outgoing, StreamReply};
 use super::{Client, Target};
@@ -96,20 +96,28 @@ impl<Req: Message, Res: Message> Call<Req, Res> {
         Self { client, target, request, options, wrong, kind: PhantomData }
     }
 
-    /// Makes the call.
+    /// Makes the call. Its time runs from here; nothing is sent before the future is awaited.
     ///
     /// # Errors
     /// As [`Client::call`].
-    pub async fn send(self) -> Result<Reply<Res>> {
-        let target = ready(self.target, self.wrong)?;
-        let codec = self.options.codec.unwrap_or_else(Req::preferred);
-        let message = encode(self.request, codec, self.options.compression)?;
-        let mut run = Run::new(self.client, target, self.options, codec, true);
-        let received = run.bounded(Unary(message)).await?;
-        let message = Res::decode(codec, received.message).map_err(|error| run.fail(error))?;
-        run.succeed();
-        let compressed = received.compressed;
-        Ok(Reply { message, compressed, headers: received.headers, trailers: received.trailers })
+    pub fn send(self) -> impl Future<Output = Result<Reply<Res>>> + Send {
+        let Self { client, target, request, options, wrong, .. } = self;
+        // Not in the future, which would hold all of it twice.
+        let run = ready(target, wrong).map(|target| {
+            let codec = options.codec.unwrap_or_else(Req::preferred);
+            Box::new(Run::new(client, target, options, codec, true))
+        });
+        async move {
+            let mut run = run?;
+            let message = encode(request, run.codec, run.options.compression)
+                .map_err(|error| run.fail(error))?;
+            let received = run.bounded(Unary(message)).await?;
+            let message =
+                Res::decode(run.codec, received.message).map_err(|error| run.fail(error))?;
+            run.succeed();
+            let Received { compressed, headers, trailers, .. } = received;
+            Ok(Reply { message, compressed, headers, trailers })
+        }
     }
 }
 
@@ -118,7 +126,7 @@ impl<Req: Message, Res: Message> IntoFuture for Call<Req, Res> {
     type IntoFuture = BoxFuture<Result<Res>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(async move { self.send().await.map(|reply| reply.message) })
+        Box::pin(self.send().map_ok(|reply| reply.message))
     }
 }
 
@@ -208,9 +216,9 @@ impl<In, Out> StreamCall<In, Out> {
 
 /// Opens a stream of requests that are sent through the returned half.
 async fn open<Req: Message>(mut run: Run) -> Result<(Outgoing<Req>, Messages)> {
-    let lease = run.bounded(Connect).await?;
+    let opened = run.bounded(OpenStream).await?;
     let (outgoing, requests) = Outgoing::new(run.codec, run.options.compression);
-    Ok((outgoing, StreamReply::opening(run, lease, requests)?.into_messages()))
+    Ok((outgoing, StreamReply::opening(run, opened, requests).into_messages()))
 }
 
 /// The replies, with the requests sent on a task of their own. It ends with the replies; what keeps
@@ -308,7 +316,7 @@ where
     type IntoFuture = BoxFuture<Self::Output>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(async move { self.send().await.map(|reply| reply.message) })
+        Box::pin(self.send().map_ok(|reply| reply.message))
     }
 }
 

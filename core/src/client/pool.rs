@@ -96,7 +96,8 @@ impl Pool {
         {
             return Ok(Lease::new(connection));
         }
-        match self.dial.connect(address).await {
+        // Apart from the call, whose state it would make several times as large; it is rare.
+        match Box::pin(self.dial.connect(address)).await {
             Ok(connection) => {
                 let connection = Arc::new(connection);
                 connections.open.rcu(|open| {

@@ -1,13 +1,16 @@
 //! Calls, streams and lookups, begun by a host.
 
 use std::fmt;
-use std::pin::pin;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{self, Poll};
 
 use bytes::Bytes;
-use futures_util::StreamExt as _;
+use futures_util::future::BoxFuture;
+use futures_util::{FutureExt as _, StreamExt as _};
 use micro::settings::ClientSettings;
 use micro::{Context, Error, Metadata, Raw, Streaming};
+use pin_project_lite::pin_project;
 use tokio::sync::Semaphore;
 
 use crate::completion::{Ending, Teller};
@@ -81,8 +84,8 @@ impl Client {
         let call = on_terms!(call, terms);
         let operation =
             Operation::new(queue, token, Kind::Operation, EventKind::Reply).place(place);
-        self.0.shared.begin(operation, |_| async move {
-            match within(parent, pin!(call.send())).await {
+        self.0.shared.begin(operation, |_| {
+            within(parent, call.send()).map(move |answer| match answer {
                 Ok(reply) => Ending {
                     flags: codec | if reply.compressed { flags::COMPRESSED } else { 0 },
                     payload: reply.message.0,
@@ -90,7 +93,7 @@ impl Client {
                     failure: None,
                 },
                 Err(error) => error.into(),
-            }
+            })
         })
     }
 
@@ -132,7 +135,7 @@ impl Client {
                     outbox.name(end.id());
                     let teller = end.teller();
                     async move {
-                        let reply = match within(parent, pin!(call.send())).await {
+                        let reply = match within(parent, call.send()).await {
                             Ok(reply) => reply,
                             Err(error) => return error.into(),
                         };
@@ -287,16 +290,32 @@ impl Client {
     }
 }
 
-/// What is part of a call that came in, and ends with it.
-async fn within<T>(
-    parent: Option<Context>,
-    work: impl Future<Output = micro::Result<T>>,
-) -> micro::Result<T> {
-    let Some(parent) = parent else { return work.await };
-    tokio::select! {
-        biased;
-        done = work => done,
-        () = parent.cancelled() => Err(parent_is_over()),
+pin_project! {
+    /// Work that is part of a call that came in, and ends with it.
+    struct Within<W> {
+        #[pin]
+        work: W,
+        over: Option<BoxFuture<'static, ()>>,
+    }
+}
+
+fn within<W>(parent: Option<Context>, work: W) -> Within<W> {
+    let over = parent.map(|parent| async move { parent.cancelled().await }.boxed());
+    Within { work, over }
+}
+
+impl<T, W: Future<Output = micro::Result<T>>> Future for Within<W> {
+    type Output = micro::Result<T>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<micro::Result<T>> {
+        let this = self.project();
+        if let Poll::Ready(done) = this.work.poll(cx) {
+            return Poll::Ready(done);
+        }
+        match this.over.as_mut().map(|over| over.poll_unpin(cx)) {
+            Some(Poll::Ready(())) => Poll::Ready(Err(parent_is_over())),
+            _ => Poll::Pending,
+        }
     }
 }
 

@@ -1,17 +1,19 @@
 //! The inside of a runtime: what everything made by it holds on to.
 
 use std::fmt;
-use std::panic::AssertUnwindSafe;
-use std::pin::pin;
+use std::panic::{self, AssertUnwindSafe};
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
-use futures_util::future::join_all;
-use micro::{Context, Error, Metadata};
+use futures_util::future::{BoxFuture, join_all};
+use micro::{Error, Metadata};
+use pin_project_lite::pin_project;
 use tokio::runtime::Handle;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -75,6 +77,41 @@ pub(crate) enum Place {
     Taken(OwnedSemaphorePermit),
     /// The next that is free; the operation waits for it.
     Next(Arc<Semaphore>),
+}
+
+pin_project! {
+    /// An operation at work. By hand: an async block would hold the work twice, and moving it costs more than the rest of this.
+    struct Working<W> {
+        // Dropped before the end is told.
+        #[pin]
+        work: W,
+        // While it waits for its place.
+        place: Option<BoxFuture<'static, std::result::Result<OwnedSemaphorePermit, AcquireError>>>,
+        end: Option<Completion>,
+    }
+}
+
+impl<W: Future<Output = Ending>> Future for Working<W> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.project();
+        if let Some(place) = this.place {
+            // Never closed.
+            if let (Ok(permit), Some(end)) = (ready!(place.poll_unpin(cx)), this.end.as_mut()) {
+                end.hold(permit);
+            }
+            *this.place = None;
+        }
+        let ending = match panic::catch_unwind(AssertUnwindSafe(|| this.work.poll(cx))) {
+            Ok(ending) => ready!(ending),
+            Err(panic) => Failure::new(Status::PANIC, guard::text(panic.as_ref())).into(),
+        };
+        if let Some(end) = this.end.take() {
+            end.finish(ending);
+        }
+        Poll::Ready(())
+    }
 }
 
 impl<'a> Operation<'a> {
@@ -184,33 +221,16 @@ impl Shared {
         })?;
         let mut end = Completion::new(self.clone(), queue.clone(), (id, token), told);
         let work = work(&end);
-        let next = match place {
+        let place = match place {
             Place::Any => None,
             // Not by the task: one that is cancelled before it runs still holds its place until that is known.
             Place::Taken(permit) => {
                 end.hold(permit);
                 None
             }
-            Place::Next(places) => Some(places),
+            Place::Next(places) => Some(places.acquire_owned().boxed()),
         };
-        let task = self.tasks.spawn_on(
-            async move {
-                // Never closed.
-                if let Some(places) = next
-                    && let Ok(permit) = places.acquire_owned().await
-                {
-                    end.hold(permit);
-                }
-                // Pinned where it is: moving it costs more than the rest of this.
-                let work = pin!(work);
-                let ending = match AssertUnwindSafe(work).catch_unwind().await {
-                    Ok(ending) => ending,
-                    Err(panic) => Failure::new(Status::PANIC, guard::text(panic.as_ref())).into(),
-                };
-                end.finish(ending);
-            },
-            &self.handle,
-        );
+        let task = self.tasks.spawn_on(Working { work, place, end: Some(end) }, &self.handle);
         let task = task.abort_handle();
         let mut unwanted = None;
         self.things.change(id, |thing| unwanted = thing.started(task.clone()));
@@ -230,7 +250,7 @@ impl Shared {
     ///
     /// # Errors
     /// [`Status::STALE`] when it is over, [`Status::ARG`] when the id is no call's.
-    pub(crate) fn context_of(&self, id: Id) -> Result<Context> {
+    pub(crate) fn context_of(&self, id: Id) -> Result<micro::Context> {
         match self.things.get(id) {
             Some(Thing::Call(call)) => Ok(call.context().clone()),
             Some(_) => Err(Failure::argument("this is no call that came in")),
