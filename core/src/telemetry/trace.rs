@@ -54,11 +54,8 @@ impl Id {
 
 fn hex<const BYTES: usize, const DIGITS: usize>(id: &[u8; BYTES]) -> [u8; DIGITS] {
     const { assert!(DIGITS == 2 * BYTES, "two digits each") };
-    let digit = |n: usize| {
-        let (byte, high) = (id[n / 2], n % 2 == 0);
-        b"0123456789abcdef"[usize::from(if high { byte >> 4 } else { byte & 0xf })]
-    };
-    std::array::from_fn(digit)
+    let half = |n: usize| if n.is_multiple_of(2) { id[n / 2] >> 4 } else { id[n / 2] & 0xf };
+    std::array::from_fn(|n| b"0123456789abcdef"[usize::from(half(n))])
 }
 
 fn written(digits: &[u8]) -> HeaderValue {

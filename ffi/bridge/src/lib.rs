@@ -6,8 +6,8 @@
 //!
 //! Three promises, each with a test:
 //!
-//! 1. every operation that was accepted ends in exactly one terminal event ([`Completion`](completion::Completion));
-//! 2. every inbound call gets exactly one answer on the wire, also if its handler forgets it ([`inbound`]);
+//! 1. every operation that was accepted ends in exactly one terminal event (`Completion`);
+//! 2. every inbound call gets exactly one answer on the wire, also if its handler forgets it (`inbound`);
 //! 3. after [`EventKind::Closed`] a queue wakes nobody any more.
 //!
 //! Long-lived things are objects: [`Runtime`], [`Queue`], [`Client`], [`Server`]. What comes and goes by the thousand (calls,

@@ -77,7 +77,7 @@ impl Queue {
     /// A queue of `runtime`.
     ///
     /// # Errors
-    /// [`Status::CLOSED`] when the runtime is shut down, [`Status::FORKED`] in a child of its process.
+    /// [`Status::CLOSED`](crate::Status::CLOSED) when the runtime is shut down, [`Status::FORKED`](crate::Status::FORKED) in a child of its process.
     pub fn new(runtime: &Runtime) -> Result<Arc<Self>> {
         let shared = runtime.inside()?.clone();
         let queue = Arc::new(Self {
@@ -99,7 +99,7 @@ impl Queue {
     /// drain makes it unreadable.
     ///
     /// # Errors
-    /// [`Status::FORKED`], or what the system says when there are no descriptors left.
+    /// [`Status::FORKED`](crate::Status::FORKED), or what the system says when there are no descriptors left.
     #[cfg(unix)]
     pub fn descriptor(&self) -> Result<std::os::fd::RawFd> {
         self.shared.check()?;
@@ -117,7 +117,7 @@ impl Queue {
     /// the one before, which is dropped.
     ///
     /// # Errors
-    /// [`Status::FORKED`]; [`Status::CLOSED`] after the end, when there is nothing to wake for.
+    /// [`Status::FORKED`](crate::Status::FORKED); [`Status::CLOSED`](crate::Status::CLOSED) after the end, when there is nothing to wake for.
     pub fn set_wake(&self, wake: impl Wake) -> Result<()> {
         self.shared.check()?;
         if !self.inbox.is_open() {
@@ -228,7 +228,7 @@ impl Queue {
     /// Refuses a child of the process.
     ///
     /// # Errors
-    /// [`Status::FORKED`].
+    /// [`Status::FORKED`](crate::Status::FORKED).
     pub fn check(&self) -> Result<()> {
         self.shared.check()
     }
