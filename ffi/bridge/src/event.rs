@@ -170,16 +170,16 @@ impl Event {
         flags::codec(self.flags).unwrap_or_default()
     }
 
-    /// The host has it: places are free again, and a call is the host's to answer. `None` for a call that was over before
-    /// the host could see it.
-    pub(crate) fn taken(mut self) -> Option<Self> {
+    /// The host has it: places are free again, and a call is the host's to answer. False for a call that was over before the
+    /// host could see it.
+    pub(crate) fn take(&mut self) -> bool {
         if let Held::Unseen(unseen) = &mut self.held
             && let Some(call) = unseen.call.take()
             && !call.see()
         {
-            return None;
+            return false;
         }
         self.held = Held::Nothing;
-        Some(self)
+        true
     }
 }

@@ -180,7 +180,10 @@ impl Queue {
             self.note_drained();
         }
         let mut told = 0;
-        for mut event in batch.drain(..).filter_map(Event::taken) {
+        for mut event in batch.drain(..) {
+            if !event.take() {
+                continue;
+            }
             if event.kind == EventKind::Log {
                 event.payload = log::take();
             }

@@ -102,6 +102,10 @@ impl<N: Named> Object<N> {
     /// # Safety
     /// As [`Self::at`], and nobody uses the pointer from now on.
     unsafe fn take(pointer: *mut N) -> Option<N::Inside> {
+        // Most events have no error to free, and that is no mistake to be described.
+        if pointer.is_null() {
+            return None;
+        }
         // SAFETY: the caller's promise is ours.
         unsafe { Self::at(pointer) }.ok()?;
         let object = pointer.cast::<Self>();
