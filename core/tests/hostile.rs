@@ -6,11 +6,12 @@ use std::io::Write as _;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::stream;
 use h2::Reason;
 use h2::client::SendRequest;
 use http::{HeaderMap, Method, Request, StatusCode};
 use micro::server::{Endpoint, Server, ServerBuilder};
-use micro::{Code, Compression, Context, Error, Raw};
+use micro::{Code, Compression, Context, Error, Raw, Result, Streaming};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -428,26 +429,24 @@ async fn answers(stream: &mut TcpStream, calls: usize) {
         let mut payload = vec![0; length];
         stream.read_exact(&mut payload).await.expect("the rest of a frame");
         assert_ne!(head[3], 7, "GOAWAY: {}", String::from_utf8_lossy(&payload));
-        ended += usize::from(head[3] == HEADERS && head[4] & END_STREAM != 0);
+        ended += usize::from(matches!(head[3], DATA | HEADERS) && head[4] & END_STREAM != 0);
     }
 }
 
-#[tokio::test]
-async fn callers_who_end_their_requests_late_keep_their_connection() {
-    let server = server(|server| server).await;
+/// Makes calls that are answered before their request has ended, and whose end comes when that has long been sent: more of them
+/// than HTTP/2 libraries remember of calls they have put aside.
+async fn ends_late(server: &Server, content_type: &str, path: &str) {
     let mut stream = TcpStream::connect(server.address()).await.expect("a connection");
     stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.expect("a preface");
     stream.write_all(&raw(4, 0, 0, &[])).await.expect("settings");
     let head = [
         &[0x83, 0x86][..],
-        &literal(":path", "/echo.Echo/Call"),
+        &literal(":path", path),
         &literal(":authority", "echo"),
-        &literal("content-type", "application/grpc"),
+        &literal("content-type", content_type),
         &literal("te", "trailers"),
     ]
     .concat();
-    // Each call is answered before its request has ended, and its end comes when that has long been
-    // sent. More than HTTP/2 libraries remember of calls they have put aside.
     let calls = 100;
     for batch in 0..30 {
         let streams = (0..calls).map(|call| 2 * (batch * calls + call) + 1);
@@ -462,6 +461,26 @@ async fn callers_who_end_their_requests_late_keep_their_connection() {
         timeout(PATIENCE, answers(&mut stream, calls as usize)).await.expect("answers in time");
         let ended: Vec<u8> = streams.flat_map(|id| raw(DATA, END_STREAM, id, &[])).collect();
         stream.write_all(&ended).await.expect("the ends of the requests");
+    }
+}
+
+#[tokio::test]
+async fn callers_who_end_their_requests_late_keep_their_connection() {
+    let server = server(|server| {
+        // Ends before it has heard anything.
+        server.handle(Endpoint::bidi_stream(
+            "Echo.Deaf",
+            |_: Context, _: Streaming<Raw>| async move { Ok(stream::empty::<Result<Raw>>()) },
+        ))
+    })
+    .await;
+    for (content_type, path) in [
+        ("application/grpc", "/echo.Echo/Call"),
+        ("application/grpc", "/echo.Echo/Deaf"),
+        ("application/grpc-web", "/echo.Echo/Deaf"),
+        ("application/connect+proto", "/echo.Echo/Deaf"),
+    ] {
+        ends_late(&server, content_type, path).await;
     }
     unharmed(&server).await;
 }

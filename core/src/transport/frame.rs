@@ -139,24 +139,6 @@ where
         }
     }
 
-    /// True when the body has nothing more to say.
-    pub(crate) fn is_ended(&self) -> bool {
-        self.ended || self.body.is_end_stream()
-    }
-
-    /// Throws away what is left of the body, up to `most` bytes at a time; ready at its end, or when there is more.
-    pub(crate) fn poll_rest(&mut self, cx: &mut Context<'_>, most: usize) -> Poll<()> {
-        let mut thrown = 0;
-        while thrown <= most {
-            match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
-                Some(Ok(frame)) => thrown += frame.data_ref().map_or(0, Bytes::len),
-                None | Some(Err(_)) => break,
-            }
-        }
-        self.ended = true;
-        Poll::Ready(())
-    }
-
     /// Whether the message that came out last was compressed.
     pub(crate) fn compressed(&self) -> bool {
         self.compressed

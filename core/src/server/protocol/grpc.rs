@@ -4,9 +4,8 @@ use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::request::Parts;
 use http::{HeaderMap, Response};
-use hyper::body::Incoming;
 
-use super::requests::{Conversation, Requests};
+use super::requests::{Conversation, Requests, Upload};
 use crate::codec::Codec;
 use crate::error::{Code, Error, Result};
 use crate::server::dispatch::{Dispatch, Head, Peer};
@@ -36,7 +35,7 @@ pub(super) async fn answer(
     dispatch: &Dispatch,
     parts: Parts,
     content_type: HeaderValue,
-    body: Incoming,
+    body: Upload,
     peer: &Peer,
 ) -> Response<ReplyBody> {
     let read = |headers: &mut HeaderMap| head(dispatch, &content_type, headers);

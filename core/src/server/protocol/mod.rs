@@ -48,7 +48,7 @@ pub(super) async fn answer(
         && parts.version == Version::HTTP_2
         && let Some(content_type) = grpc::content_type(&parts.headers)
     {
-        return Ok(grpc::answer(&dispatch, parts, content_type, body, &peer).await);
+        return Ok(grpc::answer(&dispatch, parts, content_type, Upload::new(body), &peer).await);
     }
     // Boxed, so that gRPC's future does not make room for it.
     Ok(Box::pin(answer_others(dispatch, parts, body, peer)).await)
@@ -66,7 +66,7 @@ async fn answer_others(
     {
         return permission.preflight(&parts.headers);
     }
-    let body = Upload::new(body);
+    let mut body = Upload::new(body);
     let (version, read) = (parts.version, body.read());
     let mut response = answer_kind(&dispatch, parts, body, &peer).await;
     if version <= Version::HTTP_11 && !read.load(Ordering::Acquire) {

@@ -47,46 +47,22 @@ pub(in crate::server) trait Requests: Send + Sized + 'static {
     }
 }
 
-/// How long a caller may take to end a request that was answered, and how much may come until then.
-const LAST_WORDS: (Duration, usize) = (Duration::from_secs(1), 256 * 1024);
-
-/// Messages of a gRPC call. What nobody reads is read to its end and thrown away: dropping a body before the caller has
-/// ended it makes HTTP/2 reset the stream. It remembers some fifty of those, takes what comes for the others for mistakes of
-/// the peer, and after a thousand of them closes the connection with every call on it. Callers that send the end of a request
-/// a little after its message would be cut off that way.
-pub(super) struct Conversation(Option<Frames<Incoming>>);
+/// Messages of a gRPC call.
+pub(super) struct Conversation(Frames<Upload>);
 
 impl Conversation {
-    pub(super) fn new(frames: Frames<Incoming>) -> Self {
-        Self(Some(frames))
-    }
-}
-
-impl Drop for Conversation {
-    fn drop(&mut self) {
-        let Some(mut frames) = self.0.take().filter(|frames| !frames.is_ended()) else { return };
-        let mut now = Context::from_waker(Waker::noop());
-        if frames.poll_rest(&mut now, LAST_WORDS.1).is_pending()
-            && let Ok(runtime) = tokio::runtime::Handle::try_current()
-        {
-            runtime.spawn(async move {
-                let rest = poll_fn(|cx| frames.poll_rest(cx, LAST_WORDS.1));
-                let _ = tokio::time::timeout(LAST_WORDS.0, rest).await;
-            });
-        }
+    pub(super) fn new(frames: Frames<Upload>) -> Self {
+        Self(frames)
     }
 }
 
 impl Requests for Conversation {
     fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>>> {
-        match &mut self.0 {
-            Some(frames) => frames.poll_next(cx).map_err(unreadable),
-            None => Poll::Ready(Ok(None)),
-        }
+        self.0.poll_message(cx)
     }
 
     fn compressed(&self) -> bool {
-        self.0.as_ref().is_some_and(Frames::compressed)
+        self.0.compressed()
     }
 
     /// Waits for nothing: go-micro's clients and proxies never half-close (wire reference 1.5).
@@ -121,22 +97,29 @@ pub(super) fn gone(error: &hyper::Error) -> Error {
     Error::cancelled(format!("the caller went away: connection broke: {cause}"))
 }
 
-/// The body of a request that may have come over HTTP/1.1, whose connection can be used again only
-/// when all of it was read.
+/// How long a caller may take to end a request that was answered, and how much may come until then.
+const LAST_WORDS: (Duration, usize) = (Duration::from_secs(1), 256 * 1024);
+
+/// The body of a request. What nobody reads is read to its end and thrown away: dropping a body before the caller has ended it
+/// makes HTTP/2 reset the stream. It remembers some fifty of those, takes what comes for the others for mistakes of the peer,
+/// and after a thousand of them closes the connection with every call on it. Callers that send the end of a request a little
+/// after its message would be cut off that way.
 pub(super) struct Upload {
-    body: Incoming,
-    read: Arc<AtomicBool>,
+    /// Present until this is dropped.
+    body: Option<Incoming>,
+    /// Present once somebody asked.
+    read: Option<Arc<AtomicBool>>,
 }
 
 impl Upload {
     pub(super) fn new(body: Incoming) -> Self {
-        let read = Arc::new(AtomicBool::new(body.is_end_stream()));
-        Self { body, read }
+        Self { body: Some(body), read: None }
     }
 
-    /// True once all of it was read.
-    pub(super) fn read(&self) -> Arc<AtomicBool> {
-        self.read.clone()
+    /// Becomes true once all of it was read: only then can an HTTP/1.1 connection be used again.
+    pub(super) fn read(&mut self) -> Arc<AtomicBool> {
+        let ended = self.is_end_stream();
+        self.read.get_or_insert_with(|| Arc::new(AtomicBool::new(ended))).clone()
     }
 }
 
@@ -148,18 +131,48 @@ impl Body for Upload {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
-        if frame.is_none() || self.body.is_end_stream() {
-            self.read.store(true, Ordering::Release);
+        let Some(body) = &mut self.body else { return Poll::Ready(None) };
+        let frame = ready!(Pin::new(&mut *body).poll_frame(cx));
+        if let Some(read) = &self.read
+            && (frame.is_none() || self.is_end_stream())
+        {
+            read.store(true, Ordering::Release);
         }
         Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.body.as_ref().is_none_or(Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        self.body.as_ref().map_or_else(SizeHint::default, Body::size_hint)
     }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        let Some(mut body) = self.body.take().filter(|body| !body.is_end_stream()) else { return };
+        let mut now = Context::from_waker(Waker::noop());
+        if poll_rest(&mut body, &mut now).is_pending()
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            runtime.spawn(async move {
+                let rest = poll_fn(|cx| poll_rest(&mut body, cx));
+                let _ = tokio::time::timeout(LAST_WORDS.0, rest).await;
+            });
+        }
+    }
+}
+
+/// Throws away what is left of a body; ready at its end, or when there is too much at a time.
+fn poll_rest(body: &mut Incoming, cx: &mut Context<'_>) -> Poll<()> {
+    let mut thrown = 0;
+    while thrown <= LAST_WORDS.1 {
+        match ready!(Pin::new(&mut *body).poll_frame(cx)) {
+            Some(Ok(frame)) => thrown += frame.data_ref().map_or(0, Bytes::len),
+            None | Some(Err(_)) => break,
+        }
+    }
+    Poll::Ready(())
 }
