@@ -8,12 +8,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use futures_util::{StreamExt as _, stream};
 use micro::resilience::{Backoff, Retry};
 use micro::selector::{Filter, RoundRobin};
 use micro::server::Endpoint;
-use micro::{Client, Code, Context, Error, Raw, Result, Service};
+use micro::{Client, Code, Context, Error, Raw, Result, Service, Streaming};
 use support::{call, client, echo, memory, service};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 /// A service whose endpoint answers with its own version.
 async fn versioned(registry: &Arc<micro::registry::Memory>, version: &str) -> Service {
@@ -229,8 +231,7 @@ async fn a_black_hole_fails_after_the_dial_timeout() -> Result<()> {
     let address = listener.local_addr()?;
     let mut fill = Vec::new();
     while let Ok(Ok(stream)) =
-        tokio::time::timeout(Duration::from_millis(100), tokio::net::TcpStream::connect(address))
-            .await
+        timeout(Duration::from_millis(100), tokio::net::TcpStream::connect(address)).await
     {
         fill.push(stream);
     }
@@ -347,6 +348,42 @@ async fn connections_that_grow_old_are_replaced_without_a_failed_call() -> Resul
         .await?;
     let connections = under_load(&client(&registry), 400, async { Ok(()) }).await?;
     assert!(connections.len() > 2, "{} connections served it all", connections.len());
+    running.stop().await
+}
+
+#[tokio::test]
+async fn streams_are_opened_elsewhere_when_their_connection_goes_away() -> Result<()> {
+    let registry = memory();
+    let running = service(&registry, "fleet")
+        .server(|server| server.max_connection_age(Duration::from_millis(10)))
+        .bidi_stream("Echo.Ports", |cx: Context, requests: Streaming<Raw>| async move {
+            let port = Raw::from(cx.peer().map_or(0, |peer| peer.port()).to_string());
+            Ok(requests.map(move |request| request.map(|_| port.clone())))
+        })
+        .start()
+        .await?;
+    let client = client(&registry);
+    // Held open, so that a connection that goes away stays there for them, and takes no others.
+    let (mut ports, mut held) = (HashSet::new(), Vec::new());
+    let opened = async {
+        while ports.len() < 4 {
+            let requests = stream::iter([Raw::from("hi")]).chain(stream::pending());
+            let mut replies: Streaming<Raw> =
+                client.bidi_stream("fleet", "Echo.Ports", requests).retries(0).await?;
+            match replies.next().await.expect("a reply or an error") {
+                Ok(port) => {
+                    ports.insert(port);
+                    held.push(replies);
+                }
+                // It had begun when its connection went away, and its requests may be gone.
+                Err(error) => assert_eq!(error.code(), Code::Unavailable, "{error}"),
+            }
+            held.drain(..held.len().saturating_sub(16));
+        }
+        Ok::<_, Error>(())
+    };
+    timeout(Duration::from_secs(30), opened).await.expect("connections are replaced")?;
+    drop(held);
     running.stop().await
 }
 

@@ -147,7 +147,7 @@ fn page(seed: u64, results: &[Scenario]) -> String {
         "\
 # Chaos
 
-Written by `make chaos` (`SECONDS=600 make chaos` runs longer, `SEED={seed}` makes these faults again).
+Written by `make chaos ARGUMENTS='--out docs'` (`SECONDS=600` before it runs longer, `SEED={seed}` makes these faults again).
 Every node is a process; the load comes at a steady rate from another one, on the same {cores} cores,
 and a call's time counts from when it was due.
 

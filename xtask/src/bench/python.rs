@@ -23,73 +23,56 @@ struct Serving {
 }
 
 const SERVERS: [Serving; 6] = [
+    plain(
+        "python.server.asyncio.64",
+        "Python server next to grpc.aio, 64 B, asyncio",
+        "asyncio",
+        64,
+    ),
+    plain(
+        "python.server.asyncio.1024",
+        "Python server next to grpc.aio, 1 KiB, asyncio",
+        "asyncio",
+        1024,
+    ),
+    plain("python.server.uvloop.64", "Python server next to grpc.aio, 64 B, uvloop", "uvloop", 64),
+    plain(
+        "python.server.uvloop.1024",
+        "Python server next to grpc.aio, 1 KiB, uvloop",
+        "uvloop",
+        1024,
+    ),
     Serving {
-        spec: spec(
-            "python.server.asyncio.64",
-            "Python server next to grpc.aio, 64 B, asyncio",
-            "req/s",
-            Goal::ratio_at_least(8.0),
-        ),
-        kinds: ("micro", "aio"),
-        event_loop: "asyncio",
-        size: 64,
-    },
-    Serving {
-        spec: spec(
-            "python.server.asyncio.1024",
-            "Python server next to grpc.aio, 1 KiB, asyncio",
-            "req/s",
-            Goal::ratio_at_least(8.0),
-        ),
-        kinds: ("micro", "aio"),
-        event_loop: "asyncio",
-        size: 1024,
-    },
-    Serving {
-        spec: spec(
-            "python.server.uvloop.64",
-            "Python server next to grpc.aio, 64 B, uvloop",
-            "req/s",
-            Goal::ratio_at_least(8.0),
-        ),
-        kinds: ("micro", "aio"),
-        event_loop: "uvloop",
-        size: 64,
-    },
-    Serving {
-        spec: spec(
-            "python.server.uvloop.1024",
-            "Python server next to grpc.aio, 1 KiB, uvloop",
-            "req/s",
-            Goal::ratio_at_least(8.0),
-        ),
-        kinds: ("micro", "aio"),
-        event_loop: "uvloop",
-        size: 1024,
-    },
-    Serving {
-        spec: spec(
+        kinds: ("micro-wait", "aio-wait"),
+        ..serving(
             "python.server.suspends",
             "Python server whose handler waits for the loop, next to grpc.aio",
-            "req/s",
-            Goal::ratio_at_least(5.0),
-        ),
-        kinds: ("micro-wait", "aio-wait"),
-        event_loop: "asyncio",
-        size: 64,
+            5.0,
+        )
     },
     Serving {
-        spec: spec(
+        kinds: ("micro-thread", "thread"),
+        ..serving(
             "python.server.threads",
             "Python server with handlers on threads, next to grpcio's",
-            "req/s",
-            Goal::ratio_at_least(3.0),
-        ),
-        kinds: ("micro-thread", "thread"),
-        event_loop: "asyncio",
-        size: 64,
+            3.0,
+        )
     },
 ];
+
+const fn plain(
+    id: &'static str,
+    title: &'static str,
+    event_loop: &'static str,
+    size: u32,
+) -> Serving {
+    Serving { event_loop, size, ..serving(id, title, 8.0) }
+}
+
+const fn serving(id: &'static str, title: &'static str, least: f64) -> Serving {
+    let spec = spec(id, title, "req/s", Goal::ratio_at_least(least));
+    Serving { spec, kinds: ("micro", "aio"), event_loop: "asyncio", size: 64 }
+}
 
 const CLIENTS: [(Spec, Load); 2] = [
     (
