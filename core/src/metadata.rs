@@ -11,34 +11,16 @@ use base64::engine::general_purpose::{STANDARD_NO_PAD, STANDARD_PAD_INDIFFERENT}
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::error::{Error, Result};
-
-/// Names that describe one hop and are never copied from an inbound call to an outgoing one:
-/// HTTP/2's connection-specific names, gRPC's own, and those each hop sets anew
-/// (go-micro v2 forwards them, and HTTP/2 servers reset the stream for it).
-const HOP_BY_HOP: [&str; 15] = [
-    "accept-encoding",
-    "connection",
-    "content-length",
-    "content-type",
-    "host",
-    "keep-alive",
-    "proxy-connection",
-    "remote",
-    "te",
-    "timeout",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "user-agent",
-    "x-content-type",
-];
+use crate::forward::{is_of_connection, is_secret};
 
 /// Names a caller may not set: HTTP/2 or gRPC gives them a meaning of its own.
-const RESERVED: [&str; 12] = [
+const RESERVED: [&str; 14] = [
     "connection",
     "content-length",
     "content-type",
+    "expect",
     "host",
+    "http2-settings",
     "keep-alive",
     "proxy-connection",
     "te",
@@ -107,14 +89,17 @@ impl Metadata {
         Ok(())
     }
 
-    /// Adds every value of `other`. Names that a caller may not set are left out: `other` may come
-    /// off the wire, which has them.
+    /// Adds every value of `other`. Names that a caller may not set are left out, and those that belong to the connection
+    /// `other` may have come by.
     pub fn append_all(&mut self, other: Self) {
         let mut under = None;
         for (name, value) in other.0 {
             // A name comes with the first of its values only.
             under = name.or(under);
-            if let Some(name) = under.as_ref().filter(|name| !is_reserved(name.as_str())) {
+            if let Some(name) = under
+                .as_ref()
+                .filter(|name| !is_reserved(name.as_str()) && !is_of_connection(name.as_str()))
+            {
                 self.0.append(name.clone(), value);
             }
         }
@@ -154,26 +139,6 @@ impl Metadata {
     /// True when there are none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
-    }
-
-    /// Copies into `target` what an outgoing call made on behalf of this inbound one carries on:
-    /// everything but hop-by-hop names, gRPC's own and names `target` has already.
-    pub(crate) fn propagate_into(&self, target: &mut HeaderMap) {
-        let mut names = smallvec::SmallVec::<[&HeaderName; 16]>::new();
-        for name in self.0.keys() {
-            let text = name.as_str();
-            if HOP_BY_HOP.binary_search(&text).is_err()
-                && !text.starts_with("grpc-")
-                && !target.contains_key(name)
-            {
-                names.push(name);
-            }
-        }
-        for name in names {
-            for value in self.0.get_all(name) {
-                target.append(name.clone(), value.clone());
-            }
-        }
     }
 
     pub(crate) fn headers(&self) -> &HeaderMap {
@@ -228,12 +193,8 @@ impl From<HeaderMap> for Metadata {
 
 impl fmt::Debug for Metadata {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let hidden = |name: &str| name == "authorization" || name == "cookie";
-        f.debug_map()
-            .entries(
-                self.iter().map(|(name, value)| (name, if hidden(name) { "…" } else { value })),
-            )
-            .finish()
+        let shown = |(name, value)| (name, if is_secret(name) { "…" } else { value });
+        f.debug_map().entries(self.iter().map(shown)).finish()
     }
 }
 
@@ -278,31 +239,27 @@ mod tests {
     }
 
     #[test]
-    fn names_that_http2_servers_reset_are_refused_and_never_propagated() -> Result<()> {
+    fn names_that_http2_servers_reset_are_refused() {
         let mut metadata = Metadata::new();
-        for name in ["Content-Length", "connection", "te", "grpc-timeout", "Host"] {
+        for name in ["Content-Length", "connection", "te", "grpc-timeout", "Host", "Expect"] {
             assert!(metadata.insert(name, "1").is_err(), "{name}");
         }
-        let mut inbound = HeaderMap::new();
-        for name in [
-            "content-length",
-            "connection",
-            "te",
-            "host",
-            "grpc-encoding",
-            "x-content-type",
-            "tenant",
-        ] {
-            inbound.insert(HeaderName::from_static(name), HeaderValue::from_static("1"));
+    }
+
+    #[test]
+    fn secrets_are_not_written_into_logs() -> Result<()> {
+        let mut metadata = Metadata::new();
+        for name in ["authorization", "cookie", "x-api-key", "proxy-authorization"] {
+            metadata.insert(name, "hunter2")?;
         }
-        let mut outgoing = HeaderMap::new();
-        Metadata::from(inbound).propagate_into(&mut outgoing);
-        assert_eq!(outgoing.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["tenant"]);
+        metadata.insert("tenant", "blue")?;
+        let shown = format!("{metadata:?}");
+        assert!(!shown.contains("hunter2") && shown.contains("blue"), "{shown}");
         Ok(())
     }
 
     #[test]
-    fn tables_are_sorted_for_binary_search() {
-        assert!(HOP_BY_HOP.is_sorted() && RESERVED.is_sorted());
+    fn the_table_is_sorted_for_binary_search() {
+        assert!(RESERVED.is_sorted());
     }
 }

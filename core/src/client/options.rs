@@ -7,6 +7,7 @@ use super::seen::Seen;
 use crate::codec::Codec;
 use crate::context::Context;
 use crate::error::Result;
+use crate::forward::Forward;
 use crate::metadata::Metadata;
 use crate::resilience::{Backoff, Retry};
 use crate::selector::{Filter, Hash, Strategy};
@@ -30,6 +31,8 @@ pub struct CallOptions {
     pub(crate) backoff: Backoff,
     pub(crate) compression: Option<Compression>,
     pub(crate) context: Inherit,
+    /// What goes on of the inbound call; `None` for the default rule.
+    pub(crate) forward: Option<Arc<Forward>>,
     pub(crate) seen: Option<Seen>,
 }
 
@@ -70,6 +73,7 @@ impl Default for CallOptions {
             backoff: Backoff::Jittered,
             compression: None,
             context: Inherit::Current,
+            forward: None,
             seen: None,
         }
     }
@@ -86,6 +90,11 @@ impl CallOptions {
     pub(crate) fn key(&mut self, key: Vec<u8>) {
         self.key = Some(key);
         self.strategy.get_or_insert_with(|| Arc::new(Hash::new()));
+    }
+
+    pub(crate) fn forward(&mut self, rule: Forward) -> Result<()> {
+        self.forward = Some(Arc::new(rule.checked()?));
+        Ok(())
     }
 
     /// Makes the call part of nothing.
@@ -111,10 +120,17 @@ macro_rules! call_options {
         }
 
         /// Sends all of these headers too, each value beside what its name has already. What a caller
-        /// may not set is left out, so that the metadata of an inbound call can be passed on.
+        /// may not set is left out, and so is what belongs to the connection of an inbound call whose
+        /// metadata is passed on; cookies and credentials in there are sent.
         pub fn metadata_all(mut self, metadata: crate::metadata::Metadata) -> Self {
             self.options.metadata.append_all(metadata);
             self
+        }
+
+        /// Says which headers of the call being served go on with this one, see [`crate::Forward`].
+        pub fn forward(mut self, rule: crate::forward::Forward) -> Self {
+            let set = self.options.forward(rule);
+            self.note(set)
         }
 
         /// Sets all that `settings` say, as if each were set here.

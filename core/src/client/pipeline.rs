@@ -17,6 +17,7 @@ use super::{Client, Target};
 use crate::codec::Codec;
 use crate::context::Context;
 use crate::error::{Code, Error, Origin, Reach, Result};
+use crate::forward::forward;
 use crate::metadata::Metadata;
 use crate::registry::Snapshot;
 use crate::resilience::Failure;
@@ -342,8 +343,10 @@ impl Run {
         // What is inherited fills the gaps; what the call was given comes before all else.
         let own = self.options.metadata.headers();
         if let Some(context) = &self.context {
-            context.metadata().propagate_into(&mut headers);
-            if let Some(namespace) = context.metadata().headers().get(NAMESPACE) {
+            let inbound = context.metadata().headers();
+            let found = self.options.addresses.is_empty();
+            forward(inbound, &mut headers, self.options.forward.as_deref(), found);
+            if let Some(namespace) = inbound.get(NAMESPACE) {
                 headers.insert(NAMESPACE, namespace.clone());
             }
         }

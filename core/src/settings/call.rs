@@ -8,6 +8,7 @@ use super::value::{Fields, Value};
 use crate::client::CallOptions;
 use crate::codec::Codec;
 use crate::error::Result;
+use crate::forward::{Credentials, Forward};
 use crate::metadata::Metadata;
 use crate::resilience::{Backoff, Retry};
 use crate::selector::{self, Filter, Strategy};
@@ -39,6 +40,7 @@ use crate::transport::Compression;
 /// | `retry` | `"safe"`, `"go_micro"` or `"never"` |
 /// | `backoff` | `"jittered"`, `"go_micro"` or `"none"` |
 /// | `compression` | `"gzip"`, `"zstd"` or `"none"` |
+/// | `forward` | which headers of the call being served go on, see [`Forward`](crate::Forward): `"default"`, `"none"`, or an object of `only`, `except` and `credentials` (lists of names, `*` at their ends) and `credentials_to`, which is `"registry"`, `"anywhere"` or `"nowhere"` |
 /// | `detached` | `true`: part of no inbound call, even inside a handler |
 #[derive(Debug, Clone, Default)]
 pub struct CallSettings {
@@ -54,6 +56,7 @@ pub struct CallSettings {
     retry: Option<Retry>,
     backoff: Option<Backoff>,
     compression: Option<Option<Compression>>,
+    forward: Option<Forward>,
     detached: bool,
 }
 
@@ -94,6 +97,7 @@ impl CallSettings {
             retry: fields.read("retry", |value| value.choice(&retries))?,
             backoff: fields.read("backoff", |value| value.choice(&backoffs))?,
             compression: fields.read("compression", compression)?,
+            forward: fields.read("forward", forward)?,
             detached: fields.read("detached", Value::flag)?.unwrap_or_default(),
         })
     }
@@ -124,6 +128,9 @@ impl CallSettings {
         if let Some(compression) = self.compression {
             options.compression = compression;
         }
+        if let Some(rule) = &self.forward {
+            options.forward = Some(Arc::new(rule.clone()));
+        }
         if self.detached {
             options.detach();
         }
@@ -152,6 +159,35 @@ fn metadata(value: Value) -> Result<Metadata> {
         }
     }
     Ok(metadata)
+}
+
+/// Which headers of an inbound call go on.
+fn forward(value: Value) -> Result<Forward> {
+    let place = value.place.clone();
+    if !value.is_object() {
+        return value.choice(&[("default", Forward::new()), ("none", Forward::nothing())]);
+    }
+    let mut fields = value.fields()?;
+    let mut rule = Forward::new();
+    if let Some(names) = fields.read("only", Value::texts)? {
+        rule = names.iter().fold(rule.only_nothing(), |rule, name| rule.only(name));
+    }
+    for name in fields.read("except", Value::texts)?.unwrap_or_default() {
+        rule = rule.except(&name);
+    }
+    for name in fields.read("credentials", Value::texts)?.unwrap_or_default() {
+        rule = rule.credential(&name);
+    }
+    let reaches = [
+        ("registry", Credentials::Registry),
+        ("anywhere", Credentials::Anywhere),
+        ("nowhere", Credentials::Nowhere),
+    ];
+    if let Some(to) = fields.read("credentials_to", |value| value.choice(&reaches))? {
+        rule = rule.credentials(to);
+    }
+    fields.finish()?;
+    rule.checked().map_err(|error| place.found(&error))
 }
 
 fn codec(value: Value) -> Result<Codec> {

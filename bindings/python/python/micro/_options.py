@@ -35,6 +35,8 @@ class _Routing(TypedDict, total=False):
     """How long to wait in between."""
     compression: Literal["gzip", "zstd", "none"]
     """How the request is sent."""
+    forward: Literal["default", "none"] | Mapping[str, Any]
+    """Which headers of the call being served go on: ``only``, ``except``, ``credentials`` and ``credentials_to``."""
 
 
 class CallOptions(_Routing, total=False):

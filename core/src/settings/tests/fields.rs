@@ -8,6 +8,7 @@ use serde_json::{Value as Json, json};
 use super::*;
 use crate::client::Client;
 use crate::codec::Schema;
+use crate::forward::{Credentials, Forward};
 use crate::registry;
 use crate::resilience::{Backoff, Limiter, Retry};
 use crate::selector::{Filter, P2c};
@@ -143,6 +144,13 @@ fn every_field_of_a_call_does_what_its_builder_does() {
     terms(json!({"retry": "go_micro"}), |o| o.retry = Retry::GoMicro);
     terms(json!({"backoff": "none"}), |o| o.backoff = Backoff::None);
     terms(json!({"compression": "gzip"}), |o| o.compression = Some(Compression::Gzip));
+    terms(json!({"forward": "none"}), |o| o.forward(Forward::nothing()).unwrap());
+    terms(json!({"forward": {"only": [], "credentials_to": "anywhere"}}), |o| {
+        o.forward(Forward::new().only_nothing().credentials(Credentials::Anywhere)).unwrap();
+    });
+    terms(json!({"forward": {"only": ["a"], "except": ["b-*"], "credentials": ["C"]}}), |o| {
+        o.forward(Forward::new().only("a").except("b-*").credential("c")).unwrap()
+    });
     terms(json!({"detached": true}), CallOptions::detach);
 }
 
