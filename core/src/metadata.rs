@@ -4,10 +4,12 @@
 //! with lower-case names. [`Metadata`] is the latter and reads like the former: every lookup
 //! ignores case, so `Micro-Trace-Id` and `micro-trace-id` are one key.
 
+use std::borrow::Cow;
 use std::fmt;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD_NO_PAD, STANDARD_PAD_INDIFFERENT};
+use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD_NO_PAD};
+use base64::{Engine as _, alphabet};
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::error::{Error, Result};
@@ -30,6 +32,13 @@ const RESERVED: [&str; 14] = [
     "upgrade",
     "user-agent",
 ];
+
+/// Base64 as other stacks write it: padded or not, perhaps with bits left over at the end.
+const LENIENT: GeneralPurposeConfig = GeneralPurposeConfig::new()
+    .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+    .with_decode_allow_trailing_bits(true);
+const USUAL: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, LENIENT);
+const OF_URLS: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, LENIENT);
 
 /// Headers of a call, in the order they were added.
 ///
@@ -58,9 +67,15 @@ impl Metadata {
         self.0.get_all(name).iter().filter_map(|value| value.to_str().ok())
     }
 
-    /// First value under a name that ends in `-bin`, decoded from base64 as gRPC sends it.
+    /// First value under a name that ends in `-bin`, as bytes; what is no base64 is passed over.
     pub fn get_bin(&self, name: &str) -> Option<Vec<u8>> {
-        STANDARD_PAD_INDIFFERENT.decode(self.0.get(name)?.as_bytes()).ok()
+        self.get_all_bin(name).next()
+    }
+
+    /// Every value under a name that ends in `-bin`, as bytes, in order. gRPC sends base64, and a header may hold several
+    /// values, which are separated by commas. What is no base64 is left out.
+    pub fn get_all_bin<'a>(&'a self, name: &str) -> impl Iterator<Item = Vec<u8>> + 'a {
+        self.0.get_all(name).iter().flat_map(|value| decoded(value.as_bytes()))
     }
 
     /// Replaces whatever stands under `name`. An empty `value` deletes, as in go-micro.
@@ -131,6 +146,21 @@ impl Metadata {
         self.0.iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)))
     }
 
+    /// Names, in lower case, and values as their writer had them: bytes under names that end in `-bin`, text under others.
+    /// What is neither is left out, which is logged.
+    pub fn values(&self) -> impl Iterator<Item = (&str, Cow<'_, [u8]>)> {
+        self.0.iter().flat_map(|(name, value)| {
+            let name = name.as_str();
+            let (bytes, text) = if name.ends_with("-bin") {
+                (Some(decoded_or_logged(name, value.as_bytes())), None)
+            } else {
+                (None, value.to_str().ok().map(|text| Cow::Borrowed(text.as_bytes())))
+            };
+            let bytes = bytes.into_iter().flatten().map(Cow::Owned);
+            bytes.chain(text).map(move |value| (name, value))
+        })
+    }
+
     /// Number of values.
     pub fn len(&self) -> usize {
         self.0.len()
@@ -148,6 +178,33 @@ impl Metadata {
     pub(crate) fn into_headers(self) -> HeaderMap {
         self.0
     }
+}
+
+/// The values of a header that holds bytes. An empty one is no bytes; empty places in a list are nothing (RFC 9110, 5.6.1).
+fn decoded(value: &[u8]) -> impl Iterator<Item = Vec<u8>> {
+    parts(value).filter_map(|part| decode(part).ok())
+}
+
+fn decoded_or_logged(name: &str, value: &[u8]) -> impl Iterator<Item = Vec<u8>> {
+    parts(value).filter_map(move |part| match decode(part) {
+        Ok(bytes) => Some(bytes),
+        Err(error) => {
+            // What a stranger sends may come often.
+            tracing::debug!(metadata = name, %error, "a value under a -bin name is no base64 and is left out");
+            None
+        }
+    })
+}
+
+fn parts(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let parts = value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+    let single = value.trim_ascii().is_empty();
+    parts.filter(move |part| single || !part.is_empty())
+}
+
+fn decode(part: &[u8]) -> Result<Vec<u8>, base64::DecodeError> {
+    let of_urls = part.iter().any(|byte| matches!(byte, b'-' | b'_'));
+    if of_urls { OF_URLS.decode(part) } else { USUAL.decode(part) }
 }
 
 /// The name, if bytes may stand under it.
@@ -236,6 +293,28 @@ mod tests {
         assert_eq!(metadata.get_all("trace-bin").count(), 2);
         assert!(metadata.append_bin("trace", &[0]).is_err());
         Ok(())
+    }
+
+    #[test]
+    fn bytes_are_read_as_any_stack_writes_them() {
+        for (value, wanted) in [
+            ("AQ==,Ag", vec![vec![1], vec![2]]),
+            ("AQ, Ag ,,", vec![vec![1], vec![2]]),
+            ("AR", vec![vec![1]]),
+            ("-_8", vec![vec![0xfb, 0xff]]),
+            ("+/8=", vec![vec![0xfb, 0xff]]),
+            ("", vec![vec![]]),
+            ("AQ,!!!", vec![vec![1]]),
+            ("raw text", vec![]),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert("x-bin", HeaderValue::from_static(value));
+            let metadata = Metadata::from(headers);
+            assert_eq!(metadata.get_all_bin("X-Bin").collect::<Vec<_>>(), wanted, "{value}");
+            assert_eq!(metadata.get_bin("x-bin"), wanted.first().cloned(), "{value}");
+            let values: Vec<_> = metadata.values().map(|(_, value)| value.into_owned()).collect();
+            assert_eq!(values, wanted, "{value}");
+        }
     }
 
     #[test]
