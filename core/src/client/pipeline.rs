@@ -371,7 +371,8 @@ impl Run {
     fn allows(&self, error: &Error) -> bool {
         let idempotent = self.options.idempotent.unwrap_or_else(|| {
             let endpoint = |node: &Arc<Node>| {
-                node.endpoint(&self.target.endpoint).is_some_and(|e| e.is_idempotent())
+                let advertised = self.target.names().find_map(|name| node.endpoint(&name));
+                advertised.is_some_and(|endpoint| endpoint.is_idempotent())
             };
             self.node.as_ref().is_some_and(endpoint)
         });

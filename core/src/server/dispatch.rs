@@ -20,9 +20,10 @@ use tracing::Instrument as _;
 
 use super::admission::{Admission, Timing};
 use super::call::CallRecord;
-use super::endpoint::{Endpoint, Routes};
+use super::endpoint::Endpoint;
 use super::handler::{Body, Handler, NO_MESSAGE, Request};
 use super::protocol::{Cors, Query, Requests};
+use super::routes::Routes;
 use super::unsent::Unsent;
 use crate::auth::expect_bearer;
 use crate::codec::Codec;

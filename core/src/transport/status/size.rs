@@ -94,7 +94,7 @@ pub(super) fn make_room(headers: &mut HeaderMap) {
         |name: &HeaderName| headers.get_all(name).iter().map(|value| entry(name, value)).sum();
     let mut names: Vec<(usize, HeaderName)> =
         headers.keys().map(|name| (bytes(name), name.clone())).collect();
-    names.sort_by(|a, b| b.0.cmp(&a.0));
+    names.sort_by_key(|(bytes, _)| std::cmp::Reverse(*bytes));
     // A block far past the bound has no room at all, so it is counted down.
     let mut size = of(headers);
     for (bytes, name) in names {
