@@ -89,4 +89,4 @@ pub use metadata::Metadata;
 pub use service::Service;
 pub use streaming::{Messages, Streaming};
 pub use transport::network;
-pub use transport::{ClientTls, Compression, DEFAULT_MAX_MESSAGE, ServerTls};
+pub use transport::{ClientTls, Compression, DEFAULT_MAX_MESSAGE, Pem, ServerTls, TlsPolicy};

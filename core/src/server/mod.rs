@@ -84,6 +84,7 @@ pub struct Server {
     admission: Arc<Admission>,
     gates: Gates,
     endpoints: Vec<registry::Endpoint>,
+    tls: bool,
     grace: Duration,
 }
 
@@ -115,6 +116,11 @@ impl Server {
     /// Address it listens on.
     pub fn address(&self) -> SocketAddr {
         self.listening.address
+    }
+
+    /// True when it speaks TLS.
+    pub(crate) fn speaks_tls(&self) -> bool {
+        self.tls
     }
 
     /// What it says to health checks.
@@ -231,7 +237,7 @@ impl ServerBuilder {
         self
     }
 
-    /// Serves TLS.
+    /// Serves TLS, and nothing else: a client that begins in plain text is told so.
     pub fn tls(mut self, tls: ServerTls) -> Self {
         self.limits.tls = Some(tls);
         self
@@ -377,6 +383,7 @@ impl ServerBuilder {
             compression: self.compression,
             cors: (!self.origins.is_empty()).then(|| Cors::new(self.origins)),
         });
+        let tls = self.limits.tls.is_some();
         let address = self.address.as_deref().unwrap_or(ANY_ADDRESS);
         let listening = Listening::bind(&*self.network, address, self.limits, dispatch).await?;
         Ok(Server {
@@ -386,6 +393,7 @@ impl ServerBuilder {
             admission,
             gates,
             endpoints: advertised,
+            tls,
             grace: self.grace,
         })
     }

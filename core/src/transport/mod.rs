@@ -2,6 +2,7 @@
 
 mod accept;
 mod batched;
+mod begun;
 mod compression;
 mod connection;
 mod deadline;
@@ -26,7 +27,7 @@ pub(crate) use relax::restore_names;
 pub(crate) use status::{
     FROM_SERVICE, GRPC_STATUS, caller_is_micro, details, is_status, read_status, write_status,
 };
-pub use tls::{ClientTls, ServerTls};
+pub use tls::{ClientTls, Pem, ServerTls, TlsPolicy};
 
 /// Largest message either side takes unless told otherwise: go-micro's 4 MiB.
 pub const DEFAULT_MAX_MESSAGE: usize = 4 * 1024 * 1024;
