@@ -118,8 +118,7 @@ impl Node {
         Self {
             id: record.id.as_str().into(),
             address: record.address.as_str().into(),
-            secure: (record.speaks_tls() && !record.address.contains("://"))
-                .then(|| format!("https://{}", record.address).into()),
+            secure: secure(record),
             labels,
             release,
             hash: super::hash::of(record.id.as_bytes()),
@@ -137,7 +136,7 @@ impl Node {
         &self.address
     }
 
-    /// Where a connection goes: the address, with `https://` where the record says that the node speaks TLS.
+    /// Where a connection goes: the address, with `https://` and perhaps `#name` where the record says that the node speaks TLS.
     pub(crate) fn target(&self) -> &str {
         self.secure.as_deref().unwrap_or(&self.address)
     }
@@ -221,6 +220,19 @@ impl Node {
     pub(crate) fn ejected_at(&self) -> u64 {
         self.live.ejected_at()
     }
+}
+
+/// Where connections to a node with TLS go: its address, and behind `#` the name that it says it has a certificate for.
+fn secure(record: &registry::Node) -> Option<Box<str>> {
+    let address = &record.address;
+    if !record.speaks_tls() || address.contains("://") {
+        return None;
+    }
+    let name = record.metadata.get(registry::TLS_NAME);
+    Some(match name {
+        Some(name) => format!("https://{address}#{name}").into(),
+        None => format!("https://{address}").into(),
+    })
 }
 
 impl fmt::Debug for Node {

@@ -385,19 +385,19 @@ impl ServiceBuilder {
         ] {
             metadata.insert(key.into(), value.into());
         }
-        if server.speaks_tls() {
+        let address = advertised(self.advertise.as_deref(), server.address());
+        if let Some(tls) = server.tls() {
             metadata.insert(registry::TLS.into(), "true".into());
+            if let Some(name) = tls.name_beside(&address) {
+                metadata.insert(registry::TLS_NAME.into(), name);
+            }
         }
         let record = registry::Service {
             name: name.clone(),
             version: self.version,
             metadata: Labels::new(),
             endpoints: server.endpoints().to_vec(),
-            nodes: vec![Node {
-                id: format!("{name}-{id}"),
-                address: advertised(self.advertise.as_deref(), server.address()),
-                metadata,
-            }],
+            nodes: vec![Node { id: format!("{name}-{id}"), address, metadata }],
         };
         let heartbeat = Heartbeat::start(Beat {
             registry,

@@ -19,7 +19,6 @@ use tokio::time::{sleep, timeout};
 use tokio_util::io::InspectReader;
 
 use super::batched::Batched;
-use super::begun::ADVICE;
 use super::tls;
 use crate::error::{Code, Error, Reach, Result};
 
@@ -31,8 +30,22 @@ const FIRST_CALLS: usize = 100;
 /// Streams this side may reset for a peer's mistakes before it takes the connection for an attack.
 const MAX_MISTAKES: usize = 1024;
 
-/// How a server with TLS answers one who speaks none: the content type of an alert.
-const TLS_ALERT: u8 = 0x15;
+/// The peer speaks TLS.
+const TLS: u8 = 1;
+/// The peer speaks HTTP/1.
+const HTTP1: u8 = 2;
+
+/// What a peer speaks by its first bytes: [`TLS`], [`HTTP1`], or 0. A server with TLS answers one who speaks none by an alert,
+/// or in HTTP/1 with a line about it.
+fn spoken(bytes: &[u8]) -> u8 {
+    let names = |name: &[u8]| bytes.windows(name.len()).any(|part| part == name);
+    match bytes {
+        [0x15, 3, ..] => TLS,
+        _ if !bytes.starts_with(b"HTTP/1.") => 0,
+        _ if names(b"TLS") || names(b"HTTPS") || names(b"SSL") => TLS,
+        _ => HTTP1,
+    }
+}
 
 /// An open connection; requests may be sent from many tasks at once.
 #[derive(Debug)]
@@ -51,8 +64,8 @@ struct Line {
     retired: AtomicBool,
     /// Set by every byte that comes in.
     heard: AtomicBool,
-    /// The peer's first byte, which tells what it speaks; 0 as well before it, for that is how HTTP/2 begins.
-    first: AtomicU8,
+    /// What the peer speaks that is no HTTP/2: 0, [`TLS`] or [`HTTP1`].
+    speaks: AtomicU8,
 }
 
 /// A request that has begun, and whose messages are still to come. Dropping it cancels the call on the wire.
@@ -90,9 +103,9 @@ impl Connection {
             let mut begun = false;
             move |bytes: &[u8]| {
                 line.heard.store(true, Ordering::Relaxed);
-                if !begun && let Some(first) = bytes.first() {
+                if !begun {
                     begun = true;
-                    line.first.store(*first, Ordering::Relaxed);
+                    line.speaks.store(spoken(bytes), Ordering::Relaxed);
                 }
             }
         });
@@ -201,9 +214,9 @@ impl Line {
 
     /// The error of a connection that broke, also where the peer has never spoken HTTP/2.
     fn explain(&self, error: &h2::Error) -> Error {
-        let why = match self.first.load(Ordering::Relaxed) {
-            TLS_ALERT => "the server speaks TLS: set `tls` of the client, or call https://",
-            b'H' => {
+        let why = match self.speaks.load(Ordering::Relaxed) {
+            TLS => "the server speaks TLS: set `tls` of the client, or call https://",
+            HTTP1 => {
                 "the server speaks HTTP/1.1 and no HTTP/2: is the address a gRPC server, or a TLS port?"
             }
             _ => return broken(error),
@@ -316,10 +329,6 @@ pub(crate) fn broken(error: &h2::Error) -> Error {
 
 /// Why a server wants nothing of this connection, where it has said so: it took no call then.
 fn refusal(error: &h2::Error, text: &str) -> Option<&'static str> {
-    let turned_away = error.is_go_away() && error.reason() == Some(Reason::INADEQUATE_SECURITY);
-    if turned_away && text.contains(ADVICE) {
-        return Some("the server speaks TLS: set `tls` of the client, or call https://");
-    }
     // In TLS 1.3 a server judges the client's certificate when the client has begun to speak. h2 keeps the text alone.
     let told = text.split_once("received fatal alert: ").filter(|_| error.is_io())?.1;
     tls::REFUSALS

@@ -29,10 +29,15 @@ pub(crate) struct Dial {
 
 impl Dial {
     /// Connects to `host:port`. Addresses that begin with `https://`, have port 443 or no port use
-    /// TLS even when none is configured, as in go-micro (wire reference 1.7), and so do nodes that the registry says speak it.
+    /// TLS even when none is configured, as in go-micro (wire reference 1.7). What is behind `#` is the name to verify, unless
+    /// the client has one of its own.
     pub(crate) async fn connect(&self, address: &str) -> Result<Connection> {
         let unreached = |code, text: String| {
             Error::new(code, text).with_id("go.micro.client").with_reach(Reach::Never)
+        };
+        let (address, told) = match address.split_once('#') {
+            Some((address, name)) => (address, Some(name)),
+            None => (address, None),
         };
         let target = Target::parse(address)
             .map_err(|error| error.with_id("go.micro.client").with_reach(Reach::Never))?;
@@ -55,7 +60,7 @@ impl Dial {
                 return self.handshake(stream, Scheme::HTTP, &target).await;
             };
             let name = tls
-                .name_for(&target.host)
+                .name_for(&target.host, told)
                 .map_err(|e| unreached(Code::InvalidArgument, format!("{address}: {e}")))?;
             let connector = TlsConnector::from(tls.current().await);
             let stream = connector.connect(name, stream).await.map_err(|e| {
@@ -156,6 +161,10 @@ mod tests {
             ("example.org:443", true, "example.org", "example.org:443"),
             ("example.org", true, "example.org", "example.org:443"),
         ] {
+            let (address, told) = match address.split_once('#') {
+                Some((address, name)) => (address, Some(name)),
+                None => (address, None),
+            };
             let target = Target::parse(address).expect(address);
             assert_eq!((target.tls, &*target.host, &*target.address()), (tls, host, connected));
         }
