@@ -53,6 +53,7 @@ pub enum Credentials {
 /// # async fn main() -> micro::Result<()> {
 /// let rule = Forward::new().except("tenant-secret").credential("x-session");
 /// let client = Client::builder().forward(rule).build()?;
+/// assert!(client.forward().goes_to_nodes("X-Session") && !client.forward().goes_to_addresses("X-Session"));
 /// # Ok(())
 /// # }
 /// ```
@@ -152,6 +153,19 @@ impl Forward {
     pub fn credentials(mut self, to: Credentials) -> Self {
         self.to = to;
         self
+    }
+
+    /// Whether a header goes on to nodes that the registry found. What the header `connection` of a call names does not,
+    /// whatever the rule says.
+    pub fn goes_to_nodes(&self, name: &str) -> bool {
+        let name = name.to_ascii_lowercase();
+        self.lets(&name, kind(&name), true)
+    }
+
+    /// Whether a header goes on to addresses given to a call or a client; otherwise as [`Forward::goes_to_nodes`].
+    pub fn goes_to_addresses(&self, name: &str) -> bool {
+        let name = name.to_ascii_lowercase();
+        self.lets(&name, kind(&name), false)
     }
 
     /// The rule, or what is wrong with it.
