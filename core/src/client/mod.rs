@@ -25,7 +25,7 @@ mod seen;
 mod stream;
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use foldhash::fast::RandomState;
@@ -43,7 +43,7 @@ pub use stream::Outgoing;
 
 use crate::codec::Message;
 use crate::error::{Error, Result};
-use crate::registry::{self, Cache, Registry};
+use crate::registry::{self, Cache, Registry, Witness};
 use crate::resilience::Budget;
 use crate::selector::{self, Node, Strategy};
 use crate::streaming::Streaming;
@@ -73,6 +73,19 @@ struct Inner {
     targets: HashMap<TargetKey, Arc<Target>, RandomState>,
     budgets: HashMap<Box<str>, Arc<Budget>, RandomState>,
     fixed: HashMap<Box<str>, Arc<Node>, RandomState>,
+}
+
+impl fmt::Debug for Inner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inner").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl Witness for Inner {
+    /// Its connections are healthy while they are open: those that are silent are probed.
+    fn vouches(&self, address: &str) -> bool {
+        self.pool.is_connected(address)
+    }
 }
 
 /// One endpoint of one service, as this client calls it.
@@ -414,7 +427,7 @@ impl ClientBuilder {
         };
         let heads = [true, false]
             .map(|unary| pipeline::head(&self.name, &self.namespace, &self.options, unary));
-        Ok(Client(Arc::new(Inner {
+        let inner = Arc::new(Inner {
             name: self.name,
             cache,
             strategy,
@@ -426,6 +439,9 @@ impl ClientBuilder {
             targets: HashMap::default(),
             budgets: HashMap::default(),
             fixed: HashMap::default(),
-        })))
+        });
+        let witness: Weak<Inner> = Arc::downgrade(&inner);
+        inner.cache.registry().witness(witness);
+        Ok(Client(inner))
     }
 }

@@ -16,7 +16,7 @@ mod snapshot;
 mod tests;
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -24,7 +24,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
 use self::follow::{Follower, Request};
-use super::{Node, Registry, Service, Watcher};
+use super::{Node, Registry, Service, Watcher, Witness};
 use crate::error::{Error, Result};
 
 pub use snapshot::Snapshot;
@@ -138,5 +138,9 @@ impl Registry for Cache {
 
     fn suspect(&self, service: &str, node: &Node) {
         self.registry.suspect(service, node);
+    }
+
+    fn witness(&self, witness: Weak<dyn Witness>) {
+        self.registry.witness(witness);
     }
 }
