@@ -27,6 +27,7 @@ mod guard;
 mod id;
 mod inbound;
 mod inbox;
+mod leases;
 pub mod live;
 pub mod log;
 mod metadata;
