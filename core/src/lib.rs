@@ -83,7 +83,7 @@ mod transport;
 pub use client::Client;
 pub use codec::{Codec, Json, Message, Proto, Raw, Side};
 pub use context::Context;
-pub use error::{Code, Detail, Error, Origin, Reach, Result};
+pub use error::{Code, Detail, Error, Origin, Reach, Reason, Result};
 pub use forward::{Credentials, Forward};
 pub use metadata::Metadata;
 pub use service::Service;

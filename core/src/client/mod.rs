@@ -20,6 +20,7 @@ mod health;
 mod options;
 mod pipeline;
 mod pool;
+mod ready;
 mod reply;
 mod seen;
 mod stream;
@@ -146,8 +147,9 @@ impl Client {
     /// ```
     ///
     /// # Errors
-    /// What the handler answered, or what kept the call from it: `NOT_FOUND` for an unknown
-    /// service, `UNAVAILABLE` for none that can be reached, `DEADLINE_EXCEEDED` when the time is up.
+    /// What the handler answered, or what kept the call from it: `UNAVAILABLE` for a service without a node
+    /// (with the reason [`NoNodes`](crate::Reason::NoNodes)) and for one that cannot be reached,
+    /// `DEADLINE_EXCEEDED` when the time is up.
     pub fn call<Req: Message, Res: Message>(
         &self,
         service: &str,

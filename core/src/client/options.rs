@@ -25,6 +25,8 @@ pub struct CallOptions {
     pub(crate) strategy: Option<Arc<dyn Strategy>>,
     pub(crate) key: Option<Vec<u8>>,
     pub(crate) idempotent: Option<bool>,
+    /// Waits for a node instead of failing at once.
+    pub(crate) wait_for_ready: bool,
     /// Attempts after the first.
     pub(crate) retries: u32,
     pub(crate) retry: Retry,
@@ -68,6 +70,7 @@ impl Default for CallOptions {
             strategy: None,
             key: None,
             idempotent: None,
+            wait_for_ready: false,
             retries: 2,
             retry: Retry::Safe,
             backoff: Backoff::Jittered,
@@ -161,6 +164,14 @@ macro_rules! call_options {
         /// Chooses among nodes with this strategy.
         pub fn strategy(mut self, strategy: std::sync::Arc<dyn crate::selector::Strategy>) -> Self {
             self.options.strategy = Some(strategy);
+            self
+        }
+
+        /// Whether a call waits, within its deadline, until its service has a node that takes connections; it fails at once
+        /// unless set. For services that are about to come, or come back: a change of the registry wakes the call, and a
+        /// node that refuses connections is tried again after a pause of up to a second. Neither counts as a retry.
+        pub fn wait_for_ready(mut self, wait: bool) -> Self {
+            self.options.wait_for_ready = wait;
             self
         }
 

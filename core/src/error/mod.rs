@@ -6,6 +6,7 @@
 
 mod code;
 mod detail;
+mod reason;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -17,6 +18,7 @@ use serde::Serialize;
 
 pub use code::Code;
 pub use detail::Detail;
+pub use reason::Reason;
 
 use crate::metadata::Metadata;
 
@@ -70,6 +72,7 @@ struct Inner {
     detail: Cow<'static, str>,
     status: Cow<'static, str>,
     reach: Reach,
+    reason: Option<Reason>,
     origin: Option<Origin>,
     retry_after: Option<Duration>,
     source: Option<Arc<dyn std::error::Error + Send + Sync>>,
@@ -125,6 +128,7 @@ impl Error {
             detail: detail.into(),
             status: Cow::Borrowed(status_text(http)),
             reach: Reach::Maybe,
+            reason: None,
             origin: None,
             retry_after: None,
             source: None,
@@ -213,6 +217,14 @@ impl Error {
         self
     }
 
+    /// Gives the error a number of go-micro's own, where another than the one that follows from its code says more.
+    #[must_use]
+    pub fn with_http_code(mut self, number: i32) -> Self {
+        self.0.http = number;
+        self.0.status = Cow::Borrowed(status_text(number));
+        self
+    }
+
     /// Keeps the cause, for [`std::error::Error::source`].
     #[must_use]
     pub fn with_source(mut self, source: impl std::error::Error + Send + Sync + 'static) -> Self {
@@ -256,6 +268,12 @@ impl Error {
     #[must_use]
     pub fn with_attached(mut self, detail: Detail) -> Self {
         self.0.details.push(detail);
+        self
+    }
+
+    /// Says what kept the call from every handler.
+    pub(crate) fn with_reason(mut self, reason: Reason) -> Self {
+        self.0.reason = Some(reason);
         self
     }
 
@@ -314,6 +332,12 @@ impl Error {
     /// How far the attempt got.
     pub fn reach(&self) -> Reach {
         self.0.reach
+    }
+
+    /// What kept a call of this side from every handler, where the code alone does not tell; `None` for all that the far
+    /// side said.
+    pub fn reason(&self) -> Option<Reason> {
+        self.0.reason
     }
 
     /// Where the call failed; `None` for errors that no client call returned.
@@ -451,6 +475,9 @@ impl fmt::Debug for Error {
         let mut out = f.debug_struct("Error");
         out.field("code", &self.0.code).field("id", &self.0.id).field("http", &self.0.http);
         out.field("detail", &self.0.detail).field("reach", &self.0.reach);
+        if let Some(reason) = &self.0.reason {
+            out.field("reason", reason);
+        }
         if let Some(origin) = &self.0.origin {
             out.field("origin", origin);
         }

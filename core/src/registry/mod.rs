@@ -34,7 +34,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
-use crate::error::{Code, Error, Result};
+use crate::error::{Code, Error, Reach, Reason, Result};
 
 pub use auto::Auto;
 pub use cache::{Cache, Snapshot};
@@ -309,6 +309,19 @@ impl Service {
             )));
         }
         Ok(())
+    }
+
+    /// The error of a call to a service that has no node now: go-micro's id, number and text of it, and gRPC's code for
+    /// what another moment may change.
+    pub(crate) fn no_nodes(name: &str) -> Error {
+        let detail = format!(
+            "service {name}: not found: it has no node now, is it running, and in this registry?"
+        );
+        Error::unavailable(detail)
+            .with_id("go.micro.client")
+            .with_http_code(500)
+            .with_reach(Reach::Never)
+            .with_reason(Reason::NoNodes)
     }
 
     /// The error of a lookup that found nothing.

@@ -103,6 +103,11 @@ impl Live {
         probe_at != 0 && nanos(now) < probe_at
     }
 
+    /// How long it is still left out.
+    pub(super) fn ejected_for(&self, now: Instant) -> Duration {
+        Duration::from_nanos(self.probe_at.load(Relaxed).saturating_sub(nanos(now)))
+    }
+
     pub(super) fn admit(&self, now: Instant) -> bool {
         let probe_at = self.probe_at.load(Relaxed);
         if probe_at == 0 {

@@ -36,6 +36,7 @@ use crate::transport::Compression;
 /// | `strategy` | `"p2c"`, `"random"`, `"round_robin"` or `"hash"`; one for all calls with these settings |
 /// | `key` | a text; calls with equal keys go to the same node |
 /// | `idempotent` | whether repeating the call is harmless, whatever the endpoint says |
+/// | `wait_for_ready` | `true`: waits within the deadline until the service has a node that takes connections |
 /// | `retries` | attempts after the first |
 /// | `retry` | `"safe"`, `"go_micro"` or `"never"` |
 /// | `backoff` | `"jittered"`, `"go_micro"` or `"none"` |
@@ -52,6 +53,7 @@ pub struct CallSettings {
     strategy: Option<Arc<dyn Strategy>>,
     key: Option<Vec<u8>>,
     idempotent: Option<bool>,
+    wait_for_ready: Option<bool>,
     retries: Option<u32>,
     retry: Option<Retry>,
     backoff: Option<Backoff>,
@@ -93,6 +95,7 @@ impl CallSettings {
             strategy: fields.read("strategy", strategy)?,
             key: fields.read("key", Value::text)?.map(String::into_bytes),
             idempotent: fields.read("idempotent", Value::flag)?,
+            wait_for_ready: fields.read("wait_for_ready", Value::flag)?,
             retries: fields.read("retries", Value::number)?,
             retry: fields.read("retry", |value| value.choice(&retries))?,
             backoff: fields.read("backoff", |value| value.choice(&backoffs))?,
@@ -120,6 +123,7 @@ impl CallSettings {
             options.key(key.clone());
         }
         options.idempotent = self.idempotent.or(options.idempotent);
+        options.wait_for_ready = self.wait_for_ready.unwrap_or(options.wait_for_ready);
         options.retries = self.retries.unwrap_or(options.retries);
         if let Some(retry) = &self.retry {
             options.retry = retry.clone();

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use micro::{Code, Detail, Error, Origin};
+use micro::{Code, Detail, Error, Origin, Reason};
 
 use crate::status::Status;
 
@@ -73,6 +73,11 @@ impl Failure {
     /// Where a call failed; `None` for what is no call's failure.
     pub fn origin(&self) -> Option<&Origin> {
         self.core()?.origin()
+    }
+
+    /// What kept a call from every handler, where the status alone does not tell, for example `no_nodes`; empty otherwise.
+    pub fn reason(&self) -> &'static str {
+        self.core().and_then(Error::reason).map_or("", Reason::name)
     }
 
     /// Messages for programs to read.

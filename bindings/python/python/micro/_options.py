@@ -27,6 +27,8 @@ class _Routing(TypedDict, total=False):
     """How a node is chosen."""
     key: str
     """Calls with equal keys go to the same node."""
+    wait_for_ready: bool
+    """Wait, within the timeout, until the service has a node that takes connections, instead of failing at once."""
     retries: int
     """Attempts after the first."""
     retry: Literal["safe", "go_micro", "never"]

@@ -113,6 +113,7 @@ fn every_field_of_a_client_does_what_its_builder_does() {
 fn every_field_of_a_call_does_what_its_builder_does() {
     terms(json!({"timeout": "1s"}), |o| o.timeout = Some(MS(1000)));
     terms(json!({"timeout": null}), |o| o.timeout = None);
+    terms(json!({"wait_for_ready": true}), |o| o.wait_for_ready = true);
     terms(json!({"timeout": "none"}), |o| o.timeout = None);
     terms(json!({"metadata": {"a": "1", "b": ["2", "3"]}}), |o| {
         for (name, value) in [("a", "1"), ("b", "2"), ("b", "3")] {
