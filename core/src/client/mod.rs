@@ -27,7 +27,7 @@ mod stream;
 
 use std::borrow::Cow;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use foldhash::fast::RandomState;
@@ -45,7 +45,7 @@ pub use stream::Outgoing;
 
 use crate::codec::Message;
 use crate::error::{Error, Result};
-use crate::registry::{self, Cache, Registry};
+use crate::registry::{self, Cache, Registry, Witness};
 use crate::resilience::Budget;
 use crate::selector::{self, Node, Strategy};
 use crate::streaming::Streaming;
@@ -75,6 +75,19 @@ struct Inner {
     targets: HashMap<TargetKey, Arc<Target>, RandomState>,
     budgets: HashMap<Box<str>, Arc<Budget>, RandomState>,
     fixed: HashMap<Box<str>, Arc<Node>, RandomState>,
+}
+
+impl fmt::Debug for Inner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inner").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl Witness for Inner {
+    /// Its connections are healthy while they are open: those that are silent are probed.
+    fn vouches(&self, address: &str) -> bool {
+        self.pool.is_connected(address)
+    }
 }
 
 /// One endpoint of one service, as this client calls it.
@@ -430,7 +443,7 @@ impl ClientBuilder {
         };
         let heads = [true, false]
             .map(|unary| pipeline::head(&self.name, &self.namespace, &self.options, unary));
-        Ok(Client(Arc::new(Inner {
+        let inner = Arc::new(Inner {
             name: self.name,
             cache,
             strategy,
@@ -442,6 +455,9 @@ impl ClientBuilder {
             targets: HashMap::default(),
             budgets: HashMap::default(),
             fixed: HashMap::default(),
-        })))
+        });
+        let witness: Weak<Inner> = Arc::downgrade(&inner);
+        inner.cache.registry().witness(witness);
+        Ok(Client(inner))
     }
 }

@@ -278,7 +278,7 @@ impl State {
 
     fn announce(&mut self, action: Action, service: Service) {
         if !service.nodes.is_empty() {
-            let change = Change { action, service };
+            let change = Arc::new(Change { action, service });
             self.watchers.retain(|watcher| watcher.send(&change));
         }
     }

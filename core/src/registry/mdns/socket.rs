@@ -131,16 +131,15 @@ impl Links {
         Ok(readers)
     }
 
-    /// True for senders on this link. Answers to anybody else would make this process a reflector.
-    /// A sender without address is a process of this machine that reaches the group over loopback.
+    /// True for senders on this link: nobody else is believed, nor answered, which would make this
+    /// process a reflector. A private address alone does not say that it is near. A sender without address is a process of this machine that reaches the group over loopback.
     pub(super) fn is_near(&self, sender: IpAddr) -> bool {
-        let private = match sender.to_canonical() {
-            IpAddr::V4(v4) => v4.is_loopback() || v4.is_private() || v4.is_link_local(),
-            IpAddr::V6(v6) => {
-                v6.is_loopback() || v6.is_unique_local() || v6.is_unicast_link_local()
-            }
+        let sender = sender.to_canonical();
+        let beside = match sender {
+            IpAddr::V4(v4) => v4.is_loopback() || v4.is_link_local(),
+            IpAddr::V6(v6) => v6.is_loopback() || v6.is_unicast_link_local(),
         };
-        private
+        beside
             || sender.is_unspecified()
             || lock(&self.networks)
                 .iter()
@@ -370,19 +369,11 @@ mod tests {
         let links = Links::open(&options, 0).expect("loopback");
         *lock(&links.networks) = vec![([203, 0, 113, 1].into(), 24)];
         let near = |text: &str| links.is_near(text.parse().expect("an address"));
-        let neighbours = [
-            "127.0.0.1",
-            "10.1.2.3",
-            "169.254.1.1",
-            "203.0.113.9",
-            "fe80::1",
-            "fd00::1",
-            "0.0.0.0",
-        ];
-        for address in neighbours.into_iter().chain(["::ffff:10.0.0.1"]) {
+        let neighbours = ["127.0.0.1", "169.254.1.1", "203.0.113.9", "fe80::1", "0.0.0.0"];
+        for address in neighbours.into_iter().chain(["::ffff:203.0.113.9"]) {
             assert!(near(address), "{address}");
         }
-        for address in ["203.0.114.9", "198.51.100.1", "2001:db8::1"] {
+        for address in ["203.0.114.9", "10.1.2.3", "192.168.1.1", "2001:db8::1", "fd00::1"] {
             assert!(!near(address), "{address}");
         }
     }
