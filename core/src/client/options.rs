@@ -113,14 +113,14 @@ macro_rules! call_options {
         /// Sends all of these headers too, each value beside what its name has already. What a caller
         /// may not set is left out, so that the metadata of an inbound call can be passed on.
         pub fn metadata_all(mut self, metadata: crate::metadata::Metadata) -> Self {
-            self.options.metadata.append_all(metadata);
-            self
+            let added = self.options.metadata.append_all(metadata);
+            self.note(added)
         }
 
         /// Sets all that `settings` say, as if each were set here.
         pub fn settings(mut self, settings: &crate::settings::CallSettings) -> Self {
-            settings.apply(&mut self.options);
-            self
+            let applied = settings.apply(&mut self.options);
+            self.note(applied)
         }
 
         /// Chooses the codec by content type, for example `application/grpc+json`.

@@ -146,8 +146,7 @@ impl Runtime {
     /// As [`Runtime::reply`].
     pub fn set_headers(&self, call: Id, headers: &[u8]) -> Result<()> {
         let context = self.inside()?.context_of(call)?;
-        context.extend_headers(crate::unpack(headers)?);
-        Ok(())
+        Ok(context.extend_headers(crate::unpack(headers)?)?)
     }
 
     /// What is known of a call that came in, as JSON: `service`, `endpoint`, `caller`, `peer`, `trace_id`, `span_id`.
