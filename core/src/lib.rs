@@ -62,6 +62,7 @@ pub mod client;
 pub mod codec;
 mod context;
 mod error;
+pub mod fork;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;

@@ -42,6 +42,7 @@ pub use connect::{connect, from_environment};
 pub use local::Local;
 pub use mdns::Mdns;
 pub use memory::Memory;
+pub(crate) use memory::{in_child, warm_up};
 
 /// String pairs that describe a node, an endpoint or a service.
 pub type Labels = BTreeMap<String, String>;

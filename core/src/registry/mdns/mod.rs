@@ -54,6 +54,7 @@ use self::table::{LOOKUP_LIMIT, Lookup, Subject, Table, WATCH_LIMIT};
 use self::zone::{Prepared, Zone};
 use super::{Node, Registry, Service, Watcher};
 use crate::error::{Error, Result};
+use crate::fork::Uninherited;
 
 /// A lookup with answers ends when no further one came for this long.
 const QUIET: Duration = Duration::from_millis(30);
@@ -134,7 +135,7 @@ impl Mdns {
         });
         let mut tasks = JoinSet::new();
         for (socket, reader) in readers {
-            let reader = UdpSocket::from_std(reader)?;
+            let reader = Uninherited::new(UdpSocket::from_std(reader)?);
             tasks.spawn_on(shared.clone().read(socket, reader), &runtime);
         }
         tasks.spawn_on(shared.clone().take_care(), &runtime);
@@ -346,7 +347,7 @@ impl Shared {
         }
     }
 
-    async fn read(self: Arc<Self>, socket: table::Socket, reader: UdpSocket) {
+    async fn read(self: Arc<Self>, socket: table::Socket, reader: Uninherited<UdpSocket>) {
         let mut buffer = vec![0; PACKET_LIMIT + 1];
         loop {
             match reader.recv_from(&mut buffer).await {
