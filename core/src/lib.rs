@@ -62,6 +62,7 @@ pub mod client;
 pub mod codec;
 mod context;
 mod error;
+pub mod fork;
 mod forward;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]

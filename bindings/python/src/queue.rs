@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use micro_bridge::{Event, EventKind, Id};
+use micro_bridge::{Event, EventKind, Id, guard};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -180,7 +180,9 @@ impl Queue {
     fn tell_all(&self, py: Python<'_>, mut batch: VecDeque<Event>) -> PyResult<usize> {
         let count = batch.len();
         while let Some(event) = batch.pop_front() {
-            match self.tell(py, event) {
+            // The other events of the batch are told whatever becomes of this one.
+            let told = guard(|| Ok(self.tell(py, event))).or_raise(py);
+            match told.and_then(|told| told) {
                 Ok(()) => {}
                 Err(error) if failure::is_exit(py, &error) => {
                     self.state().taken = batch;

@@ -382,7 +382,10 @@ impl Run {
         for name in own.keys() {
             headers.remove(name);
             for value in own.get_all(name) {
-                headers.append(name.clone(), value.clone());
+                // What is inherited comes off the wire, and may have left no room.
+                headers.try_append(name.clone(), value.clone()).map_err(|_| {
+                    Error::invalid_argument("metadata of more names than a header list can hold")
+                })?;
             }
         }
         Ok(headers)

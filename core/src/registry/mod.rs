@@ -36,7 +36,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Code, Error, Reach, Reason, Result};
+use crate::error::{Error, Reach, Reason, Result};
 
 pub use auto::Auto;
 pub use cache::{Cache, Snapshot};
@@ -44,6 +44,7 @@ pub use connect::{connect, from_environment};
 pub use local::Local;
 pub use mdns::Mdns;
 pub use memory::Memory;
+pub(crate) use memory::{in_child, warm_up};
 pub use watch::{WATCH_BYTES, WATCH_CAPACITY, WatchSender, Watcher};
 pub use witness::Witness;
 pub(crate) use witness::Witnesses;

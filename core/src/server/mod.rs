@@ -54,6 +54,8 @@ use std::time::Duration;
 
 use tower_layer::Layer;
 
+pub(crate) use debug::warm_up;
+
 use admission::{Admission, Gates, Pressure};
 use dispatch::Dispatch;
 use listener::{Limits, Listening};

@@ -145,7 +145,8 @@ impl Answer {
             Reply::Stream(body) => ReplyBody::Stream(body),
             Reply::Failure { error, trailers, micro } => {
                 // A failure has no messages: its trailers travel in the head.
-                crate::context::extend(&mut headers, trailers.into());
+                // What finds no room in there, no peer would take.
+                let _ = crate::context::extend(&mut headers, trailers.into());
                 write_failure(&mut headers, &error, micro);
                 ReplyBody::Empty
             }

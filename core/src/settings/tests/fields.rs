@@ -170,7 +170,7 @@ fn every_field_of_an_endpoint_does_what_its_builder_does() {
 fn what_a_call_says_comes_before_what_its_client_says() {
     let mut options = call(&json!({"compression": "gzip", "timeout": "1s", "retries": 7})).unwrap();
     let own = CallSettings::from_json(r#"{"compression": "none", "timeout": null}"#).unwrap();
-    own.apply(&mut options);
+    own.apply(&mut options).unwrap();
     assert_eq!((options.compression, options.timeout, options.retries), (None, None, 7));
 }
 
@@ -179,7 +179,7 @@ fn calls_with_the_same_settings_share_their_strategy() {
     let settings = CallSettings::from_json(r#"{"strategy": "round_robin"}"#).unwrap();
     let [first, second] = [(); 2].map(|()| {
         let mut options = CallOptions::default();
-        settings.apply(&mut options);
+        settings.apply(&mut options).unwrap();
         options.strategy.unwrap()
     });
     assert!(Arc::ptr_eq(&first, &second));
@@ -250,6 +250,6 @@ fn metadata_of_settings_adds_to_what_the_call_has() {
     let settings = CallSettings::from_json(r#"{"metadata": {"tenant": "red"}}"#).unwrap();
     let mut options = CallOptions::default();
     options.metadata.append("tenant", "blue").unwrap();
-    settings.apply(&mut options);
+    settings.apply(&mut options).unwrap();
     assert_eq!(options.metadata.get_all("tenant").collect::<Vec<_>>(), ["blue", "red"]);
 }

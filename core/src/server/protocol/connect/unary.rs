@@ -120,7 +120,8 @@ fn append_trailers(headers: &mut HeaderMap, trailers: HeaderMap) {
     for name in trailers.keys() {
         let Ok(prefixed) = HeaderName::try_from(format!("trailer-{name}")) else { continue };
         for value in trailers.get_all(name) {
-            headers.append(prefixed.clone(), value.clone());
+            // Metadata of a handler always has room here.
+            let _ = headers.try_append(prefixed.clone(), value.clone());
         }
     }
 }
