@@ -36,7 +36,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Reach, Reason, Result};
 
 pub use auto::Auto;
 pub use cache::{Cache, Snapshot};
@@ -44,6 +44,7 @@ pub use connect::{connect, from_environment};
 pub use local::Local;
 pub use mdns::Mdns;
 pub use memory::Memory;
+pub(crate) use memory::{in_child, warm_up};
 pub use watch::{WATCH_BYTES, WATCH_CAPACITY, WatchSender, Watcher};
 pub use witness::Witness;
 pub(crate) use witness::Witnesses;
@@ -255,6 +256,19 @@ impl Service {
             )));
         }
         Ok(())
+    }
+
+    /// The error of a call to a service that has no node now: go-micro's id, number and text of it, and gRPC's code for
+    /// what another moment may change.
+    pub(crate) fn no_nodes(name: &str) -> Error {
+        let detail = format!(
+            "service {name}: not found: it has no node now, is it running, and in this registry?"
+        );
+        Error::unavailable(detail)
+            .with_id("go.micro.client")
+            .with_http_code(500)
+            .with_reach(Reach::Never)
+            .with_reason(Reason::NoNodes)
     }
 
     /// The error of a lookup that found nothing.

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use super::folder::Folder;
 use crate::error::{Error, Result};
+use crate::fork::Uninherited;
 use crate::registry::Service;
 
 /// Longest record.
@@ -48,7 +49,7 @@ pub(super) struct Owned {
     record: Record,
     path: PathBuf,
     /// Holds the lock that proves the process alive.
-    file: File,
+    file: Uninherited<File>,
     refreshed: Instant,
     /// The process that wrote the file: a forked copy of it must not remove it.
     process: u32,
@@ -145,7 +146,7 @@ impl Owned {
             file.try_lock().map_err(io::Error::from)?;
             file.write_all(&bytes)?;
             fs::rename(&draft, &path)?;
-            Ok(file)
+            Ok(Uninherited::new(file))
         });
         match written {
             Ok(file) => {

@@ -56,6 +56,7 @@ use self::txt::{INFLATED_LIMIT, Payload};
 use self::zone::{Prepared, Zone};
 use super::{Node, Registry, Service, Watcher, Witness, Witnesses};
 use crate::error::{Error, Result};
+use crate::fork::Uninherited;
 
 /// How often interfaces that came up are looked for.
 const RESCAN_EVERY: Duration = Duration::from_secs(30);
@@ -137,7 +138,7 @@ impl Mdns {
         });
         let mut tasks = JoinSet::new();
         for (socket, reader) in readers {
-            let reader = UdpSocket::from_std(reader)?;
+            let reader = Uninherited::new(UdpSocket::from_std(reader)?);
             tasks.spawn_on(shared.clone().read(socket, reader), &runtime);
         }
         tasks.spawn_on(shared.clone().take_care(), &runtime);
@@ -300,7 +301,7 @@ impl Shared {
         }
     }
 
-    async fn read(self: Arc<Self>, socket: table::Socket, reader: UdpSocket) {
+    async fn read(self: Arc<Self>, socket: table::Socket, reader: Uninherited<UdpSocket>) {
         let mut buffer = vec![0; PACKET_LIMIT + 1];
         loop {
             match reader.recv_from(&mut buffer).await {

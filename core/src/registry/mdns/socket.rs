@@ -13,6 +13,7 @@ use socket2::{Domain, InterfaceIndexOrAddress, Protocol, SockRef, Socket, Type};
 use super::options::Options;
 use super::table;
 use crate::error::{Error, Result};
+use crate::fork::Uninherited;
 
 const GROUP_V4: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 251);
 const GROUP_V6: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0xfb);
@@ -35,8 +36,8 @@ pub(super) struct Links {
 struct Family {
     v6: bool,
     port: u16,
-    group: UdpSocket,
-    asking: UdpSocket,
+    group: Uninherited<UdpSocket>,
+    asking: Uninherited<UdpSocket>,
     /// Also keeps "choose the interface, then send" together.
     joined: Mutex<Vec<Interface>>,
 }
@@ -181,7 +182,7 @@ impl Family {
     }
 
     fn join(&self, interface: &Interface) -> std::io::Result<()> {
-        let socket = SockRef::from(&self.group);
+        let socket = SockRef::from(&*self.group);
         let joined = if self.v6 {
             socket.join_multicast_v6(&GROUP_V6, interface.index)
         } else {
@@ -195,7 +196,7 @@ impl Family {
     }
 
     fn multicast(&self, from: From, packet: &[u8]) -> usize {
-        let socket = if from == From::Group { &self.group } else { &self.asking };
+        let socket = if from == From::Group { &*self.group } else { &*self.asking };
         let joined = lock(&self.joined);
         let sent = joined.iter().filter(|interface| {
             let sent = self.send(socket, packet, interface);
@@ -232,7 +233,7 @@ impl Interface {
     }
 }
 
-fn bind(v6: bool, port: u16) -> std::io::Result<UdpSocket> {
+fn bind(v6: bool, port: u16) -> std::io::Result<Uninherited<UdpSocket>> {
     let domain = if v6 { Domain::IPV6 } else { Domain::IPV4 };
     let socket = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
     socket.set_nonblocking(true)?;
@@ -269,7 +270,7 @@ fn bind(v6: bool, port: u16) -> std::io::Result<UdpSocket> {
         tracing::debug!(%error, "mDNS keeps the default receive buffer");
     }
     socket.bind(&any.into())?;
-    Ok(socket.into())
+    Ok(Uninherited::new(socket.into()))
 }
 
 /// The interfaces asked for, by name or address; all that are up when none is.
