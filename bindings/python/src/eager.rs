@@ -4,13 +4,13 @@
 //! real `asyncio.Task` that has nothing else to do. Most handlers are over then. One that has to wait is adopted by the
 //! spare, which goes on with it; to the handler it is the same task throughout.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
-use pyo3::exceptions::PyRuntimeError;
+use micro_bridge::guard;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyIterator;
 use pyo3::types::iterator::PySendResult;
+
+use crate::failure::OrRaise as _;
 
 /// What a first step came to.
 pub(crate) enum Step<'py> {
@@ -47,21 +47,12 @@ impl Steps {
         let task = spare.getattr(intern!(py, "task"))?;
         self.enter.call1(py, (&self.event_loop, &task))?;
         let arguments = (&self.step, coroutine, &self.current, context);
-        // A panic below comes out here as one; the loop would never run another task if the current one were not left.
-        let stepped = guarded(|| copy.call_method1(intern!(py, "run"), arguments));
+        // A panic that a handler met in the native part goes on through here, and must not leave the loop inside of the task.
+        let stepped = guard(|| Ok(copy.call_method1(intern!(py, "run"), arguments)));
         self.leave.call1(py, (&self.event_loop, &task))?;
-        let (returned, value): (bool, Bound<'py, PyAny>) = stepped?.extract()?;
+        let (returned, value): (bool, Bound<'py, PyAny>) = stepped.or_raise(py)??.extract()?;
         Ok(if returned { Step::Returned(value) } else { Step::Waits(value, copy) })
     }
-}
-
-/// What `run` comes to; a panic is an exception.
-pub(crate) fn guarded<T>(run: impl FnOnce() -> PyResult<T>) -> PyResult<T> {
-    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
-        let text = panic.downcast_ref::<String>().map(String::as_str);
-        let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no text");
-        Err(PyRuntimeError::new_err(format!("a bug in micro, please report it: {text}")))
-    })
 }
 
 /// One step of a coroutine, as the call `context`.

@@ -28,7 +28,8 @@ fn made<'py>(py: Python<'py>, failure: &Failure, meta: &[u8]) -> PyResult<Bound<
         details.map(|detail| (detail.type_url.as_str(), PyBytes::new(py, &detail.value))).collect();
     let code = status.code().map_or(0, Code::grpc);
     let said = (failure.id(), failure.message(), failure.http_code());
-    let rest = (origin, failure.is_remote(), details, PyBytes::new(py, meta));
+    let found = (failure.is_remote(), failure.reason());
+    let rest = (origin, found, details, PyBytes::new(py, meta));
     make.call1(((status.0, status.name(), code), said, rest))
 }
 
@@ -59,11 +60,11 @@ fn described(py: Python<'_>, error: &PyErr, endpoint: &str) -> PyResult<Error> {
     let parts = describe.call1((error.value(py), endpoint))?;
     let (code, http, id, detail, attached, away): Parts = parts.extract()?;
     let code = Code::from_grpc(code).unwrap_or(Code::Unknown);
-    // go-micro's number only where it says more than the code, because the code follows from it.
-    let error = if http == 0 || http == code.http() {
-        Error::new(code, detail).with_id(id)
-    } else {
-        Error::from_http(id, detail, http)
+    let error = match (code, http) {
+        (_, 0) => Error::new(code, detail).with_id(id),
+        // Where nobody named a code, it follows from go-micro's number.
+        (Code::Unknown, http) => Error::from_http(id, detail, http),
+        (code, http) => Error::new(code, detail).with_id(id).with_http_code(http),
     };
     let error = match Duration::try_from_secs_f64(away) {
         Ok(wait) if !wait.is_zero() => error.with_retry_after(wait),

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use micro_bridge::core::Error;
-use micro_bridge::{Event, EventKind, Id};
+use micro_bridge::{Event, EventKind, Id, guard};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -13,7 +13,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::PyBytes;
 
 use crate::context::Context;
-use crate::eager::{Step, Steps, guarded};
+use crate::eager::{Step, Steps};
 use crate::ending::Inside;
 use crate::failure::{self, OrRaise as _, exception};
 use crate::held::Held;
@@ -197,7 +197,9 @@ impl Queue {
     ) -> PyResult<usize> {
         let count = batch.len();
         while let Some(event) = batch.pop_front() {
-            match guarded(|| self.tell(py, event, taken)) {
+            // The other events of the batch are told whatever becomes of this one.
+            let told = guard(|| Ok(self.tell(py, event, taken))).or_raise(py);
+            match told.and_then(|told| told) {
                 Ok(()) => {}
                 Err(error) if failure::is_exit(py, &error) => {
                     self.state().taken = (!batch.is_empty()).then_some((batch, taken));

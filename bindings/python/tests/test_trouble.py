@@ -346,9 +346,25 @@ async def test_service_that_cannot_start_says_why() -> None:
 
 
 async def test_nobody_is_there(fleet: Fleet) -> None:
-    with pytest.raises(errors.NotFound, match="service nobody: not found") as failed:
+    with pytest.raises(errors.Unavailable, match="service nobody: not found") as failed:
         await fleet.client.call("nobody", "Nobody.Home", {})
     assert (failed.value.attempts, failed.value.node, failed.value.is_remote) == (0, "", False)
+    assert (failed.value.reason, failed.value.id, failed.value.http) == ("no_nodes", "go.micro.client", 500)
+
+
+async def test_a_call_that_may_wait_is_answered_once_somebody_is_there(fleet: Fleet) -> None:
+    call = asyncio.ensure_future(fleet.client.call("late", "Late.Hello", "Ada", wait_for_ready=True))
+    service = micro.Service("late")
+
+    @service.endpoint("Late.Hello")
+    async def hello(name: str) -> str:
+        return f"Hello, {name}!"
+
+    await fleet.start(service)
+    assert await call == "Hello, Ada!"
+    with pytest.raises(errors.DeadlineExceeded, match="waiting for a node") as failed:
+        await fleet.client.call("nobody", "Nobody.Home", wait_for_ready=True, timeout=0.1)
+    assert failed.value.reason == "no_nodes"
 
 
 async def test_ten_thousand_calls_are_outstanding_when_the_runtime_ends() -> None:

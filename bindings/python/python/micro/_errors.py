@@ -85,6 +85,9 @@ class Error(Exception):
         """Id and address of the node that was tried last; empty when none was."""
         self.attempts = 0
         """How often it was tried; 0 when it failed before the first time."""
+        self.reason = ""
+        """What kept the call from every handler, where the code alone does not tell: ``no_nodes``, ``no_match``,
+        ``other_service``. Empty for all that the far side said."""
         self.is_remote = False
         """True when the far side said so."""
         self._retry_after = 0.0
@@ -309,17 +312,17 @@ def class_of(code: Code | int) -> type[Error]:
 def from_native(
     status: tuple[int, str, int],
     said: tuple[str, str, int],
-    rest: tuple[tuple[str, str, str, int] | None, bool, list[tuple[str, bytes]], bytes],
+    rest: tuple[tuple[str, str, str, int] | None, tuple[bool, str], list[tuple[str, bytes]], bytes],
 ) -> Error:
     """The exception of a failure of the bridge."""
     number, _, code = status
     id, detail, http = said
-    origin, is_remote, details, meta = rest
+    origin, found, details, meta = rest
     kind = _LOCAL.get(number) or class_of(code)
     error = kind(detail, id=id, http=http, details=details)
     if origin is not None:
         error.service, error.endpoint, error.node, error.attempts = origin
-    error.is_remote = is_remote
+    error.is_remote, error.reason = found
     if meta:
         error.headers, error.trailers = of_blocks(meta)
     return error

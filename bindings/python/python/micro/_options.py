@@ -28,6 +28,8 @@ class _Routing(TypedDict, total=False):
     """How a node is chosen."""
     key: str
     """Calls with equal keys go to the same node."""
+    wait_for_ready: bool
+    """Wait, within the timeout, until the service has a node that takes connections, instead of failing at once."""
     retries: int
     """Attempts after the first."""
     retry: Literal["safe", "go_micro", "never"]
@@ -36,6 +38,8 @@ class _Routing(TypedDict, total=False):
     """How long to wait in between."""
     compression: Literal["gzip", "zstd", "none"]
     """How the request is sent."""
+    forward: Literal["default", "none"] | Mapping[str, Any]
+    """Which headers of the call being served go on: ``only``, ``except``, ``credentials`` and ``credentials_to``."""
 
 
 class CallOptions(_Routing, total=False):

@@ -144,7 +144,7 @@ class Service:
             shape = UNARY
             shape |= CLIENT_STREAM if method.client_streams else UNARY
             shape |= SERVER_STREAM if method.server_streams else UNARY
-            name = f"{descriptor.name}.{method.name}"
+            name = f"{descriptor.full_name}.{method.name}"
             settings = {"idempotent": method.idempotent, "read_only": method.read_only}
             handler = Handler(name, function, shape, settings=settings, request=method.request, response=method.response)
             self._add(handler)
