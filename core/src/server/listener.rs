@@ -177,6 +177,7 @@ async fn serve(
         address: Some(address),
         renamed: io.renamed(),
         unsent: Unsent::new(limits.max_unsent),
+        misdirected: false,
         arrived: Instant::now(),
     };
     // Boxed, because hyper moves the future several times before it runs.
