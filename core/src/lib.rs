@@ -86,5 +86,7 @@ pub use error::{Code, Detail, Error, Origin, Reach, Result};
 pub use metadata::Metadata;
 pub use service::Service;
 pub use streaming::{Messages, Streaming};
+#[doc(hidden)]
+pub use transport::Hold;
 pub use transport::network;
 pub use transport::{ClientTls, Compression, DEFAULT_MAX_MESSAGE, ServerTls};

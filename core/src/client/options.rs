@@ -31,6 +31,8 @@ pub struct CallOptions {
     pub(crate) compression: Option<Compression>,
     pub(crate) context: Inherit,
     pub(crate) seen: Option<Seen>,
+    /// The reply counts among those that are held for as long as anybody has its bytes.
+    pub(crate) counted: bool,
 }
 
 /// Which inbound call an outgoing one belongs to.
@@ -71,6 +73,7 @@ impl Default for CallOptions {
             compression: None,
             context: Inherit::Current,
             seen: None,
+            counted: false,
         }
     }
 }
