@@ -14,7 +14,7 @@ use tokio::time::Sleep;
 
 use super::call::CallRecord;
 use super::connection::Connection;
-use super::dispatch::{deadline_passed, panicked};
+use super::dispatch::{deadline_passed, panicked, told};
 use super::protocol::Ending;
 use crate::error::{Error, Result};
 use crate::streaming::Messages;
@@ -177,7 +177,7 @@ impl StreamBody {
             let item = match polled {
                 Ok(Poll::Pending) => return false,
                 Ok(Poll::Ready(item)) => item,
-                Err(panic) => Some(Err(panicked(panic.as_ref()))),
+                Err(panic) => Some(Err(panicked(panic.as_ref(), &context))),
             };
             let outcome = match item {
                 Some(Ok(message)) => {
@@ -191,7 +191,7 @@ impl StreamBody {
                         Err(error) => Some(error),
                     }
                 }
-                Some(Err(error)) => Some(error),
+                Some(Err(error)) => Some(told(error, &context)),
                 None => None,
             };
             self.outcome = Some(outcome);
