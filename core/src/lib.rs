@@ -89,5 +89,7 @@ pub use forward::{Credentials, Forward};
 pub use metadata::Metadata;
 pub use service::Service;
 pub use streaming::{Messages, Streaming};
+#[doc(hidden)]
+pub use transport::Hold;
 pub use transport::network;
 pub use transport::{ClientTls, Compression, DEFAULT_MAX_MESSAGE, ServerTls};

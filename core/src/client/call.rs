@@ -103,6 +103,13 @@ impl<Req: Message, Res: Message> Call<Req, Res> {
         self
     }
 
+    /// For bindings that queue replies: one counts among those that the client holds until nobody has its bytes any more.
+    #[doc(hidden)]
+    pub fn counted(mut self) -> Self {
+        self.options.counted = true;
+        self
+    }
+
     /// Makes the call. Its time runs from here; nothing is sent before the future is awaited.
     ///
     /// # Errors

@@ -40,6 +40,8 @@ pub struct CallOptions {
     pub(crate) seen: Option<Seen>,
     /// The service that was looked up for the addresses, where the client has done that by itself.
     pub(crate) found_for: Option<HeaderValue>,
+    /// The reply counts among those that are held for as long as anybody has its bytes.
+    pub(crate) counted: bool,
 }
 
 /// Which inbound call an outgoing one belongs to.
@@ -83,6 +85,7 @@ impl Default for CallOptions {
             forward: None,
             seen: None,
             found_for: None,
+            counted: false,
         }
     }
 }

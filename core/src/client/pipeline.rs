@@ -23,7 +23,9 @@ use crate::registry::Snapshot;
 use crate::resilience::Failure;
 use crate::selector::{Attempt, Node, Outcome, Pick, select};
 use crate::telemetry::{Measured, Trace};
-use crate::transport::{Compressor, FROM_SERVICE, Opened, TARGET, remove_timeout, write_timeout};
+use crate::transport::{
+    Compressor, FROM_SERVICE, Opened, Share, TARGET, remove_timeout, write_timeout,
+};
 
 const X_CONTENT_TYPE: HeaderName = HeaderName::from_static("x-content-type");
 const NAMESPACE: HeaderName = HeaderName::from_static("micro-namespace");
@@ -83,7 +85,12 @@ impl Step for Unary {
 
     async fn attempt(&self, run: &mut Run, node: &Node) -> Result<Received> {
         let (mut answer, _lease) = run.send(node, &self.0).await?;
-        let message = answer.frames.next().await.map_err(unreadable)?;
+        let mut message = answer.frames.next().await.map_err(unreadable)?;
+        if run.options.counted
+            && let Some(hold) = answer.frames.take_hold()
+        {
+            message = message.map(|message| hold.on(message));
+        }
         let compressed = answer.frames.compressed();
         let mut more = false;
         answer.spoke = message.is_some();
@@ -213,6 +220,15 @@ impl Run {
         self.client.0.max_message
     }
 
+    /// Where reply messages are counted: those of each stream apart, so that one which nobody reads leaves room for others.
+    pub(super) fn share(&self) -> Arc<Share> {
+        let client = &self.client.0;
+        if self.unary {
+            return client.replies.clone();
+        }
+        Share::new(&client.buffered, client.max_buffered, client.max_message)
+    }
+
     /// The call succeeded: the node did well.
     pub(super) fn succeed(&mut self) {
         if let Some(attempt) = self.attempt.take() {
@@ -336,7 +352,7 @@ impl Run {
             let path = self.target.path.clone();
             let response = lease.send(path, self.headers()?, message.clone())?.await?;
             let seen = self.options.seen.as_ref();
-            Ok((Answer::read(response, self.client.0.max_message, seen)?, lease))
+            Ok((Answer::read(response, self.max_message(), self.share(), seen)?, lease))
         })
         .await
     }

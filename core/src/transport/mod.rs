@@ -9,6 +9,8 @@ mod dial;
 mod frame;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
+mod head;
+mod held;
 pub mod network;
 mod relax;
 mod status;
@@ -23,6 +25,9 @@ pub(crate) use connection::{Answering, Connection, Opened, broken};
 pub(crate) use deadline::{once, read_timeout, remove_timeout, write_timeout};
 pub(crate) use dial::Dial;
 pub(crate) use frame::{FrameError, Frames, PREFIX, frame, frame_into};
+pub(crate) use head::Turn;
+pub use held::Hold;
+pub(crate) use held::{COUNTED, Reservoir, Room, Share};
 pub(crate) use network::in_child;
 pub(crate) use relax::restore_names;
 pub(crate) use status::{
@@ -39,3 +44,6 @@ pub(crate) fn warm_up() {
 
 /// Largest message either side takes unless told otherwise: go-micro's 4 MiB.
 pub const DEFAULT_MAX_MESSAGE: usize = 4 * 1024 * 1024;
+
+/// Bytes of messages that a server or a client holds at once unless told otherwise.
+pub(crate) const DEFAULT_MAX_BUFFERED: usize = 256 * 1024 * 1024;

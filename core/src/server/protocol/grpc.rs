@@ -40,7 +40,10 @@ pub(super) async fn answer(
     peer: &Peer,
 ) -> Response<ReplyBody> {
     let read = |headers: &mut HeaderMap| head(dispatch, &content_type, headers);
-    let requests = |incoming| Conversation::new(Frames::new(body, incoming, dispatch.max_message));
+    let share = peer.connection.share.clone();
+    let requests = |incoming| {
+        Conversation::new(Frames::new(body, incoming, dispatch.max_message).within(share))
+    };
     let answer = converse(dispatch, parts.uri.path(), parts.headers, peer, read, requests).await;
     answer.write(&content_type)
 }
@@ -103,7 +106,8 @@ pub(super) async fn converse<R: Requests>(
             return Answer::failure(headers, HeaderMap::new(), error, micro);
         }
     };
-    let outcome = dispatch.run(&call, requests(call.head.incoming), &peer.unsent).await;
+    let requests = requests(call.head.incoming);
+    let outcome = dispatch.run(&mut call, requests, &peer.connection).await;
     let context = call.record.context();
     let mut headers = context.take_reply_headers();
     // The handler has run, whatever it says.
@@ -116,7 +120,8 @@ pub(super) async fn converse<R: Requests>(
             frame(&message, compression.filter(|_| wanted))
         }
         Ok(Body::Stream(messages)) => {
-            let body = StreamBody::new(messages, compression, call.record, peer.unsent.clone());
+            let connection = peer.connection.clone();
+            let body = StreamBody::new(messages, compression, call.record, connection);
             return Answer { headers, compression, reply: Reply::Stream(Box::new(body)) };
         }
         Err(error) => Err(error),
@@ -128,7 +133,7 @@ pub(super) async fn converse<R: Requests>(
             call.record.finish(None);
             write_status(&mut trailers, None, false);
             let compression = compression.filter(|_| message.first() == Some(&1));
-            let message = peer.unsent.count(message);
+            let message = peer.connection.unsent.count(message);
             Answer { headers, compression, reply: Reply::Message(message, trailers) }
         }
         Err(error) => {

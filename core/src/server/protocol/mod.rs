@@ -40,6 +40,7 @@ pub(super) async fn answer(
     request: Request<Incoming>,
     mut peer: Peer,
 ) -> Result<Response<ReplyBody>, Infallible> {
+    peer.connection.called(peer.arrived);
     let (mut parts, body) = request.into_parts();
     if peer.renamed.load(Ordering::Relaxed) {
         restore_names(&mut parts.headers);
