@@ -92,4 +92,4 @@ pub use streaming::{Messages, Streaming};
 #[doc(hidden)]
 pub use transport::Hold;
 pub use transport::network;
-pub use transport::{ClientTls, Compression, DEFAULT_MAX_MESSAGE, ServerTls};
+pub use transport::{ClientTls, Compression, DEFAULT_MAX_MESSAGE, Pem, ServerTls, TlsPolicy};

@@ -400,7 +400,8 @@ impl ClientBuilder {
         self
     }
 
-    /// Speaks TLS to every node.
+    /// Speaks TLS to every node, or as its [policy](crate::TlsPolicy) says. Without it, nodes whose entry in the registry says
+    /// that they speak TLS must have a certificate that the operating system's authorities vouch for.
     pub fn tls(mut self, tls: ClientTls) -> Self {
         self.dial.tls = Some(tls);
         self

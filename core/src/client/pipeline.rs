@@ -366,7 +366,7 @@ impl Run {
     {
         let mut reconnects = 0;
         loop {
-            match work(self.client.0.pool.lease(node.address()).await?).await {
+            match work(self.client.0.pool.lease(node.target()).await?).await {
                 Err(error)
                     if error.reach() == Reach::Never
                         && !error.is_remote()

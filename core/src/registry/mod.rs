@@ -80,9 +80,19 @@ pub struct Node {
     /// `host:port`; IPv6 as `[host]:port`.
     #[serde(default)]
     pub address: String,
-    /// Labels of the node; `protocol` is `grpc` for what this crate can call.
+    /// Labels of the node; `protocol` is `grpc` for what this crate can call, and `tls` is `true` where it speaks TLS.
     #[serde(default, with = "nullable")]
     pub metadata: Labels,
+}
+
+/// Label of a node that speaks TLS; its value is `true`. go-micro does not look at it.
+pub(crate) const TLS: &str = "tls";
+
+impl Node {
+    /// True when the node says that it speaks TLS, by its label `tls`.
+    pub fn speaks_tls(&self) -> bool {
+        self.metadata.get(TLS).is_some_and(|value| value == "true")
+    }
 }
 
 /// Something a service answers to.

@@ -16,6 +16,8 @@ use crate::registry::{self, Endpoint, Labels};
 pub struct Node {
     id: Box<str>,
     address: Box<str>,
+    /// Where connections go, when that is not the bare address.
+    secure: Option<Box<str>>,
     labels: Arc<Labels>,
     release: Arc<Release>,
     /// Hash of the id, the same in every process.
@@ -116,6 +118,8 @@ impl Node {
         Self {
             id: record.id.as_str().into(),
             address: record.address.as_str().into(),
+            secure: (record.speaks_tls() && !record.address.contains("://"))
+                .then(|| format!("https://{}", record.address).into()),
             labels,
             release,
             hash: super::hash::of(record.id.as_bytes()),
@@ -131,6 +135,11 @@ impl Node {
     /// `host:port`.
     pub fn address(&self) -> &str {
         &self.address
+    }
+
+    /// Where a connection goes: the address, with `https://` where the record says that the node speaks TLS.
+    pub(crate) fn target(&self) -> &str {
+        self.secure.as_deref().unwrap_or(&self.address)
     }
 
     /// Labels of the node.

@@ -89,6 +89,7 @@ pub struct Server {
     admission: Arc<Admission>,
     gates: Gates,
     endpoints: Vec<registry::Endpoint>,
+    tls: bool,
     grace: Duration,
 }
 
@@ -122,6 +123,11 @@ impl Server {
     /// Address it listens on.
     pub fn address(&self) -> SocketAddr {
         self.listening.address
+    }
+
+    /// True when it speaks TLS.
+    pub(crate) fn speaks_tls(&self) -> bool {
+        self.tls
     }
 
     /// What it says to health checks.
@@ -249,7 +255,7 @@ impl ServerBuilder {
         self
     }
 
-    /// Serves TLS.
+    /// Serves TLS, and nothing else: a client that begins in plain text is told so.
     pub fn tls(mut self, tls: ServerTls) -> Self {
         self.limits.tls = Some(tls);
         self
@@ -433,6 +439,7 @@ impl ServerBuilder {
             compression: self.compression,
             cors: (!self.origins.is_empty()).then(|| Cors::new(self.origins)),
         });
+        let tls = self.limits.tls.is_some();
         let address = self.address.as_deref().unwrap_or(ANY_ADDRESS);
         let listening = Listening::bind(&*self.network, address, self.limits, dispatch).await?;
         Ok(Server {
@@ -442,6 +449,7 @@ impl ServerBuilder {
             admission,
             gates,
             endpoints: advertised,
+            tls,
             grace: self.grace,
         })
     }

@@ -385,6 +385,9 @@ impl ServiceBuilder {
         ] {
             metadata.insert(key.into(), value.into());
         }
+        if server.speaks_tls() {
+            metadata.insert(registry::TLS.into(), "true".into());
+        }
         let record = registry::Service {
             name: name.clone(),
             version: self.version,

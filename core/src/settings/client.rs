@@ -37,7 +37,7 @@ use crate::transport::network::{self, Network};
 /// | `keepalive` | a duration: how often connections with calls are probed |
 /// | `keepalive_timeout` | a duration: how long a probed connection may be silent |
 /// | `max_message_size`, `max_buffered` | bytes |
-/// | `tls` | `"system"`, or `{"authority": …, "certificate": …, "private_key": …}`, the last two together or not at all; each PEM text or `{"file": path}` |
+/// | `tls` | `"system"`, or `{"authority": …, "certificate": …, "private_key": …, "server_name": "a.example", "policy": "prefer"}`: the authority may be `"system"`, certificate and key go together or are left out; each is PEM text or `{"file": path}`, which is read again when it changes. For the last two see [`ClientTls::server_name`](crate::ClientTls::server_name) and [`TlsPolicy`](crate::TlsPolicy) |
 #[derive(Debug, Clone, Default)]
 pub struct ClientSettings {
     name: Option<String>,

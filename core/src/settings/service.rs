@@ -26,7 +26,7 @@ use crate::transport::Compression;
 /// | `register_ttl`, `register_interval` | durations |
 /// | `propagation`, `grace` | durations: the two parts of a stop |
 /// | `network` | URL of a [network](crate::network::connect) |
-/// | `tls` | `{"certificate": …, "private_key": …, "authority": …}`, the last one to let in only its clients; each PEM text or `{"file": path}` |
+/// | `tls` | `{"certificate": …, "private_key": …, "authority": …}`, the last one to let in only its clients; each PEM text or `{"file": path}`, which is read again when it changes |
 /// | `client` | [`ClientSettings`] of the client inside; its `registry` is the service's |
 /// | `max_concurrent_calls`, `max_connections`, `max_concurrent_streams` | how many at once |
 /// | `max_message_size`, `max_header_size`, `max_unsent_replies`, `max_buffered`, `max_buffered_per_connection` | bytes |

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -19,7 +19,9 @@ use tokio::time::{sleep, timeout};
 use tokio_util::io::InspectReader;
 
 use super::batched::Batched;
+use super::begun::ADVICE;
 use super::target::{TARGET, TARGET_AT};
+use super::tls;
 use crate::error::{Code, Error, Reach, Result};
 
 /// Bytes of one answer, and of all of them, that may be on their way to a reader: enough for a link of 1 Gbit/s and 16 ms.
@@ -29,6 +31,9 @@ const CONNECTION_WINDOW: u32 = 5 * 1024 * 1024;
 const FIRST_CALLS: usize = 100;
 /// Streams this side may reset for a peer's mistakes before it takes the connection for an attack.
 const MAX_MISTAKES: usize = 1024;
+
+/// How a server with TLS answers one who speaks none: the content type of an alert.
+const TLS_ALERT: u8 = 0x15;
 
 /// An open connection; requests may be sent from many tasks at once.
 #[derive(Debug)]
@@ -49,6 +54,8 @@ struct Line {
     retired: AtomicBool,
     /// Set by every byte that comes in.
     heard: AtomicBool,
+    /// The peer's first byte, which tells what it speaks; 0 as well before it, for that is how HTTP/2 begins.
+    first: AtomicU8,
 }
 
 /// A request that has begun, and whose messages are still to come. Dropping it cancels the call on the wire.
@@ -83,7 +90,14 @@ impl Connection {
         let line = Arc::new(Line::default());
         let io = InspectReader::new(io, {
             let line = line.clone();
-            move |_: &[u8]| line.heard.store(true, Ordering::Relaxed)
+            let mut begun = false;
+            move |bytes: &[u8]| {
+                line.heard.store(true, Ordering::Relaxed);
+                if !begun && let Some(first) = bytes.first() {
+                    begun = true;
+                    line.first.store(*first, Ordering::Relaxed);
+                }
+            }
         });
         let (sender, mut connection) = h2::client::Builder::new()
             .initial_window_size(STREAM_WINDOW)
@@ -164,7 +178,7 @@ impl Connection {
         self.sender.clone().send_request(request, false).map_err(|error| {
             // Nothing was sent: the connection is over, going away, or out of numbers for streams.
             self.line.retire();
-            broken(&error).with_reach(Reach::Never)
+            self.line.explain(&error).with_reach(Reach::Never)
         })
     }
 
@@ -190,6 +204,18 @@ impl Connection {
 impl Line {
     fn retire(&self) {
         self.retired.store(true, Ordering::Relaxed);
+    }
+
+    /// The error of a connection that broke, also where the peer has never spoken HTTP/2.
+    fn explain(&self, error: &h2::Error) -> Error {
+        let why = match self.first.load(Ordering::Relaxed) {
+            TLS_ALERT => "the server speaks TLS: set `tls` of the client, or call https://",
+            b'H' => {
+                "the server speaks HTTP/1.1 and no HTTP/2: is the address a gRPC server, or a TLS port?"
+            }
+            _ => return broken(error),
+        };
+        Error::unavailable(why).with_id("go.micro.client").with_reach(Reach::Never)
     }
 }
 
@@ -219,7 +245,7 @@ async fn head(response: ResponseFuture, line: &Line) -> Result<Response<Answerin
         if error.is_go_away() {
             line.retire();
         }
-        broken(&error)
+        line.explain(&error)
     })?;
     Ok(response.map(|messages| Answering { messages, past_data: false }))
 }
@@ -276,6 +302,10 @@ async fn probe(pings: Option<PingPong>, probing: Option<Probing>, line: &Line) {
 
 /// The error of a connection or stream that broke, by gRPC's table of HTTP/2 codes.
 pub(crate) fn broken(error: &h2::Error) -> Error {
+    let text = error.to_string();
+    if let Some(why) = refusal(error, &text) {
+        return Error::unavailable(why).with_id("go.micro.client").with_reach(Reach::Never);
+    }
     let (code, reach) = match error.reason() {
         Some(Reason::REFUSED_STREAM) => (Code::Unavailable, Reach::Never),
         // Streams above the last one of a clean GOAWAY were never looked at.
@@ -286,9 +316,23 @@ pub(crate) fn broken(error: &h2::Error) -> Error {
         Some(_) if error.is_reset() => (Code::Internal, Reach::Maybe),
         _ => (Code::Unavailable, Reach::Maybe),
     };
-    Error::new(code, format!("connection broke: {error}"))
+    Error::new(code, format!("connection broke: {text}"))
         .with_id("go.micro.client")
         .with_reach(reach)
+}
+
+/// Why a server wants nothing of this connection, where it has said so: it took no call then.
+fn refusal(error: &h2::Error, text: &str) -> Option<&'static str> {
+    let turned_away = error.is_go_away() && error.reason() == Some(Reason::INADEQUATE_SECURITY);
+    if turned_away && text.contains(ADVICE) {
+        return Some("the server speaks TLS: set `tls` of the client, or call https://");
+    }
+    // In TLS 1.3 a server judges the client's certificate when the client has begun to speak. h2 keeps the text alone.
+    let told = text.split_once("received fatal alert: ").filter(|_| error.is_io())?.1;
+    tls::REFUSALS
+        .into_iter()
+        .find(|told_by| told.starts_with(&format!("{told_by:?}")))
+        .and_then(|told| tls::alert(told, tls::Side::Client))
 }
 
 /// The messages of an answer, and its trailers. Dropping it cancels the call on the wire.

@@ -10,7 +10,7 @@ use tokio_rustls::TlsConnector;
 
 use super::connection::{Connection, Probing};
 use super::network::Network;
-use super::tls::ClientTls;
+use super::tls::{ClientTls, Side, refused};
 use crate::error::{Code, Error, Reach, Result};
 
 /// How connections are made.
@@ -29,7 +29,7 @@ pub(crate) struct Dial {
 
 impl Dial {
     /// Connects to `host:port`. Addresses that begin with `https://`, have port 443 or no port use
-    /// TLS even when none is configured, as in go-micro (wire reference 1.7).
+    /// TLS even when none is configured, as in go-micro (wire reference 1.7), and so do nodes that the registry says speak it.
     pub(crate) async fn connect(&self, address: &str) -> Result<Connection> {
         let unreached = |code, text: String| {
             Error::new(code, text).with_id("go.micro.client").with_reach(Reach::Never)
@@ -47,17 +47,20 @@ impl Dial {
                 unreached(Code::Unavailable, format!("cannot connect to {address}: {e}"))
             })?;
             let tls = match &self.tls {
-                Some(tls) => Some(tls.clone()),
+                Some(tls) => tls.is_for(target.tls).then(|| tls.clone()),
                 None if target.tls => Some(ClientTls::system()?),
                 None => None,
             };
             let Some(tls) = tls else {
                 return self.handshake(stream, Scheme::HTTP, &target).await;
             };
-            let name = rustls::pki_types::ServerName::try_from(target.host.clone())
+            let name = tls
+                .name_for(&target.host)
                 .map_err(|e| unreached(Code::InvalidArgument, format!("{address}: {e}")))?;
-            let stream = TlsConnector::from(tls.0).connect(name, stream).await.map_err(|e| {
-                unreached(Code::Unavailable, format!("TLS handshake with {address}: {e}"))
+            let connector = TlsConnector::from(tls.current().await);
+            let stream = connector.connect(name, stream).await.map_err(|e| {
+                let why = refused(&e, Side::Client);
+                unreached(Code::Unavailable, format!("TLS handshake with {address}: {why}"))
             })?;
             // A go-micro server with a plain TLS listener offers no ALPN at all; that is HTTP/2
             // by prior knowledge. Only a peer that insists on something else is refused.

@@ -2,6 +2,7 @@
 
 mod accept;
 mod batched;
+mod begun;
 mod compression;
 mod connection;
 mod deadline;
@@ -34,7 +35,7 @@ pub(crate) use status::{
     FROM_SERVICE, GRPC_STATUS, caller_is_micro, details, is_status, read_status, write_status,
 };
 pub(crate) use target::{OTHER_SERVICE, REFUSED, TARGET, is_for_another, is_of_target};
-pub use tls::{ClientTls, ServerTls};
+pub use tls::{ClientTls, Pem, ServerTls, TlsPolicy};
 
 /// Makes what this room shares in a process, see [`crate::fork`].
 pub(crate) fn warm_up() {

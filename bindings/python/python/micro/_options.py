@@ -81,7 +81,9 @@ class ClientOptions(_Routing, total=False):
     max_in_flight: int
     """Operations under way at once; more wait."""
     tls: Any
-    """``"system"``, or ``authority`` and perhaps ``certificate`` and ``private_key``: PEM, or ``{"file": path}``."""
+    """``"system"``, or ``authority`` and perhaps ``certificate`` and ``private_key``: PEM, or ``{"file": path}``, which is
+    read again when it changes. ``server_name`` is verified instead of the address; ``policy`` is ``"required"``, or
+    ``"prefer"`` while a fleet moves to TLS."""
     idempotent: bool
     """Whether repeating calls is harmless, whatever endpoints say."""
     timeout: Seconds | None
@@ -129,7 +131,8 @@ class ServiceOptions(TypedDict, total=False):
     grace: Seconds
     """How long running calls have after that."""
     tls: Mapping[str, Any]
-    """``certificate``, ``private_key`` and perhaps ``authority``: PEM, or ``{"file": path}``."""
+    """``certificate``, ``private_key`` and perhaps ``authority``: PEM, or ``{"file": path}``, which is read again when it
+    changes."""
     client: ClientOptions
     """Options of the client inside."""
     max_concurrent_calls: int

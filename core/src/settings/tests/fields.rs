@@ -14,7 +14,7 @@ use crate::resilience::{Backoff, Limiter, Retry};
 use crate::selector::{Filter, P2c};
 use crate::server::ServerBuilder;
 use crate::service::Service;
-use crate::transport::{ClientTls, Compression, ServerTls, network};
+use crate::transport::{ClientTls, Compression, ServerTls, TlsPolicy, network};
 
 const MS: fn(u64) -> Duration = Duration::from_millis;
 
@@ -234,6 +234,11 @@ fn certificates_are_texts_or_files() {
         let tls = ClientTls::trusting(certificate.as_bytes()).unwrap();
         dials(json!({"tls": trusting}), |b| b.tls(tls));
     }
+    let named = json!({"authority": certificate, "server_name": "a.example", "policy": "prefer"});
+    dials(json!({"tls": named}), |b| {
+        let tls = ClientTls::trusting(certificate.as_bytes()).unwrap();
+        b.tls(tls.server_name("a.example").unwrap().policy(TlsPolicy::Prefer))
+    });
     let shown = format!(
         "{:?}",
         ServiceSettings::from_json(

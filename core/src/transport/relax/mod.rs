@@ -108,6 +108,11 @@ impl<T> Relaxed<T> {
         !self.held.is_empty()
     }
 
+    /// True when the peer began with a TLS handshake.
+    pub(crate) fn is_handshake(&self) -> bool {
+        self.ready.starts_with(&[0x16, 0x03])
+    }
+
     /// True once a header on this connection was renamed.
     pub(crate) fn renamed(&self) -> Arc<AtomicBool> {
         self.renamed.clone()
