@@ -69,6 +69,7 @@ pub use health::Health;
 use crate::error::{Error, Result};
 use crate::registry;
 use crate::resilience::{Limiter, Load};
+use crate::settings::range;
 use crate::telemetry::Metrics;
 use crate::transport::network::{Network, Tcp};
 use crate::transport::{Compression, DEFAULT_MAX_MESSAGE, ServerTls};
@@ -253,7 +254,7 @@ impl ServerBuilder {
 
     /// Connections that may be open at once, 10 000 unless set; more wait to be accepted.
     pub fn max_connections(mut self, connections: usize) -> Self {
-        self.limits.max_connections = connections.min(tokio::sync::Semaphore::MAX_PERMITS);
+        self.limits.max_connections = connections;
         self
     }
 
@@ -323,12 +324,36 @@ impl ServerBuilder {
         self
     }
 
+    /// Refuses options that make no sense.
+    ///
+    /// # Errors
+    /// `INVALID_ARGUMENT` with the option, its value and its range.
+    pub(crate) fn check(&self) -> Result<()> {
+        let limits = &self.limits;
+        range::MAX_CONCURRENT_CALLS.number(self.max_calls)?;
+        range::MAX_CONNECTIONS.number(limits.max_connections)?;
+        range::MAX_CONCURRENT_STREAMS.number(limits.max_streams)?;
+        range::MAX_MESSAGE_SIZE.number(self.max_message)?;
+        range::MAX_HEADER_SIZE.number(limits.max_headers)?;
+        range::MAX_UNSENT_REPLIES.number(limits.max_unsent)?;
+        range::GRACE.time(self.grace)?;
+        range::KEEPALIVE.time(limits.keepalive)?;
+        range::MAX_CONNECTION_AGE.time(limits.max_connection_age)?;
+        range::HANDSHAKE_TIMEOUT.time(limits.handshake)?;
+        self.limiter.check(self.max_calls)?;
+        self.origins.iter().try_for_each(|origin| {
+            range::origin(origin)
+                .map_err(|why| Error::invalid_argument(format!("allow_origin: {why}")))
+        })
+    }
+
     /// Listens and serves.
     ///
     /// # Errors
-    /// `INVALID_ARGUMENT` or `ALREADY_EXISTS` for a wrong endpoint, `UNAVAILABLE` when the address
+    /// `INVALID_ARGUMENT` for an option out of its range, `INVALID_ARGUMENT` or `ALREADY_EXISTS` for a wrong endpoint, `UNAVAILABLE` when the address
     /// cannot be bound.
     pub async fn start(mut self) -> Result<Server> {
+        self.check()?;
         if let Some(error) = self.wrong {
             return Err(error);
         }
