@@ -48,6 +48,7 @@ use crate::error::{Error, Result};
 use crate::registry::{self, Cache, Registry, Witness};
 use crate::resilience::Budget;
 use crate::selector::{self, Node, Strategy};
+use crate::settings::range;
 use crate::streaming::Streaming;
 use crate::telemetry::{EdgeStats, Metrics};
 use crate::transport::network::{Network, Tcp};
@@ -445,12 +446,28 @@ impl ClientBuilder {
         self
     }
 
+    /// Refuses options that make no sense.
+    ///
+    /// # Errors
+    /// `INVALID_ARGUMENT` with the option, its value and its range.
+    pub(crate) fn check(&self) -> Result<()> {
+        range::NAME.text(&self.name)?;
+        range::NAMESPACE.text(&self.namespace)?;
+        range::DIAL_TIMEOUT.time(self.dial.timeout)?;
+        range::KEEPALIVE.time(self.dial.keepalive)?;
+        range::KEEPALIVE_TIMEOUT.time(self.dial.keepalive_timeout)?;
+        range::MAX_MESSAGE_SIZE.number(self.max_message)?;
+        range::MAX_BUFFERED.number(self.max_buffered)?;
+        range::RETRIES.number(self.options.retries)
+    }
+
     /// Makes the client. Needs a tokio runtime.
     ///
     /// # Errors
     /// `INVALID_ARGUMENT` for a wrong option, or for a registry in `MICRO_REGISTRY` that nobody
     /// knows.
     pub fn build(self) -> Result<Client> {
+        self.check()?;
         if let Some(error) = self.wrong {
             return Err(error);
         }

@@ -183,11 +183,12 @@ macro_rules! call_options {
             self
         }
 
-        /// Attempts after the first, 2 unless set. An attempt that reached no node is made up for
+        /// Attempts after the first, 2 unless set, 100 at most. An attempt that reached no node is made up for
         /// on another one without counting.
         pub fn retries(mut self, retries: u32) -> Self {
+            let checked = crate::settings::range::RETRIES.number(retries);
             self.options.retries = retries;
-            self
+            self.note(checked)
         }
 
         /// Which failures are tried again; [`crate::resilience::Retry::Safe`] unless set.

@@ -19,6 +19,7 @@ use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::registry::{self, Labels, Node, Registry};
 use crate::server::{BoxFuture, Endpoint, Handler, Request, Response, Server, ServerBuilder};
+use crate::settings::range;
 use crate::streaming::Streaming;
 use crate::transport::ServerTls;
 use crate::transport::network::Network;
@@ -360,6 +361,7 @@ impl ServiceBuilder {
     pub async fn start(mut self) -> Result<Service> {
         let name = self.name.clone();
         self.check_name()?;
+        self.check()?;
         self.read_environment();
         for hook in &self.before_start {
             hook.run().await.map_err(|error| not_started(&name, &error))?;
@@ -431,6 +433,15 @@ impl ServiceBuilder {
             }
         }
         Ok(service)
+    }
+
+    /// Refuses options that make no sense, before anything is begun.
+    fn check(&self) -> Result<()> {
+        range::VERSION.text(&self.version)?;
+        self.id.as_deref().map_or(Ok(()), |id| range::ID.text(id))?;
+        range::PROPAGATION.time(self.propagation)?;
+        self.server.check()?;
+        self.client.check()
     }
 
     fn check_name(&self) -> Result<()> {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::CallSettings;
 use super::document::{Document, document};
+use super::range;
 use super::tls::ClientTlsSettings;
 use super::value::{Place, Value};
 use crate::client::{Client, ClientBuilder};
@@ -80,15 +81,19 @@ impl Document for ClientSettings {
     fn read(value: Value) -> Result<Self> {
         let mut fields = value.fields()?;
         let settings = Self {
-            name: fields.read("name", Value::text)?,
-            namespace: fields.read("namespace", Value::text)?,
+            name: fields.read("name", |value| value.text_in(&range::NAME))?,
+            namespace: fields.read("namespace", |value| value.text_in(&range::NAMESPACE))?,
             registry: fields.read("registry", Named::read)?,
             network: fields.read("network", Named::read)?,
-            dial_timeout: fields.read("dial_timeout", Value::period)?,
-            keepalive: fields.read("keepalive", Value::period)?,
-            keepalive_timeout: fields.read("keepalive_timeout", Value::period)?,
-            max_message_size: fields.read("max_message_size", Value::number)?,
-            max_buffered: fields.read("max_buffered", Value::number)?,
+            dial_timeout: fields
+                .read("dial_timeout", |value| value.time_in(&range::DIAL_TIMEOUT))?,
+            keepalive: fields.read("keepalive", |value| value.time_in(&range::KEEPALIVE))?,
+            keepalive_timeout: fields
+                .read("keepalive_timeout", |value| value.time_in(&range::KEEPALIVE_TIMEOUT))?,
+            max_message_size: fields
+                .read("max_message_size", |value| value.number_in(&range::MAX_MESSAGE_SIZE))?,
+            max_buffered: fields
+                .read("max_buffered", |value| value.number_in(&range::MAX_BUFFERED))?,
             tls: fields.read("tls", ClientTlsSettings::read)?,
             call: CallSettings::take(&mut fields)?,
         };

@@ -79,12 +79,16 @@ fn every_field_of_a_service_does_what_its_builder_does() {
     limits(json!({"max_connections": 3}), |b| b.max_connections(3));
     limits(json!({"max_concurrent_streams": 3}), |b| b.max_concurrent_streams(3));
     limits(json!({"max_message_size": 3}), |b| b.max_message_size(3));
-    limits(json!({"max_header_size": 3}), |b| b.max_header_size(3));
-    limits(json!({"max_unsent_replies": 3}), |b| b.max_unsent_replies(3));
-    limits(json!({"max_buffered": 3}), |b| b.max_buffered(3));
-    limits(json!({"max_buffered_per_connection": 3}), |b| b.max_buffered_per_connection(3));
+    limits(json!({"max_header_size": 8192}), |b| b.max_header_size(8192));
+    limits(json!({"max_unsent_replies": 70_000}), |b| b.max_unsent_replies(70_000));
+    limits(json!({"max_buffered": 70_000}), |b| b.max_buffered(70_000));
+    limits(json!({"max_buffered_per_connection": 70_000}), |b| {
+        b.max_buffered_per_connection(70_000)
+    });
     limits(json!({"compression": "zstd"}), |b| b.compression(Compression::Zstd));
-    limits(json!({"allow_origins": ["a", "b"]}), |b| b.allow_origin("a").allow_origin("b"));
+    limits(json!({"allow_origins": ["http://a", "*"]}), |b| {
+        b.allow_origin("http://a").allow_origin("*")
+    });
     limits(json!({"keepalive": "9s"}), |b| b.keepalive(Some(MS(9000))));
     limits(json!({"keepalive": null}), |b| b.keepalive(None));
     limits(json!({"max_connection_age": "9s"}), |b| b.max_connection_age(MS(9000)));
@@ -108,7 +112,7 @@ fn every_field_of_a_client_does_what_its_builder_does() {
     dials(json!({"keepalive": "1s"}), |b| b.keepalive(MS(1000)));
     dials(json!({"keepalive_timeout": "1s"}), |b| b.keepalive_timeout(MS(1000)));
     dials(json!({"max_message_size": 3}), |b| b.max_message_size(3));
-    dials(json!({"max_buffered": 3}), |b| b.max_buffered(3));
+    dials(json!({"max_buffered": 70_000}), |b| b.max_buffered(70_000));
     dials(json!({"retries": 7, "content_type": "application/json"}), |b| {
         b.retries(7).content_type("application/json")
     });

@@ -50,7 +50,7 @@ fn mistakes_name_the_document_and_the_field_and_what_would_do() {
         (
             in_service,
             json!({"max_header_size": 5_000_000_000_u64}),
-            "service settings: max_header_size: 5000000000 is not a whole number, 0 or more, in 32 bits",
+            "service settings: max_header_size: 5 000 000 000 is out of range: give 4 096 to 16 777 216 bytes",
         ),
         (
             in_service,
@@ -150,7 +150,7 @@ fn mistakes_name_the_document_and_the_field_and_what_would_do() {
         (
             in_call,
             json!({"retries": -1}),
-            "call settings: retries: -1 is not a whole number, 0 or more, in 32 bits",
+            "call settings: retries: -1 is not a whole number: give 0 to 100",
         ),
         (
             in_call,
