@@ -7,6 +7,7 @@
 use http::header::{HeaderMap, HeaderName};
 
 use crate::error::{Error, Result};
+use crate::metadata::append;
 
 /// Names a rule may have in each of its lists: each is compared with every header of a call.
 const MAX_NAMES: usize = 64;
@@ -203,7 +204,7 @@ pub(crate) fn forward(
     target: &mut HeaderMap,
     rule: Option<&Forward>,
     found: bool,
-) {
+) -> Result<()> {
     let named = Named::by(inbound);
     let mut names = smallvec::SmallVec::<[&HeaderName; 16]>::new();
     for name in inbound.keys() {
@@ -220,9 +221,10 @@ pub(crate) fn forward(
     }
     for name in names {
         for value in inbound.get_all(name) {
-            target.append(name.clone(), value.clone());
+            append(target, name.clone(), value.clone())?;
         }
     }
+    Ok(())
 }
 
 /// What the headers `connection` of a call name: it belongs to the hop the call came by (RFC 9110, 7.6.1).
@@ -313,7 +315,7 @@ mod tests {
 
     fn gone_on(inbound: &HeaderMap, rule: Option<&Forward>, found: bool) -> Vec<String> {
         let mut target = HeaderMap::new();
-        forward(inbound, &mut target, rule, found);
+        forward(inbound, &mut target, rule, found).unwrap();
         let mut names: Vec<_> = target.keys().map(|name| name.as_str().to_owned()).collect();
         names.sort();
         names
@@ -419,7 +421,7 @@ mod tests {
         let mut target = headers(&["tenant"]);
         let mut inbound = HeaderMap::new();
         inbound.insert("tenant", HeaderValue::from_static("theirs"));
-        forward(&inbound, &mut target, None, true);
+        forward(&inbound, &mut target, None, true).unwrap();
         assert_eq!(target.get("tenant"), Some(&HeaderValue::from_static("1")));
     }
 }

@@ -33,6 +33,26 @@ const RESERVED: [&str; 14] = [
     "user-agent",
 ];
 
+/// Names a set of metadata may have: what [`HeaderMap`] holds, but for some that calls add.
+const MAX_NAMES: usize = 24_000;
+
+/// Adds a header to those that stand under its name. [`HeaderMap`] alone panics when it is full.
+///
+/// # Errors
+/// `RESOURCE_EXHAUSTED`, as gRPC calls everything that is too large, for a name too many.
+pub(crate) fn append(headers: &mut HeaderMap, name: HeaderName, value: HeaderValue) -> Result<()> {
+    let full = || {
+        Error::resource_exhausted(format!(
+            "metadata has more than {MAX_NAMES} names: put what is many into a message"
+        ))
+        .without_retry()
+    };
+    if headers.keys_len() >= MAX_NAMES && !headers.contains_key(&name) {
+        return Err(full());
+    }
+    headers.try_append(name, value).map(drop).map_err(|_| full())
+}
+
 /// Base64 as other stacks write it: padded or not, perhaps with bits left over at the end.
 const LENIENT: GeneralPurposeConfig = GeneralPurposeConfig::new()
     .with_decode_padding_mode(DecodePaddingMode::Indifferent)
@@ -83,15 +103,15 @@ impl Metadata {
     /// # Errors
     /// `INVALID_ARGUMENT` when the name is not an HTTP header name, is reserved by HTTP/2 or gRPC
     /// (`content-length`, `te`, `grpc-…`), or the value is not printable ASCII. Bytes go under a
-    /// `-bin` name with [`Metadata::insert_bin`].
+    /// `-bin` name with [`Metadata::insert_bin`]. `RESOURCE_EXHAUSTED` for more than 24 000 names.
     pub fn insert(&mut self, name: &str, value: &str) -> Result<()> {
         let (name, parsed) = entry(name, value)?;
         if value.is_empty() {
             self.0.remove(name);
-        } else {
-            self.0.insert(name, parsed);
+            return Ok(());
         }
-        Ok(())
+        self.0.remove(&name);
+        self.push(name, parsed)
     }
 
     /// Adds another value under `name`.
@@ -100,13 +120,19 @@ impl Metadata {
     /// As [`Metadata::insert`].
     pub fn append(&mut self, name: &str, value: &str) -> Result<()> {
         let (name, value) = entry(name, value)?;
-        self.0.append(name, value);
-        Ok(())
+        self.push(name, value)
+    }
+
+    fn push(&mut self, name: HeaderName, value: HeaderValue) -> Result<()> {
+        append(&mut self.0, name, value)
     }
 
     /// Adds every value of `other`. Names that a caller may not set are left out, and those that belong to the connection
     /// `other` may have come by.
-    pub fn append_all(&mut self, other: Self) {
+    ///
+    /// # Errors
+    /// `RESOURCE_EXHAUSTED` for more than 24 000 names; those before are added.
+    pub fn append_all(&mut self, other: Self) -> Result<()> {
         let mut under = None;
         for (name, value) in other.0 {
             // A name comes with the first of its values only.
@@ -115,9 +141,10 @@ impl Metadata {
                 .as_ref()
                 .filter(|name| !is_reserved(name.as_str()) && !is_of_connection(name.as_str()))
             {
-                self.0.append(name.clone(), value);
+                self.push(name.clone(), value)?;
             }
         }
+        Ok(())
     }
 
     /// Replaces the bytes under `name`, which must end in `-bin`.
@@ -277,7 +304,7 @@ mod tests {
         for (name, value) in [("tenant", "red"), ("tenant", "green"), ("te", "trailers")] {
             headers.append(name, HeaderValue::from_static(value));
         }
-        metadata.append_all(headers.into());
+        metadata.append_all(headers.into())?;
         assert_eq!(metadata.get_all("tenant").collect::<Vec<_>>(), ["blue", "red", "green"]);
         assert_eq!(metadata.len(), 3);
         Ok(())

@@ -16,8 +16,10 @@
 //! ```
 
 mod call;
+mod choice;
 mod health;
 mod options;
+mod outcome;
 mod pipeline;
 mod pool;
 mod ready;
@@ -34,12 +36,13 @@ use foldhash::fast::RandomState;
 use http::HeaderMap;
 use http::uri::PathAndQuery;
 use papaya::{Equivalent, HashMap};
+use tokio::sync::Semaphore;
 
 pub use call::{Call, Duplex, Many, One, Open, Reply, Single, StreamCall};
 pub use health::NodeHealth;
 pub use options::CallOptions;
 use options::call_options;
-use pool::Pool;
+use pool::{DIALS_OF_SERVICE, Pool};
 pub use seen::Seen;
 pub use stream::Outgoing;
 
@@ -73,7 +76,7 @@ struct Inner {
     /// Headers that are the same in every call, unary and streams.
     heads: [HeaderMap; 2],
     targets: HashMap<TargetKey, Arc<Target>, RandomState>,
-    budgets: HashMap<Box<str>, Arc<Budget>, RandomState>,
+    callees: HashMap<Box<str>, Arc<Callee>, RandomState>,
     fixed: HashMap<Box<str>, Arc<Node>, RandomState>,
 }
 
@@ -84,7 +87,22 @@ struct Target {
     endpoint: Box<str>,
     path: PathAndQuery,
     edge: Arc<EdgeStats>,
-    budget: Arc<Budget>,
+    callee: Arc<Callee>,
+}
+
+/// What all calls of this client to one service share.
+#[derive(Debug)]
+struct Callee {
+    /// What may be repeated.
+    budget: Budget,
+    /// Places for connections in the making.
+    dials: Semaphore,
+}
+
+impl Callee {
+    fn new() -> Self {
+        Self { budget: Budget::new(), dials: Semaphore::new(DIALS_OF_SERVICE) }
+    }
 }
 
 impl Target {
@@ -248,18 +266,18 @@ impl Client {
             Error::invalid_argument(format!("cannot call {service} {endpoint}: {e}"))
                 .with_id("go.micro.client")
         })?;
-        let budgets = self.0.budgets.pin();
-        let budget = match budgets.get(service) {
-            Some(budget) => budget.clone(),
-            None if budgets.len() >= MAX_TARGETS => Arc::new(Budget::new()),
-            None => budgets.get_or_insert_with(service.into(), || Arc::new(Budget::new())).clone(),
+        let callees = self.0.callees.pin();
+        let callee = match callees.get(service) {
+            Some(callee) => callee.clone(),
+            None if callees.len() >= MAX_TARGETS => Arc::new(Callee::new()),
+            None => callees.get_or_insert_with(service.into(), || Arc::new(Callee::new())).clone(),
         };
         let target = Arc::new(Target {
             service: service.into(),
             endpoint: endpoint.into(),
             path,
             edge: self.0.metrics.edge(&self.0.name, service, endpoint),
-            budget,
+            callee,
         });
         if targets.len() < MAX_TARGETS {
             let key = TargetKey { service: service.into(), endpoint: endpoint.into() };
@@ -316,6 +334,7 @@ pub struct ClientBuilder {
     options: CallOptions,
     dial: Dial,
     max_message: usize,
+    max_connections: usize,
     wrong: Option<Error>,
 }
 
@@ -335,8 +354,10 @@ impl Default for ClientBuilder {
                 keepalive: None,
                 keepalive_timeout: Duration::from_secs(20),
                 max_headers: 64 * 1024,
+                idle: Some(Duration::from_secs(300)),
             },
             max_message: DEFAULT_MAX_MESSAGE,
+            max_connections: 512,
             wrong: None,
         }
     }
@@ -404,6 +425,21 @@ impl ClientBuilder {
         self
     }
 
+    /// How long a connection may be without calls before it is closed, 5 minutes unless set; `None` keeps it. A stream is a
+    /// call for as long as it is open.
+    pub fn idle_timeout(mut self, idle: impl Into<Option<Duration>>) -> Self {
+        self.dial.idle = idle.into();
+        self
+    }
+
+    /// Connections that may be open at once, to all nodes together, 512 unless set. From there on, calls without a key go to
+    /// nodes that have a connection, and others take the place of one without calls; where there is none, they fail with
+    /// `UNAVAILABLE`.
+    pub fn max_connections(mut self, connections: usize) -> Self {
+        self.max_connections = connections.max(1);
+        self
+    }
+
     /// Largest message accepted, in bytes, 4 MiB unless set.
     pub fn max_message_size(mut self, bytes: usize) -> Self {
         self.max_message = bytes;
@@ -428,19 +464,19 @@ impl ClientBuilder {
             Some(strategy) => strategy.clone(),
             None => Arc::new(selector::P2c::new()),
         };
-        let heads = [true, false]
-            .map(|unary| pipeline::head(&self.name, &self.namespace, &self.options, unary));
+        let head = |unary| pipeline::head(&self.name, &self.namespace, &self.options, unary);
+        let heads = [head(true)?, head(false)?];
         Ok(Client(Arc::new(Inner {
             name: self.name,
             cache,
             strategy,
-            pool: Pool::new(self.dial),
+            pool: Pool::new(self.dial, self.max_connections),
             metrics: Arc::default(),
             options: self.options,
             max_message: self.max_message,
             heads,
             targets: HashMap::default(),
-            budgets: HashMap::default(),
+            callees: HashMap::default(),
             fixed: HashMap::default(),
         })))
     }

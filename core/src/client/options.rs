@@ -126,8 +126,8 @@ macro_rules! call_options {
         /// may not set is left out, and so is what belongs to the connection of an inbound call whose
         /// metadata is passed on; cookies and credentials in there are sent.
         pub fn metadata_all(mut self, metadata: crate::metadata::Metadata) -> Self {
-            self.options.metadata.append_all(metadata);
-            self
+            let added = self.options.metadata.append_all(metadata);
+            self.note(added)
         }
 
         /// Says which headers of the call being served go on with this one, see [`crate::Forward`].
@@ -138,8 +138,8 @@ macro_rules! call_options {
 
         /// Sets all that `settings` say, as if each were set here.
         pub fn settings(mut self, settings: &crate::settings::CallSettings) -> Self {
-            settings.apply(&mut self.options);
-            self
+            let applied = settings.apply(&mut self.options);
+            self.note(applied)
         }
 
         /// Chooses the codec by content type, for example `application/grpc+json`.

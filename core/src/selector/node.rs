@@ -7,6 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::live::{Attempt, Live};
@@ -211,6 +212,21 @@ impl Node {
     /// time the node is due.
     pub fn admit(&self, now: Instant) -> bool {
         self.live.admit(now)
+    }
+
+    /// True once it has answered a call.
+    pub(crate) fn is_known(&self) -> bool {
+        self.live.is_known()
+    }
+
+    /// True, or closed, once this instance has left the registry, or this address.
+    pub(crate) fn left(&self) -> watch::Receiver<bool> {
+        self.live.left()
+    }
+
+    /// Tells those who watch that it has left.
+    pub(crate) fn leave(&self) {
+        self.live.leave();
     }
 
     /// Moment of the last refusal, for choosing among nodes that all refuse.

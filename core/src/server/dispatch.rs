@@ -10,7 +10,6 @@ use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -31,7 +30,7 @@ use crate::context::{Arrival, Context};
 use crate::error::{Code, Error, Result};
 use crate::metadata::Metadata;
 use crate::telemetry::Metrics;
-use crate::transport::Compression;
+use crate::transport::{Compression, Said};
 
 /// Everything a connection needs to answer calls.
 pub(crate) struct Dispatch {
@@ -53,7 +52,7 @@ pub(crate) struct Dispatch {
 #[derive(Clone)]
 pub(crate) struct Peer {
     pub(super) address: Option<SocketAddr>,
-    pub(super) renamed: Arc<AtomicBool>,
+    pub(super) said: Arc<Said>,
     pub(super) unsent: Arc<Unsent>,
     /// When the request came.
     pub(super) arrived: Instant,

@@ -13,12 +13,12 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::time::Sleep;
 
 use super::call::CallRecord;
-use super::dispatch::{deadline_passed, panicked};
+use super::dispatch::{Peer, deadline_passed, panicked};
 use super::protocol::Ending;
 use super::unsent::Unsent;
 use crate::error::{Error, Result};
 use crate::streaming::Messages;
-use crate::transport::{Compression, caller_is_micro, frame_into, write_status};
+use crate::transport::{Compression, Said, caller_is_micro, frame_into, write_status};
 
 /// Messages that are ready together leave together, up to about this many bytes.
 const BATCH: usize = 32 * 1024;
@@ -85,6 +85,7 @@ pub(crate) struct StreamBody {
     deadline: Option<Pin<Box<Sleep>>>,
     record: CallRecord,
     unsent: Arc<Unsent>,
+    said: Arc<Said>,
     /// How the call ended, once it has.
     outcome: Option<Option<Error>>,
     done: bool,
@@ -95,7 +96,7 @@ impl StreamBody {
         messages: Messages,
         compression: Option<Compression>,
         record: CallRecord,
-        unsent: Arc<Unsent>,
+        peer: &Peer,
     ) -> Self {
         let deadline = record.context().deadline();
         Self {
@@ -104,7 +105,8 @@ impl StreamBody {
             compression,
             deadline: deadline.map(|at| Box::pin(tokio::time::sleep_until(at))),
             record,
-            unsent,
+            unsent: peer.unsent.clone(),
+            said: peer.said.clone(),
             outcome: None,
             done: false,
         }
@@ -121,11 +123,15 @@ impl StreamBody {
             let messages = self.unsent.count(self.buffer.split().freeze());
             return Poll::Ready(Some(Frame::data(messages)));
         }
-        let error = self.outcome.take().flatten();
+        let mut error = self.outcome.take().flatten();
         self.done = true;
+        let mut trailers = self.record.context().take_reply_trailers();
+        if let Err(large) = self.said.takes("the trailers of the answer", &trailers) {
+            trailers.clear();
+            error = error.or(Some(large));
+        }
         self.record.finish(error.as_ref());
         let context = self.record.context();
-        let mut trailers = context.take_reply_trailers();
         let micro = error.is_some() && caller_is_micro(context.metadata().headers());
         write_status(&mut trailers, error.as_ref(), micro);
         Poll::Ready(Some(Frame::trailers(trailers)))

@@ -106,12 +106,15 @@ impl CallSettings {
     }
 
     /// Sets them on one call, or as the defaults of a client.
-    pub(crate) fn apply(&self, options: &mut CallOptions) {
+    ///
+    /// # Errors
+    /// As [`Metadata::append_all`](crate::Metadata::append_all).
+    pub(crate) fn apply(&self, options: &mut CallOptions) -> Result<()> {
         if let Some(timeout) = self.timeout {
             options.timeout = timeout;
         }
         if !self.metadata.is_empty() {
-            options.metadata.append_all(self.metadata.clone());
+            options.metadata.append_all(self.metadata.clone())?;
         }
         options.codec = self.codec.or(options.codec);
         options.addresses.extend_from_slice(&self.addresses);
@@ -138,6 +141,7 @@ impl CallSettings {
         if self.detached {
             options.detach();
         }
+        Ok(())
     }
 }
 

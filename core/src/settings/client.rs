@@ -1,5 +1,6 @@
 //! What a client is told.
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,6 +37,8 @@ use crate::transport::network::{self, Network};
 /// | `dial_timeout` | a duration: how long making a connection may take |
 /// | `keepalive` | a duration: how often connections with calls are probed |
 /// | `keepalive_timeout` | a duration: how long a probed connection may be silent |
+/// | `idle_timeout` | a duration: connections without calls for so long are closed; `null` or `"none"` keeps them |
+/// | `max_connections` | a number, 1 or more: connections to all nodes together |
 /// | `max_message_size` | bytes |
 /// | `tls` | `"system"`, or `{"authority": …, "certificate": …, "private_key": …}`, the last two together or not at all; each PEM text or `{"file": path}` |
 #[derive(Debug, Clone, Default)]
@@ -47,6 +50,8 @@ pub struct ClientSettings {
     dial_timeout: Option<Duration>,
     keepalive: Option<Duration>,
     keepalive_timeout: Option<Duration>,
+    idle_timeout: Option<Option<Duration>>,
+    max_connections: Option<NonZeroUsize>,
     max_message_size: Option<usize>,
     tls: Option<ClientTlsSettings>,
     call: CallSettings,
@@ -86,6 +91,9 @@ impl Document for ClientSettings {
             dial_timeout: fields.read("dial_timeout", Value::period)?,
             keepalive: fields.read("keepalive", Value::period)?,
             keepalive_timeout: fields.read("keepalive_timeout", Value::period)?,
+            idle_timeout: fields
+                .read_or_null("idle_timeout", |value| Value::unless_none(value, Value::period))?,
+            max_connections: fields.read("max_connections", Value::count)?,
             max_message_size: fields.read("max_message_size", Value::number)?,
             tls: fields.read("tls", ClientTlsSettings::read)?,
             call: CallSettings::take(&mut fields)?,
@@ -139,6 +147,12 @@ impl ClientSettings {
         }
         if let Some(patience) = self.keepalive_timeout {
             builder = builder.keepalive_timeout(patience);
+        }
+        if let Some(idle) = self.idle_timeout {
+            builder = builder.idle_timeout(idle);
+        }
+        if let Some(connections) = self.max_connections {
+            builder = builder.max_connections(connections.get());
         }
         if let Some(bytes) = self.max_message_size {
             builder = builder.max_message_size(bytes);

@@ -1,6 +1,7 @@
 //! Values of a document that know where they stand, so that every mistake names its field.
 
 use std::fmt::Display;
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use serde_json::{Map, Value as Json};
@@ -97,6 +98,13 @@ impl Value {
             let bits = 8 * size_of::<T>();
             self.expected(&format!("a whole number, 0 or more, in {bits} bits"))
         })
+    }
+
+    /// A number that is not zero.
+    pub(super) fn count(self) -> Result<NonZeroUsize> {
+        let place = self.place.clone();
+        NonZeroUsize::new(self.number()?)
+            .ok_or_else(|| place.wrong("0 is too few: write 1 or more"))
     }
 
     /// A duration, perhaps of no length.

@@ -9,6 +9,8 @@ mod dial;
 mod frame;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
+mod greeting;
+mod line;
 pub mod network;
 mod relax;
 mod status;
@@ -22,7 +24,7 @@ pub(crate) use connection::{Answering, Connection, Opened, broken};
 pub(crate) use deadline::{once, read_timeout, remove_timeout, write_timeout};
 pub(crate) use dial::Dial;
 pub(crate) use frame::{FrameError, Frames, PREFIX, frame, frame_into};
-pub(crate) use relax::restore_names;
+pub(crate) use relax::{Said, restore_names};
 pub(crate) use status::{
     FROM_SERVICE, GRPC_STATUS, caller_is_micro, details, is_status, read_status, write_status,
 };

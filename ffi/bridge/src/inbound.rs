@@ -77,9 +77,11 @@ impl Inbound {
 
     /// The one answer; the call is in nobody's hands any more.
     pub(crate) fn answer(&self, answer: Result<Bytes, Error>, trailers: Metadata) {
-        if !trailers.is_empty() {
-            self.context.extend_trailers(trailers);
-        }
+        let added = match trailers.is_empty() {
+            true => Ok(()),
+            false => self.context.extend_trailers(trailers),
+        };
+        let answer = answer.and_then(|message| added.map(|()| message));
         let Some(outbox) = &self.outbox else {
             self.tell_core(match answer {
                 Ok(message) => Answer::Message(message),

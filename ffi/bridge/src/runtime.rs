@@ -146,7 +146,7 @@ impl Runtime {
     /// As [`Runtime::reply`].
     pub fn set_headers(&self, call: Id, headers: &[u8]) -> Result<()> {
         let context = self.inside()?.context_of(call)?;
-        context.extend_headers(crate::unpack(headers)?);
+        context.extend_headers(crate::unpack(headers)?)?;
         Ok(())
     }
 

@@ -41,7 +41,7 @@ pub(super) async fn answer(
     peer: Peer,
 ) -> Result<Response<ReplyBody>, Infallible> {
     let (mut parts, body) = request.into_parts();
-    if peer.renamed.load(Ordering::Relaxed) {
+    if peer.said.renamed() {
         restore_names(&mut parts.headers);
     }
     if parts.method == Method::POST

@@ -103,6 +103,10 @@ fn every_field_of_a_client_does_what_its_builder_does() {
     dials(json!({"dial_timeout": "1s"}), |b| b.dial_timeout(MS(1000)));
     dials(json!({"keepalive": "1s"}), |b| b.keepalive(MS(1000)));
     dials(json!({"keepalive_timeout": "1s"}), |b| b.keepalive_timeout(MS(1000)));
+    dials(json!({"idle_timeout": "1s"}), |b| b.idle_timeout(MS(1000)));
+    dials(json!({"idle_timeout": null}), |b| b.idle_timeout(None));
+    dials(json!({"idle_timeout": "none"}), |b| b.idle_timeout(None));
+    dials(json!({"max_connections": 3}), |b| b.max_connections(3));
     dials(json!({"max_message_size": 3}), |b| b.max_message_size(3));
     dials(json!({"retries": 7, "content_type": "application/json"}), |b| {
         b.retries(7).content_type("application/json")
@@ -170,7 +174,7 @@ fn every_field_of_an_endpoint_does_what_its_builder_does() {
 fn what_a_call_says_comes_before_what_its_client_says() {
     let mut options = call(&json!({"compression": "gzip", "timeout": "1s", "retries": 7})).unwrap();
     let own = CallSettings::from_json(r#"{"compression": "none", "timeout": null}"#).unwrap();
-    own.apply(&mut options);
+    own.apply(&mut options).unwrap();
     assert_eq!((options.compression, options.timeout, options.retries), (None, None, 7));
 }
 
@@ -179,7 +183,7 @@ fn calls_with_the_same_settings_share_their_strategy() {
     let settings = CallSettings::from_json(r#"{"strategy": "round_robin"}"#).unwrap();
     let [first, second] = [(); 2].map(|()| {
         let mut options = CallOptions::default();
-        settings.apply(&mut options);
+        settings.apply(&mut options).unwrap();
         options.strategy.unwrap()
     });
     assert!(Arc::ptr_eq(&first, &second));
@@ -250,6 +254,6 @@ fn metadata_of_settings_adds_to_what_the_call_has() {
     let settings = CallSettings::from_json(r#"{"metadata": {"tenant": "red"}}"#).unwrap();
     let mut options = CallOptions::default();
     options.metadata.append("tenant", "blue").unwrap();
-    settings.apply(&mut options);
+    settings.apply(&mut options).unwrap();
     assert_eq!(options.metadata.get_all("tenant").collect::<Vec<_>>(), ["blue", "red"]);
 }

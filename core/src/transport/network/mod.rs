@@ -33,6 +33,7 @@
 mod connect;
 mod io;
 mod memory;
+mod race;
 mod tcp;
 
 use std::fmt;
@@ -43,6 +44,7 @@ use async_trait::async_trait;
 pub use connect::connect;
 pub use io::Io;
 pub use memory::Memory;
+pub(super) use race::race;
 pub use tcp::Tcp;
 
 /// Makes connections and takes them.

@@ -16,6 +16,7 @@ use super::error::{json, status};
 use super::head;
 use crate::codec::Codec;
 use crate::error::{Code, Error, Result};
+use crate::metadata::append;
 use crate::server::dispatch::{Dispatch, Head, Peer};
 use crate::server::protocol::refusal::refusal;
 use crate::server::protocol::requests::{Requests, Upload, gone};
@@ -88,6 +89,13 @@ pub(super) async fn answer<R: Requests>(
     let context = call.record.context();
     let mut headers = context.take_reply_headers();
     append_trailers(&mut headers, context.take_reply_trailers());
+    let packed = packed.and_then(|packed| {
+        peer.said.takes("the headers of the answer", &headers)?;
+        Ok(packed)
+    });
+    if packed.is_err() && peer.said.takes("", &headers).is_err() {
+        headers.clear();
+    }
     match packed {
         Ok((message, compression)) => {
             call.record.finish(None);
@@ -120,7 +128,8 @@ fn append_trailers(headers: &mut HeaderMap, trailers: HeaderMap) {
     for name in trailers.keys() {
         let Ok(prefixed) = HeaderName::try_from(format!("trailer-{name}")) else { continue };
         for value in trailers.get_all(name) {
-            headers.append(prefixed.clone(), value.clone());
+            // What does not fit is left out.
+            let _ = append(headers, prefixed.clone(), value.clone());
         }
     }
 }
