@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::Account;
-use crate::metadata::{Metadata, append};
+use crate::metadata::{self, Metadata};
 use crate::telemetry::Trace;
 use crate::transport::{Compression, Compressor, FROM_SERVICE};
 
@@ -170,7 +170,7 @@ impl Context {
     pub fn set_header(&self, name: &str, value: &str) -> crate::Result<()> {
         let mut metadata = Metadata::new();
         metadata.append(name, value)?;
-        self.with_reply(|reply| extend(&mut reply.headers, metadata))
+        self.extend_headers(metadata)
     }
 
     /// Adds metadata to the answer's trailers, which follow the last message.
@@ -180,13 +180,13 @@ impl Context {
     pub fn set_trailer(&self, name: &str, value: &str) -> crate::Result<()> {
         let mut metadata = Metadata::new();
         metadata.append(name, value)?;
-        self.with_reply(|reply| extend(&mut reply.trailers, metadata))
+        self.extend_trailers(metadata)
     }
 
     /// Adds a whole set of metadata to the answer's headers.
     ///
     /// # Errors
-    /// `RESOURCE_EXHAUSTED` when there are more than 24 000 names; those before are added.
+    /// `INVALID_ARGUMENT` for more names than metadata has room for, see [`Metadata::insert`].
     pub fn extend_headers(&self, metadata: Metadata) -> crate::Result<()> {
         self.with_reply(|reply| extend(&mut reply.headers, metadata))
     }
@@ -262,7 +262,7 @@ impl Context {
         }
     }
 
-    fn with_reply<R>(&self, change: impl FnOnce(&mut ReplyMetadata) -> R) -> R {
+    fn with_reply<T>(&self, change: impl FnOnce(&mut ReplyMetadata) -> T) -> T {
         let mut reply = self.0.reply.lock().unwrap_or_else(PoisonError::into_inner);
         change(reply.get_or_insert_default())
     }
@@ -274,12 +274,15 @@ impl Context {
 }
 
 /// Adds metadata to what is there, also under the same names.
+///
+/// # Errors
+/// `INVALID_ARGUMENT` for more names than there is room for.
 pub(crate) fn extend(target: &mut HeaderMap, metadata: Metadata) -> crate::Result<()> {
     let mut name = None;
     for (next, value) in metadata.into_headers() {
         name = next.or(name);
         if let Some(name) = &name {
-            append(target, name.clone(), value)?;
+            metadata::append(target, name.clone(), value)?;
         }
     }
     Ok(())

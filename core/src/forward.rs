@@ -204,7 +204,7 @@ pub(crate) fn forward(
     target: &mut HeaderMap,
     rule: Option<&Forward>,
     found: bool,
-) -> Result<()> {
+) {
     let named = Named::by(inbound);
     let mut names = smallvec::SmallVec::<[&HeaderName; 16]>::new();
     for name in inbound.keys() {
@@ -221,10 +221,10 @@ pub(crate) fn forward(
     }
     for name in names {
         for value in inbound.get_all(name) {
-            append(target, name.clone(), value.clone())?;
+            // What finds no room could not be sent either: peers take far less.
+            let _ = append(target, name.clone(), value.clone());
         }
     }
-    Ok(())
 }
 
 /// What the headers `connection` of a call name: it belongs to the hop the call came by (RFC 9110, 7.6.1).
@@ -279,7 +279,7 @@ fn kind(name: &str) -> Kind {
         | "cookie" | "cookie2" | "dnt" | "origin" | "referer" | "save-data" | "set-cookie" | "upgrade-insecure-requests"
         | "user-agent" | "x-csrf-token" | "x-requested-with" | "x-user-agent" | "x-xsrf-token"
         // gRPC-Web, go-micro, and what each hop says anew.
-        | "local" | "micro-from-service" | "remote" | "timeout" | "x-content-type" | "x-grpc-web"
+        | "local" | "micro-from-service" | "micro-refused" | "micro-target" | "micro-target-at" | "remote" | "timeout" | "x-content-type" | "x-grpc-web"
         | "accept" | "content" => Kind::Hop,
         _ if STARTS.iter().any(|start| name.starts_with(start)) => Kind::Hop,
         _ => Kind::Metadata,
@@ -315,7 +315,7 @@ mod tests {
 
     fn gone_on(inbound: &HeaderMap, rule: Option<&Forward>, found: bool) -> Vec<String> {
         let mut target = HeaderMap::new();
-        forward(inbound, &mut target, rule, found).unwrap();
+        forward(inbound, &mut target, rule, found);
         let mut names: Vec<_> = target.keys().map(|name| name.as_str().to_owned()).collect();
         names.sort();
         names
@@ -421,7 +421,7 @@ mod tests {
         let mut target = headers(&["tenant"]);
         let mut inbound = HeaderMap::new();
         inbound.insert("tenant", HeaderValue::from_static("theirs"));
-        forward(&inbound, &mut target, None, true).unwrap();
+        forward(&inbound, &mut target, None, true);
         assert_eq!(target.get("tenant"), Some(&HeaderValue::from_static("1")));
     }
 }

@@ -62,6 +62,7 @@ pub mod client;
 pub mod codec;
 mod context;
 mod error;
+pub mod fork;
 mod forward;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
@@ -88,5 +89,7 @@ pub use forward::{Credentials, Forward};
 pub use metadata::Metadata;
 pub use service::Service;
 pub use streaming::{Messages, Streaming};
+#[doc(hidden)]
+pub use transport::Hold;
 pub use transport::network;
 pub use transport::{ClientTls, Compression, DEFAULT_MAX_MESSAGE, ServerTls};

@@ -29,11 +29,11 @@ mod stream;
 
 use std::borrow::Cow;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use foldhash::fast::RandomState;
-use http::HeaderMap;
+use http::header::{HeaderMap, HeaderValue};
 use http::uri::PathAndQuery;
 use papaya::{Equivalent, HashMap};
 use tokio::sync::Semaphore;
@@ -48,13 +48,15 @@ pub use stream::Outgoing;
 
 use crate::codec::Message;
 use crate::error::{Error, Result};
-use crate::registry::{self, Cache, Registry};
+use crate::registry::{self, Cache, Registry, Witness};
 use crate::resilience::Budget;
 use crate::selector::{self, Node, Strategy};
 use crate::streaming::Streaming;
 use crate::telemetry::{EdgeStats, Metrics};
 use crate::transport::network::{Network, Tcp};
-use crate::transport::{ClientTls, DEFAULT_MAX_MESSAGE, Dial};
+use crate::transport::{
+    ClientTls, DEFAULT_MAX_BUFFERED, DEFAULT_MAX_MESSAGE, Dial, Reservoir, Share,
+};
 
 /// Endpoints and fixed addresses remembered per client; more are looked up anew each time.
 const MAX_TARGETS: usize = 10_000;
@@ -73,11 +75,29 @@ struct Inner {
     metrics: Arc<Metrics>,
     options: CallOptions,
     max_message: usize,
+    max_buffered: usize,
+    /// Bytes of replies that are held.
+    buffered: Arc<Reservoir>,
+    /// What unary calls hold of them.
+    replies: Arc<Share>,
     /// Headers that are the same in every call, unary and streams.
     heads: [HeaderMap; 2],
     targets: HashMap<TargetKey, Arc<Target>, RandomState>,
     callees: HashMap<Box<str>, Arc<Callee>, RandomState>,
     fixed: HashMap<Box<str>, Arc<Node>, RandomState>,
+}
+
+impl fmt::Debug for Inner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inner").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl Witness for Inner {
+    /// Its connections are healthy while they are open: those that are silent are probed.
+    fn vouches(&self, address: &str) -> bool {
+        self.pool.is_connected(address)
+    }
 }
 
 /// One endpoint of one service, as this client calls it.
@@ -86,6 +106,8 @@ struct Target {
     service: Box<str>,
     endpoint: Box<str>,
     path: PathAndQuery,
+    /// The name of the service as a header, where it can be one.
+    named: Option<HeaderValue>,
     edge: Arc<EdgeStats>,
     callee: Arc<Callee>,
 }
@@ -276,6 +298,7 @@ impl Client {
             service: service.into(),
             endpoint: endpoint.into(),
             path,
+            named: HeaderValue::from_str(service).ok(),
             edge: self.0.metrics.edge(&self.0.name, service, endpoint),
             callee,
         });
@@ -335,6 +358,7 @@ pub struct ClientBuilder {
     dial: Dial,
     max_message: usize,
     max_connections: usize,
+    max_buffered: usize,
     wrong: Option<Error>,
 }
 
@@ -358,6 +382,7 @@ impl Default for ClientBuilder {
             },
             max_message: DEFAULT_MAX_MESSAGE,
             max_connections: 512,
+            max_buffered: DEFAULT_MAX_BUFFERED,
             wrong: None,
         }
     }
@@ -446,6 +471,15 @@ impl ClientBuilder {
         self
     }
 
+    /// Bytes of reply messages held at once, inflated, 256 MiB unless set: of those that are coming in, and of streams that
+    /// are not read. What finds no room waits, and the node that sends it too; after 5 s the call ends in
+    /// `RESOURCE_EXHAUSTED`. Four messages of [`ClientBuilder::max_message_size`] have room in any case, and messages under
+    /// 16 KiB are not counted.
+    pub fn max_buffered(mut self, bytes: usize) -> Self {
+        self.max_buffered = bytes;
+        self
+    }
+
     /// Makes the client. Needs a tokio runtime.
     ///
     /// # Errors
@@ -466,7 +500,9 @@ impl ClientBuilder {
         };
         let head = |unary| pipeline::head(&self.name, &self.namespace, &self.options, unary);
         let heads = [head(true)?, head(false)?];
-        Ok(Client(Arc::new(Inner {
+        let buffered = Reservoir::new(self.max_buffered, self.max_message);
+        let replies = Share::new(&buffered, self.max_buffered, self.max_message);
+        let inner = Arc::new(Inner {
             name: self.name,
             cache,
             strategy,
@@ -474,10 +510,16 @@ impl ClientBuilder {
             metrics: Arc::default(),
             options: self.options,
             max_message: self.max_message,
+            max_buffered: self.max_buffered,
+            buffered,
+            replies,
             heads,
             targets: HashMap::default(),
             callees: HashMap::default(),
             fixed: HashMap::default(),
-        })))
+        });
+        let witness: Weak<Inner> = Arc::downgrade(&inner);
+        inner.cache.registry().witness(witness);
+        Ok(Client(inner))
     }
 }

@@ -1,11 +1,12 @@
 //! What a failure says about the node that it came from.
 
-use crate::error::{Code, Error, Reach};
+use crate::error::{Code, Error, Reach, Reason};
 use crate::selector::Outcome;
 
 /// What a failure says about the node.
 pub(super) fn outcome(error: &Error) -> Outcome {
     match error.code() {
+        _ if error.reason() == Some(Reason::OtherService) => Outcome::Refused,
         // What could not be sent has not reached it.
         _ if error.forbids_retry() && !error.is_remote() => Outcome::Cancelled,
         _ if error.reach() == Reach::Never && !error.is_remote() => Outcome::Refused,

@@ -19,12 +19,14 @@ use crate::codec::Codec;
 use crate::context::Context;
 use crate::error::{Code, Error, Origin, Reach, Result};
 use crate::forward::forward;
-use crate::metadata::{Metadata, append};
+use crate::metadata::Metadata;
 use crate::registry::Snapshot;
 use crate::resilience::{Failure, Lost, Next, Repeats, Terms};
 use crate::selector::{Attempt, Node, Outcome, Pick, select};
 use crate::telemetry::{Measured, Trace};
-use crate::transport::{Compressor, FROM_SERVICE, Opened, remove_timeout, write_timeout};
+use crate::transport::{
+    Compressor, FROM_SERVICE, Opened, Share, TARGET, remove_timeout, write_timeout,
+};
 
 const X_CONTENT_TYPE: HeaderName = HeaderName::from_static("x-content-type");
 const NAMESPACE: HeaderName = HeaderName::from_static("micro-namespace");
@@ -75,7 +77,12 @@ impl Step for Unary {
 
     async fn attempt(&self, run: &Run, lease: &Lease) -> Result<Received> {
         let mut answer = run.send(lease, &self.0).await?;
-        let message = answer.frames.next().await.map_err(unreadable)?;
+        let mut message = answer.frames.next().await.map_err(unreadable)?;
+        if run.options.counted
+            && let Some(hold) = answer.frames.take_hold()
+        {
+            message = message.map(|message| hold.on(message));
+        }
         let compressed = answer.frames.compressed();
         let mut more = false;
         answer.spoke = message.is_some();
@@ -200,6 +207,15 @@ impl Run {
         self.client.0.max_message
     }
 
+    /// Where reply messages are counted: those of each stream apart, so that one which nobody reads leaves room for others.
+    pub(super) fn share(&self) -> Arc<Share> {
+        let client = &self.client.0;
+        if self.unary {
+            return client.replies.clone();
+        }
+        Share::new(&client.buffered, client.max_buffered, client.max_message)
+    }
+
     /// The call succeeded: the node did well.
     pub(super) fn succeed(&mut self) {
         if let Some(attempt) = self.attempt.take() {
@@ -212,7 +228,11 @@ impl Run {
     pub(super) fn fail(&mut self, error: Error) -> Error {
         // An attempt that is still open was ended by the deadline, or broke off in a stream.
         if let Some(attempt) = self.attempt.take() {
-            attempt.finish(outcome(&error));
+            let outcome = outcome(&error);
+            attempt.finish(outcome);
+            if let Some(node) = &self.node {
+                self.suspect(node, outcome);
+            }
         }
         self.measured.finish(Some(error.code()));
         self.explain(error)
@@ -334,7 +354,7 @@ impl Run {
     async fn send(&self, lease: &Lease, message: &Bytes) -> Result<Answer> {
         let path = self.target.path.clone();
         let response = lease.send(path, self.headers()?, message.clone())?.await?;
-        Answer::read(response, self.client.0.max_message, self.options.seen.as_ref())
+        Answer::read(response, self.max_message(), self.share(), self.options.seen.as_ref())
     }
 
     /// The headers of an attempt. Time goes by between attempts, so each has its own.
@@ -351,10 +371,14 @@ impl Run {
         if let Some(context) = &self.context {
             let inbound = context.metadata().headers();
             let found = self.options.addresses.is_empty();
-            forward(inbound, &mut headers, self.options.forward.as_deref(), found)?;
+            forward(inbound, &mut headers, self.options.forward.as_deref(), found);
             if let Some(namespace) = inbound.get(NAMESPACE) {
                 headers.insert(NAMESPACE, namespace.clone());
             }
+        }
+        let named = self.target.named.as_ref().filter(|_| self.is_registered());
+        if let Some(named) = named.or(self.options.found_for.as_ref()) {
+            headers.insert(TARGET, named.clone());
         }
         self.trace.write(&mut headers);
         match self.left() {
@@ -363,6 +387,11 @@ impl Run {
         }
         replace(&mut headers, own)?;
         Ok(headers)
+    }
+
+    /// True when the nodes of the call come from the registry.
+    fn is_registered(&self) -> bool {
+        self.options.addresses.is_empty()
     }
 
     fn left(&self) -> Option<Duration> {
@@ -379,9 +408,7 @@ impl Run {
         if let Some(attempt) = self.attempt.take() {
             attempt.finish(outcome);
         }
-        if outcome == Outcome::Refused && self.options.addresses.is_empty() {
-            self.client.0.cache.registry().suspect(&self.target.service, &node.record());
-        }
+        self.suspect(node, outcome);
         tracing::debug!(
             service = &*self.target.service,
             endpoint = &*self.target.endpoint,
@@ -390,6 +417,12 @@ impl Run {
             %error,
             "attempt failed"
         );
+    }
+
+    fn suspect(&self, node: &Node, outcome: Outcome) {
+        if outcome == Outcome::Refused && self.is_registered() {
+            self.client.0.cache.registry().suspect(&self.target.service, &node.record());
+        }
     }
 
     /// A peer that resets the call because the deadline passed means the deadline, whatever it says.
@@ -450,7 +483,10 @@ fn replace(headers: &mut HeaderMap, own: &HeaderMap) -> Result<()> {
     for name in own.keys() {
         headers.remove(name);
         for value in own.get_all(name) {
-            append(headers, name.clone(), value.clone())?;
+            // What is inherited comes off the wire, and may have left no room.
+            headers.try_append(name.clone(), value.clone()).map_err(|_| {
+                Error::invalid_argument("metadata of more names than a header list can hold")
+            })?;
         }
     }
     Ok(())

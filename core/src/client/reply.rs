@@ -1,5 +1,6 @@
 //! What comes back from one attempt: a head, messages, a status.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::CONTENT_TYPE;
@@ -7,9 +8,10 @@ use http::{HeaderMap, Response, StatusCode};
 use http_body::Body as _;
 
 use super::seen::Seen;
-use crate::error::{Code, Error, Result};
+use crate::codec::unreadable_reply;
+use crate::error::{Code, Error, Reach, Reason, Result};
 use crate::transport::{
-    Answering, Compressor, FrameError, Frames, GRPC_STATUS, broken, read_status,
+    Answering, Compressor, FrameError, Frames, GRPC_STATUS, REFUSED, Share, broken, read_status,
 };
 
 /// The head of an answer and the messages behind it.
@@ -29,6 +31,7 @@ impl Answer {
     pub(super) fn read(
         response: Response<Answering>,
         limit: usize,
+        share: Arc<Share>,
         seen: Option<&Seen>,
     ) -> Result<Self> {
         let (parts, body) = response.into_parts();
@@ -46,7 +49,10 @@ impl Answer {
             return Err(not_grpc(parts.status));
         }
         if only && let Some(error) = read_status(&parts.headers) {
-            let error = with_pushback(error, &parts.headers);
+            let mut error = with_pushback(error, &parts.headers);
+            if parts.headers.contains_key(REFUSED) {
+                error = error.with_reach(Reach::Never).with_reason(Reason::OtherService);
+            }
             return Err(error.with_answer(HeaderMap::new(), parts.headers));
         }
         let content_type = parts.headers.get(CONTENT_TYPE).map_or(&b""[..], |v| v.as_bytes());
@@ -62,7 +68,7 @@ impl Answer {
         let compression = Compressor::incoming(&parts.headers)
             // It was told what this side reads.
             .map_err(|error| error.with_code(Code::Internal))?;
-        let frames = Frames::new(body, compression, limit);
+        let frames = Frames::new(body, compression, limit).within(share);
         Ok(Self { headers: parts.headers, frames, spoke: false })
     }
 }
@@ -98,6 +104,9 @@ fn with_pushback(error: Error, headers: &HeaderMap) -> Error {
 
 pub(super) fn unreadable(error: FrameError<h2::Error>) -> Error {
     match error {
+        FrameError::Message(error) if error.code() == Code::InvalidArgument => {
+            unreadable_reply(&error)
+        }
         FrameError::Message(error) => error.with_id("go.micro.client"),
         FrameError::Body(error) => broken(&error),
     }

@@ -73,6 +73,8 @@ struct Inner {
     status: Cow<'static, str>,
     reach: Reach,
     reason: Option<Reason>,
+    /// Set where nobody meant the text for callers: they are told this instead.
+    incident: Option<Box<str>>,
     origin: Option<Origin>,
     retry_after: Option<Duration>,
     /// Trying again was forbidden.
@@ -133,6 +135,7 @@ impl Error {
             status: Cow::Borrowed(status_text(http)),
             reach: Reach::Maybe,
             reason: None,
+            incident: None,
             origin: None,
             retry_after: None,
             is_final: false,
@@ -209,6 +212,28 @@ impl Error {
     /// A bug on this side: `INTERNAL`, 500.
     pub fn internal(detail: impl Into<Cow<'static, str>>) -> Self {
         Self::new(Code::Internal, detail)
+    }
+
+    /// A failure that nobody put into words for callers, such as an exception or the error of a library:
+    /// `INTERNAL`, 500. The text stays on this side: the caller of a handler that fails with it is told the
+    /// [incident](Self::incident) alone, and the server's log has both.
+    ///
+    /// ```
+    /// use micro::{Error, Json, Result};
+    ///
+    /// fn parse(text: &str) -> Result<Json<i64>> {
+    ///     text.parse().map(Json).map_err(|error| Error::unexpected(error))
+    /// }
+    /// assert!(parse("x").unwrap_err().incident().is_some());
+    /// ```
+    pub fn unexpected(cause: impl fmt::Display) -> Self {
+        Self::new(Code::Internal, cause.to_string()).kept_from_callers()
+    }
+
+    /// Keeps the text from callers.
+    pub(crate) fn kept_from_callers(mut self) -> Self {
+        self.0.incident = Some(format!("{:016x}", fastrand::u64(..)).into());
+        self
     }
 
     /// Nobody can serve this now: `UNAVAILABLE`, 503.
@@ -367,6 +392,12 @@ impl Error {
     /// side said.
     pub fn reason(&self) -> Option<Reason> {
         self.0.reason
+    }
+
+    /// What a caller is told instead of a text that was not meant for callers, and the server's log beside it: 16 hexadecimal
+    /// digits; `None` for every error that somebody put into words.
+    pub fn incident(&self) -> Option<&str> {
+        self.0.incident.as_deref()
     }
 
     /// Where the call failed; `None` for errors that no client call returned.
@@ -530,6 +561,8 @@ impl PartialEq for Error {
     }
 }
 
+/// On this side it is what the system said. A handler that fails with it tells its caller no more than that it failed, as with
+/// [`Error::unexpected`]: file names are nobody else's business, and a missing file is no missing thing.
 impl From<std::io::Error> for Error {
     fn from(error: std::io::Error) -> Self {
         let code = match error.kind() {
@@ -540,7 +573,7 @@ impl From<std::io::Error> for Error {
             std::io::ErrorKind::InvalidInput => Code::InvalidArgument,
             _ => Code::Unavailable,
         };
-        Self::new(code, error.to_string()).with_source(error)
+        Self::new(code, error.to_string()).with_source(error).kept_from_callers()
     }
 }
 

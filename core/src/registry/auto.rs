@@ -3,13 +3,13 @@
 //! The choice is made on first use, once, and logged with its reason: two programs on one machine
 //! come to the same one.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::OnceCell;
 
-use super::{Local, Mdns, Node, Registry, Service, Watcher, mdns};
+use super::{Local, Mdns, Node, Registry, Service, Watcher, Witness, Witnesses, mdns};
 use crate::error::{Error, Result};
 
 /// Zero-configuration registry; see the module of the same name for how it chooses.
@@ -17,6 +17,8 @@ use crate::error::{Error, Result};
 pub struct Auto {
     chosen: OnceCell<Arc<dyn Registry>>,
     options: mdns::Options,
+    /// Those given before the choice; the chosen one is given the same.
+    witnesses: Witnesses,
 }
 
 impl Auto {
@@ -27,7 +29,7 @@ impl Auto {
 
     /// Tries mDNS with these options.
     pub fn with_options(options: mdns::Options) -> Self {
-        Self { chosen: OnceCell::new(), options }
+        Self { options, ..Self::default() }
     }
 
     async fn chosen(&self) -> Result<&Arc<dyn Registry>> {
@@ -40,7 +42,10 @@ impl Auto {
             Mdns::new(self.options.clone())
         };
         let reason = match mdns.await {
-            Ok(mdns) => return Ok(Arc::new(mdns)),
+            Ok(mdns) => {
+                mdns.witness(self.witnesses.as_witness());
+                return Ok(Arc::new(mdns));
+            }
             Err(reason) => reason,
         };
         let local = Local::new().map_err(|error| {
@@ -93,6 +98,10 @@ impl Registry for Auto {
         if let Some(registry) = self.chosen.get() {
             registry.suspect(service, node);
         }
+    }
+
+    fn witness(&self, witness: Weak<dyn Witness>) {
+        self.witnesses.add(witness);
     }
 }
 

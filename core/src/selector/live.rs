@@ -29,6 +29,11 @@ static EPOCH: LazyLock<std::time::Instant> = LazyLock::new(|| {
     now.checked_sub(Duration::from_secs(3600)).unwrap_or(now)
 });
 
+/// Makes what this file shares in a process, see [`crate::fork`].
+pub(crate) fn warm_up() {
+    LazyLock::force(&EPOCH);
+}
+
 fn nanos(at: Instant) -> u64 {
     let since = at.into_std().saturating_duration_since(*EPOCH);
     // Zero means never, so no moment is zero.

@@ -32,6 +32,7 @@ use crate::error::{Error, Reach, Reason, Result};
 
 pub use filter::Filter;
 pub use hash::Hash;
+pub(crate) use live::warm_up;
 pub use live::{Attempt, Outcome};
 pub use node::{Node, Release};
 pub use p2c::P2c;

@@ -108,13 +108,10 @@ impl CallSettings {
     /// Sets them on one call, or as the defaults of a client.
     ///
     /// # Errors
-    /// As [`Metadata::append_all`](crate::Metadata::append_all).
+    /// `INVALID_ARGUMENT` for more metadata than there is room for; the rest is set.
     pub(crate) fn apply(&self, options: &mut CallOptions) -> Result<()> {
         if let Some(timeout) = self.timeout {
             options.timeout = timeout;
-        }
-        if !self.metadata.is_empty() {
-            options.metadata.append_all(self.metadata.clone())?;
         }
         options.codec = self.codec.or(options.codec);
         options.addresses.extend_from_slice(&self.addresses);
@@ -141,7 +138,10 @@ impl CallSettings {
         if self.detached {
             options.detach();
         }
-        Ok(())
+        if self.metadata.is_empty() {
+            return Ok(());
+        }
+        options.metadata.append_all(self.metadata.clone())
     }
 }
 

@@ -39,7 +39,7 @@ use crate::transport::network::{self, Network};
 /// | `keepalive_timeout` | a duration: how long a probed connection may be silent |
 /// | `idle_timeout` | a duration: connections without calls for so long are closed; `null` or `"none"` keeps them |
 /// | `max_connections` | a number, 1 or more: connections to all nodes together |
-/// | `max_message_size` | bytes |
+/// | `max_message_size`, `max_buffered` | bytes |
 /// | `tls` | `"system"`, or `{"authority": …, "certificate": …, "private_key": …}`, the last two together or not at all; each PEM text or `{"file": path}` |
 #[derive(Debug, Clone, Default)]
 pub struct ClientSettings {
@@ -53,6 +53,7 @@ pub struct ClientSettings {
     idle_timeout: Option<Option<Duration>>,
     max_connections: Option<NonZeroUsize>,
     max_message_size: Option<usize>,
+    max_buffered: Option<usize>,
     tls: Option<ClientTlsSettings>,
     call: CallSettings,
 }
@@ -95,6 +96,7 @@ impl Document for ClientSettings {
                 .read_or_null("idle_timeout", |value| Value::unless_none(value, Value::period))?,
             max_connections: fields.read("max_connections", Value::count)?,
             max_message_size: fields.read("max_message_size", Value::number)?,
+            max_buffered: fields.read("max_buffered", Value::number)?,
             tls: fields.read("tls", ClientTlsSettings::read)?,
             call: CallSettings::take(&mut fields)?,
         };
@@ -156,6 +158,9 @@ impl ClientSettings {
         }
         if let Some(bytes) = self.max_message_size {
             builder = builder.max_message_size(bytes);
+        }
+        if let Some(bytes) = self.max_buffered {
+            builder = builder.max_buffered(bytes);
         }
         if let Some(tls) = self.tls {
             builder = builder.tls(tls.tls()?);

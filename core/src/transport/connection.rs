@@ -11,7 +11,7 @@ use bytes::Bytes;
 use h2::client::{ResponseFuture, SendRequest};
 use h2::{Reason, RecvStream, SendStream};
 use http::uri::{Authority, PathAndQuery, Scheme, Uri};
-use http::{HeaderMap, Method, Request, Response, Version};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Version};
 use http_body::{Body, Frame};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{mpsc, oneshot};
@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use super::batched::Batched;
 use super::greeting::{self, Greeting, UNSAID, too_large};
 use super::line::{self, Idling, Line, Probing, Waiting};
+use super::target::{TARGET, TARGET_AT};
 use crate::error::{Code, Error, Reach, Result};
 
 /// Bytes of one answer, and of all of them, that may be on their way to a reader: enough for a link of 1 Gbit/s and 16 ms.
@@ -42,6 +43,8 @@ pub(crate) struct Connection {
     sender: SendRequest<Bytes>,
     scheme: Scheme,
     authority: Authority,
+    /// The authority, for [`TARGET_AT`].
+    at: Option<HeaderValue>,
     line: Arc<Line>,
     /// Bytes of headers the peer takes, as it said when it greeted.
     max_headers: u32,
@@ -123,7 +126,8 @@ impl Connection {
             known.retire();
             drop(place);
         });
-        Ok(Self { sender, scheme, authority, line, max_headers, unwanted })
+        let at = HeaderValue::from_str(authority.as_str()).ok();
+        Ok(Self { sender, scheme, authority, at, line, max_headers, unwanted })
     }
 
     /// Sends one request with one message, and returns the future of the answer's head. Dropping that cancels the call on the
@@ -157,8 +161,11 @@ impl Connection {
     fn begin_request(
         &self,
         path: PathAndQuery,
-        headers: HeaderMap,
+        mut headers: HeaderMap,
     ) -> Result<(ResponseFuture, SendStream<Bytes>)> {
+        if let Some(at) = self.at.as_ref().filter(|_| headers.contains_key(TARGET)) {
+            headers.insert(TARGET_AT, at.clone());
+        }
         let size = greeting::size(&headers) + greeting::size_of_request(&path, &self.authority);
         if size >= self.max_headers as usize {
             let peer = self.authority.as_str();

@@ -102,6 +102,10 @@ impl Failure {
     pub fn into_core(self) -> Error {
         match self.0 {
             Inner::Core(error) => error,
+            // Whatever panicked did not speak to callers.
+            Inner::Border { status: Status::PANIC, message } => {
+                Error::unexpected(message).with_id("micro")
+            }
             Inner::Border { status, message } => {
                 Error::new(status.code().unwrap_or(Code::Unknown), message).with_id("micro")
             }

@@ -76,12 +76,12 @@ impl Inbound {
     }
 
     /// The one answer; the call is in nobody's hands any more.
-    pub(crate) fn answer(&self, answer: Result<Bytes, Error>, trailers: Metadata) {
-        let added = match trailers.is_empty() {
-            true => Ok(()),
-            false => self.context.extend_trailers(trailers),
-        };
-        let answer = answer.and_then(|message| added.map(|()| message));
+    pub(crate) fn answer(&self, mut answer: Result<Bytes, Error>, trailers: Metadata) {
+        if !trailers.is_empty()
+            && let Err(error) = self.context.extend_trailers(trailers)
+        {
+            answer = answer.and(Err(error));
+        }
         let Some(outbox) = &self.outbox else {
             self.tell_core(match answer {
                 Ok(message) => Answer::Message(message),
@@ -122,6 +122,12 @@ impl Inbound {
         };
         credit.grant(messages);
         Ok(())
+    }
+
+    pub(crate) fn bound(&self, bytes: usize) {
+        if let Some(credit) = &self.credit {
+            credit.bound(bytes);
+        }
     }
 
     /// True when this was the first thing the core was told.
@@ -297,11 +303,13 @@ async fn read(call: Arc<Inbound>, mut messages: Messages, (id, token): (Id, u64)
             Ok(Some(message)) => {
                 let compressed =
                     if call.context.request_compressed() { flags::COMPRESSED } else { 0 };
+                let mut hold = messages.take_hold();
                 if let Some(credit) = &call.credit {
-                    credit.spend(&name).await;
+                    hold = credit.spend(&name, message.len(), hold).await;
                 }
                 let event = Event::new(EventKind::Message, token, id);
-                Event { flags: codec | compressed, payload: message, ..event }
+                let held = Held::of(hold);
+                Event { flags: codec | compressed, payload: message, held, ..event }
             }
             Ok(None) => Event::new(EventKind::End, token, id),
             Err(error) => Event::new(EventKind::End, token, id).ended(Failure::from(error)),

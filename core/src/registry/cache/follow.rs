@@ -20,7 +20,7 @@ use super::awaited::Awaited;
 use super::intern::Interner;
 use super::{Snapshot, Table};
 use crate::error::{Code, Error, Result};
-use crate::registry::{Change, Registry, Service, WATCH_CAPACITY, Watcher};
+use crate::registry::{Change, Registry, Service, WATCH_BYTES, Watcher};
 
 /// Reads under way at once.
 const READS: usize = 32;
@@ -74,7 +74,7 @@ enum Watch {
 
 enum Event {
     Started(Result<Watcher>),
-    Changed(Result<Change>),
+    Changed(Result<Arc<Change>>),
     Due,
 }
 
@@ -83,7 +83,9 @@ enum Event {
 struct Read {
     answers: Vec<Answer>,
     running: bool,
-    changes: Vec<Change>,
+    changes: Vec<Arc<Change>>,
+    /// What these weigh.
+    bytes: usize,
     /// The result may miss changes: read once more.
     again: bool,
 }
@@ -99,7 +101,7 @@ impl Watch {
     async fn next(&mut self) -> Event {
         match self {
             Self::Starting(task) => Event::Started(task.await),
-            Self::Up(watcher, _) => Event::Changed(watcher.next().await),
+            Self::Up(watcher, _) => Event::Changed(watcher.next_shared().await),
             Self::Down(pause) => {
                 pause.await;
                 Event::Due
@@ -236,7 +238,7 @@ impl Follower {
         });
     }
 
-    fn on_change(&mut self, change: Change) {
+    fn on_change(&mut self, change: Arc<Change>) {
         let service = change.service.name.as_str();
         self.unknown.forget(service);
         let known = self.table.pin().get(service).cloned();
@@ -248,7 +250,8 @@ impl Follower {
             self.read_first(service.into());
         }
         if let Some(read) = self.reads.get_mut(service).filter(|read| read.running) {
-            if read.changes.len() < WATCH_CAPACITY {
+            read.bytes = read.bytes.saturating_add(change.service.weight());
+            if read.bytes <= WATCH_BYTES {
                 read.changes.push(change);
             } else {
                 read.again = true;

@@ -17,7 +17,7 @@ mod snapshot;
 mod tests;
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -25,7 +25,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
 use self::follow::{Follower, Request, Wanted};
-use super::{Node, Registry, Service, Watcher};
+use super::{Node, Registry, Service, Watcher, Witness};
 use crate::error::{Code, Error, Result};
 
 pub use snapshot::Snapshot;
@@ -164,5 +164,9 @@ impl Registry for Cache {
 
     fn suspect(&self, service: &str, node: &Node) {
         self.registry.suspect(service, node);
+    }
+
+    fn witness(&self, witness: Weak<dyn Witness>) {
+        self.registry.witness(witness);
     }
 }

@@ -74,7 +74,7 @@ impl Registry for Switched {
                     biased;
                     _ = off.wait_for(|off| *off) => return,
                     change = inner.next() => match change {
-                        Ok(change) if sender.send(&change) => {}
+                        Ok(change) if sender.send(&Arc::new(change.clone())) => {}
                         _ => return,
                     },
                 }

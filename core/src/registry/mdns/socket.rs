@@ -13,6 +13,7 @@ use socket2::{Domain, InterfaceIndexOrAddress, Protocol, SockRef, Socket, Type};
 use super::options::Options;
 use super::table;
 use crate::error::{Error, Result};
+use crate::fork::Uninherited;
 
 const GROUP_V4: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 251);
 const GROUP_V6: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0xfb);
@@ -35,8 +36,8 @@ pub(super) struct Links {
 struct Family {
     v6: bool,
     port: u16,
-    group: UdpSocket,
-    asking: UdpSocket,
+    group: Uninherited<UdpSocket>,
+    asking: Uninherited<UdpSocket>,
     /// Also keeps "choose the interface, then send" together.
     joined: Mutex<Vec<Interface>>,
 }
@@ -131,16 +132,15 @@ impl Links {
         Ok(readers)
     }
 
-    /// True for senders on this link. Answers to anybody else would make this process a reflector.
-    /// A sender without address is a process of this machine that reaches the group over loopback.
+    /// True for senders on this link: nobody else is believed, nor answered, which would make this
+    /// process a reflector. A private address alone does not say that it is near. A sender without address is a process of this machine that reaches the group over loopback.
     pub(super) fn is_near(&self, sender: IpAddr) -> bool {
-        let private = match sender.to_canonical() {
-            IpAddr::V4(v4) => v4.is_loopback() || v4.is_private() || v4.is_link_local(),
-            IpAddr::V6(v6) => {
-                v6.is_loopback() || v6.is_unique_local() || v6.is_unicast_link_local()
-            }
+        let sender = sender.to_canonical();
+        let beside = match sender {
+            IpAddr::V4(v4) => v4.is_loopback() || v4.is_link_local(),
+            IpAddr::V6(v6) => v6.is_loopback() || v6.is_unicast_link_local(),
         };
-        private
+        beside
             || sender.is_unspecified()
             || lock(&self.networks)
                 .iter()
@@ -182,7 +182,7 @@ impl Family {
     }
 
     fn join(&self, interface: &Interface) -> std::io::Result<()> {
-        let socket = SockRef::from(&self.group);
+        let socket = SockRef::from(&*self.group);
         let joined = if self.v6 {
             socket.join_multicast_v6(&GROUP_V6, interface.index)
         } else {
@@ -196,7 +196,7 @@ impl Family {
     }
 
     fn multicast(&self, from: From, packet: &[u8]) -> usize {
-        let socket = if from == From::Group { &self.group } else { &self.asking };
+        let socket = if from == From::Group { &*self.group } else { &*self.asking };
         let joined = lock(&self.joined);
         let sent = joined.iter().filter(|interface| {
             let sent = self.send(socket, packet, interface);
@@ -233,7 +233,7 @@ impl Interface {
     }
 }
 
-fn bind(v6: bool, port: u16) -> std::io::Result<UdpSocket> {
+fn bind(v6: bool, port: u16) -> std::io::Result<Uninherited<UdpSocket>> {
     let domain = if v6 { Domain::IPV6 } else { Domain::IPV4 };
     let socket = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
     socket.set_nonblocking(true)?;
@@ -270,7 +270,7 @@ fn bind(v6: bool, port: u16) -> std::io::Result<UdpSocket> {
         tracing::debug!(%error, "mDNS keeps the default receive buffer");
     }
     socket.bind(&any.into())?;
-    Ok(socket.into())
+    Ok(Uninherited::new(socket.into()))
 }
 
 /// The interfaces asked for, by name or address; all that are up when none is.
@@ -370,19 +370,11 @@ mod tests {
         let links = Links::open(&options, 0).expect("loopback");
         *lock(&links.networks) = vec![([203, 0, 113, 1].into(), 24)];
         let near = |text: &str| links.is_near(text.parse().expect("an address"));
-        let neighbours = [
-            "127.0.0.1",
-            "10.1.2.3",
-            "169.254.1.1",
-            "203.0.113.9",
-            "fe80::1",
-            "fd00::1",
-            "0.0.0.0",
-        ];
-        for address in neighbours.into_iter().chain(["::ffff:10.0.0.1"]) {
+        let neighbours = ["127.0.0.1", "169.254.1.1", "203.0.113.9", "fe80::1", "0.0.0.0"];
+        for address in neighbours.into_iter().chain(["::ffff:203.0.113.9"]) {
             assert!(near(address), "{address}");
         }
-        for address in ["203.0.114.9", "198.51.100.1", "2001:db8::1"] {
+        for address in ["203.0.114.9", "10.1.2.3", "192.168.1.1", "2001:db8::1", "fd00::1"] {
             assert!(!near(address), "{address}");
         }
     }

@@ -7,12 +7,13 @@ use http::{HeaderMap, Response};
 
 use super::requests::{Conversation, Requests, Upload};
 use crate::codec::Codec;
-use crate::error::{Code, Error, Result};
+use crate::error::{Error, Result};
 use crate::server::dispatch::{Dispatch, Head, Peer};
 use crate::server::handler::Body;
 use crate::server::reply::{ReplyBody, StreamBody};
 use crate::transport::{
-    Compression, Compressor, Frames, caller_is_micro, frame, read_timeout, write_status,
+    Compression, Compressor, Frames, OTHER_SERVICE, REFUSED, caller_is_micro, frame, read_timeout,
+    write_status,
 };
 
 /// When the caller may try again; below zero says never (gRFC A6).
@@ -41,7 +42,10 @@ pub(super) async fn answer(
     peer: &Peer,
 ) -> Response<ReplyBody> {
     let read = |headers: &mut HeaderMap| head(dispatch, &content_type, headers);
-    let requests = |incoming| Conversation::new(Frames::new(body, incoming, dispatch.max_message));
+    let share = peer.connection.share.clone();
+    let requests = |incoming| {
+        Conversation::new(Frames::new(body, incoming, dispatch.max_message).within(share))
+    };
     let answer = converse(dispatch, parts.uri.path(), parts.headers, peer, read, requests).await;
     answer.write(&content_type)
 }
@@ -62,7 +66,6 @@ pub(super) fn head(
         incoming: Compressor::incoming(headers)?,
         outgoing: dispatch.compression.filter(|c| Compressor::peer_reads(headers, *c)),
         timeout: read_timeout(headers),
-        unreadable: Code::Internal,
         query: None,
     })
 }
@@ -98,12 +101,19 @@ pub(super) async fn converse<R: Requests>(
         Ok(call) => call,
         Err(error) => {
             let micro = caller_is_micro(&headers);
-            return Answer::failure(HeaderMap::new(), HeaderMap::new(), error, micro);
+            let mut headers = HeaderMap::new();
+            if peer.misdirected {
+                headers.insert(REFUSED, OTHER_SERVICE);
+            }
+            return Answer::failure(headers, HeaderMap::new(), error, micro);
         }
     };
-    let outcome = dispatch.run(&call, requests(call.head.incoming), &peer.unsent).await;
+    let requests = requests(call.head.incoming);
+    let outcome = dispatch.run(&mut call, requests, &peer.connection).await;
     let context = call.record.context();
     let mut headers = context.take_reply_headers();
+    // The handler has run, whatever it says.
+    headers.remove(REFUSED);
     let outcome = outcome.and_then(|body| {
         peer.said.takes("the headers of the answer", &headers)?;
         Ok(body)
@@ -122,6 +132,7 @@ pub(super) async fn converse<R: Requests>(
         Err(error) => Err(error),
     };
     let mut trailers = context.take_reply_trailers();
+    trailers.remove(REFUSED);
     let framed = framed.and_then(|message| {
         peer.said.takes("the trailers of the answer", &trailers)?;
         Ok(message)
@@ -131,7 +142,7 @@ pub(super) async fn converse<R: Requests>(
             call.record.finish(None);
             write_status(&mut trailers, None, false);
             let compression = compression.filter(|_| message.first() == Some(&1));
-            let message = peer.unsent.count(message);
+            let message = peer.connection.unsent.count(message);
             Answer { headers, compression, reply: Reply::Message(message, trailers) }
         }
         Err(error) => {
@@ -162,7 +173,7 @@ impl Answer {
             Reply::Stream(body) => ReplyBody::Stream(body),
             Reply::Failure { error, trailers, micro } => {
                 // A failure has no messages: its trailers travel in the head.
-                // Where both do not fit, these are the fewer.
+                // What finds no room in there, no peer would take.
                 let _ = crate::context::extend(&mut headers, trailers.into());
                 write_failure(&mut headers, &error, micro);
                 ReplyBody::Empty

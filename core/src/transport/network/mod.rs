@@ -44,6 +44,7 @@ use async_trait::async_trait;
 pub use connect::connect;
 pub use io::Io;
 pub use memory::Memory;
+pub(crate) use memory::{in_child, warm_up};
 pub(super) use race::race;
 pub use tcp::Tcp;
 

@@ -8,6 +8,7 @@ use tokio::net::{TcpListener, TcpStream, lookup_host};
 
 use super::race::{interleave, race};
 use super::{Io, Listener, Network};
+use crate::fork::Uninherited;
 
 /// TCP, with names looked up by the operating system: the network of every server and client that
 /// is not given another. A name may have several addresses: each has 250 ms before the next one is tried beside it, IPv6 and
@@ -27,14 +28,14 @@ impl Network for Tcp {
     }
 
     async fn bind(&self, address: &str) -> io::Result<Box<dyn Listener>> {
-        Ok(Box::new(TcpListener::bind(address).await?))
+        Ok(Box::new(Uninherited::new(TcpListener::bind(address).await?)))
     }
 }
 
 #[async_trait]
-impl Listener for TcpListener {
+impl Listener for Uninherited<TcpListener> {
     async fn accept(&self) -> io::Result<(Io, SocketAddr)> {
-        let (stream, peer) = Self::accept(self).await?;
+        let (stream, peer) = TcpListener::accept(self).await?;
         Ok((stream.into(), peer))
     }
 

@@ -26,6 +26,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 
 use super::greeting::{self, ACK, MAX_SETTINGS, SETTINGS, UNSAID, too_large};
 use crate::error::Error;
+pub(crate) use hpack::warm_up;
 use hpack::{NAMES, rename, representations};
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -133,6 +134,11 @@ impl<T> Relaxed<T> {
             self.ready[..length] == method[..length]
         };
         self.http2 || !METHODS.into_iter().any(starts)
+    }
+
+    /// True while a frame head or a header block has begun that is not whole.
+    pub(crate) fn is_holding(&self) -> bool {
+        !self.held.is_empty()
     }
 
     /// What is seen of the peer.
