@@ -7,6 +7,7 @@
 use http::header::{HeaderMap, HeaderName};
 
 use crate::error::{Error, Result};
+use crate::metadata::append;
 
 /// Names a rule may have in each of its lists: each is compared with every header of a call.
 const MAX_NAMES: usize = 64;
@@ -221,7 +222,7 @@ pub(crate) fn forward(
     for name in names {
         for value in inbound.get_all(name) {
             // What finds no room could not be sent either: peers take far less.
-            let _ = target.try_append(name.clone(), value.clone());
+            let _ = append(target, name.clone(), value.clone());
         }
     }
 }

@@ -125,7 +125,7 @@ impl<Req: Message, Res: Message> Call<Req, Res> {
             let mut run = run?;
             let message = encode(request, run.codec, run.options.compression)
                 .map_err(|error| run.fail(error))?;
-            let received = run.bounded(Unary(message)).await?;
+            let (received, _lease) = run.bounded(Unary(message)).await?;
             let message =
                 read_reply(run.codec, received.message).map_err(|error| run.fail(error))?;
             run.succeed();

@@ -16,8 +16,10 @@
 //! ```
 
 mod call;
+mod choice;
 mod health;
 mod options;
+mod outcome;
 mod pipeline;
 mod pool;
 mod ready;
@@ -34,12 +36,13 @@ use foldhash::fast::RandomState;
 use http::header::{HeaderMap, HeaderValue};
 use http::uri::PathAndQuery;
 use papaya::{Equivalent, HashMap};
+use tokio::sync::Semaphore;
 
 pub use call::{Call, Duplex, Many, One, Open, Reply, Single, StreamCall};
 pub use health::NodeHealth;
 pub use options::CallOptions;
 use options::call_options;
-use pool::Pool;
+use pool::{DIALS_OF_SERVICE, Pool};
 pub use seen::Seen;
 pub use stream::Outgoing;
 
@@ -81,7 +84,7 @@ struct Inner {
     /// Headers that are the same in every call, unary and streams.
     heads: [HeaderMap; 2],
     targets: HashMap<TargetKey, Arc<Target>, RandomState>,
-    budgets: HashMap<Box<str>, Arc<Budget>, RandomState>,
+    callees: HashMap<Box<str>, Arc<Callee>, RandomState>,
     fixed: HashMap<Box<str>, Arc<Node>, RandomState>,
 }
 
@@ -92,9 +95,10 @@ impl fmt::Debug for Inner {
 }
 
 impl Witness for Inner {
-    /// Its connections are healthy while they are open: those that are silent are probed.
+    /// Its connections are healthy while they are open: those that are silent are probed. Connections to nodes that speak TLS
+    /// are kept under their address with its scheme.
     fn vouches(&self, address: &str) -> bool {
-        self.pool.is_connected(address)
+        self.pool.is_connected(address) || self.pool.is_connected(&format!("https://{address}"))
     }
 }
 
@@ -107,7 +111,22 @@ struct Target {
     /// The name of the service as a header, where it can be one.
     named: Option<HeaderValue>,
     edge: Arc<EdgeStats>,
-    budget: Arc<Budget>,
+    callee: Arc<Callee>,
+}
+
+/// What all calls of this client to one service share.
+#[derive(Debug)]
+struct Callee {
+    /// What may be repeated.
+    budget: Budget,
+    /// Places for connections in the making.
+    dials: Semaphore,
+}
+
+impl Callee {
+    fn new() -> Self {
+        Self { budget: Budget::new(), dials: Semaphore::new(DIALS_OF_SERVICE) }
+    }
 }
 
 impl Target {
@@ -271,11 +290,11 @@ impl Client {
             Error::invalid_argument(format!("cannot call {service} {endpoint}: {e}"))
                 .with_id("go.micro.client")
         })?;
-        let budgets = self.0.budgets.pin();
-        let budget = match budgets.get(service) {
-            Some(budget) => budget.clone(),
-            None if budgets.len() >= MAX_TARGETS => Arc::new(Budget::new()),
-            None => budgets.get_or_insert_with(service.into(), || Arc::new(Budget::new())).clone(),
+        let callees = self.0.callees.pin();
+        let callee = match callees.get(service) {
+            Some(callee) => callee.clone(),
+            None if callees.len() >= MAX_TARGETS => Arc::new(Callee::new()),
+            None => callees.get_or_insert_with(service.into(), || Arc::new(Callee::new())).clone(),
         };
         let target = Arc::new(Target {
             service: service.into(),
@@ -283,7 +302,7 @@ impl Client {
             path,
             named: HeaderValue::from_str(service).ok(),
             edge: self.0.metrics.edge(&self.0.name, service, endpoint),
-            budget,
+            callee,
         });
         if targets.len() < MAX_TARGETS {
             let key = TargetKey { service: service.into(), endpoint: endpoint.into() };
@@ -340,6 +359,7 @@ pub struct ClientBuilder {
     options: CallOptions,
     dial: Dial,
     max_message: usize,
+    max_connections: usize,
     max_buffered: usize,
     wrong: Option<Error>,
 }
@@ -360,8 +380,10 @@ impl Default for ClientBuilder {
                 keepalive: None,
                 keepalive_timeout: Duration::from_secs(20),
                 max_headers: 64 * 1024,
+                idle: Some(Duration::from_secs(300)),
             },
             max_message: DEFAULT_MAX_MESSAGE,
+            max_connections: 512,
             max_buffered: DEFAULT_MAX_BUFFERED,
             wrong: None,
         }
@@ -431,6 +453,21 @@ impl ClientBuilder {
         self
     }
 
+    /// How long a connection may be without calls before it is closed, 5 minutes unless set; `None` keeps it. A stream is a
+    /// call for as long as it is open.
+    pub fn idle_timeout(mut self, idle: impl Into<Option<Duration>>) -> Self {
+        self.dial.idle = idle.into();
+        self
+    }
+
+    /// Connections that may be open at once, to all nodes together, 512 unless set. From there on, calls without a key go to
+    /// nodes that have a connection, and others take the place of one without calls; where there is none, they fail with
+    /// `UNAVAILABLE`.
+    pub fn max_connections(mut self, connections: usize) -> Self {
+        self.max_connections = connections;
+        self
+    }
+
     /// Largest message accepted, in bytes, 4 MiB unless set.
     pub fn max_message_size(mut self, bytes: usize) -> Self {
         self.max_message = bytes;
@@ -456,6 +493,8 @@ impl ClientBuilder {
         range::DIAL_TIMEOUT.time(self.dial.timeout)?;
         range::KEEPALIVE.time(self.dial.keepalive)?;
         range::KEEPALIVE_TIMEOUT.time(self.dial.keepalive_timeout)?;
+        range::IDLE_TIMEOUT.time(self.dial.idle)?;
+        range::MAX_CONNECTIONS.number(self.max_connections)?;
         range::MAX_MESSAGE_SIZE.number(self.max_message)?;
         range::MAX_BUFFERED.number(self.max_buffered)?;
         range::RETRIES.number(self.options.retries)
@@ -480,15 +519,15 @@ impl ClientBuilder {
             Some(strategy) => strategy.clone(),
             None => Arc::new(selector::P2c::new()),
         };
+        let head = |unary| pipeline::head(&self.name, &self.namespace, &self.options, unary);
+        let heads = [head(true)?, head(false)?];
         let buffered = Reservoir::new(self.max_buffered, self.max_message);
         let replies = Share::new(&buffered, self.max_buffered, self.max_message);
-        let heads = [true, false]
-            .map(|unary| pipeline::head(&self.name, &self.namespace, &self.options, unary));
         let inner = Arc::new(Inner {
             name: self.name,
             cache,
             strategy,
-            pool: Pool::new(self.dial),
+            pool: Pool::new(self.dial, self.max_connections),
             metrics: Arc::default(),
             options: self.options,
             max_message: self.max_message,
@@ -497,7 +536,7 @@ impl ClientBuilder {
             replies,
             heads,
             targets: HashMap::default(),
-            budgets: HashMap::default(),
+            callees: HashMap::default(),
             fixed: HashMap::default(),
         });
         let witness: Weak<Inner> = Arc::downgrade(&inner);

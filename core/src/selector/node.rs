@@ -7,6 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::live::{Attempt, Live};
@@ -73,6 +74,12 @@ impl Release {
     }
 }
 
+/// An address, or several with commas between them, each with the scheme of TLS.
+fn secure(address: &str) -> Box<str> {
+    let each = address.split(',').map(|one| format!("https://{}", one.trim()));
+    each.collect::<Vec<_>>().join(",").into()
+}
+
 impl std::hash::Hash for Release {
     /// Names suffice to tell most releases apart; equality looks at everything.
     fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
@@ -119,7 +126,7 @@ impl Node {
             id: record.id.as_str().into(),
             address: record.address.as_str().into(),
             secure: (record.speaks_tls() && !record.address.contains("://"))
-                .then(|| format!("https://{}", record.address).into()),
+                .then(|| secure(&record.address)),
             labels,
             release,
             hash: super::hash::of(record.id.as_bytes()),
@@ -220,6 +227,21 @@ impl Node {
     /// time the node is due.
     pub fn admit(&self, now: Instant) -> bool {
         self.live.admit(now)
+    }
+
+    /// True once it has answered a call.
+    pub(crate) fn is_known(&self) -> bool {
+        self.live.is_known()
+    }
+
+    /// True, or closed, once this instance has left the registry, or this address.
+    pub(crate) fn left(&self) -> watch::Receiver<bool> {
+        self.live.left()
+    }
+
+    /// Tells those who watch that it has left.
+    pub(crate) fn leave(&self) {
+        self.live.leave();
     }
 
     /// Moment of the last refusal, for choosing among nodes that all refuse.

@@ -31,8 +31,11 @@ const NO_DESCRIPTORS_AT_ALL: i32 = 23;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// New streams of a connection that may be reset before they are looked at. A busy server comes late
 /// to calls whose deadlines are short; ending the connection for them, as HTTP/2 libraries do from
-/// twenty on, takes the calls of others along. Whoever resets more of them at once attacks.
+/// twenty on, takes the calls of others along. Whoever resets more of them at once, and more than may run, attacks.
 const MAX_GIVEN_UP: usize = 256;
+/// Streams of a connection that may end by a mistake of its peer, or have a frame come late after they were refused in the
+/// middle of a message. This is counted over the whole life of a connection, and each may cost the work of a call.
+const MAX_MISTAKES: usize = 4096;
 /// A connection that was told to go away for its age gets this long to finish its calls.
 const AGE_GRACE: Duration = Duration::from_secs(30);
 /// An idle one that has to make room gets this long to say goodbye.
@@ -227,7 +230,7 @@ async fn serve(
     let http2 = io.is_http2();
     let peer = Peer {
         connection: connection.clone(),
-        renamed: io.renamed(),
+        said: io.said(),
         misdirected: false,
         arrived: Instant::now(),
     };
@@ -246,7 +249,8 @@ async fn serve(
             .timer(timer)
             .max_concurrent_streams(limits.max_streams)
             .max_header_list_size(limits.max_headers)
-            .max_pending_accept_reset_streams(MAX_GIVEN_UP)
+            .max_pending_accept_reset_streams(MAX_GIVEN_UP.max(limits.max_streams as usize))
+            .max_local_error_reset_streams(MAX_MISTAKES)
             .keep_alive_interval(limits.keepalive)
             .auto_date_header(false);
         let conversation = Batched::new(builder.serve_connection(io, service));

@@ -9,7 +9,6 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -22,7 +21,7 @@ use tokio_rustls::server::TlsStream;
 use super::begun::Begun;
 use super::head::{HeadTimer, Turns};
 use super::network;
-use super::relax::Relaxed;
+use super::relax::{Relaxed, Said};
 use super::tls::{ServerTls, Side, refused};
 use crate::error::{Error, Result};
 
@@ -118,11 +117,11 @@ impl Accepted {
         self.heads.turns()
     }
 
-    /// True once a header of this connection was renamed; see [`Relaxed`].
-    pub(crate) fn renamed(&self) -> Arc<AtomicBool> {
+    /// What is seen of the peer; see [`Relaxed`].
+    pub(crate) fn said(&self) -> Arc<Said> {
         match &self.io {
-            Io::Plain(stream) => stream.renamed(),
-            Io::Tls(stream) => stream.renamed(),
+            Io::Plain(stream) => stream.said(),
+            Io::Tls(stream) => stream.said(),
             Io::Gone => Arc::default(),
         }
     }

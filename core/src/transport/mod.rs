@@ -10,8 +10,10 @@ mod dial;
 mod frame;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
+mod greeting;
 mod head;
 mod held;
+mod line;
 pub mod network;
 mod relax;
 mod status;
@@ -30,7 +32,7 @@ pub(crate) use head::Turn;
 pub use held::Hold;
 pub(crate) use held::{COUNTED, Reservoir, Room, Share};
 pub(crate) use network::in_child;
-pub(crate) use relax::restore_names;
+pub(crate) use relax::{Said, restore_names};
 pub(crate) use status::{
     FROM_SERVICE, GRPC_STATUS, caller_is_micro, details, is_status, read_status, write_status,
 };

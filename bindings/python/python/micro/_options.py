@@ -74,6 +74,10 @@ class ClientOptions(_Routing, total=False):
     """How often connections with calls are probed."""
     keepalive_timeout: Seconds
     """How long a probed connection may be silent."""
+    idle_timeout: Seconds | None
+    """How long a connection may be without calls before it is closed; ``None`` keeps it."""
+    max_connections: int
+    """Connections to all nodes together."""
     max_message_size: int
     """Bytes."""
     max_buffered: int
@@ -167,6 +171,7 @@ _DURATIONS = frozenset(
         "dial_timeout",
         "keepalive",
         "keepalive_timeout",
+        "idle_timeout",
         "register_ttl",
         "register_interval",
         "propagation",

@@ -111,6 +111,10 @@ fn every_field_of_a_client_does_what_its_builder_does() {
     dials(json!({"dial_timeout": "1s"}), |b| b.dial_timeout(MS(1000)));
     dials(json!({"keepalive": "1s"}), |b| b.keepalive(MS(1000)));
     dials(json!({"keepalive_timeout": "1s"}), |b| b.keepalive_timeout(MS(1000)));
+    dials(json!({"idle_timeout": "1s"}), |b| b.idle_timeout(MS(1000)));
+    dials(json!({"idle_timeout": null}), |b| b.idle_timeout(None));
+    dials(json!({"idle_timeout": "none"}), |b| b.idle_timeout(None));
+    dials(json!({"max_connections": 3}), |b| b.max_connections(3));
     dials(json!({"max_message_size": 3}), |b| b.max_message_size(3));
     dials(json!({"max_buffered": 70_000}), |b| b.max_buffered(70_000));
     dials(json!({"retries": 7, "content_type": "application/json"}), |b| {

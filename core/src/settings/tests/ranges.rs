@@ -52,7 +52,14 @@ fn document(range: &Range, value: &Json) -> (Json, bool) {
         }
         name => (
             json!({name: value}),
-            matches!(name, "keepalive" | "max_buffered" | "max_message_size"),
+            matches!(
+                name,
+                "idle_timeout"
+                    | "keepalive"
+                    | "max_buffered"
+                    | "max_connections"
+                    | "max_message_size"
+            ),
         ),
     }
 }
@@ -171,6 +178,8 @@ async fn a_client_is_not_made_with_an_option_out_of_its_range() {
         (client().keepalive_timeout(Duration::MAX), "keepalive_timeout"),
         (client().max_message_size(0), "max_message_size"),
         (client().max_buffered(0), "max_buffered"),
+        (client().max_connections(0), "max_connections"),
+        (client().idle_timeout(Duration::ZERO), "idle_timeout"),
         (client().retries(u32::MAX), "retries"),
     ] {
         let error = builder.build().expect_err(option);

@@ -33,6 +33,7 @@
 mod connect;
 mod io;
 mod memory;
+mod race;
 mod tcp;
 
 use std::fmt;
@@ -44,6 +45,7 @@ pub use connect::connect;
 pub use io::Io;
 pub use memory::Memory;
 pub(crate) use memory::{in_child, warm_up};
+pub(super) use race::race;
 pub use tcp::Tcp;
 
 /// Makes connections and takes them.

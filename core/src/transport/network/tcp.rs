@@ -4,24 +4,27 @@ use std::io;
 use std::net::SocketAddr;
 
 use async_trait::async_trait;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, lookup_host};
 
+use super::race::{interleave, race};
 use super::{Io, Listener, Network};
 use crate::fork::Uninherited;
 
 /// TCP, with names looked up by the operating system: the network of every server and client that
-/// is not given another.
+/// is not given another. A name may have several addresses: each has 250 ms before the next one is tried beside it, IPv6 and
+/// IPv4 in turn, and the first that answers is taken (RFC 8305).
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Tcp;
 
 #[async_trait]
 impl Network for Tcp {
     async fn connect(&self, address: &str) -> io::Result<Io> {
-        let stream = match zoned(address) {
-            Some(target) => TcpStream::connect(target).await?,
-            None => TcpStream::connect(address).await?,
+        let addresses = match (zoned(address), address.parse::<SocketAddr>()) {
+            (Some(target), _) => lookup_host(target).await?.collect(),
+            (None, Ok(address)) => vec![address],
+            (None, Err(_)) => interleave(lookup_host(address).await?),
         };
-        Ok(stream.into())
+        Ok(race(addresses, TcpStream::connect).await?.into())
     }
 
     async fn bind(&self, address: &str) -> io::Result<Box<dyn Listener>> {
