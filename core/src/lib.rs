@@ -65,6 +65,7 @@ mod error;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;
+mod interface;
 mod metadata;
 mod named;
 mod proto;
@@ -77,6 +78,7 @@ pub mod settings;
 mod spelling;
 mod streaming;
 pub mod telemetry;
+mod time;
 mod transport;
 
 pub use client::Client;
@@ -86,5 +88,6 @@ pub use error::{Code, Detail, Error, Origin, Reach, Result};
 pub use metadata::Metadata;
 pub use service::Service;
 pub use streaming::{Messages, Streaming};
+pub use time::deadline_after;
 pub use transport::network;
 pub use transport::{ClientTls, Compression, DEFAULT_MAX_MESSAGE, ServerTls};

@@ -1,12 +1,13 @@
 //! One node of others: what its packets said, and how long to believe that.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::names::Names;
 use super::packet::{Data, Record};
+use super::table::Socket;
 use super::txt::Payload;
 use crate::registry::{Node, Service};
 
@@ -22,15 +23,28 @@ const DEAD_AFTER: Duration = Duration::from_millis(300);
 /// One node is not suspected again sooner than this.
 const SUSPECT_EVERY: Duration = Duration::from_secs(1);
 
+/// A node that tells another address on each interface is heard with all of them. What is said by
+/// every interface at one time arrives within less than this.
+const ROUND: Duration = Duration::from_millis(900);
+/// Rounds without the address that was chosen, after which another one takes over. The first proves
+/// nothing: within a round the order is chance.
+const MISSED: u8 = 2;
+
 /// The records of one instance in one packet.
 #[derive(Debug)]
 pub(super) struct Sighting<'a> {
     pub(super) instance: &'a str,
     port: u16,
     address: Option<IpAddr>,
+    /// An IPv6 address beside one of IPv4.
+    second: Option<IpAddr>,
     text: Option<&'a [u8]>,
     /// 0 for a goodbye.
     ttl: u32,
+    /// Zone of its sender, for a link-local address.
+    scope: u32,
+    /// Where the packet arrived.
+    socket: Option<Socket>,
 }
 
 /// A node in the table.
@@ -46,10 +60,23 @@ pub(super) struct Known {
     /// Text of its TXT record, to tell repetition from news without inflating it.
     text: Vec<u8>,
     address: SocketAddr,
+    /// Where its address was told last.
+    socket: Option<Socket>,
+    /// Other addresses that were told since.
+    rival: Option<Rival>,
     ttl: Duration,
     /// Questions sent since it was heard because its time runs out.
     asked: usize,
     suspicion: Option<Suspicion>,
+}
+
+/// An address told since the chosen one was.
+#[derive(Debug, Clone, Copy)]
+struct Rival {
+    /// When the last round began in which it was heard.
+    heard: Instant,
+    /// Rounds after the first.
+    missed: u8,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -69,12 +96,15 @@ impl<'a> Sighting<'a> {
         ttl: u32,
         records: &'a [Record],
     ) -> Self {
-        let mut seen = Self { instance, port, address: None, text: None, ttl };
+        let (address, text, scope, socket) = (None, None, 0, None);
+        let second = None;
+        let mut seen = Self { instance, port, address, second, text, ttl, scope, socket };
         for record in records {
             match &record.data {
                 Data::Address(address) if record.name == target => {
                     let first = seen.address.filter(|known| known.is_ipv4() || address.is_ipv6());
                     seen.address = first.or(Some(*address));
+                    seen.second = seen.second.or(Some(*address).filter(IpAddr::is_ipv6));
                 }
                 Data::Text(text) if record.name == instance => {
                     seen.text = Some(text);
@@ -84,6 +114,27 @@ impl<'a> Sighting<'a> {
             }
         }
         seen
+    }
+
+    /// The same, with where the packet came from.
+    pub(super) fn at(self, scope: u32, socket: Socket) -> Self {
+        Self { scope, socket: Some(socket), ..self }
+    }
+
+    /// The same for a machine that has IPv6 alone.
+    pub(super) fn without_ipv4(self) -> Self {
+        Self { address: self.second.or(self.address), ..self }
+    }
+
+    /// Where the node is to be called.
+    fn place(&self) -> Option<SocketAddr> {
+        Some(match self.address? {
+            // Without its zone nobody can connect to it; it is on the link that its sender is on.
+            IpAddr::V6(v6) if v6.is_unicast_link_local() => {
+                SocketAddrV6::new(v6, self.port, 0, self.scope).into()
+            }
+            ip => SocketAddr::new(ip, self.port),
+        })
     }
 
     pub(super) fn is_goodbye(&self) -> bool {
@@ -98,13 +149,13 @@ impl<'a> Sighting<'a> {
 
     /// Reads the node, and takes what that inflates to out of `budget`.
     pub(super) fn read(&self, names: &Names, now: Instant, budget: &mut usize) -> Option<Known> {
-        let (address, text) = (SocketAddr::new(self.address?, self.port), self.text?);
+        let (address, text) = (self.place()?, self.text?);
         if !self.is_complete() {
             return None;
         }
         let payload = Payload::decode(text, budget)?;
-        let id = names.id(self.instance, &payload.service)?.to_owned();
         let weight = payload.weight() + text.len();
+        let id = names.full_id(self.instance, &payload.service, payload.id)?;
         let node = Node { id, address: address.to_string(), metadata: payload.metadata };
         let service = Service {
             name: payload.service,
@@ -118,6 +169,7 @@ impl<'a> Sighting<'a> {
         known.weight = weight;
         known.text = text.to_vec();
         known.address = address;
+        known.socket = self.socket;
         known.ttl = self.time_to_live();
         Some(known)
     }
@@ -137,6 +189,8 @@ impl Known {
             heard: now,
             text: Vec::new(),
             address: SocketAddr::from(([0, 0, 0, 0], 0)),
+            socket: None,
+            rival: None,
             ttl: TTL_LIMIT,
             asked: 0,
             suspicion: None,
@@ -145,8 +199,7 @@ impl Known {
 
     /// Takes a sighting that says nothing new: the node lives. False when it says something new.
     pub(super) fn confirm(&mut self, seen: &Sighting<'_>, now: Instant) -> bool {
-        let address = seen.address.map(|address| SocketAddr::new(address, seen.port));
-        if address != Some(self.address) || seen.text != Some(&self.text) {
+        if seen.text != Some(&self.text) || !self.agrees(seen, now) {
             return false;
         }
         (self.heard, self.ttl, self.asked) = (now, seen.time_to_live(), 0);
@@ -154,6 +207,46 @@ impl Known {
             suspicion.open = false;
         }
         true
+    }
+
+    /// True when the address of a sighting is the one known, or one that the node tells on another
+    /// interface while this one holds.
+    fn agrees(&mut self, seen: &Sighting<'_>, now: Instant) -> bool {
+        if seen.place() != Some(self.address) {
+            return self.holds(seen.socket, now);
+        }
+        self.rival = None;
+        if !matches!(seen.socket, Some(Socket::Answers(_))) {
+            self.socket = seen.socket;
+        }
+        true
+    }
+
+    /// True while the address is kept although another one was told at `socket`.
+    fn holds(&mut self, socket: Option<Socket>, now: Instant) -> bool {
+        let same_link = socket == self.socket && !matches!(socket, Some(Socket::Answers(_)));
+        if self.own || same_link || self.is_suspected() {
+            return false;
+        }
+        let rival = self.rival.get_or_insert(Rival { heard: now, missed: 0 });
+        if now - rival.heard >= ROUND {
+            *rival = Rival { heard: now, missed: rival.missed.saturating_add(1) };
+        }
+        rival.missed < MISSED
+    }
+
+    /// Describes the node anew, but for an address that still holds on its own interface.
+    pub(super) fn keep_address_of(&mut self, old: &mut Self, now: Instant) {
+        if self.address != old.address && old.holds(self.socket, now) {
+            (self.address, self.socket, self.rival) = (old.address, old.socket, old.rival);
+            let address = self.address.to_string();
+            self.service.nodes.iter_mut().for_each(|node| address.clone_into(&mut node.address));
+        }
+    }
+
+    /// True for a goodbye that withdraws an address which the node has on another interface.
+    pub(super) fn is_elsewhere(&self, seen: &Sighting<'_>) -> bool {
+        !self.own && seen.place().is_some_and(|place| place != self.address)
     }
 
     /// Begins to doubt it. False when it was doubted a moment ago.

@@ -13,8 +13,8 @@
 //! | `known`, `table` | what is known of others; lookups, watches, expiry |
 //! | `socket`, `limiter` | sockets and interfaces; floods |
 //!
-//! Three kinds of tasks live as long as the [`Mdns`] object: one reader for each socket, and one
-//! caretaker that announces, asks and expires when something is due.
+//! Two kinds of tasks live as long as the [`Mdns`] object: one reader for each socket, and one
+//! caretaker that announces, asks and expires when something is due, and follows the interfaces.
 
 #[cfg(any(test, fuzzing))]
 pub(super) mod fuzzing;
@@ -44,21 +44,22 @@ use tokio::net::UdpSocket;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::task::AbortOnDropHandle;
 
 use self::limiter::Limiter;
 use self::names::Names;
 pub use self::options::Options;
 use self::packet::{PACKET_LIMIT, Packet, Question, kind};
-use self::socket::{From, Links};
+use self::socket::{Link, Links, News};
 use self::table::{LOOKUP_LIMIT, Lookup, Subject, Table, WATCH_LIMIT};
-use self::zone::{Prepared, Zone};
+use self::zone::{Announcement, Prepared, Zone};
 use super::{Node, Registry, Service, Watcher};
 use crate::error::{Error, Result};
 
 /// A lookup with answers ends when no further one came for this long.
 const QUIET: Duration = Duration::from_millis(30);
-/// How often interfaces that came up are looked for.
-const RESCAN_EVERY: Duration = Duration::from_secs(30);
+/// How often the interfaces are looked at.
+const RESCAN_EVERY: Duration = Duration::from_secs(1);
 /// How long a probe waits for its own packet.
 const PROBE_TIMEOUT: Duration = Duration::from_millis(50);
 /// Shortest time between two rounds of the caretaker, so that no flood of news keeps it running.
@@ -97,6 +98,22 @@ struct State {
     limiter: Limiter,
 }
 
+/// The task that reads from a link, as long as this lives.
+#[derive(Debug)]
+struct Reader {
+    link: Arc<Link>,
+    _task: AbortOnDropHandle<()>,
+}
+
+/// Where a packet came in.
+#[derive(Debug)]
+enum Arrival {
+    /// On the port of the group.
+    Link(Arc<Link>),
+    /// On the port that questions leave from; `true` for IPv6.
+    Answers(bool),
+}
+
 /// A lookup under way; dropping it ends it.
 #[derive(Debug)]
 struct Gathering<'a> {
@@ -111,17 +128,20 @@ impl Mdns {
     /// `FAILED_PRECONDITION` outside a tokio runtime, `INVALID_ARGUMENT` for options that cannot
     /// be, `UNAVAILABLE` when neither IPv4 nor IPv6 multicast can be set up.
     pub fn new(options: Options) -> Result<Self> {
-        let runtime = tokio::runtime::Handle::try_current().map_err(|_| {
-            Error::failed_precondition("mdns needs a tokio runtime: create it inside one")
-        })?;
+        if tokio::runtime::Handle::try_current().is_err() {
+            return Err(Error::failed_precondition(
+                "mdns needs a tokio runtime: create it inside one",
+            ));
+        }
         let options = options.checked()?;
         let names = Arc::new(Names::new(&options.domain)?);
         let links = Links::open(&options, options.port)?;
-        let readers = links.readers()?;
         let host = names::host();
+        let mut table = Table::new(names.clone());
+        table.ipv6_alone = links.is_ipv6_alone();
         let state = State {
             zone: Zone::new(names.clone(), host.clone()),
-            table: Table::new(names.clone()),
+            table,
             limiter: Limiter::default(),
         };
         let shared = Arc::new(Shared {
@@ -133,11 +153,13 @@ impl Mdns {
             care: Notify::new(),
         });
         let mut tasks = JoinSet::new();
-        for (socket, reader) in readers {
+        for (v6, reader) in shared.links.asking()? {
             let reader = UdpSocket::from_std(reader)?;
-            tasks.spawn_on(shared.clone().read(socket, reader), &runtime);
+            tasks.spawn(shared.clone().read(reader, Arrival::Answers(v6)));
         }
-        tasks.spawn_on(shared.clone().take_care(), &runtime);
+        let links = shared.links.all().into_iter();
+        let readers = links.map(|link| shared.listen(link)).collect::<std::io::Result<Vec<_>>>()?;
+        tasks.spawn(shared.clone().take_care(readers));
         Ok(Self { shared, _tasks: tasks })
     }
 
@@ -161,19 +183,16 @@ impl Mdns {
         let links = Links::open(&options, 0)?;
         let token: [u8; 16] = std::array::from_fn(|_| fastrand::u8(..));
         let mut heard = JoinSet::new();
-        for (socket, reader) in links.readers()? {
-            if let table::Socket::Group(_) = socket {
-                let reader = UdpSocket::from_std(reader)?;
-                heard.spawn(async move {
-                    let mut buffer = [0; 32];
-                    while !matches!(reader.recv(&mut buffer).await, Ok(16) if buffer[..16] == token)
-                    {
-                        tokio::task::yield_now().await;
-                    }
-                });
-            }
+        for link in links.all() {
+            let reader = UdpSocket::from_std(link.reader()?)?;
+            heard.spawn(async move {
+                let mut buffer = [0; 32];
+                while !matches!(reader.recv(&mut buffer).await, Ok(16) if buffer[..16] == token) {
+                    tokio::task::yield_now().await;
+                }
+            });
         }
-        if links.multicast(From::Asking, &token) == 0 {
+        if links.ask(&token) == 0 {
             return Err(Error::unavailable("multicast does not work here: no packet can be sent"));
         }
         match timeout(PROBE_TIMEOUT, heard.join_next()).await {
@@ -245,9 +264,7 @@ impl Registry for Mdns {
             });
             Ok::<_, Error>(registered.collect::<Vec<_>>())
         })?;
-        for announcement in announcements {
-            shared.links.multicast(From::Group, &announcement);
-        }
+        announcements.iter().for_each(|announcement| shared.announce(announcement));
         shared.care.notify_one();
         Ok(())
     }
@@ -289,6 +306,10 @@ impl Registry for Mdns {
         "mdns"
     }
 
+    fn tells_each_interface(&self) -> bool {
+        true
+    }
+
     fn suspect(&self, service: &str, node: &Node) {
         let now = Instant::now();
         let question = self.shared.with(|state| state.table.suspect(service, &node.id, now));
@@ -304,9 +325,7 @@ impl Drop for Mdns {
             state.table.close();
             state.zone.goodbyes().collect()
         });
-        for goodbye in goodbyes {
-            self.shared.links.multicast(From::Group, &goodbye);
-        }
+        goodbyes.iter().for_each(|goodbye| self.shared.announce(goodbye));
     }
 }
 
@@ -328,7 +347,12 @@ impl Shared {
 
     /// Sends a question to the group. The number of packets that left.
     fn ask(&self, question: &Question) -> usize {
-        self.links.multicast(From::Asking, &writer::query(question))
+        self.links.ask(&writer::query(question))
+    }
+
+    /// Sends an announcement or a goodbye to the group, by each interface with its own address.
+    fn announce(&self, announcement: &Announcement) {
+        self.links.announce(|reach| announcement.packet(reach));
     }
 
     /// Stops answering for nodes of ours, and says so.
@@ -341,16 +365,23 @@ impl Shared {
                 Some(goodbye)
             });
             if let Some(goodbye) = goodbye {
-                self.links.multicast(From::Group, &goodbye);
+                self.announce(&goodbye);
             }
         }
     }
 
-    async fn read(self: Arc<Self>, socket: table::Socket, reader: UdpSocket) {
+    /// Reads from a link until it is dropped.
+    fn listen(self: &Arc<Self>, link: Arc<Link>) -> std::io::Result<Reader> {
+        let reader = UdpSocket::from_std(link.reader()?)?;
+        let task = tokio::spawn(self.clone().read(reader, Arrival::Link(link.clone())));
+        Ok(Reader { link, _task: AbortOnDropHandle::new(task) })
+    }
+
+    async fn read(self: Arc<Self>, reader: UdpSocket, arrival: Arrival) {
         let mut buffer = vec![0; PACKET_LIMIT + 1];
         loop {
             match reader.recv_from(&mut buffer).await {
-                Ok((length, sender)) => self.take(&buffer[..length], sender, socket),
+                Ok((length, sender)) => self.take(&buffer[..length], sender, &arrival),
                 Err(error) => {
                     tracing::debug!(%error, "mDNS socket");
                     tokio::time::sleep(ERROR_PAUSE).await;
@@ -360,40 +391,85 @@ impl Shared {
     }
 
     /// Answers or learns from one packet.
-    fn take(&self, bytes: &[u8], sender: SocketAddr, socket: table::Socket) {
+    fn take(&self, bytes: &[u8], sender: SocketAddr, arrival: &Arrival) {
         let now = Instant::now();
-        if !self.links.is_near(sender.ip())
+        let (link, socket) = match arrival {
+            Arrival::Link(link) if !link.is_arrival(sender) => return,
+            Arrival::Link(link) => {
+                (Some(&**link), table::Socket::Link(link.interface.index, link.v6))
+            }
+            Arrival::Answers(v6) => (None, table::Socket::Answers(*v6)),
+        };
+        if !self.links.is_near(sender, link)
             || !self.with(|state| state.limiter.admits(sender.ip(), now))
         {
             return;
         }
-        match (Packet::decode(bytes), socket) {
-            (Some(Packet::Query { id, questions }), table::Socket::Group(_)) => {
-                for answer in self.with(|state| state.zone.answer(id, &questions)) {
-                    self.links.reply(&answer, sender);
+        match (Packet::decode(bytes), link) {
+            (Some(Packet::Query { id, questions }), Some(link)) => {
+                let reach = link.interface.reach();
+                for answer in self.with(|state| state.zone.answer(id, &questions, &reach)) {
+                    link.reply(&answer, sender);
                 }
             }
             (Some(Packet::Response(records)), _) => {
-                self.with(|state| state.table.observe(&records, socket, now));
+                let scope = match sender {
+                    SocketAddr::V6(v6) => v6.scope_id(),
+                    SocketAddr::V4(_) => 0,
+                };
+                self.with(|state| state.table.observe_from(&records, socket, scope, now));
             }
             _ => {}
         }
     }
 
-    /// Announces, asks and expires when that is due.
-    async fn take_care(self: Arc<Self>) {
+    /// Tells the networks that are new, and those where this machine has another address; asks there
+    /// for what is watched.
+    fn follow(&self, news: &[News]) {
+        let now = Instant::now();
+        for News { link, before } in news {
+            let reach = link.interface.reach();
+            for packet in self.with(|state| state.zone.moved(*before, reach)) {
+                self.links.announce_at(link, &packet);
+            }
+        }
+        let ipv6_alone = self.links.is_ipv6_alone();
+        let questions = self.with(|state| {
+            state.table.ipv6_alone = ipv6_alone;
+            state.zone.repeat(now);
+            for (instance, address) in state.zone.anywhere() {
+                state.table.move_own(&instance, &address, now);
+            }
+            state.table.questions_of_watchers()
+        });
+        for question in &questions {
+            self.ask(question);
+        }
+    }
+
+    /// Announces, asks and expires when that is due, and follows the interfaces.
+    async fn take_care(self: Arc<Self>, mut readers: Vec<Reader>) {
         let mut rescan = Instant::now() + RESCAN_EVERY;
         loop {
             let now = Instant::now();
             if now >= rescan {
-                self.links.rescan();
                 rescan = now + RESCAN_EVERY;
+                let news = self.links.rescan();
+                let links = self.links.all();
+                readers.retain(|reader| links.iter().any(|link| Arc::ptr_eq(link, &reader.link)));
+                for News { link, .. } in &news {
+                    match self.listen(link.clone()) {
+                        Ok(reader) => readers.push(reader),
+                        Err(error) => tracing::warn!(%error, "mDNS cannot hear an interface"),
+                    }
+                }
+                if !news.is_empty() {
+                    self.follow(&news);
+                }
             }
             let (own, (questions, next)) =
                 self.with(|state| (state.zone.due(now), state.table.due(now)));
-            for announcement in &own.announcements {
-                self.links.multicast(From::Group, announcement);
-            }
+            own.announcements.iter().for_each(|announcement| self.announce(announcement));
             self.retire(own.expired.into_iter());
             for question in &questions {
                 self.ask(question);

@@ -36,11 +36,17 @@ const SUSPECT_LIMIT: usize = 64;
 /// A service that lost a silent node is asked once more after this: the answer may have been lost.
 const RECHECK_AFTER: Duration = Duration::from_secs(1);
 
+/// Most services asked for at once when an interface comes up.
+const QUESTION_LIMIT: usize = 256;
+
 /// Where a packet arrived. One socket keeps the order of packets, two do not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Socket {
-    /// The group's port; `true` for IPv6.
+    /// The group's port, where interfaces do not matter; `true` for IPv6.
+    #[cfg(any(test, fuzzing))]
     Group(bool),
+    /// The group's port on one interface, by its index; `true` for IPv6.
+    Link(u32, bool),
     /// The port questions leave from; `true` for IPv6.
     Answers(bool),
 }
@@ -83,6 +89,8 @@ pub(super) struct Table {
     listed: BTreeMap<String, Instant>,
     watchers: Vec<WatchSender>,
     rechecks: BTreeMap<String, Instant>,
+    /// This machine reaches nobody by IPv4.
+    pub(super) ipv6_alone: bool,
     /// When the caretaker looks next.
     wakes: Option<Instant>,
     /// Set when it should look sooner.
@@ -101,19 +109,34 @@ impl Table {
             listed: BTreeMap::new(),
             watchers: Vec::new(),
             rechecks: BTreeMap::new(),
+            ipv6_alone: false,
             wakes: None,
             hurry: false,
         }
     }
 
     /// Takes in the records of one response.
+    #[cfg(any(test, fuzzing))]
     pub(super) fn observe(&mut self, records: &[Record], socket: Socket, now: Instant) {
+        self.observe_from(records, socket, 0, now);
+    }
+
+    /// The same, from a sender in the zone `scope`, which link-local addresses need; 0 is none.
+    pub(super) fn observe_from(
+        &mut self,
+        records: &[Record],
+        socket: Socket,
+        scope: u32,
+        now: Instant,
+    ) {
         let mut budget = INFLATED_LIMIT;
         for record in records {
             match &record.data {
                 Data::Server { port, target } if self.names.contains(&record.name) => {
                     let server = (*port, target.as_str());
                     let seen = Sighting::gather(&record.name, server, record.ttl, records);
+                    let seen = seen.at(scope, socket);
+                    let seen = if self.ipv6_alone { seen.without_ipv4() } else { seen };
                     if seen.is_goodbye() {
                         self.left(&seen, socket, now, &mut budget);
                     } else if seen.is_complete() {
@@ -147,14 +170,21 @@ impl Table {
         {
             self.hurry |= !known.own && self.wakes.is_none_or(|wakes| known.dies() < wakes);
             self.tell_of(seen.instance);
-        } else if let Some(known) = seen.read(&self.names, now, budget)
+        } else if let Some(mut known) = seen.read(&self.names, now, budget)
             && !self.is_straggler(seen.instance, &known.service.name, socket, now)
         {
+            if let Some(old) = self.nodes.get_mut(seen.instance) {
+                known.keep_address_of(old, now);
+            }
             self.put(seen.instance, known);
         }
     }
 
     fn left(&mut self, seen: &Sighting<'_>, socket: Socket, now: Instant, budget: &mut usize) {
+        if self.nodes.get(seen.instance).is_some_and(|known| known.is_elsewhere(seen)) {
+            // The node is not reached by that interface any more; its address here is another.
+            return;
+        }
         let copy =
             self.goodbyes.get(seen.instance).is_some_and(|goodbye| now - goodbye.at < STRAGGLERS);
         if !copy
@@ -184,6 +214,14 @@ impl Table {
     /// Makes a node of ours known at once, so that its watchers need not wait for its packets.
     pub(super) fn add_own(&mut self, instance: &str, service: Service, now: Instant) {
         self.goodbyes.remove(instance);
+        self.put(instance, Known::own(service, now));
+    }
+
+    /// Notes that a node of ours is shown with another address.
+    pub(super) fn move_own(&mut self, instance: &str, address: &str, now: Instant) {
+        let own = self.nodes.get(instance).filter(|known| known.own);
+        let Some(mut service) = own.map(|own| own.service.clone()) else { return };
+        service.nodes.iter_mut().for_each(|node| address.clone_into(&mut node.address));
         self.put(instance, Known::own(service, now));
     }
 
@@ -268,6 +306,19 @@ impl Table {
             self.hurry = true;
         }
         room
+    }
+
+    /// Questions about every service that is watched, but for more than [`QUESTION_LIMIT`].
+    pub(super) fn questions_of_watchers(&self) -> Vec<Question> {
+        let mut names: BTreeSet<&str> = BTreeSet::new();
+        for watcher in self.watchers.iter().filter(|watcher| !watcher.is_closed()) {
+            match &watcher.service {
+                Some(name) => names.extend([&**name]),
+                None => names.extend(self.services.keys().map(String::as_str)),
+            }
+        }
+        let names = names.into_iter().take(QUESTION_LIMIT);
+        names.map(|name| Question::new(self.names.service(name), kind::PTR)).collect()
     }
 
     /// Ends every watch.
