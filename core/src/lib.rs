@@ -62,6 +62,8 @@ pub mod client;
 pub mod codec;
 mod context;
 mod error;
+pub mod fork;
+mod forward;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;
@@ -84,7 +86,8 @@ mod transport;
 pub use client::Client;
 pub use codec::{Codec, Json, Message, Proto, Raw, Side};
 pub use context::Context;
-pub use error::{Code, Detail, Error, Origin, Reach, Result};
+pub use error::{Code, Detail, Error, Origin, Reach, Reason, Result};
+pub use forward::{Credentials, Forward};
 pub use metadata::Metadata;
 pub use service::Service;
 pub use streaming::{Messages, Streaming};

@@ -4,41 +4,25 @@
 //! with lower-case names. [`Metadata`] is the latter and reads like the former: every lookup
 //! ignores case, so `Micro-Trace-Id` and `micro-trace-id` are one key.
 
+use std::borrow::Cow;
 use std::fmt;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD_NO_PAD, STANDARD_PAD_INDIFFERENT};
+use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD_NO_PAD};
+use base64::{Engine as _, alphabet};
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::error::{Error, Result};
-
-/// Names that describe one hop and are never copied from an inbound call to an outgoing one:
-/// HTTP/2's connection-specific names, gRPC's own, and those each hop sets anew
-/// (go-micro v2 forwards them, and HTTP/2 servers reset the stream for it).
-const HOP_BY_HOP: [&str; 15] = [
-    "accept-encoding",
-    "connection",
-    "content-length",
-    "content-type",
-    "host",
-    "keep-alive",
-    "proxy-connection",
-    "remote",
-    "te",
-    "timeout",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "user-agent",
-    "x-content-type",
-];
+use crate::forward::{is_of_connection, is_secret};
 
 /// Names a caller may not set: HTTP/2 or gRPC gives them a meaning of its own.
-const RESERVED: [&str; 12] = [
+const RESERVED: [&str; 14] = [
     "connection",
     "content-length",
     "content-type",
+    "expect",
     "host",
+    "http2-settings",
     "keep-alive",
     "proxy-connection",
     "te",
@@ -48,6 +32,16 @@ const RESERVED: [&str; 12] = [
     "upgrade",
     "user-agent",
 ];
+
+/// Base64 as other stacks write it: padded or not, perhaps with bits left over at the end.
+const LENIENT: GeneralPurposeConfig = GeneralPurposeConfig::new()
+    .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+    .with_decode_allow_trailing_bits(true);
+const USUAL: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, LENIENT);
+const OF_URLS: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, LENIENT);
+/// Names of metadata at most. A header map panics beyond 24 576, and the metadata of a call is joined with what the protocols
+/// add, and that of an answer with its trailers.
+const MOST_NAMES: usize = 8192;
 
 /// Headers of a call, in the order they were added.
 ///
@@ -76,9 +70,15 @@ impl Metadata {
         self.0.get_all(name).iter().filter_map(|value| value.to_str().ok())
     }
 
-    /// First value under a name that ends in `-bin`, decoded from base64 as gRPC sends it.
+    /// First value under a name that ends in `-bin`, as bytes; what is no base64 is passed over.
     pub fn get_bin(&self, name: &str) -> Option<Vec<u8>> {
-        STANDARD_PAD_INDIFFERENT.decode(self.0.get(name)?.as_bytes()).ok()
+        self.get_all_bin(name).next()
+    }
+
+    /// Every value under a name that ends in `-bin`, as bytes, in order. gRPC sends base64, and a header may hold several
+    /// values, which are separated by commas. What is no base64 is left out.
+    pub fn get_all_bin<'a>(&'a self, name: &str) -> impl Iterator<Item = Vec<u8>> + 'a {
+        self.0.get_all(name).iter().flat_map(|value| decoded(value.as_bytes()))
     }
 
     /// Replaces whatever stands under `name`. An empty `value` deletes, as in go-micro.
@@ -86,12 +86,13 @@ impl Metadata {
     /// # Errors
     /// `INVALID_ARGUMENT` when the name is not an HTTP header name, is reserved by HTTP/2 or gRPC
     /// (`content-length`, `te`, `grpc-…`), or the value is not printable ASCII. Bytes go under a
-    /// `-bin` name with [`Metadata::insert_bin`].
+    /// `-bin` name with [`Metadata::insert_bin`]. There is room for 8 192 names, far more than peers take.
     pub fn insert(&mut self, name: &str, value: &str) -> Result<()> {
         let (name, parsed) = entry(name, value)?;
         if value.is_empty() {
             self.0.remove(name);
         } else {
+            make_room(&self.0, &name)?;
             self.0.insert(name, parsed);
         }
         Ok(())
@@ -103,21 +104,27 @@ impl Metadata {
     /// As [`Metadata::insert`].
     pub fn append(&mut self, name: &str, value: &str) -> Result<()> {
         let (name, value) = entry(name, value)?;
-        self.0.append(name, value);
-        Ok(())
+        append(&mut self.0, name, value)
     }
 
-    /// Adds every value of `other`. Names that a caller may not set are left out: `other` may come
-    /// off the wire, which has them.
-    pub fn append_all(&mut self, other: Self) {
+    /// Adds every value of `other`. Names that a caller may not set are left out, and those that belong to the connection
+    /// `other` may have come by.
+    ///
+    /// # Errors
+    /// `INVALID_ARGUMENT` for more names than fit, see [`Metadata::insert`].
+    pub fn append_all(&mut self, other: Self) -> Result<()> {
         let mut under = None;
         for (name, value) in other.0 {
             // A name comes with the first of its values only.
             under = name.or(under);
-            if let Some(name) = under.as_ref().filter(|name| !is_reserved(name.as_str())) {
-                self.0.append(name.clone(), value);
+            if let Some(name) = under
+                .as_ref()
+                .filter(|name| !is_reserved(name.as_str()) && !is_of_connection(name.as_str()))
+            {
+                append(&mut self.0, name.clone(), value)?;
             }
         }
+        Ok(())
     }
 
     /// Replaces the bytes under `name`, which must end in `-bin`.
@@ -146,6 +153,21 @@ impl Metadata {
         self.0.iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)))
     }
 
+    /// Names, in lower case, and values as their writer had them: bytes under names that end in `-bin`, text under others.
+    /// What is neither is left out, which is logged.
+    pub fn values(&self) -> impl Iterator<Item = (&str, Cow<'_, [u8]>)> {
+        self.0.iter().flat_map(|(name, value)| {
+            let name = name.as_str();
+            let (bytes, text) = if name.ends_with("-bin") {
+                (Some(decoded_or_logged(name, value.as_bytes())), None)
+            } else {
+                (None, value.to_str().ok().map(|text| Cow::Borrowed(text.as_bytes())))
+            };
+            let bytes = bytes.into_iter().flatten().map(Cow::Owned);
+            bytes.chain(text).map(move |value| (name, value))
+        })
+    }
+
     /// Number of values.
     pub fn len(&self) -> usize {
         self.0.len()
@@ -154,26 +176,6 @@ impl Metadata {
     /// True when there are none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
-    }
-
-    /// Copies into `target` what an outgoing call made on behalf of this inbound one carries on:
-    /// everything but hop-by-hop names, gRPC's own and names `target` has already.
-    pub(crate) fn propagate_into(&self, target: &mut HeaderMap) {
-        let mut names = smallvec::SmallVec::<[&HeaderName; 16]>::new();
-        for name in self.0.keys() {
-            let text = name.as_str();
-            if HOP_BY_HOP.binary_search(&text).is_err()
-                && !text.starts_with("grpc-")
-                && !target.contains_key(name)
-            {
-                names.push(name);
-            }
-        }
-        for name in names {
-            for value in self.0.get_all(name) {
-                target.append(name.clone(), value.clone());
-            }
-        }
     }
 
     pub(crate) fn headers(&self) -> &HeaderMap {
@@ -185,6 +187,33 @@ impl Metadata {
     }
 }
 
+/// The values of a header that holds bytes. An empty one is no bytes; empty places in a list are nothing (RFC 9110, 5.6.1).
+fn decoded(value: &[u8]) -> impl Iterator<Item = Vec<u8>> {
+    parts(value).filter_map(|part| decode(part).ok())
+}
+
+fn decoded_or_logged(name: &str, value: &[u8]) -> impl Iterator<Item = Vec<u8>> {
+    parts(value).filter_map(move |part| match decode(part) {
+        Ok(bytes) => Some(bytes),
+        Err(error) => {
+            // What a stranger sends may come often.
+            tracing::debug!(metadata = name, %error, "a value under a -bin name is no base64 and is left out");
+            None
+        }
+    })
+}
+
+fn parts(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let parts = value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+    let single = value.trim_ascii().is_empty();
+    parts.filter(move |part| single || !part.is_empty())
+}
+
+fn decode(part: &[u8]) -> Result<Vec<u8>, base64::DecodeError> {
+    let of_urls = part.iter().any(|byte| matches!(byte, b'-' | b'_'));
+    if of_urls { OF_URLS.decode(part) } else { USUAL.decode(part) }
+}
+
 /// The name, if bytes may stand under it.
 fn for_bytes(name: &str) -> Result<&str> {
     if !name.to_ascii_lowercase().ends_with("-bin") {
@@ -193,6 +222,25 @@ fn for_bytes(name: &str) -> Result<&str> {
         )));
     }
     Ok(name)
+}
+
+/// Adds a value, if there is room for its name.
+///
+/// # Errors
+/// `INVALID_ARGUMENT` for more than [`MOST_NAMES`].
+pub(crate) fn append(headers: &mut HeaderMap, name: HeaderName, value: HeaderValue) -> Result<()> {
+    make_room(headers, &name)?;
+    headers.append(name, value);
+    Ok(())
+}
+
+fn make_room(headers: &HeaderMap, name: &HeaderName) -> Result<()> {
+    if headers.keys_len() < MOST_NAMES || headers.contains_key(name) {
+        return Ok(());
+    }
+    Err(Error::invalid_argument(format!(
+        "metadata of more than {MOST_NAMES} names: peers take 64 KiB of headers, so send this much as a message"
+    )))
 }
 
 fn is_reserved(name: &str) -> bool {
@@ -228,18 +276,15 @@ impl From<HeaderMap> for Metadata {
 
 impl fmt::Debug for Metadata {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let hidden = |name: &str| name == "authorization" || name == "cookie";
-        f.debug_map()
-            .entries(
-                self.iter().map(|(name, value)| (name, if hidden(name) { "…" } else { value })),
-            )
-            .finish()
+        let shown = |(name, value)| (name, if is_secret(name) { "…" } else { value });
+        f.debug_map().entries(self.iter().map(shown)).finish()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Code;
 
     #[test]
     fn lookup_ignores_case_and_empty_value_deletes() -> Result<()> {
@@ -259,10 +304,36 @@ mod tests {
         for (name, value) in [("tenant", "red"), ("tenant", "green"), ("te", "trailers")] {
             headers.append(name, HeaderValue::from_static(value));
         }
-        metadata.append_all(headers.into());
+        metadata.append_all(headers.into())?;
         assert_eq!(metadata.get_all("tenant").collect::<Vec<_>>(), ["blue", "red", "green"]);
         assert_eq!(metadata.len(), 3);
         Ok(())
+    }
+
+    #[test]
+    fn more_names_than_fit_are_refused() {
+        let mut metadata = Metadata::new();
+        let mut put = |n: usize| metadata.append(&format!("name-{n}"), "1");
+        let refused = (0..40_000).find_map(|n| put(n).err().map(|error| (n, error)));
+        let (fit, error) = refused.expect("there is a limit");
+        assert_eq!((fit, error.code()), (MOST_NAMES, Code::InvalidArgument));
+        assert!(error.detail().contains("8192"), "{error}");
+        assert_eq!(metadata.insert("another", "1").unwrap_err().code(), Code::InvalidArgument);
+        let mut other = Metadata::new();
+        other.append("another", "1").expect("room");
+        assert_eq!(other.append_all(metadata.clone()).unwrap_err().code(), Code::InvalidArgument);
+        // Off the wire, there may be as many as a header map can hold.
+        let mut full = HeaderMap::new();
+        while full
+            .try_append(
+                format!("full-{}", full.len()).parse::<HeaderName>().expect("a name"),
+                HeaderValue::from_static("1"),
+            )
+            .is_ok()
+        {}
+        let mut headers = metadata.into_headers();
+        Metadata::from(full).propagate_into(&mut headers);
+        assert!(headers.len() > 3 * MOST_NAMES - 1, "{}", headers.len());
     }
 
     #[test]
@@ -278,31 +349,49 @@ mod tests {
     }
 
     #[test]
-    fn names_that_http2_servers_reset_are_refused_and_never_propagated() -> Result<()> {
+    fn bytes_are_read_as_any_stack_writes_them() {
+        for (value, wanted) in [
+            ("AQ==,Ag", vec![vec![1], vec![2]]),
+            ("AQ, Ag ,,", vec![vec![1], vec![2]]),
+            ("AR", vec![vec![1]]),
+            ("-_8", vec![vec![0xfb, 0xff]]),
+            ("+/8=", vec![vec![0xfb, 0xff]]),
+            ("", vec![vec![]]),
+            ("AQ,!!!", vec![vec![1]]),
+            ("raw text", vec![]),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert("x-bin", HeaderValue::from_static(value));
+            let metadata = Metadata::from(headers);
+            assert_eq!(metadata.get_all_bin("X-Bin").collect::<Vec<_>>(), wanted, "{value}");
+            assert_eq!(metadata.get_bin("x-bin"), wanted.first().cloned(), "{value}");
+            let values: Vec<_> = metadata.values().map(|(_, value)| value.into_owned()).collect();
+            assert_eq!(values, wanted, "{value}");
+        }
+    }
+
+    #[test]
+    fn names_that_http2_servers_reset_are_refused() {
         let mut metadata = Metadata::new();
-        for name in ["Content-Length", "connection", "te", "grpc-timeout", "Host"] {
+        for name in ["Content-Length", "connection", "te", "grpc-timeout", "Host", "Expect"] {
             assert!(metadata.insert(name, "1").is_err(), "{name}");
         }
-        let mut inbound = HeaderMap::new();
-        for name in [
-            "content-length",
-            "connection",
-            "te",
-            "host",
-            "grpc-encoding",
-            "x-content-type",
-            "tenant",
-        ] {
-            inbound.insert(HeaderName::from_static(name), HeaderValue::from_static("1"));
+    }
+
+    #[test]
+    fn secrets_are_not_written_into_logs() -> Result<()> {
+        let mut metadata = Metadata::new();
+        for name in ["authorization", "cookie", "x-api-key", "proxy-authorization"] {
+            metadata.insert(name, "hunter2")?;
         }
-        let mut outgoing = HeaderMap::new();
-        Metadata::from(inbound).propagate_into(&mut outgoing);
-        assert_eq!(outgoing.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["tenant"]);
+        metadata.insert("tenant", "blue")?;
+        let shown = format!("{metadata:?}");
+        assert!(!shown.contains("hunter2") && shown.contains("blue"), "{shown}");
         Ok(())
     }
 
     #[test]
-    fn tables_are_sorted_for_binary_search() {
-        assert!(HOP_BY_HOP.is_sorted() && RESERVED.is_sorted());
+    fn the_table_is_sorted_for_binary_search() {
+        assert!(RESERVED.is_sorted());
     }
 }

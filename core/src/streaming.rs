@@ -1,7 +1,6 @@
 //! Messages that arrive one after the other, on either side of a call.
 
 use std::fmt;
-use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -11,7 +10,7 @@ use bytes::Bytes;
 use futures_util::Stream;
 use http::HeaderMap;
 
-use crate::codec::{Codec, Message};
+use crate::codec::{Codec, Message, read_reply, read_request};
 use crate::error::Result;
 use crate::metadata::Metadata;
 
@@ -141,12 +140,21 @@ impl fmt::Debug for Messages {
 pub struct Streaming<T> {
     messages: Messages,
     codec: Codec,
-    kind: PhantomData<fn() -> T>,
+    read: Read<T>,
 }
 
+/// How a message is read: the fault of one that cannot be is not the same on both sides.
+type Read<T> = fn(Codec, Bytes) -> Result<T>;
+
 impl<T: Message> Streaming<T> {
-    pub(crate) fn new(messages: Messages, codec: Codec) -> Self {
-        Self { messages, codec, kind: PhantomData }
+    /// What a caller sends.
+    pub(crate) fn requests(messages: Messages, codec: Codec) -> Self {
+        Self { messages, codec, read: read_request }
+    }
+
+    /// What a handler answers.
+    pub(crate) fn replies(messages: Messages, codec: Codec) -> Self {
+        Self { messages, codec, read: read_reply }
     }
 
     /// The next message; `None` when the far side has sent its last. Dropping the future loses
@@ -156,7 +164,7 @@ impl<T: Message> Streaming<T> {
     /// Whatever ended the stream early. On a client that is the error of the call.
     pub async fn message(&mut self) -> Result<Option<T>> {
         match self.messages.message().await? {
-            Some(bytes) => T::decode(self.codec, bytes).map(Some),
+            Some(bytes) => (self.read)(self.codec, bytes).map(Some),
             None => Ok(None),
         }
     }
@@ -186,9 +194,7 @@ impl<T: Message> Stream for Streaming<T> {
     type Item = Result<T>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let codec = self.codec;
-        Pin::new(&mut self.messages)
-            .poll_next(cx)
-            .map(|item| item.map(|bytes| T::decode(codec, bytes?)))
+        let (codec, read) = (self.codec, self.read);
+        Pin::new(&mut self.messages).poll_next(cx).map(|item| item.map(|bytes| read(codec, bytes?)))
     }
 }

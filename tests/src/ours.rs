@@ -203,10 +203,10 @@ impl Handler {
         context.set_trailer("ended-by", "micro")?;
         let mut bytes = micro::Metadata::new();
         bytes.insert_bin("answered-bin", b"\x00\xff")?;
-        context.extend_headers(bytes);
+        context.extend_headers(bytes)?;
         let mut bytes = micro::Metadata::new();
         bytes.insert_bin("trailer-bin", b"\x01\xfe")?;
-        context.extend_trailers(bytes);
+        context.extend_trailers(bytes)?;
         Ok(HeadersReply { headers: texts(&context) })
     }
 

@@ -16,7 +16,7 @@ use super::pipeline::{OpenStream, Received, Run, ServerStream, Unary};
 use super::seen::Seen;
 use super::stream::{Outgoing, StreamReply};
 use super::{Client, Target};
-use crate::codec::{Codec, Message, Side};
+use crate::codec::{Codec, Message, Side, read_reply};
 use crate::context::Context;
 use crate::error::{Code, Error, Result};
 use crate::metadata::Metadata;
@@ -113,7 +113,7 @@ impl<Req: Message, Res: Message> Call<Req, Res> {
                 .map_err(|error| run.fail(error))?;
             let received = run.bounded(Unary(message)).await?;
             let message =
-                Res::decode(run.codec, received.message).map_err(|error| run.fail(error))?;
+                read_reply(run.codec, received.message).map_err(|error| run.fail(error))?;
             run.succeed();
             let Received { compressed, headers, trailers, .. } = received;
             Ok(Reply { message, compressed, headers, trailers })
@@ -273,7 +273,7 @@ impl<Req: Message, Res: Message> IntoFuture for StreamCall<One<Req>, Streaming<R
             let message = encode(request, codec, compression)?;
             let (answer, lease) = run.bounded(ServerStream(message)).await?;
             let replies = StreamReply::reading(run, answer, lease).into_messages();
-            Ok(Streaming::new(replies, codec))
+            Ok(Streaming::replies(replies, codec))
         })
     }
 }
@@ -299,7 +299,7 @@ where
         if replies.message().await?.is_some() {
             return Err(one());
         }
-        let message = Res::decode(codec, message)?;
+        let message = read_reply(codec, message)?;
         let headers = replies.headers().await.cloned().unwrap_or_default();
         let trailers = replies.trailers().cloned().unwrap_or_default();
         Ok(Reply { message, compressed, headers, trailers })
@@ -334,7 +334,7 @@ where
             let codec = self.options.codec.unwrap_or_else(Req::preferred);
             let (run, Many(requests)) = self.run(codec)?;
             let (outgoing, replies) = open(run).await?;
-            Ok(Streaming::new(drive(requests, outgoing, replies), codec))
+            Ok(Streaming::replies(drive(requests, outgoing, replies), codec))
         })
     }
 }
@@ -348,7 +348,7 @@ impl<Req: Message, Res: Message> IntoFuture for StreamCall<Open<Req>, Duplex<Req
             let codec = self.options.codec.unwrap_or_else(Req::preferred);
             let (run, _) = self.run(codec)?;
             let (outgoing, replies) = open(run).await?;
-            Ok((outgoing, Streaming::new(replies, codec)))
+            Ok((outgoing, Streaming::replies(replies, codec)))
         })
     }
 }

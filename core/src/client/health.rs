@@ -4,10 +4,10 @@ use futures_util::{StreamExt as _, stream};
 
 use super::Client;
 use crate::codec::Json;
-use crate::error::{Code, Error, Result};
+use crate::error::{Code, Result};
 use crate::proto::health::health_check_response::ServingStatus;
 use crate::proto::health::{HealthCheckRequest, HealthCheckResponse};
-use crate::registry::Node;
+use crate::registry::{Node, Service};
 
 /// Nodes asked at once.
 const AT_ONCE: usize = 16;
@@ -46,10 +46,14 @@ impl Client {
     /// ```
     ///
     /// # Errors
-    /// `NOT_FOUND` when the registry knows no such service, and whatever it fails with. A node that
+    /// `UNAVAILABLE` with the reason [`NoNodes`](crate::Reason::NoNodes) when the service has none, and whatever the
+    /// registry fails with. A node that
     /// cannot be asked is no error: its [`NodeHealth::answer`] is.
     pub async fn health(&self, service: &str) -> Result<Vec<NodeHealth>> {
-        let versions = self.registry().get(service).await?;
+        let versions = match self.registry().get(service).await {
+            Err(error) if error.code() == Code::NotFound => Vec::new(),
+            found => found?,
+        };
         let nodes = versions.into_iter().flat_map(|record| {
             let version = record.version;
             record.nodes.into_iter().map(move |node| (version.clone(), node))
@@ -61,7 +65,7 @@ impl Client {
             })
             .collect();
         if checks.is_empty() {
-            return Err(Error::not_found(format!("service {service} has no nodes")));
+            return Err(Service::no_nodes(service));
         }
         Ok(stream::iter(checks).buffered(AT_ONCE).collect().await)
     }

@@ -20,12 +20,14 @@ mod health;
 mod options;
 mod pipeline;
 mod pool;
+mod ready;
 mod reply;
 mod seen;
 mod stream;
 
+use std::borrow::Cow;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use foldhash::fast::RandomState;
@@ -43,7 +45,7 @@ pub use stream::Outgoing;
 
 use crate::codec::Message;
 use crate::error::{Error, Result};
-use crate::registry::{self, Cache, Registry};
+use crate::registry::{self, Cache, Registry, Witness};
 use crate::resilience::Budget;
 use crate::selector::{self, Node, Strategy};
 use crate::streaming::Streaming;
@@ -75,6 +77,19 @@ struct Inner {
     fixed: HashMap<Box<str>, Arc<Node>, RandomState>,
 }
 
+impl fmt::Debug for Inner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inner").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl Witness for Inner {
+    /// Its connections are healthy while they are open: those that are silent are probed.
+    fn vouches(&self, address: &str) -> bool {
+        self.pool.is_connected(address)
+    }
+}
+
 /// One endpoint of one service, as this client calls it.
 #[derive(Debug)]
 struct Target {
@@ -83,6 +98,17 @@ struct Target {
     path: PathAndQuery,
     edge: Arc<EdgeStats>,
     budget: Arc<Budget>,
+}
+
+impl Target {
+    /// The names under which a node may advertise the endpoint: as it is called, with its package, without.
+    fn names(&self) -> impl Iterator<Item = Cow<'_, str>> {
+        let (kind, method) =
+            self.path.path().trim_start_matches('/').split_once('/').unwrap_or_default();
+        let short = kind.rsplit_once('.').map_or(kind, |(_, kind)| kind);
+        let names = [format!("{kind}.{method}"), format!("{short}.{method}")];
+        std::iter::once(Cow::Borrowed(&*self.endpoint)).chain(names.into_iter().map(Cow::Owned))
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -134,8 +160,9 @@ impl Client {
     /// ```
     ///
     /// # Errors
-    /// What the handler answered, or what kept the call from it: `NOT_FOUND` for an unknown
-    /// service, `UNAVAILABLE` for none that can be reached, `DEADLINE_EXCEEDED` when the time is up.
+    /// What the handler answered, or what kept the call from it: `UNAVAILABLE` for a service without a node
+    /// (with the reason [`NoNodes`](crate::Reason::NoNodes)) and for one that cannot be reached,
+    /// `DEADLINE_EXCEEDED` when the time is up.
     pub fn call<Req: Message, Res: Message>(
         &self,
         service: &str,
@@ -218,30 +245,18 @@ impl Client {
     /// Path of a call, go-micro's way (wire reference 1.1).
     ///
     /// # Errors
-    /// `INVALID_ARGUMENT` for an endpoint that is neither `Type.Method` nor a path.
+    /// `INVALID_ARGUMENT` for an endpoint that is neither `Type.Method`, `package.Type.Method` nor a path.
     fn target(&self, service: &str, endpoint: &str) -> Result<Arc<Target>> {
         let targets = self.0.targets.pin();
         if let Some(target) = targets.get(&TargetRef { service, endpoint }) {
             return Ok(target.clone());
         }
-        let path = match endpoint.split_once('.') {
-            _ if endpoint.starts_with('/') => endpoint.to_owned(),
-            Some((kind, method))
-                if !kind.is_empty() && !method.is_empty() && !method.contains('.') =>
-            {
-                if service.is_empty() {
-                    format!("/{kind}/{method}")
-                } else {
-                    format!("/{service}.{kind}/{method}")
-                }
-            }
-            _ => {
-                return Err(Error::invalid_argument(format!(
-                    "endpoint `{endpoint}`: name it Type.Method, for example Greeter.Hello, or give a path that begins with `/`"
-                ))
-                .with_id("go.micro.client"));
-            }
-        };
+        let path = path_of(service, endpoint).ok_or_else(|| {
+            Error::invalid_argument(format!(
+                "endpoint `{endpoint}`: name it Type.Method, for example Greeter.Hello, package.Type.Method, or give a path that begins with `/`"
+            ))
+            .with_id("go.micro.client")
+        })?;
         let path = PathAndQuery::try_from(path).map_err(|e| {
             Error::invalid_argument(format!("cannot call {service} {endpoint}: {e}"))
                 .with_id("go.micro.client")
@@ -277,6 +292,20 @@ impl Client {
             }
         }
     }
+}
+
+/// Where an endpoint is called: a path as it is, `Type.Method` behind the name of the service, as go-micro does, and
+/// `package.Type.Method` as gRPC does.
+fn path_of(service: &str, endpoint: &str) -> Option<String> {
+    if endpoint.starts_with('/') {
+        return Some(endpoint.to_owned());
+    }
+    if endpoint.split('.').any(str::is_empty) {
+        return None;
+    }
+    let (kind, method) = endpoint.rsplit_once('.')?;
+    let whole = service.is_empty() || kind.contains('.');
+    Some(if whole { format!("/{kind}/{method}") } else { format!("/{service}.{kind}/{method}") })
 }
 
 impl fmt::Debug for Client {
@@ -414,7 +443,7 @@ impl ClientBuilder {
         };
         let heads = [true, false]
             .map(|unary| pipeline::head(&self.name, &self.namespace, &self.options, unary));
-        Ok(Client(Arc::new(Inner {
+        let inner = Arc::new(Inner {
             name: self.name,
             cache,
             strategy,
@@ -426,6 +455,9 @@ impl ClientBuilder {
             targets: HashMap::default(),
             budgets: HashMap::default(),
             fixed: HashMap::default(),
-        })))
+        });
+        let witness: Weak<Inner> = Arc::downgrade(&inner);
+        inner.cache.registry().witness(witness);
+        Ok(Client(inner))
     }
 }

@@ -7,6 +7,7 @@ use super::seen::Seen;
 use crate::codec::Codec;
 use crate::context::Context;
 use crate::error::Result;
+use crate::forward::Forward;
 use crate::metadata::Metadata;
 use crate::resilience::{Backoff, Retry};
 use crate::selector::{Filter, Hash, Strategy};
@@ -24,12 +25,16 @@ pub struct CallOptions {
     pub(crate) strategy: Option<Arc<dyn Strategy>>,
     pub(crate) key: Option<Vec<u8>>,
     pub(crate) idempotent: Option<bool>,
+    /// Waits for a node instead of failing at once.
+    pub(crate) wait_for_ready: bool,
     /// Attempts after the first.
     pub(crate) retries: u32,
     pub(crate) retry: Retry,
     pub(crate) backoff: Backoff,
     pub(crate) compression: Option<Compression>,
     pub(crate) context: Inherit,
+    /// What goes on of the inbound call; `None` for the default rule.
+    pub(crate) forward: Option<Arc<Forward>>,
     pub(crate) seen: Option<Seen>,
 }
 
@@ -65,11 +70,13 @@ impl Default for CallOptions {
             strategy: None,
             key: None,
             idempotent: None,
+            wait_for_ready: false,
             retries: 2,
             retry: Retry::Safe,
             backoff: Backoff::Jittered,
             compression: None,
             context: Inherit::Current,
+            forward: None,
             seen: None,
         }
     }
@@ -86,6 +93,11 @@ impl CallOptions {
     pub(crate) fn key(&mut self, key: Vec<u8>) {
         self.key = Some(key);
         self.strategy.get_or_insert_with(|| Arc::new(Hash::new()));
+    }
+
+    pub(crate) fn forward(&mut self, rule: Forward) -> Result<()> {
+        self.forward = Some(Arc::new(rule.checked()?));
+        Ok(())
     }
 
     /// Makes the call part of nothing.
@@ -111,16 +123,23 @@ macro_rules! call_options {
         }
 
         /// Sends all of these headers too, each value beside what its name has already. What a caller
-        /// may not set is left out, so that the metadata of an inbound call can be passed on.
+        /// may not set is left out, and so is what belongs to the connection of an inbound call whose
+        /// metadata is passed on; cookies and credentials in there are sent.
         pub fn metadata_all(mut self, metadata: crate::metadata::Metadata) -> Self {
-            self.options.metadata.append_all(metadata);
-            self
+            let added = self.options.metadata.append_all(metadata);
+            self.note(added)
+        }
+
+        /// Says which headers of the call being served go on with this one, see [`crate::Forward`].
+        pub fn forward(mut self, rule: crate::forward::Forward) -> Self {
+            let set = self.options.forward(rule);
+            self.note(set)
         }
 
         /// Sets all that `settings` say, as if each were set here.
         pub fn settings(mut self, settings: &crate::settings::CallSettings) -> Self {
-            settings.apply(&mut self.options);
-            self
+            let applied = settings.apply(&mut self.options);
+            self.note(applied)
         }
 
         /// Chooses the codec by content type, for example `application/grpc+json`.
@@ -145,6 +164,14 @@ macro_rules! call_options {
         /// Chooses among nodes with this strategy.
         pub fn strategy(mut self, strategy: std::sync::Arc<dyn crate::selector::Strategy>) -> Self {
             self.options.strategy = Some(strategy);
+            self
+        }
+
+        /// Whether a call waits, within its deadline, until its service has a node that takes connections; it fails at once
+        /// unless set. For services that are about to come, or come back: a change of the registry wakes the call, and a
+        /// node that refuses connections is tried again after a pause of up to a second. Neither counts as a retry.
+        pub fn wait_for_ready(mut self, wait: bool) -> Self {
+            self.options.wait_for_ready = wait;
             self
         }
 

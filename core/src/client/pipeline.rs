@@ -17,6 +17,7 @@ use super::{Client, Target};
 use crate::codec::Codec;
 use crate::context::Context;
 use crate::error::{Code, Error, Origin, Reach, Result};
+use crate::forward::forward;
 use crate::metadata::Metadata;
 use crate::registry::Snapshot;
 use crate::resilience::Failure;
@@ -36,7 +37,7 @@ const MAX_RECONNECTS: u32 = 3;
 
 /// A call under way: its terms, and how far it has come.
 pub(super) struct Run {
-    client: Client,
+    pub(super) client: Client,
     pub(super) target: Arc<Target>,
     pub(super) options: CallOptions,
     pub(super) codec: Codec,
@@ -45,10 +46,12 @@ pub(super) struct Run {
     pub(super) deadline: Option<Instant>,
     /// Unary calls carry headers that go-micro does not put on streams.
     unary: bool,
-    tried: SmallVec<[Arc<Node>; 4]>,
+    pub(super) tried: SmallVec<[Arc<Node>; 4]>,
     node: Option<Arc<Node>>,
     attempt: Option<Attempt>,
     attempts: u32,
+    /// What the call waits for, once it waits.
+    pub(super) waits_for: Option<Error>,
     measured: Measured,
     span: Span,
 }
@@ -133,13 +136,13 @@ impl Step for OpenStream {
 }
 
 /// Where the nodes of a call come from.
-enum Nodes {
+pub(super) enum Nodes {
     Registered(Arc<Snapshot>),
     Fixed(Vec<Arc<Node>>),
 }
 
 impl Nodes {
-    fn as_slice(&self) -> &[Arc<Node>] {
+    pub(super) fn as_slice(&self) -> &[Arc<Node>] {
         match self {
             Self::Registered(snapshot) => snapshot.nodes(),
             Self::Fixed(nodes) => nodes,
@@ -183,6 +186,7 @@ impl Run {
             node: None,
             attempt: None,
             attempts: 0,
+            waits_for: None,
             measured,
             span,
         }
@@ -197,13 +201,11 @@ impl Run {
             let stages = pin!(self.stages(&step));
             let stages = stages.instrument(span);
             match deadline {
-                Some(deadline) => {
-                    timeout_at(deadline, stages).await.unwrap_or_else(|_| Err(deadline_passed()))
-                }
-                None => stages.await,
+                Some(deadline) => timeout_at(deadline, stages).await.ok(),
+                None => Some(stages.await),
             }
         };
-        result.map_err(|error| self.fail(error))
+        result.unwrap_or_else(|| Err(self.late())).map_err(|error| self.fail(error))
     }
 
     /// Largest reply message, in bytes.
@@ -230,11 +232,17 @@ impl Run {
     }
 
     async fn stages<S: Step>(&mut self, step: &S) -> Result<S::Done> {
-        let nodes = self.resolve().await?;
+        let mut nodes = self.resolve().await?;
         self.target.budget.deposit();
         let (mut retries, mut failovers) = (0, 0);
         loop {
-            let node = self.pick(&nodes)?;
+            let node = match self.pick(&nodes) {
+                Err(error) if self.options.wait_for_ready => {
+                    nodes = Box::pin(self.until_ready(Some(nodes), error)).await?;
+                    continue;
+                }
+                picked => picked?,
+            };
             self.attempts += 1;
             self.node = Some(node.clone());
             self.span.record("node", node.id());
@@ -254,6 +262,11 @@ impl Run {
             {
                 // Nobody has seen the request, and another node may be fine: that is no retry.
                 failovers += 1;
+                continue;
+            }
+            if self.options.wait_for_ready && outcome(&error) == Outcome::Refused {
+                nodes = Box::pin(self.until_ready(Some(nodes), error)).await?;
+                failovers = 0;
                 continue;
             }
             if retries == self.options.retries || !self.allows(&error) {
@@ -276,7 +289,7 @@ impl Run {
     }
 
     /// Resolve: the nodes of the service, from the cache without waiting when it is warm.
-    async fn resolve(&self) -> Result<Nodes> {
+    async fn resolve(&mut self) -> Result<Nodes> {
         if !self.options.addresses.is_empty() {
             let at = |address: &String| self.client.node_at(address);
             return Ok(Nodes::Fixed(self.options.addresses.iter().map(at).collect()));
@@ -285,20 +298,32 @@ impl Run {
         match cache.peek(&self.target.service) {
             Some(snapshot) => Ok(Nodes::Registered(snapshot)),
             // Apart from the call, whose state it would make larger; it is rare.
-            None => Box::pin(cache.resolve(&self.target.service)).await.map(Nodes::Registered),
+            None => match Box::pin(cache.resolve(&self.target.service)).await {
+                Err(error)
+                    if self.options.wait_for_ready
+                        && matches!(error.code(), Code::Unavailable | Code::DeadlineExceeded) =>
+                {
+                    Box::pin(self.until_ready(None, error)).await
+                }
+                found => found.map(Nodes::Registered),
+            },
         }
     }
 
     /// Route and pick: the filters narrow, the strategy chooses.
     fn pick(&self, nodes: &Nodes) -> Result<Arc<Node>> {
-        let pick = Pick {
+        let strategy = self.options.strategy.as_ref().unwrap_or(&self.client.0.strategy);
+        select(strategy.as_ref(), nodes.as_slice(), &self.choice()).cloned()
+    }
+
+    /// What the call asks of a node.
+    pub(super) fn choice(&self) -> Pick<'_> {
+        Pick {
             filters: &self.options.filters,
             tried: &self.tried,
             key: self.options.key.as_deref(),
             ..Pick::new(&self.target.service, &self.target.endpoint)
-        };
-        let strategy = self.options.strategy.as_ref().unwrap_or(&self.client.0.strategy);
-        select(strategy.as_ref(), nodes.as_slice(), &pick).cloned()
+        }
     }
 
     /// Sends one request message and reads the head of the answer.
@@ -342,8 +367,10 @@ impl Run {
         // What is inherited fills the gaps; what the call was given comes before all else.
         let own = self.options.metadata.headers();
         if let Some(context) = &self.context {
-            context.metadata().propagate_into(&mut headers);
-            if let Some(namespace) = context.metadata().headers().get(NAMESPACE) {
+            let inbound = context.metadata().headers();
+            let found = self.options.addresses.is_empty();
+            forward(inbound, &mut headers, self.options.forward.as_deref(), found);
+            if let Some(namespace) = inbound.get(NAMESPACE) {
                 headers.insert(NAMESPACE, namespace.clone());
             }
         }
@@ -355,7 +382,10 @@ impl Run {
         for name in own.keys() {
             headers.remove(name);
             for value in own.get_all(name) {
-                headers.append(name.clone(), value.clone());
+                // What is inherited comes off the wire, and may have left no room.
+                headers.try_append(name.clone(), value.clone()).map_err(|_| {
+                    Error::invalid_argument("metadata of more names than a header list can hold")
+                })?;
             }
         }
         Ok(headers)
@@ -368,7 +398,8 @@ impl Run {
     fn allows(&self, error: &Error) -> bool {
         let idempotent = self.options.idempotent.unwrap_or_else(|| {
             let endpoint = |node: &Arc<Node>| {
-                node.endpoint(&self.target.endpoint).is_some_and(|e| e.is_idempotent())
+                let advertised = self.target.names().find_map(|name| node.endpoint(&name));
+                advertised.is_some_and(|endpoint| endpoint.is_idempotent())
             };
             self.node.as_ref().is_some_and(endpoint)
         });

@@ -113,6 +113,11 @@ impl Pool {
         }
     }
 
+    /// True while a connection to `address` is open.
+    pub(super) fn is_connected(&self, address: &str) -> bool {
+        self.addresses.pin().get(address).is_some_and(|connections| connections.best().is_some())
+    }
+
     fn connections(&self, address: &str) -> Arc<Connections> {
         let now = self.start.elapsed().as_secs();
         let addresses = self.addresses.pin();

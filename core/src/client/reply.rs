@@ -5,6 +5,7 @@ use http::{HeaderMap, Response, StatusCode};
 use http_body::Body as _;
 
 use super::seen::Seen;
+use crate::codec::unreadable_reply;
 use crate::error::{Code, Error, Result};
 use crate::transport::{
     Answering, Compressor, FrameError, Frames, GRPC_STATUS, broken, read_status,
@@ -94,6 +95,9 @@ fn with_pushback(error: Error, headers: &HeaderMap) -> Error {
 
 pub(super) fn unreadable(error: FrameError<h2::Error>) -> Error {
     match error {
+        FrameError::Message(error) if error.code() == Code::InvalidArgument => {
+            unreadable_reply(&error)
+        }
         FrameError::Message(error) => error.with_id("go.micro.client"),
         FrameError::Body(error) => broken(&error),
     }

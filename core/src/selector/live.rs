@@ -28,6 +28,11 @@ static EPOCH: LazyLock<std::time::Instant> = LazyLock::new(|| {
     now.checked_sub(Duration::from_secs(3600)).unwrap_or(now)
 });
 
+/// Makes what this file shares in a process, see [`crate::fork`].
+pub(crate) fn warm_up() {
+    LazyLock::force(&EPOCH);
+}
+
 fn nanos(at: Instant) -> u64 {
     let since = at.into_std().saturating_duration_since(*EPOCH);
     // Zero means never, so no moment is zero.
@@ -101,6 +106,11 @@ impl Live {
     pub(super) fn is_ejected(&self, now: Instant) -> bool {
         let probe_at = self.probe_at.load(Relaxed);
         probe_at != 0 && nanos(now) < probe_at
+    }
+
+    /// How long it is still left out.
+    pub(super) fn ejected_for(&self, now: Instant) -> Duration {
+        Duration::from_nanos(self.probe_at.load(Relaxed).saturating_sub(nanos(now)))
     }
 
     pub(super) fn admit(&self, now: Instant) -> bool {

@@ -201,6 +201,11 @@ impl Node {
         self.live.is_ejected(now)
     }
 
+    /// How long the node is still left out; zero when it is not.
+    pub fn ejected_for(&self, now: Instant) -> Duration {
+        self.live.ejected_for(now)
+    }
+
     /// Takes the node for a call: what a strategy asks last of the node it chose. False when it is
     /// ejected, or when another caller was faster to probe it: exactly one is let through each
     /// time the node is due.

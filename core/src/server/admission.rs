@@ -8,8 +8,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::dispatch::deadline_passed;
-use super::endpoint::{Endpoint, Routes};
+use super::endpoint::Endpoint;
 use super::in_flight::{InFlight, Permit};
+use super::routes::Routes;
 use crate::error::{Error, Result};
 use crate::resilience::{Gate, Line, Load, Pass};
 

@@ -20,14 +20,15 @@ use tracing::Instrument as _;
 
 use super::admission::{Admission, Timing};
 use super::call::CallRecord;
-use super::endpoint::{Endpoint, Routes};
+use super::endpoint::Endpoint;
 use super::handler::{Body, Handler, NO_MESSAGE, Request};
 use super::protocol::{Cors, Query, Requests};
+use super::routes::Routes;
 use super::unsent::Unsent;
 use crate::auth::expect_bearer;
 use crate::codec::Codec;
 use crate::context::{Arrival, Context};
-use crate::error::{Code, Error, Result};
+use crate::error::{Error, Result};
 use crate::metadata::Metadata;
 use crate::telemetry::Metrics;
 use crate::transport::Compression;
@@ -67,8 +68,6 @@ pub(super) struct Head {
     pub(super) outgoing: Option<Compression>,
     /// Time the caller gives the call.
     pub(super) timeout: Option<Duration>,
-    /// What a request that cannot be decoded is called.
-    pub(super) unreadable: Code,
     /// The query of a call that was made by GET.
     pub(super) query: Option<Query>,
 }
@@ -156,7 +155,6 @@ impl Dispatch {
                 kind,
                 codec: call.head.codec,
                 body,
-                unreadable: call.head.unreadable,
                 route: call.endpoint.handler.clone(),
             };
             let handler = self.layers.as_ref().unwrap_or(&call.endpoint.handler);
@@ -167,8 +165,10 @@ impl Dispatch {
                 pass.finish(Instant::now(), matches!(handled, Ok(Ok(_))));
             }
             match handled {
-                Ok(answer) => answer.map(|response| response.body),
-                Err(panic) => Err(panicked(panic.as_ref())),
+                Ok(answer) => {
+                    answer.map(|response| response.body).map_err(|error| told(error, &context))
+                }
+                Err(panic) => Err(panicked(panic.as_ref(), &context)),
             }
         };
         let handle = handle.instrument(span);
@@ -188,13 +188,26 @@ pub(super) fn deadline_passed() -> Error {
     Error::deadline_exceeded("context deadline exceeded").with_id("go.micro.server")
 }
 
-/// go-micro's error of a handler that panicked (wire reference 1.4).
-pub(super) fn panicked(panic: &(dyn Any + Send)) -> Error {
+/// What the caller is told of a handler's failure. What nobody meant for callers is in the log alone, under the incident that
+/// they are told.
+pub(in crate::server) fn told(error: Error, context: &Context) -> Error {
+    let Some(incident) = error.incident() else { return error };
+    tracing::error!(incident, endpoint = context.endpoint(), %error, "handler failed");
+    Error::internal(format!("the handler failed: the log of the service says why, at {incident}"))
+        .with_id("go.micro.server")
+}
+
+/// go-micro's error of a handler that panicked (wire reference 1.4), without the text of the panic.
+pub(super) fn panicked(panic: &(dyn Any + Send), context: &Context) -> Error {
     let text = panic
         .downcast_ref::<&str>()
         .map(|text| (*text).to_owned())
         .or_else(|| panic.downcast_ref::<String>().cloned())
         .unwrap_or_else(|| "unknown cause".to_owned());
-    tracing::error!(panic = text, "handler panicked");
-    Error::internal(format!("panic recovered: {text}")).with_id("go.micro.server")
+    let error = Error::unexpected(text);
+    let incident = error.incident().unwrap_or_default();
+    let endpoint = context.endpoint();
+    tracing::error!(incident, endpoint, panic = error.detail(), "handler panicked");
+    Error::internal(format!("panic recovered: the log of the service says more, at {incident}"))
+        .with_id("go.micro.server")
 }

@@ -1,23 +1,18 @@
 //! Endpoints: a name, a shape, two types and the function that answers.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use foldhash::fast::RandomState;
 use futures_util::{Stream, StreamExt as _};
 
 use super::handler::{Body, Handler, Request, Response};
 use crate::codec::{Codec, Message, Raw, Schema, Side};
 use crate::context::Context;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::registry::{self, Labels};
-use crate::resilience::{Gate, Limiter};
+use crate::resilience::Gate;
 use crate::streaming::{Messages, Streaming};
-
-/// Longest endpoint name; it has to fit registries and paths.
-const MAX_NAME: usize = 200;
 
 /// How many messages go each way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -54,6 +49,8 @@ impl Kind {
 #[must_use = "an endpoint is served by the server it is added to"]
 pub struct Endpoint {
     pub(super) name: Arc<str>,
+    /// Package of the protobuf service it is a method of, where that was named.
+    pub(super) package: Option<Box<str>>,
     pub(super) kind: Kind,
     pub(super) request: Schema,
     pub(super) response: Schema,
@@ -123,7 +120,7 @@ impl Endpoint {
             let handler = handler.clone();
             let codec = request.codec;
             async move {
-                let messages = Streaming::new(request.body.into_messages(), codec);
+                let messages = Streaming::requests(request.body.into_messages(), codec);
                 let reply = handler(request.context, messages).await?;
                 Ok(Response { body: Body::Message(reply.into_bytes(codec, Side::Server)?) })
             }
@@ -145,7 +142,7 @@ impl Endpoint {
             let handler = handler.clone();
             let codec = request.codec;
             async move {
-                let messages = Streaming::new(request.body.into_messages(), codec);
+                let messages = Streaming::requests(request.body.into_messages(), codec);
                 let replies = handler(request.context, messages).await?;
                 let replies = encoded(replies, codec);
                 Ok(Response { body: Body::Stream(Messages::new(replies)) })
@@ -179,6 +176,7 @@ impl Endpoint {
     fn new<Req: Message, Res: Message>(name: &str, kind: Kind, handler: Handler) -> Self {
         Self {
             name: name.into(),
+            package: None,
             kind,
             request: Req::schema(),
             response: Res::schema(),
@@ -223,7 +221,9 @@ impl Endpoint {
         self
     }
 
-    /// Name, for example `Greeter.Hello`.
+    /// Name, for example `Greeter.Hello`. A name may begin with the package of a protobuf service, as in
+    /// `shop.v1.Cart.Add`; the server that it is added to knows it as `Cart.Add`, unless it has an endpoint of another package
+    /// by that name.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -241,6 +241,21 @@ impl Endpoint {
     /// How many messages go each way.
     pub fn kind(&self) -> Kind {
         self.kind
+    }
+
+    /// The two last parts of its name.
+    pub(super) fn type_and_method(&self) -> (&str, &str) {
+        let (rest, method) = self.name.rsplit_once('.').unwrap_or(("", &self.name));
+        (rest.rsplit_once('.').map_or(rest, |(_, kind)| kind), method)
+    }
+
+    /// The name with its package.
+    pub(super) fn full_name(&self) -> Arc<str> {
+        let (kind, method) = self.type_and_method();
+        match &self.package {
+            Some(package) => format!("{package}.{kind}.{method}").into(),
+            None => self.name.clone(),
+        }
     }
 
     /// What the registry says about this endpoint. go-micro describes a stream by the Go types it
@@ -285,148 +300,5 @@ impl fmt::Debug for Endpoint {
             .field("metadata", &self.metadata)
             .field("internal", &self.internal)
             .finish()
-    }
-}
-
-/// Every endpoint of a server, found by the last two parts of the request's path.
-#[derive(Debug, Default)]
-pub(crate) struct Routes {
-    /// Keyed `Type/Method`, as the path ends.
-    by_path: HashMap<Box<str>, Arc<Endpoint>, RandomState>,
-}
-
-impl Routes {
-    /// Adds an endpoint.
-    ///
-    /// # Errors
-    /// `INVALID_ARGUMENT` for a name that is not `Type.Method`, `ALREADY_EXISTS` for a second one.
-    pub(crate) fn add(&mut self, endpoint: Endpoint) -> Result<()> {
-        let name = endpoint.name();
-        let usable = |part: &str| {
-            !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
-        };
-        let path = match name.split_once('.') {
-            Some((kind, method)) if usable(kind) && usable(method) && name.len() <= MAX_NAME => {
-                format!("{kind}/{method}")
-            }
-            _ => {
-                return Err(Error::invalid_argument(format!(
-                    "endpoint `{name}`: name it Type.Method with letters, digits and `_`, for example Greeter.Hello"
-                )));
-            }
-        };
-        if self.by_path.contains_key(path.as_str()) {
-            return Err(Error::already_exists(format!(
-                "endpoint `{name}` is registered twice: give one of them another name"
-            )));
-        }
-        self.by_path.insert(path.into(), Arc::new(endpoint));
-        Ok(())
-    }
-
-    /// Gives every unary endpoint a gate. A stream lasts as long as both sides like, which says
-    /// nothing of how busy the server is; and whoever asks how it is gets an answer.
-    pub(crate) fn limit(&mut self, limiter: &Limiter, most: usize) {
-        for endpoint in self.by_path.values_mut() {
-            if endpoint.kind == Kind::Unary && !endpoint.name.starts_with("Debug.") {
-                Arc::make_mut(endpoint).gate = limiter.gate(most).map(Arc::new);
-            }
-        }
-    }
-
-    /// The endpoint of a request path: whatever comes before the last dot of the middle part is
-    /// ignored, because callers put the name there by which they found the service (wire
-    /// reference 1.1).
-    ///
-    /// # Errors
-    /// `INVALID_ARGUMENT` and `UNIMPLEMENTED` with go-micro's texts.
-    pub(crate) fn find(&self, path: &str) -> Result<&Arc<Endpoint>> {
-        let malformed = || Error::invalid_argument(format!("malformed method name: {path:?}"));
-        let rest = path.strip_prefix('/').ok_or_else(malformed)?;
-        let (prefix, method) = rest.split_once('/').ok_or_else(malformed)?;
-        if prefix.is_empty() || method.is_empty() || method.contains('/') {
-            return Err(malformed());
-        }
-        let start = prefix.rfind('.').map_or(0, |dot| dot + 1);
-        if let Some(endpoint) = self.by_path.get(&rest[start..]) {
-            return Ok(endpoint);
-        }
-        let kind = &prefix[start..];
-        let known = self
-            .by_path
-            .keys()
-            .any(|known| known.strip_prefix(kind).is_some_and(|method| method.starts_with('/')));
-        Err(Error::unimplemented(if known {
-            format!("unknown service {kind}.{method}")
-        } else {
-            format!("unknown service {kind}")
-        }))
-    }
-
-    /// Endpoints sorted by name.
-    pub(crate) fn sorted(&self) -> Vec<&Arc<Endpoint>> {
-        let mut endpoints: Vec<_> = self.by_path.values().collect();
-        endpoints.sort_by(|a, b| a.name.cmp(&b.name));
-        endpoints
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{Code, Raw};
-
-    fn echo(name: &str) -> Endpoint {
-        Endpoint::unary(name, |_, request: Raw| async move { Ok(request) })
-    }
-
-    fn routes() -> Routes {
-        let mut routes = Routes::default();
-        routes.add(echo("Greeter.Hello")).expect("a good name");
-        routes
-    }
-
-    #[test]
-    fn only_the_last_part_of_the_prefix_counts() {
-        let routes = routes();
-        for path in ["/Greeter/Hello", "/x.Greeter/Hello", "/any.thing.Greeter/Hello"] {
-            assert_eq!(routes.find(path).expect(path).name(), "Greeter.Hello");
-        }
-    }
-
-    #[test]
-    fn wrong_paths_fail_with_go_micros_texts() {
-        let routes = routes();
-        for (path, code, text) in [
-            ("/a/b/c", Code::InvalidArgument, r#"malformed method name: "/a/b/c""#),
-            ("/", Code::InvalidArgument, r#"malformed method name: "/""#),
-            ("Hello", Code::InvalidArgument, r#"malformed method name: "Hello""#),
-            ("//Hello", Code::InvalidArgument, r#"malformed method name: "//Hello""#),
-            ("/Greeter/", Code::InvalidArgument, r#"malformed method name: "/Greeter/""#),
-            ("/x.Nope/Hello", Code::Unimplemented, "unknown service Nope"),
-            ("/Greeter/Nope", Code::Unimplemented, "unknown service Greeter.Nope"),
-            ("/Gree/Hello", Code::Unimplemented, "unknown service Gree"),
-        ] {
-            let error = routes.find(path).map(|_| ()).expect_err(path);
-            assert_eq!((error.code(), error.detail()), (code, text));
-        }
-    }
-
-    #[test]
-    fn unusable_and_repeated_names_are_refused() {
-        let mut routes = routes();
-        for name in ["", "Hello", "A.B.C", "Greeter.", ".Hello", "Greeter.He llo", "A/B.C"] {
-            let error = routes.add(echo(name)).expect_err(name);
-            assert_eq!(error.code(), Code::InvalidArgument);
-        }
-        let error = routes.add(echo("Greeter.Hello")).expect_err("the second");
-        assert_eq!(error.code(), Code::AlreadyExists);
-    }
-
-    proptest::proptest! {
-        #[test]
-        fn arbitrary_paths_never_panic(path in "\\PC{0,40}") {
-            let _ = routes().find(&path);
-        }
     }
 }

@@ -2,7 +2,8 @@
 
 #![allow(clippy::panic, clippy::expect_used, reason = "a panic is how a target reports a finding")]
 
-use super::endpoint::{Endpoint, Routes};
+use super::endpoint::Endpoint;
+use super::routes::Routes;
 use crate::Raw;
 
 /// A path finds the endpoint it ends in or nothing.

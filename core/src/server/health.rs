@@ -14,7 +14,8 @@ use crate::proto::health::{HealthCheckRequest, HealthCheckResponse};
 
 /// Answers health checks. Cheap to clone; all clones are one.
 ///
-/// The empty name stands for the server as a whole. A service that drains is `NOT_SERVING`.
+/// The empty name stands for the server as a whole. The name of the service is known, and so are the full names of its types
+/// that reflection lists, such as `shop.v1.Cart`. A service that drains is `NOT_SERVING`.
 #[derive(Debug, Clone, Default)]
 pub struct Health(Arc<Inner>);
 

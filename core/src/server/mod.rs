@@ -44,6 +44,7 @@ mod listener;
 mod protocol;
 mod reflection;
 mod reply;
+mod routes;
 mod unsent;
 
 use std::net::SocketAddr;
@@ -53,12 +54,14 @@ use std::time::Duration;
 
 use tower_layer::Layer;
 
+pub(crate) use debug::warm_up;
+
 use admission::{Admission, Gates, Pressure};
 use dispatch::Dispatch;
-use endpoint::Routes;
 use listener::{Limits, Listening};
 use protocol::Cors;
 pub use protocol::Query;
+use routes::Routes;
 
 pub use endpoint::{Endpoint, Kind};
 pub use handler::{Body, BoxFuture, Handler, Request, Response};
@@ -350,7 +353,11 @@ impl ServerBuilder {
         }
         let mut standard = Routes::default();
         let endpoints = self.routes.sorted();
-        standard.add(reflection::endpoint(&self.name, &endpoints))?;
+        let (reflection, names) = reflection::endpoint(&self.name, &endpoints);
+        for name in &names {
+            health.set(name, true);
+        }
+        standard.add(reflection)?;
         for endpoint in health.endpoints() {
             standard.add(endpoint)?;
         }

@@ -13,7 +13,7 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::time::Sleep;
 
 use super::call::CallRecord;
-use super::dispatch::{deadline_passed, panicked};
+use super::dispatch::{deadline_passed, panicked, told};
 use super::protocol::Ending;
 use super::unsent::Unsent;
 use crate::error::{Error, Result};
@@ -145,7 +145,7 @@ impl StreamBody {
             let item = match polled {
                 Ok(Poll::Pending) => return false,
                 Ok(Poll::Ready(item)) => item,
-                Err(panic) => Some(Err(panicked(panic.as_ref()))),
+                Err(panic) => Some(Err(panicked(panic.as_ref(), &context))),
             };
             let outcome = match item {
                 Some(Ok(message)) => {
@@ -159,7 +159,7 @@ impl StreamBody {
                         Err(error) => Some(error),
                     }
                 }
-                Some(Err(error)) => Some(error),
+                Some(Err(error)) => Some(told(error, &context)),
                 None => None,
             };
             self.outcome = Some(outcome);

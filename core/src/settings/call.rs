@@ -8,6 +8,7 @@ use super::value::{Fields, Value};
 use crate::client::CallOptions;
 use crate::codec::Codec;
 use crate::error::Result;
+use crate::forward::{Credentials, Forward};
 use crate::metadata::Metadata;
 use crate::resilience::{Backoff, Retry};
 use crate::selector::{self, Filter, Strategy};
@@ -35,10 +36,12 @@ use crate::transport::Compression;
 /// | `strategy` | `"p2c"`, `"random"`, `"round_robin"` or `"hash"`; one for all calls with these settings |
 /// | `key` | a text; calls with equal keys go to the same node |
 /// | `idempotent` | whether repeating the call is harmless, whatever the endpoint says |
+/// | `wait_for_ready` | `true`: waits within the deadline until the service has a node that takes connections |
 /// | `retries` | attempts after the first |
 /// | `retry` | `"safe"`, `"go_micro"` or `"never"` |
 /// | `backoff` | `"jittered"`, `"go_micro"` or `"none"` |
 /// | `compression` | `"gzip"`, `"zstd"` or `"none"` |
+/// | `forward` | which headers of the call being served go on, see [`Forward`](crate::Forward): `"default"`, `"none"`, or an object of `only`, `except` and `credentials` (lists of names, `*` at their ends) and `credentials_to`, which is `"registry"`, `"anywhere"` or `"nowhere"` |
 /// | `detached` | `true`: part of no inbound call, even inside a handler |
 #[derive(Debug, Clone, Default)]
 pub struct CallSettings {
@@ -50,10 +53,12 @@ pub struct CallSettings {
     strategy: Option<Arc<dyn Strategy>>,
     key: Option<Vec<u8>>,
     idempotent: Option<bool>,
+    wait_for_ready: Option<bool>,
     retries: Option<u32>,
     retry: Option<Retry>,
     backoff: Option<Backoff>,
     compression: Option<Option<Compression>>,
+    forward: Option<Forward>,
     detached: bool,
 }
 
@@ -90,21 +95,23 @@ impl CallSettings {
             strategy: fields.read("strategy", strategy)?,
             key: fields.read("key", Value::text)?.map(String::into_bytes),
             idempotent: fields.read("idempotent", Value::flag)?,
+            wait_for_ready: fields.read("wait_for_ready", Value::flag)?,
             retries: fields.read("retries", Value::number)?,
             retry: fields.read("retry", |value| value.choice(&retries))?,
             backoff: fields.read("backoff", |value| value.choice(&backoffs))?,
             compression: fields.read("compression", compression)?,
+            forward: fields.read("forward", forward)?,
             detached: fields.read("detached", Value::flag)?.unwrap_or_default(),
         })
     }
 
     /// Sets them on one call, or as the defaults of a client.
-    pub(crate) fn apply(&self, options: &mut CallOptions) {
+    ///
+    /// # Errors
+    /// `INVALID_ARGUMENT` for more metadata than there is room for; the rest is set.
+    pub(crate) fn apply(&self, options: &mut CallOptions) -> Result<()> {
         if let Some(timeout) = self.timeout {
             options.timeout = timeout;
-        }
-        if !self.metadata.is_empty() {
-            options.metadata.append_all(self.metadata.clone());
         }
         options.codec = self.codec.or(options.codec);
         options.addresses.extend_from_slice(&self.addresses);
@@ -116,6 +123,7 @@ impl CallSettings {
             options.key(key.clone());
         }
         options.idempotent = self.idempotent.or(options.idempotent);
+        options.wait_for_ready = self.wait_for_ready.unwrap_or(options.wait_for_ready);
         options.retries = self.retries.unwrap_or(options.retries);
         if let Some(retry) = &self.retry {
             options.retry = retry.clone();
@@ -124,9 +132,16 @@ impl CallSettings {
         if let Some(compression) = self.compression {
             options.compression = compression;
         }
+        if let Some(rule) = &self.forward {
+            options.forward = Some(Arc::new(rule.clone()));
+        }
         if self.detached {
             options.detach();
         }
+        if self.metadata.is_empty() {
+            return Ok(());
+        }
+        options.metadata.append_all(self.metadata.clone())
     }
 }
 
@@ -152,6 +167,35 @@ fn metadata(value: Value) -> Result<Metadata> {
         }
     }
     Ok(metadata)
+}
+
+/// Which headers of an inbound call go on.
+fn forward(value: Value) -> Result<Forward> {
+    let place = value.place.clone();
+    if !value.is_object() {
+        return value.choice(&[("default", Forward::new()), ("none", Forward::nothing())]);
+    }
+    let mut fields = value.fields()?;
+    let mut rule = Forward::new();
+    if let Some(names) = fields.read("only", Value::texts)? {
+        rule = names.iter().fold(rule.only_nothing(), |rule, name| rule.only(name));
+    }
+    for name in fields.read("except", Value::texts)?.unwrap_or_default() {
+        rule = rule.except(&name);
+    }
+    for name in fields.read("credentials", Value::texts)?.unwrap_or_default() {
+        rule = rule.credential(&name);
+    }
+    let reaches = [
+        ("registry", Credentials::Registry),
+        ("anywhere", Credentials::Anywhere),
+        ("nowhere", Credentials::Nowhere),
+    ];
+    if let Some(to) = fields.read("credentials_to", |value| value.choice(&reaches))? {
+        rule = rule.credentials(to);
+    }
+    fields.finish()?;
+    rule.checked().map_err(|error| place.found(&error))
 }
 
 fn codec(value: Value) -> Result<Codec> {

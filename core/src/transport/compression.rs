@@ -124,7 +124,7 @@ impl Compression {
     /// At most `limit` bytes come out; a bomb is cut off there, not after it went off.
     pub(crate) fn decompress(self, message: &[u8], limit: usize) -> Result<Bytes> {
         let wrong = |e: std::io::Error| {
-            Error::internal(format!("grpc: failed to decompress the received message: {e}"))
+            Error::invalid_argument(format!("grpc: failed to decompress the received message: {e}"))
         };
         let mut out = Vec::new();
         let take = limit as u64 + 1;
@@ -158,7 +158,7 @@ mod tests {
         let frame = |doublings: u8| [0x28, 0xb5, 0x2f, 0xfd, 0, doublings << 3, 1, 0, 0];
         assert_eq!(Compression::Zstd.decompress(&frame(13), 10), Ok(Bytes::new()));
         let error = Compression::Zstd.decompress(&frame(14), 10).expect_err("16 MiB");
-        assert_eq!(error.code(), Code::Internal);
+        assert_eq!(error.code(), Code::InvalidArgument);
     }
 
     #[test]

@@ -115,7 +115,7 @@ where
                 } else {
                     self.rest.clear();
                     self.partial = None;
-                    Err(FrameError::Message(Error::internal(
+                    Err(FrameError::Message(Error::invalid_argument(
                         "the stream ended in the middle of a message",
                     )))
                 });
@@ -170,7 +170,7 @@ where
                 0 => false,
                 1 => true,
                 flag => {
-                    return Err(Error::internal(format!(
+                    return Err(Error::invalid_argument(format!(
                         "message begins with flag {flag}, gRPC knows 0 and 1: is the peer speaking gRPC?"
                     )));
                 }
@@ -286,9 +286,9 @@ mod tests {
     #[tokio::test]
     async fn half_a_message_and_unknown_flags_are_errors() {
         let half = read(vec![Bytes::from_static(&[0, 0, 0, 0, 9, 1, 2])], 4096).await;
-        assert_eq!(half.expect_err("ends early").code(), Code::Internal);
+        assert_eq!(half.expect_err("ends early").code(), Code::InvalidArgument);
         let flag = read(vec![Bytes::from_static(&[9, 0, 0, 0, 0])], 4096).await;
-        assert_eq!(flag.expect_err("flag").code(), Code::Internal);
+        assert_eq!(flag.expect_err("flag").code(), Code::InvalidArgument);
     }
 
     proptest::proptest! {

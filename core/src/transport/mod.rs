@@ -22,11 +22,18 @@ pub(crate) use connection::{Answering, Connection, Opened, broken};
 pub(crate) use deadline::{once, read_timeout, remove_timeout, write_timeout};
 pub(crate) use dial::Dial;
 pub(crate) use frame::{FrameError, Frames, PREFIX, frame, frame_into};
+pub(crate) use network::in_child;
 pub(crate) use relax::restore_names;
 pub(crate) use status::{
     FROM_SERVICE, GRPC_STATUS, caller_is_micro, details, is_status, read_status, write_status,
 };
 pub use tls::{ClientTls, ServerTls};
+
+/// Makes what this room shares in a process, see [`crate::fork`].
+pub(crate) fn warm_up() {
+    relax::warm_up();
+    network::warm_up();
+}
 
 /// Largest message either side takes unless told otherwise: go-micro's 4 MiB.
 pub const DEFAULT_MAX_MESSAGE: usize = 4 * 1024 * 1024;

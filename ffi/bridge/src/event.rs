@@ -175,9 +175,14 @@ impl Event {
     pub(crate) fn take(&mut self) -> bool {
         if let Held::Unseen(unseen) = &mut self.held
             && let Some(call) = unseen.call.take()
-            && !call.see()
         {
-            return false;
+            if !call.see() {
+                return false;
+            }
+            // The caller has waited while the call lay in the queue.
+            if let Some(left) = call.context().remaining() {
+                self.timeout_ns = u64::try_from(left.as_nanos()).unwrap_or(NO_TIMEOUT - 1);
+            }
         }
         self.held = Held::Nothing;
         true

@@ -76,9 +76,11 @@ impl Inbound {
     }
 
     /// The one answer; the call is in nobody's hands any more.
-    pub(crate) fn answer(&self, answer: Result<Bytes, Error>, trailers: Metadata) {
-        if !trailers.is_empty() {
-            self.context.extend_trailers(trailers);
+    pub(crate) fn answer(&self, mut answer: Result<Bytes, Error>, trailers: Metadata) {
+        if !trailers.is_empty()
+            && let Err(error) = self.context.extend_trailers(trailers)
+        {
+            answer = answer.and(Err(error));
         }
         let Some(outbox) = &self.outbox else {
             self.tell_core(match answer {

@@ -1,11 +1,12 @@
 //! Metadata as one block of bytes: one crossing, and safe for binary values.
 //!
 //! A block is `u32 n`, then n times `u32 name length, u32 value length, name, value`, all numbers in the machine's own byte
-//! order. Values under names that end in `-bin` are bytes as they are; base64 is the wire's business. Two blocks may follow
+//! order. Values under names that end in `-bin` are bytes as they are; base64, and that the wire may join several, is the wire's
+//! business. Two blocks may follow
 //! each other: headers, then trailers.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD_PAD_INDIFFERENT;
+use std::borrow::Cow;
+
 use bytes::{BufMut as _, Bytes, BytesMut};
 use micro::Metadata;
 
@@ -25,24 +26,19 @@ pub(crate) fn pack_both(headers: &Metadata, trailers: &Metadata) -> Bytes {
 }
 
 fn pack_all<const N: usize>(blocks: [&Metadata; N]) -> Bytes {
-    let entries: usize = blocks.iter().map(|block| entries(block).count()).sum();
-    if entries == 0 {
-        return Bytes::new();
-    }
-    let size = |block: &&Metadata| entries_size(block);
-    let mut out = BytesMut::with_capacity(blocks.iter().map(size).sum());
-    for block in blocks {
-        write(block, &mut out);
-    }
-    out.freeze()
+    let size: usize = blocks.iter().map(|block| about(block)).sum();
+    let mut out = BytesMut::with_capacity(size);
+    let entries: u32 = blocks.iter().map(|block| write(block, &mut out)).sum();
+    if entries == 0 { Bytes::new() } else { out.freeze() }
 }
 
-fn entries(metadata: &Metadata) -> impl Iterator<Item = (&str, &str)> {
-    metadata.iter().filter(|(name, _)| !is_protocol(name))
+fn entries(metadata: &Metadata) -> impl Iterator<Item = (&str, Cow<'_, [u8]>)> {
+    metadata.values().filter(|(name, _)| !is_protocol(name))
 }
 
-fn entries_size(metadata: &Metadata) -> usize {
-    4 + entries(metadata).map(|(name, value)| 8 + name.len() + value.len()).sum::<usize>()
+/// Bytes that a block will need, about: base64 is longer than what it holds.
+fn about(metadata: &Metadata) -> usize {
+    4 + metadata.iter().map(|(name, value)| 8 + name.len() + value.len()).sum::<usize>()
 }
 
 /// What gRPC says about itself, not the caller about its call.
@@ -50,25 +46,19 @@ fn is_protocol(name: &str) -> bool {
     name.starts_with("grpc-") || matches!(name, "content-type" | "te" | "date")
 }
 
-fn write(metadata: &Metadata, out: &mut BytesMut) {
+fn write(metadata: &Metadata, out: &mut BytesMut) -> u32 {
     let start = out.len();
     out.put_u32_ne(0);
     let mut count = 0u32;
-    let mut put = |name: &str, value: &[u8], out: &mut BytesMut| {
+    for (name, value) in entries(metadata) {
         out.put_u32_ne(length(name.len()));
         out.put_u32_ne(length(value.len()));
         out.put_slice(name.as_bytes());
-        out.put_slice(value);
+        out.put_slice(&value);
         count += 1;
-    };
-    for (name, value) in entries(metadata) {
-        match name.ends_with("-bin").then(|| STANDARD_PAD_INDIFFERENT.decode(value)) {
-            Some(Ok(bytes)) => put(name, &bytes, out),
-            // Not base64 although it ought to be: whoever sent it gets it as it was.
-            _ => put(name, value.as_bytes(), out),
-        }
     }
     out[start..start + 4].copy_from_slice(&count.to_ne_bytes());
+    count
 }
 
 fn length(bytes: usize) -> u32 {
@@ -190,6 +180,18 @@ mod tests {
     }
 
     #[test]
+    fn values_that_the_wire_joined_come_apart_and_what_is_no_base64_stays_out() {
+        let sent = metadata(&[("a-bin", "AQ==, Ag"), ("b-bin", "no base64!"), ("c", "1")]);
+        let block = pack(&sent);
+        let entries: Vec<_> = Headers::new(&block).collect();
+        assert_eq!(
+            entries,
+            [(&b"a-bin"[..], &[1u8][..]), (&b"a-bin"[..], &[2][..]), (&b"c"[..], &b"1"[..])]
+        );
+        assert!(pack(&metadata(&[("b-bin", "no base64!")])).is_empty());
+    }
+
+    #[test]
     fn headers_and_trailers_are_two_blocks() {
         let blocks = pack_both(&metadata(&[("a", "1")]), &metadata(&[("b", "2")]));
         let mut headers = Headers::new(&blocks);
@@ -219,6 +221,22 @@ mod tests {
         }
         let longer = [&block[..], b"x"].concat();
         assert_eq!(unpack(&longer).expect_err("too long").status(), Status::ARG);
+    }
+
+    #[test]
+    fn more_names_than_fit_are_refused() {
+        let mut block = BytesMut::new();
+        block.put_u32_ne(30_000);
+        for n in 0..30_000 {
+            let name = format!("name-{n}");
+            block.put_u32_ne(length(name.len()));
+            block.put_u32_ne(1);
+            block.put_slice(name.as_bytes());
+            block.put_slice(b"1");
+        }
+        let failure = unpack(&block).expect_err("too many");
+        assert_eq!(failure.status(), Status(3));
+        assert!(failure.message().contains("more than 8192 names"), "{failure}");
     }
 
     #[test]

@@ -11,7 +11,7 @@ mod told;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -21,7 +21,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use self::relay::relay;
 use self::told::Told;
-use super::{Change, Local, Mdns, Node, Registry, Service, Watcher, mdns};
+use super::{Change, Local, Mdns, Node, Registry, Service, Watcher, Witness, Witnesses, mdns};
 use crate::error::{Code, Error, Result};
 use crate::interface::default_address;
 
@@ -65,6 +65,8 @@ struct Shared {
     options: mdns::Options,
     pace: Pace,
     state: Mutex<State>,
+    /// Those given to this registry; whatever it uses is given the same.
+    witnesses: Witnesses,
     /// Told to watches.
     stage: watch::Sender<Option<Stage>>,
 }
@@ -97,7 +99,7 @@ struct Stage {
     moves: u64,
     registry: Arc<dyn Registry>,
     /// What the last move changed, once it is over.
-    changes: Arc<[Change]>,
+    changes: Arc<[Arc<Change>]>,
     over: bool,
 }
 
@@ -120,7 +122,8 @@ impl Auto {
 
     fn with_pace(options: mdns::Options, pace: Pace) -> Self {
         let (state, stage) = (Mutex::default(), watch::Sender::new(None));
-        let shared = Arc::new(Shared { options, pace, state, stage });
+        let witnesses = Witnesses::default();
+        let shared = Arc::new(Shared { options, pace, state, witnesses, stage });
         Self { shared, supervisor: OnceCell::new() }
     }
 
@@ -162,7 +165,13 @@ impl Shared {
 
     async fn open_mdns(&self) -> Result<Arc<dyn Registry>> {
         Mdns::probe(&self.options).await?;
-        Ok(Arc::new(Mdns::new(self.options.clone())?))
+        self.new_mdns()
+    }
+
+    fn new_mdns(&self) -> Result<Arc<dyn Registry>> {
+        let mdns = Mdns::new(self.options.clone())?;
+        mdns.witness(self.witnesses.as_witness());
+        Ok(Arc::new(mdns))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -250,7 +259,7 @@ impl Shared {
     }
 
     /// What is different in `registry` from what callers were told.
-    async fn compare(&self, registry: &Arc<dyn Registry>) -> Vec<Change> {
+    async fn compare(&self, registry: &Arc<dyn Registry>) -> Vec<Arc<Change>> {
         let names = self.state().told.names();
         let mut changes = Vec::new();
         for name in names {
@@ -260,7 +269,7 @@ impl Shared {
                 // Not to know is no reason to forget.
                 _ => continue,
             };
-            changes.extend(self.state().told.replace(&name, &found));
+            changes.extend(self.state().told.replace(&name, &found).into_iter().map(Arc::new));
         }
         changes
     }
@@ -287,7 +296,7 @@ async fn supervise(shared: Arc<Shared>) {
             continue;
         }
         let next: Result<Arc<dyn Registry>> = match works {
-            Ok(()) => Mdns::new(shared.options.clone()).map(|mdns| Arc::new(mdns) as _),
+            Ok(()) => shared.new_mdns(),
             Err(_) => Local::new().map(|local| Arc::new(local) as _),
         };
         let next = match next {
@@ -426,6 +435,10 @@ impl Registry for Auto {
 
     fn tells_each_interface(&self) -> bool {
         true
+    }
+
+    fn witness(&self, witness: Weak<dyn Witness>) {
+        self.shared.witnesses.add(witness);
     }
 
     fn suspect(&self, service: &str, node: &Node) {

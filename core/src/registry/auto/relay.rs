@@ -29,7 +29,7 @@ pub(super) async fn relay(
                         Some(action) => change.action = action,
                     }
                 }
-                if !sender.send(&change) {
+                if !sender.send(&Arc::new(change)) {
                     return;
                 }
             }

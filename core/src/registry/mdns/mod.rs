@@ -3,14 +3,14 @@
 //! This is go-micro v2's default registry, and both sides see each other: records, domain and
 //! packets are go-micro's (`registry/mdns_registry.go`, `util/mdns`). What go-micro leaves open is
 //! closed here: crashed nodes are noticed, changed ones are told, lookups return when the answers
-//! are in, and a lookup and a watch never disagree.
+//! are in, late answers count, and a lookup and a watch never disagree.
 //!
 //! | room | what |
 //! |---|---|
 //! | [`Options`] | what can be chosen |
 //! | `names`, `txt`, `packet`, `writer` | the wire: DNS names, the TXT payload, reading, writing |
 //! | `zone` | what this process answers for |
-//! | `known`, `table` | what is known of others; lookups, watches, expiry |
+//! | `known`, `table`, `gather` | what is known of others; watches, expiry; lookups |
 //! | `socket`, `limiter` | sockets and interfaces; floods |
 //!
 //! Two kinds of tasks live as long as the [`Mdns`] object: one reader for each socket, and one
@@ -18,6 +18,7 @@
 
 #[cfg(any(test, fuzzing))]
 pub(super) mod fuzzing;
+mod gather;
 mod known;
 mod limiter;
 mod names;
@@ -35,8 +36,8 @@ mod vectors;
 mod writer;
 mod zone;
 
-use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -46,32 +47,39 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
-use self::limiter::Limiter;
+use self::limiter::{Cost, Limiter};
 use self::names::Names;
 pub use self::options::Options;
-use self::packet::{PACKET_LIMIT, Packet, Question, kind};
-use self::socket::{Link, Links, News};
-use self::table::{LOOKUP_LIMIT, Lookup, Subject, Table, WATCH_LIMIT};
+use self::packet::{PACKET_LIMIT, Packet, Question, Record, kind};
+use self::socket::{From, Link, Links, News};
+use self::table::{Asks, Heard, Reading, Subject, Table, WATCH_LIMIT, Wanted};
+use self::txt::{INFLATED_LIMIT, Payload};
 use self::zone::{Announcement, Prepared, Zone};
-use super::{Node, Registry, Service, Watcher};
+use super::{Node, Registry, Service, Watcher, Witness, Witnesses};
 use crate::error::{Error, Result};
+use crate::fork::Uninherited;
 
-/// A lookup with answers ends when no further one came for this long.
-const QUIET: Duration = Duration::from_millis(30);
 /// How often the interfaces are looked at.
 const RESCAN_EVERY: Duration = Duration::from_secs(1);
 /// How long a probe waits for its own packet.
 const PROBE_TIMEOUT: Duration = Duration::from_millis(50);
 /// Shortest time between two rounds of the caretaker, so that no flood of news keeps it running.
 const CARE_PAUSE: Duration = Duration::from_millis(5);
+/// A round of the caretaker is followed by so many times the time it took, however many nodes
+/// there are.
+const CARE_PART: u32 = 10;
+/// Longest time between two rounds that something is due in.
+const CARE_PAUSE_LIMIT: Duration = Duration::from_millis(500);
+/// Answers sent before others get a turn.
+const ANSWERS_AT_ONCE: usize = 32;
 /// Pause of a reader after an error of its socket.
 const ERROR_PAUSE: Duration = Duration::from_millis(50);
 
 /// The mDNS registry. Dropping it says goodbye for its nodes and ends its watches.
 ///
-/// A node is remembered until it says goodbye, its records expire (120 s for go-micro's nodes), or
-/// it stays silent when asked. Watched nodes are asked before their records expire, and
-/// [`Registry::suspect`] asks at once.
+/// A node is remembered until it says goodbye, or its records expire (120 s for go-micro's nodes)
+/// and no [`Witness`] vouches for it. Watched nodes are asked before their records expire.
+/// [`Registry::suspect`] asks at once, and a node that stays silent then is dropped.
 #[derive(Debug)]
 pub struct Mdns {
     shared: Arc<Shared>,
@@ -87,6 +95,9 @@ struct Shared {
     links: Links,
     /// Never held across an await.
     state: Mutex<State>,
+    /// Never held across an await, nor together with the state.
+    limiter: Mutex<Limiter>,
+    witnesses: Witnesses,
     /// Wakes the caretaker.
     care: Notify,
 }
@@ -95,7 +106,6 @@ struct Shared {
 struct State {
     zone: Zone,
     table: Table,
-    limiter: Limiter,
 }
 
 /// The task that reads from a link, as long as this lives.
@@ -114,11 +124,29 @@ enum Arrival {
     Answers(bool),
 }
 
-/// A lookup under way; dropping it ends it.
-#[derive(Debug)]
-struct Gathering<'a> {
-    shared: &'a Shared,
-    lookup: Arc<Lookup>,
+impl Arrival {
+    fn link(&self) -> Option<&Link> {
+        match self {
+            Self::Link(link) => Some(link),
+            Self::Answers(_) => None,
+        }
+    }
+
+    /// How the table knows it; `None` for a packet that another link hears too.
+    fn socket(&self, sender: SocketAddr) -> Option<table::Socket> {
+        let scope = match sender {
+            SocketAddr::V6(v6) => v6.scope_id(),
+            SocketAddr::V4(_) => 0,
+        };
+        match self {
+            Self::Link(link) => {
+                let socket = table::Socket::Link(link.interface.index, link.v6);
+                link.is_arrival(sender).then_some(socket)
+            }
+            Self::Answers(_) if scope != 0 => Some(table::Socket::AnswersIn(scope)),
+            Self::Answers(v6) => Some(table::Socket::Answers(*v6)),
+        }
+    }
 }
 
 impl Mdns {
@@ -139,22 +167,20 @@ impl Mdns {
         let host = names::host();
         let mut table = Table::new(names.clone());
         table.ipv6_alone = links.is_ipv6_alone();
-        let state = State {
-            zone: Zone::new(names.clone(), host.clone()),
-            table,
-            limiter: Limiter::default(),
-        };
+        let state = State { zone: Zone::new(names.clone(), host.clone()), table };
         let shared = Arc::new(Shared {
             wait: options.timeout,
             names,
             host,
             links,
             state: Mutex::new(state),
+            limiter: Mutex::default(),
+            witnesses: Witnesses::default(),
             care: Notify::new(),
         });
         let mut tasks = JoinSet::new();
         for (v6, reader) in shared.links.asking()? {
-            let reader = UdpSocket::from_std(reader)?;
+            let reader = Uninherited::new(UdpSocket::from_std(reader)?);
             tasks.spawn(shared.clone().read(reader, Arrival::Answers(v6)));
         }
         let links = shared.links.all().into_iter();
@@ -184,7 +210,7 @@ impl Mdns {
         let token: [u8; 16] = std::array::from_fn(|_| fastrand::u8(..));
         let mut heard = JoinSet::new();
         for link in links.all() {
-            let reader = UdpSocket::from_std(link.reader()?)?;
+            let reader = Uninherited::new(UdpSocket::from_std(link.reader()?)?);
             heard.spawn(async move {
                 let mut buffer = [0; 32];
                 while !matches!(reader.recv(&mut buffer).await, Ok(16) if buffer[..16] == token) {
@@ -192,7 +218,7 @@ impl Mdns {
                 }
             });
         }
-        if links.ask(&token) == 0 {
+        if links.ask(From::Asking, &token) == 0 {
             return Err(Error::unavailable("multicast does not work here: no packet can be sent"));
         }
         match timeout(PROBE_TIMEOUT, heard.join_next()).await {
@@ -201,47 +227,6 @@ impl Mdns {
                 "multicast does not work here: packets are sent but do not come back; a firewall \
                  or the network of a container may drop them",
             )),
-        }
-    }
-
-    /// Asks the group and waits until the answers are in.
-    async fn gather(&self, subject: Subject, question: Question) -> Result<Gathering<'_>> {
-        let shared = &*self.shared;
-        let service = match &subject {
-            Subject::Service(name) => Some(name.clone()),
-            Subject::List => None,
-        };
-        let started = Instant::now();
-        let lookup = shared.with(|state| state.table.begin(subject, started)).ok_or_else(|| {
-            Error::resource_exhausted(format!("more than {LOOKUP_LIMIT} mDNS lookups wait already"))
-        })?;
-        let gathering = Gathering { shared, lookup };
-        if shared.ask(&question) == 0 {
-            return Err(Error::unavailable("mdns: no interface can send a packet now"));
-        }
-        let end = started + shared.wait;
-        let mut again = Some(started + shared.wait / 2);
-        let mut answered: Option<Instant> = None;
-        loop {
-            let missing = service
-                .as_deref()
-                .is_some_and(|service| shared.with(|state| state.table.misses(service, started)));
-            let quiet = answered.filter(|_| !missing).map(|last| last + QUIET);
-            let wake = [again, quiet].into_iter().flatten().fold(end, Instant::min);
-            tokio::select! {
-                () = gathering.lookup.heard.notified() => answered = Some(Instant::now()),
-                () = sleep_until(wake) => {}
-            }
-            let now = Instant::now();
-            if now >= end || quiet.is_some_and(|quiet| now >= quiet) {
-                return Ok(gathering);
-            }
-            if again.is_some_and(|again| now >= again) {
-                again = None;
-                if missing || answered.is_none() {
-                    shared.ask(&question);
-                }
-            }
         }
     }
 }
@@ -280,17 +265,16 @@ impl Registry for Mdns {
             return Err(Service::not_found(name));
         }
         let question = Question::new(self.shared.names.service(name), kind::PTR);
-        let gathering = self.gather(Subject::Service(name.to_owned()), question).await?;
-        let started = gathering.lookup.started;
-        let found = self.shared.with(|state| state.table.found(name, started));
+        let _gathering = self.gather(Subject::Service(name.to_owned()), question).await?;
+        let found = self.shared.with(|state| state.table.found(name));
         if found.is_empty() { Err(Service::not_found(name)) } else { Ok(found) }
     }
 
     async fn list(&self) -> Result<Vec<Service>> {
         let question = Question::new(self.shared.names.list.clone(), kind::PTR);
-        let gathering = self.gather(Subject::List, question).await?;
-        let started = gathering.lookup.started;
-        Ok(self.shared.with(|state| state.table.list(state.zone.services(), started)))
+        let _gathering = self.gather(Subject::List, question).await?;
+        let now = Instant::now();
+        Ok(self.shared.with(|state| state.table.list(state.zone.services(), now)))
     }
 
     async fn watch(&self, service: Option<&str>) -> Result<Watcher> {
@@ -314,8 +298,12 @@ impl Registry for Mdns {
         let now = Instant::now();
         let question = self.shared.with(|state| state.table.suspect(service, &node.id, now));
         if let Some(question) = question {
-            self.shared.ask(&question);
+            self.shared.ask(From::Asking, &question);
         }
+    }
+
+    fn witness(&self, witness: Weak<dyn Witness>) {
+        self.shared.witnesses.add(witness);
     }
 }
 
@@ -329,12 +317,6 @@ impl Drop for Mdns {
     }
 }
 
-impl Drop for Gathering<'_> {
-    fn drop(&mut self) {
-        self.shared.with(|state| state.table.end(&self.lookup));
-    }
-}
-
 impl Shared {
     fn with<R>(&self, act: impl FnOnce(&mut State) -> R) -> R {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -343,11 +325,6 @@ impl Shared {
             self.care.notify_one();
         }
         result
-    }
-
-    /// Sends a question to the group. The number of packets that left.
-    fn ask(&self, question: &Question) -> usize {
-        self.links.ask(&writer::query(question))
     }
 
     /// Sends an announcement or a goodbye to the group, by each interface with its own address.
@@ -372,16 +349,16 @@ impl Shared {
 
     /// Reads from a link until it is dropped.
     fn listen(self: &Arc<Self>, link: Arc<Link>) -> std::io::Result<Reader> {
-        let reader = UdpSocket::from_std(link.reader()?)?;
+        let reader = Uninherited::new(UdpSocket::from_std(link.reader()?)?);
         let task = tokio::spawn(self.clone().read(reader, Arrival::Link(link.clone())));
         Ok(Reader { link, _task: AbortOnDropHandle::new(task) })
     }
 
-    async fn read(self: Arc<Self>, reader: UdpSocket, arrival: Arrival) {
+    async fn read(self: Arc<Self>, reader: Uninherited<UdpSocket>, arrival: Arrival) {
         let mut buffer = vec![0; PACKET_LIMIT + 1];
         loop {
             match reader.recv_from(&mut buffer).await {
-                Ok((length, sender)) => self.take(&buffer[..length], sender, &arrival),
+                Ok((length, sender)) => self.take(&buffer[..length], sender, &arrival).await,
                 Err(error) => {
                     tracing::debug!(%error, "mDNS socket");
                     tokio::time::sleep(ERROR_PAUSE).await;
@@ -391,40 +368,87 @@ impl Shared {
     }
 
     /// Answers or learns from one packet.
-    fn take(&self, bytes: &[u8], sender: SocketAddr, arrival: &Arrival) {
-        let now = Instant::now();
-        let (link, socket) = match arrival {
-            Arrival::Link(link) if !link.is_arrival(sender) => return,
-            Arrival::Link(link) => {
-                (Some(&**link), table::Socket::Link(link.interface.index, link.v6))
-            }
-            Arrival::Answers(v6) => (None, table::Socket::Answers(*v6)),
-        };
-        if !self.links.is_near(sender, link)
-            || !self.with(|state| state.limiter.admits(sender.ip(), now))
-        {
+    async fn take(&self, bytes: &[u8], sender: SocketAddr, arrival: &Arrival) {
+        let (now, from) = (Instant::now(), sender.ip());
+        let Some(socket) = arrival.socket(sender) else { return };
+        let admits = || self.limited(|limiter| limiter.admits(from, bytes.len(), now));
+        if !self.links.is_near(sender, arrival.link()) || !admits() {
             return;
         }
-        match (Packet::decode(bytes), link) {
+        match (Packet::decode(bytes), arrival.link()) {
             (Some(Packet::Query { id, questions }), Some(link)) => {
-                let reach = link.interface.reach();
-                for answer in self.with(|state| state.zone.answer(id, &questions, &reach)) {
-                    link.reply(&answer, sender);
-                }
+                self.answer(id, &questions, sender, link).await;
             }
             (Some(Packet::Response(records)), _) => {
-                let scope = match sender {
-                    SocketAddr::V6(v6) => v6.scope_id(),
-                    SocketAddr::V4(_) => 0,
-                };
-                self.with(|state| state.table.observe_from(&records, socket, scope, now));
+                self.learn(&records, &Heard { socket, from, at: now });
             }
             _ => {}
         }
     }
 
+    async fn answer(&self, id: u16, questions: &[Question], sender: SocketAddr, link: &Link) {
+        let (from, now) = (sender.ip(), Instant::now());
+        if self.limited(|limiter| limiter.left(Cost::Answers, from, now)) == 0 {
+            return self.limited(|limiter| limiter.leave_out(from, now));
+        }
+        let reach = link.interface.reach();
+        let answers = self.with(|state| state.zone.answer(id, questions, &reach));
+        let bytes = answers.iter().map(Vec::len).sum();
+        self.limited(|limiter| limiter.spend(Cost::Answers, from, bytes, now));
+        for (number, answer) in answers.iter().enumerate() {
+            // A burst that is longer than the buffer of its reader would be cut.
+            if number % ANSWERS_AT_ONCE == ANSWERS_AT_ONCE - 1 {
+                tokio::task::yield_now().await;
+            }
+            link.reply(answer, sender);
+        }
+    }
+
+    /// Takes in a response. What has to be inflated holds up nobody else meanwhile.
+    fn learn(&self, records: &[Record], heard: &Heard) {
+        for (seen, wanted) in self.with(|state| state.table.observe(records, heard)) {
+            let cost = if wanted == Wanted::ByName { Cost::Asked } else { Cost::Unasked };
+            let left = self.limited(|limiter| limiter.left(cost, heard.from, heard.at));
+            let reading = match self.inflate(seen.text(), heard.from, cost) {
+                Some(payload) => Reading::Done(payload),
+                None if left < INFLATED_LIMIT => Reading::Later,
+                None => Reading::Garbage,
+            };
+            self.with(|state| state.table.learn(&seen, reading, heard));
+        }
+    }
+
+    /// Reads a text as far as its sender may cost.
+    fn inflate(&self, text: &[u8], from: IpAddr, cost: Cost) -> Option<Payload> {
+        let now = Instant::now();
+        let left = self.limited(|limiter| limiter.left(cost, from, now)).min(INFLATED_LIMIT);
+        let mut budget = left;
+        let payload = Payload::decode(text, &mut budget);
+        self.limited(|limiter| {
+            limiter.spend(cost, from, left - budget, now);
+            if payload.is_none() && left < INFLATED_LIMIT {
+                limiter.leave_out(from, now);
+            }
+        });
+        payload
+    }
+
+    fn limited<R>(&self, act: impl FnOnce(&mut Limiter) -> R) -> R {
+        act(&mut self.limiter.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Has witnesses speak for nodes that nothing was heard of, before these are dropped.
+    fn vouch(&self, now: Instant) {
+        let mut dying = self.with(|state| state.table.dying(now));
+        dying.retain(|(_, address)| self.witnesses.vouch(&address.to_string()));
+        let living: Vec<String> = dying.into_iter().map(|(instance, _)| instance).collect();
+        if !living.is_empty() {
+            self.with(|state| state.table.vouch(&living, now));
+        }
+    }
+
     /// Tells the networks that are new, and those where this machine has another address; asks there
-    /// for what is watched.
+    /// for what somebody wants to know.
     fn follow(&self, news: &[News]) {
         let now = Instant::now();
         for News { link, before } in news {
@@ -440,10 +464,10 @@ impl Shared {
             for (instance, address) in state.zone.anywhere() {
                 state.table.move_own(&instance, &address, now);
             }
-            state.table.questions_of_watchers()
+            state.table.questions()
         });
         for question in &questions {
-            self.ask(question);
+            self.ask(From::Asking, question);
         }
     }
 
@@ -467,19 +491,25 @@ impl Shared {
                     self.follow(&news);
                 }
             }
+            self.vouch(now);
             let (own, (questions, next)) =
                 self.with(|state| (state.zone.due(now), state.table.due(now)));
             own.announcements.iter().for_each(|announcement| self.announce(announcement));
             self.retire(own.expired.into_iter());
-            for question in &questions {
-                self.ask(question);
+            for Asks { question, again } in &questions {
+                self.ask(From::Asking, question);
+                if *again {
+                    // A firewall may let answers in to the group's port only.
+                    self.ask(From::Group, question);
+                }
             }
+            let pause = (now.elapsed() * CARE_PART).clamp(CARE_PAUSE, CARE_PAUSE_LIMIT);
             let wake = [own.next, next].into_iter().flatten().fold(rescan, Instant::min);
             tokio::select! {
                 () = sleep_until(wake) => {}
                 () = self.care.notified() => {}
             }
-            sleep_until(now + CARE_PAUSE).await;
+            sleep_until(now + pause).await;
         }
     }
 }

@@ -105,6 +105,15 @@ impl Names {
         let id = inside.strip_suffix(service)?.strip_suffix('.')?;
         (!id.is_empty()).then_some(id)
     }
+
+    /// The services that `instance` may be a node of, longest first: what follows each of its dots.
+    pub(super) fn services<'a>(
+        &self,
+        instance: &'a str,
+    ) -> impl Iterator<Item = &'a str> + use<'a> {
+        let inside = instance.strip_suffix(&self.suffix).unwrap_or_default();
+        inside.match_indices('.').map(|(at, _)| &inside[at + 1..])
+    }
 }
 
 /// One label for an id: what fits of its last part, and 128 bits of all of it.
@@ -169,6 +178,9 @@ mod tests {
         assert_eq!(names.id(&instance, "go.micro.srv.two"), Some("go.micro.srv.two-abc"));
         assert_eq!(names.id(&instance, "other"), None);
         assert_eq!(names.id("greeter.micro.", "greeter"), None);
+        let of = ["micro.srv.two-abc.go.micro.srv.two", "go.micro.srv.two", "two"];
+        assert!(of.iter().all(|service| names.services(&instance).any(|known| known == *service)));
+        assert_eq!(names.services("greeter.micro.").count(), 0);
         assert_eq!(names.service_of_listed("a.b._services.micro."), Some("a.b"));
     }
 

@@ -181,7 +181,8 @@ impl World {
                 }
                 Some(Packet::Response(records)) => {
                     host.heard.insert(from, now);
-                    host.table.observe(&records, socket, now);
+                    let from = [10, 0, 0, u8::try_from(from + 1).expect("few hosts")].into();
+                    host.table.hear(&records, &Heard { socket, from, at: now });
                 }
                 None => panic!("hosts send what they can read"),
             },
@@ -205,7 +206,7 @@ impl World {
                 for announcement in own.announcements {
                     self.announce(&announcement, number);
                 }
-                self.ask(number, questions);
+                self.ask(number, questions.into_iter().map(|due| due.question).collect());
                 if let Some(next) = [own.next, next].into_iter().flatten().min() {
                     self.care_at(next.max(now + CARE_PAUSE), number);
                 }

@@ -16,6 +16,7 @@ use socket2::{Domain, InterfaceIndexOrAddress, Protocol, SockRef, Socket, Type};
 
 use super::options::Options;
 use crate::error::{Error, Result};
+use crate::fork::Uninherited;
 use crate::interface::{self, Interface, Machine, Reach, source_towards};
 
 const GROUP_V4: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 251);
@@ -31,7 +32,7 @@ pub(super) struct Links {
     wanted: Vec<String>,
     port: u16,
     /// Sockets that questions leave from; `true` for IPv6.
-    asking: Vec<(bool, UdpSocket)>,
+    asking: Vec<(bool, Uninherited<UdpSocket>)>,
     /// Also keeps "choose the interface, then send" together.
     state: Mutex<State>,
 }
@@ -50,7 +51,16 @@ struct State {
 pub(super) struct Link {
     pub(super) interface: Interface,
     pub(super) v6: bool,
-    socket: UdpSocket,
+    socket: Uninherited<UdpSocket>,
+}
+
+/// Which socket a question leaves from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum From {
+    /// The one of the group, on its interface.
+    Group,
+    /// One of a port of its own, which most answers come back to.
+    Asking,
 }
 
 /// A link that is there since a moment ago, or whose interface has other addresses.
@@ -149,7 +159,10 @@ impl Links {
     }
 
     /// Sends a question to the group by every interface. The number of packets that left.
-    pub(super) fn ask(&self, packet: &[u8]) -> usize {
+    pub(super) fn ask(&self, from: From, packet: &[u8]) -> usize {
+        if from == From::Group {
+            return self.announce(|_| Some(packet.to_vec()));
+        }
         let state = lock(&self.state);
         let asking = |v6: bool| self.asking.iter().find(|(family, _)| *family == v6);
         let sent = state.links.iter().filter(|link| {
@@ -237,7 +250,7 @@ impl Link {
     }
 
     fn join(&self) -> std::io::Result<()> {
-        let socket = SockRef::from(&self.socket);
+        let socket = SockRef::from(&*self.socket);
         if self.v6 {
             keep_to(&socket, self.interface.index);
             socket.join_multicast_v6(&GROUP_V6, self.interface.index)
@@ -311,7 +324,7 @@ impl Link {
     }
 }
 
-fn bind(v6: bool, port: u16) -> std::io::Result<UdpSocket> {
+fn bind(v6: bool, port: u16) -> std::io::Result<Uninherited<UdpSocket>> {
     let domain = if v6 { Domain::IPV6 } else { Domain::IPV4 };
     let socket = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
     socket.set_nonblocking(true)?;
@@ -348,7 +361,7 @@ fn bind(v6: bool, port: u16) -> std::io::Result<UdpSocket> {
         // Only now, or a port that others share could be taken for a free one.
         share(&socket)?;
     }
-    Ok(socket.into())
+    Ok(Uninherited::new(socket.into()))
 }
 
 fn share(socket: &Socket) -> std::io::Result<()> {
@@ -487,7 +500,7 @@ mod tests {
 
     /// A link that has these addresses in name only.
     fn link(v6: bool, interface: Interface) -> Arc<Link> {
-        let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+        let socket = Uninherited::new(UdpSocket::bind("127.0.0.1:0").expect("a socket"));
         Arc::new(Link { interface, v6, socket })
     }
 

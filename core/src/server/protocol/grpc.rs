@@ -7,7 +7,7 @@ use http::{HeaderMap, Response};
 
 use super::requests::{Conversation, Requests, Upload};
 use crate::codec::Codec;
-use crate::error::{Code, Error, Result};
+use crate::error::{Error, Result};
 use crate::server::dispatch::{Dispatch, Head, Peer};
 use crate::server::handler::Body;
 use crate::server::reply::{ReplyBody, StreamBody};
@@ -60,7 +60,6 @@ pub(super) fn head(
         incoming: Compressor::incoming(headers)?,
         outgoing: dispatch.compression.filter(|c| Compressor::peer_reads(headers, *c)),
         timeout: read_timeout(headers),
-        unreadable: Code::Internal,
         query: None,
     })
 }
@@ -146,7 +145,8 @@ impl Answer {
             Reply::Stream(body) => ReplyBody::Stream(body),
             Reply::Failure { error, trailers, micro } => {
                 // A failure has no messages: its trailers travel in the head.
-                crate::context::extend(&mut headers, trailers.into());
+                // What finds no room in there, no peer would take.
+                let _ = crate::context::extend(&mut headers, trailers.into());
                 write_failure(&mut headers, &error, micro);
                 ReplyBody::Empty
             }

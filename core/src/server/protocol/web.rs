@@ -157,7 +157,7 @@ impl Requests for Frames<Text<Upload>> {
         self.poll_next(cx).map_err(|error| match error {
             FrameError::Message(error) => error,
             FrameError::Body(TextError::Body(error)) => gone(&error),
-            FrameError::Body(error) => Error::internal(error.to_string()),
+            FrameError::Body(error) => Error::invalid_argument(error.to_string()),
         })
     }
 }

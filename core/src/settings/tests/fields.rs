@@ -8,6 +8,7 @@ use serde_json::{Value as Json, json};
 use super::*;
 use crate::client::Client;
 use crate::codec::Schema;
+use crate::forward::{Credentials, Forward};
 use crate::registry;
 use crate::resilience::{Backoff, Limiter, Retry};
 use crate::selector::{Filter, P2c};
@@ -112,6 +113,7 @@ fn every_field_of_a_client_does_what_its_builder_does() {
 fn every_field_of_a_call_does_what_its_builder_does() {
     terms(json!({"timeout": "1s"}), |o| o.timeout = Some(MS(1000)));
     terms(json!({"timeout": null}), |o| o.timeout = None);
+    terms(json!({"wait_for_ready": true}), |o| o.wait_for_ready = true);
     terms(json!({"timeout": "none"}), |o| o.timeout = None);
     terms(json!({"metadata": {"a": "1", "b": ["2", "3"]}}), |o| {
         for (name, value) in [("a", "1"), ("b", "2"), ("b", "3")] {
@@ -143,6 +145,13 @@ fn every_field_of_a_call_does_what_its_builder_does() {
     terms(json!({"retry": "go_micro"}), |o| o.retry = Retry::GoMicro);
     terms(json!({"backoff": "none"}), |o| o.backoff = Backoff::None);
     terms(json!({"compression": "gzip"}), |o| o.compression = Some(Compression::Gzip));
+    terms(json!({"forward": "none"}), |o| o.forward(Forward::nothing()).unwrap());
+    terms(json!({"forward": {"only": [], "credentials_to": "anywhere"}}), |o| {
+        o.forward(Forward::new().only_nothing().credentials(Credentials::Anywhere)).unwrap();
+    });
+    terms(json!({"forward": {"only": ["a"], "except": ["b-*"], "credentials": ["C"]}}), |o| {
+        o.forward(Forward::new().only("a").except("b-*").credential("c")).unwrap()
+    });
     terms(json!({"detached": true}), CallOptions::detach);
 }
 
@@ -161,7 +170,7 @@ fn every_field_of_an_endpoint_does_what_its_builder_does() {
 fn what_a_call_says_comes_before_what_its_client_says() {
     let mut options = call(&json!({"compression": "gzip", "timeout": "1s", "retries": 7})).unwrap();
     let own = CallSettings::from_json(r#"{"compression": "none", "timeout": null}"#).unwrap();
-    own.apply(&mut options);
+    own.apply(&mut options).unwrap();
     assert_eq!((options.compression, options.timeout, options.retries), (None, None, 7));
 }
 
@@ -170,7 +179,7 @@ fn calls_with_the_same_settings_share_their_strategy() {
     let settings = CallSettings::from_json(r#"{"strategy": "round_robin"}"#).unwrap();
     let [first, second] = [(); 2].map(|()| {
         let mut options = CallOptions::default();
-        settings.apply(&mut options);
+        settings.apply(&mut options).unwrap();
         options.strategy.unwrap()
     });
     assert!(Arc::ptr_eq(&first, &second));
@@ -241,6 +250,6 @@ fn metadata_of_settings_adds_to_what_the_call_has() {
     let settings = CallSettings::from_json(r#"{"metadata": {"tenant": "red"}}"#).unwrap();
     let mut options = CallOptions::default();
     options.metadata.append("tenant", "blue").unwrap();
-    settings.apply(&mut options);
+    settings.apply(&mut options).unwrap();
     assert_eq!(options.metadata.get_all("tenant").collect::<Vec<_>>(), ["blue", "red"]);
 }

@@ -43,6 +43,7 @@ use async_trait::async_trait;
 pub use connect::connect;
 pub use io::Io;
 pub use memory::Memory;
+pub(crate) use memory::{in_child, warm_up};
 pub use tcp::Tcp;
 
 /// Makes connections and takes them.

@@ -8,6 +8,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::{Io, Listener, Network};
+use crate::fork::Uninherited;
 
 /// Connections that wait to be accepted; the system may allow fewer.
 const BACKLOG: i32 = 1024;
@@ -28,19 +29,18 @@ impl Network for Tcp {
     }
 
     async fn bind(&self, address: &str) -> io::Result<Box<dyn Listener>> {
-        if let Ok(SocketAddr::V6(any)) = address.parse()
-            && any.ip().is_unspecified()
-        {
-            return Ok(Box::new(both_families(any.port())?));
-        }
-        Ok(Box::new(TcpListener::bind(address).await?))
+        let listener = match address.parse() {
+            Ok(SocketAddr::V6(any)) if any.ip().is_unspecified() => both_families(any.port())?,
+            _ => TcpListener::bind(address).await?,
+        };
+        Ok(Box::new(Uninherited::new(listener)))
     }
 }
 
 #[async_trait]
-impl Listener for TcpListener {
+impl Listener for Uninherited<TcpListener> {
     async fn accept(&self) -> io::Result<(Io, SocketAddr)> {
-        let (stream, peer) = Self::accept(self).await?;
+        let (stream, peer) = TcpListener::accept(self).await?;
         // A socket of both families shows IPv4 peers as `::ffff:10.0.0.1`.
         let peer = match peer.ip().to_canonical() {
             ip @ IpAddr::V4(_) => SocketAddr::new(ip, peer.port()),

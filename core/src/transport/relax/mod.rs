@@ -24,6 +24,7 @@ use bytes::{Buf, BufMut, BytesMut};
 use http::header::{HeaderMap, HeaderName};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 
+pub(crate) use hpack::warm_up;
 use hpack::{NAMES, rename, representations};
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";

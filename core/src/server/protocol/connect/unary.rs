@@ -16,7 +16,7 @@ use super::error::{json, status};
 use super::head;
 use crate::codec::Codec;
 use crate::error::{Code, Error, Result};
-use crate::server::dispatch::{Dispatch, Head, Peer};
+use crate::server::dispatch::{Dispatch, Head, Peer, told};
 use crate::server::protocol::refusal::refusal;
 use crate::server::protocol::requests::{Requests, Upload, gone};
 use crate::server::reply::ReplyBody;
@@ -76,7 +76,7 @@ pub(super) async fn answer<R: Requests>(
     };
     let outgoing = call.head.outgoing;
     let message = match dispatch.run(&call, requests(call.head.incoming), &peer.unsent).await {
-        Ok(body) => body.into_message().await,
+        Ok(body) => body.into_message().await.map_err(|error| told(error, call.record.context())),
         Err(error) => Err(error),
     };
     let packed = message.and_then(|message| match outgoing {
@@ -120,7 +120,8 @@ fn append_trailers(headers: &mut HeaderMap, trailers: HeaderMap) {
     for name in trailers.keys() {
         let Ok(prefixed) = HeaderName::try_from(format!("trailer-{name}")) else { continue };
         for value in trailers.get_all(name) {
-            headers.append(prefixed.clone(), value.clone());
+            // Metadata of a handler always has room here.
+            let _ = headers.try_append(prefixed.clone(), value.clone());
         }
     }
 }
@@ -199,12 +200,7 @@ impl Whole {
 pub(super) fn open(bytes: Bytes, compression: Option<Compression>, limit: usize) -> Result<Bytes> {
     match compression.filter(|_| !bytes.is_empty()) {
         None => Ok(bytes),
-        Some(compression) => {
-            compression.decompress(&bytes, limit).map_err(|error| match error.code() {
-                Code::Internal => Error::invalid_argument(error.detail().to_owned()),
-                _ => error,
-            })
-        }
+        Some(compression) => compression.decompress(&bytes, limit),
     }
 }
 

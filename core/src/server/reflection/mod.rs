@@ -1,16 +1,19 @@
 //! `grpc.reflection.v1` and `v1alpha`: what a generic client needs to call a service it has never
 //! seen. Both versions have the same messages, so one endpoint answers both.
 //!
-//! A handler is registered under `Type.Method`, with or without a `.proto` service of that name.
+//! A handler is registered under `Type.Method`, with or without a package and a `.proto` service of that name.
 //! Where the message types' own files declare the service, that declaration is served; otherwise
 //! one is made up in the package named after the micro service, out of the real message types.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use futures_util::StreamExt as _;
 use prost::Message as _;
-use prost_reflect::{DescriptorPool, FileDescriptor, MessageDescriptor, ServiceDescriptor};
+use prost_reflect::{
+    DescriptorPool, ExtensionDescriptor, FileDescriptor, MessageDescriptor, ServiceDescriptor,
+};
 use prost_types::{FileDescriptorProto, MethodDescriptorProto, ServiceDescriptorProto};
 
 use super::endpoint::Endpoint;
@@ -24,46 +27,73 @@ use crate::proto::reflection::{
 };
 use crate::streaming::Streaming;
 
+/// Services that every server has.
+const OURS: [&str; 2] = ["grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection"];
+
 /// Everything reflection knows of a server.
 #[derive(Debug, Default)]
 struct Index {
     services: BTreeSet<String>,
-    files: BTreeMap<String, FileDescriptorProto>,
+    files: BTreeMap<String, File>,
     /// File that declares a symbol.
     symbols: BTreeMap<String, String>,
+    /// File that declares an extension, by the message it extends and its number.
+    extensions: BTreeMap<(String, i32), String>,
 }
 
-/// The reflection endpoint over `endpoints` of the micro service `service`.
-pub(super) fn endpoint(service: &str, endpoints: &[&Arc<Endpoint>]) -> Endpoint {
+/// A file as reflection hands it out.
+#[derive(Debug)]
+struct File {
+    /// As it was compiled, with the options of others that this program knows nothing of.
+    bytes: Bytes,
+    imports: Vec<String>,
+}
+
+impl File {
+    fn given(file: &FileDescriptor) -> Self {
+        let imports = file.dependencies().map(|import| import.name().to_owned());
+        Self { bytes: file.encode_to_vec().into(), imports: imports.collect() }
+    }
+
+    fn made_up(file: &FileDescriptorProto) -> Self {
+        Self { bytes: file.encode_to_vec().into(), imports: file.dependency.clone() }
+    }
+}
+
+/// The reflection endpoint over `endpoints` of the micro service `service`, and the full names of the services it lists.
+pub(super) fn endpoint(service: &str, endpoints: &[&Arc<Endpoint>]) -> (Endpoint, Vec<String>) {
     let index = Arc::new(Index::new(service, endpoints));
-    Endpoint::bidi_stream(
+    let names =
+        index.services.iter().filter(|name| !OURS.contains(&name.as_str())).cloned().collect();
+    let endpoint = Endpoint::bidi_stream(
         "ServerReflection.ServerReflectionInfo",
         move |_, requests: Streaming<ServerReflectionRequest>| {
             let index = index.clone();
             async move { Ok(requests.map(move |request| Ok(index.answer(request?)))) }
         },
     )
-    .internal()
+    .internal();
+    (endpoint, names)
 }
 
 impl Index {
     fn new(service: &str, endpoints: &[&Arc<Endpoint>]) -> Self {
         let mut index = Self::default();
-        index.declare("grpc.health.v1.Health");
-        index.declare("grpc.reflection.v1.ServerReflection");
-        let mut types: BTreeMap<&str, Vec<&Arc<Endpoint>>> = BTreeMap::new();
-        for endpoint in endpoints.iter().filter(|endpoint| !endpoint.internal) {
-            if let Some((kind, _)) = endpoint.name.split_once('.') {
-                types.entry(kind).or_default().push(endpoint);
-            }
+        for name in OURS {
+            index.declare(name);
         }
-        for (kind, endpoints) in types {
-            match declared(kind, &endpoints) {
+        let mut types: BTreeMap<(Option<&str>, &str), Vec<&Arc<Endpoint>>> = BTreeMap::new();
+        for endpoint in endpoints.iter().filter(|endpoint| !endpoint.internal) {
+            let (kind, _) = endpoint.type_and_method();
+            types.entry((endpoint.package.as_deref(), kind)).or_default().push(endpoint);
+        }
+        for ((package, kind), endpoints) in types {
+            match declared(package, kind, &endpoints) {
                 Some(service) => {
                     index.services.insert(service.full_name().to_owned());
                     index.add(&service.parent_file());
                 }
-                None => index.make_up(service, kind, &endpoints),
+                None => index.make_up(package.unwrap_or(service), kind, &endpoints),
             }
         }
         index
@@ -83,7 +113,7 @@ impl Index {
             return;
         }
         let name = file.name().to_owned();
-        self.files.insert(name.clone(), file.file_descriptor_proto().clone());
+        self.files.insert(name.clone(), File::given(file));
         let mut symbols = Vec::new();
         for service in file.services() {
             symbols.push(service.full_name().to_owned());
@@ -93,6 +123,17 @@ impl Index {
             collect(&message, &mut symbols);
         }
         symbols.extend(file.enums().map(|kind| kind.full_name().to_owned()));
+        let mut extensions: Vec<_> = file.extensions().collect();
+        for message in file.messages() {
+            nested(&message, &mut extensions);
+        }
+        for extension in extensions {
+            symbols.push(extension.full_name().to_owned());
+            let extended = extension.containing_message().full_name().to_owned();
+            #[allow(clippy::cast_possible_wrap, reason = "protobuf's numbers have 29 bits")]
+            let number = extension.number() as i32;
+            self.extensions.insert((extended, number), name.clone());
+        }
         self.symbols.extend(symbols.into_iter().map(|symbol| (symbol, name.clone())));
         for import in file.dependencies() {
             self.add(&import);
@@ -115,7 +156,7 @@ impl Index {
                 self.add(&message.parent_file());
             }
             methods.push(MethodDescriptorProto {
-                name: endpoint.name.split_once('.').map(|(_, method)| method.to_owned()),
+                name: Some(endpoint.type_and_method().1.to_owned()),
                 input_type: Some(format!(".{}", request.full_name())),
                 output_type: Some(format!(".{}", response.full_name())),
                 client_streaming: Some(endpoint.kind.client_streams()),
@@ -133,7 +174,7 @@ impl Index {
         self.symbols.extend(symbols.into_iter().map(|symbol| (symbol, file.clone())));
         self.files.insert(
             file.clone(),
-            FileDescriptorProto {
+            File::made_up(&FileDescriptorProto {
                 name: Some(file),
                 package: (!package.is_empty()).then(|| package.to_owned()),
                 dependency: imports.into_iter().collect(),
@@ -144,7 +185,7 @@ impl Index {
                 }],
                 syntax: Some("proto3".to_owned()),
                 ..Default::default()
-            },
+            }),
         );
     }
 
@@ -164,18 +205,29 @@ impl Index {
                 let symbol = symbol.trim_start_matches('.');
                 self.file(self.symbols.get(symbol).map_or("", String::as_str), symbol)
             }
-            Some(MessageRequest::AllExtensionNumbersOfType(name))
-                if self.symbols.contains_key(name) =>
-            {
-                MessageResponse::AllExtensionNumbersResponse(ExtensionNumberResponse {
-                    base_type_name: name.clone(),
-                    extension_number: Vec::new(),
-                })
+            Some(MessageRequest::AllExtensionNumbersOfType(name)) => {
+                let name = name.trim_start_matches('.');
+                let numbers: Vec<_> = self
+                    .extensions
+                    .keys()
+                    .filter(|(extended, _)| extended == name)
+                    .map(|(_, number)| *number)
+                    .collect();
+                if numbers.is_empty() && !self.symbols.contains_key(name) {
+                    unknown(name)
+                } else {
+                    MessageResponse::AllExtensionNumbersResponse(ExtensionNumberResponse {
+                        base_type_name: name.to_owned(),
+                        extension_number: numbers,
+                    })
+                }
             }
-            Some(
-                MessageRequest::AllExtensionNumbersOfType(_)
-                | MessageRequest::FileContainingExtension(_),
-            ) => unknown("no such type or extension"),
+            Some(MessageRequest::FileContainingExtension(asked)) => {
+                let name = asked.containing_type.trim_start_matches('.').to_owned();
+                let shown = format!("extension {} of {name}", asked.extension_number);
+                let file = self.extensions.get(&(name, asked.extension_number));
+                self.file(file.map_or("", String::as_str), &shown)
+            }
             None => MessageResponse::ErrorResponse(ErrorResponse {
                 error_code: Code::InvalidArgument.grpc(),
                 error_message: "the request asks nothing".to_owned(),
@@ -194,8 +246,8 @@ impl Index {
         let mut seen = BTreeSet::new();
         while let Some(name) = waiting.pop() {
             if let Some(file) = self.files.get(name).filter(|_| seen.insert(name)) {
-                found.push(file.encode_to_vec().into());
-                waiting.extend(file.dependency.iter().map(String::as_str));
+                found.push(file.bytes.clone());
+                waiting.extend(file.imports.iter().map(String::as_str));
             }
         }
         if found.is_empty() {
@@ -214,21 +266,36 @@ fn unknown(what: &str) -> MessageResponse {
     })
 }
 
-/// The `.proto` service called `kind` that declares all of `endpoints` with their types.
-fn declared(kind: &str, endpoints: &[&Arc<Endpoint>]) -> Option<ServiceDescriptor> {
+/// The `.proto` service called `kind`, of `package` where there is one, that declares all of `endpoints` with their types.
+fn declared(
+    package: Option<&str>,
+    kind: &str,
+    endpoints: &[&Arc<Endpoint>],
+) -> Option<ServiceDescriptor> {
     let pool: &DescriptorPool = endpoints.first()?.request.descriptor()?.parent_pool();
     let same = |message: &MessageDescriptor, endpoint: Option<&MessageDescriptor>| {
         endpoint.is_some_and(|endpoint| endpoint.full_name() == message.full_name())
     };
-    pool.services().filter(|service| service.name() == kind).find(|service| {
+    let called = |service: &ServiceDescriptor| {
+        service.name() == kind && package.is_none_or(|package| service.package_name() == package)
+    };
+    pool.services().filter(called).find(|service| {
         endpoints.iter().all(|endpoint| {
             service.methods().any(|method| {
-                endpoint.name.split_once('.').map(|(_, name)| name) == Some(method.name())
+                endpoint.type_and_method().1 == method.name()
                     && same(&method.input(), endpoint.request.descriptor())
                     && same(&method.output(), endpoint.response.descriptor())
             })
         })
     })
+}
+
+/// Extensions that are declared inside of a message.
+fn nested(message: &MessageDescriptor, extensions: &mut Vec<ExtensionDescriptor>) {
+    extensions.extend(message.child_extensions());
+    for child in message.child_messages() {
+        nested(&child, extensions);
+    }
 }
 
 fn collect(message: &MessageDescriptor, symbols: &mut Vec<String>) {
@@ -248,77 +315,4 @@ fn is_package(name: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::proto::debug::{HealthRequest, HealthResponse};
-    use crate::{Json, Raw};
-
-    fn index(service: &str, endpoints: Vec<Endpoint>) -> Index {
-        let endpoints: Vec<_> = endpoints.into_iter().map(Arc::new).collect();
-        Index::new(service, &endpoints.iter().collect::<Vec<_>>())
-    }
-
-    fn ask(index: &Index, request: MessageRequest) -> MessageResponse {
-        let request =
-            ServerReflectionRequest { host: String::new(), message_request: Some(request) };
-        index.answer(request).message_response.expect("an answer")
-    }
-
-    fn health(name: &str) -> Endpoint {
-        Endpoint::unary(name, |_, _: HealthRequest| async { Ok(HealthResponse::default()) })
-    }
-
-    #[test]
-    fn a_made_up_service_resolves_with_all_it_imports() {
-        let index = index("go.micro.srv.greeter", vec![health("Greeter.Hello")]);
-        let symbol = "go.micro.srv.greeter.Greeter".to_owned();
-        let MessageResponse::FileDescriptorResponse(files) =
-            ask(&index, MessageRequest::FileContainingSymbol(symbol.clone()))
-        else {
-            panic!("no file");
-        };
-        let mut pool = DescriptorPool::new();
-        let files = files
-            .file_descriptor_proto
-            .iter()
-            .map(|file| FileDescriptorProto::decode(file.clone()).expect("a descriptor"));
-        pool.add_file_descriptor_protos(files).expect("a closed set of files");
-        let service = pool.get_service_by_name(&symbol).expect("the service");
-        assert_eq!(
-            service.methods().next().map(|m| m.input().name().to_owned()),
-            Some("HealthRequest".into())
-        );
-    }
-
-    #[test]
-    fn a_service_declared_in_its_types_own_file_keeps_its_name() {
-        let index = index("x", vec![health("Debug.Health")]);
-        assert!(index.services.contains("Debug"), "{:?}", index.services);
-    }
-
-    #[test]
-    fn every_service_is_listed_whatever_its_types() {
-        let raw = Endpoint::unary("Files.Get", |_, r: Raw| async { Ok(r) });
-        let json = Endpoint::unary("Notes.Add", |_, r: Json<String>| async { Ok(r) });
-        let index = index("my-service", vec![raw, json, health("Hidden.Hello").internal()]);
-        assert_eq!(
-            index.services.iter().map(String::as_str).collect::<Vec<_>>(),
-            ["Files", "Notes", "grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection"]
-        );
-    }
-
-    #[test]
-    fn unknown_symbols_and_files_are_not_found() {
-        let index = index("x", vec![]);
-        for request in [
-            MessageRequest::FileByFilename("../../etc/passwd".into()),
-            MessageRequest::FileContainingSymbol("no.Such".into()),
-            MessageRequest::AllExtensionNumbersOfType("no.Such".into()),
-        ] {
-            let MessageResponse::ErrorResponse(error) = ask(&index, request) else {
-                panic!("found");
-            };
-            assert_eq!(error.error_code, 5);
-        }
-    }
-}
+mod tests;

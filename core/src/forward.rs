@@ -1,0 +1,426 @@
+//! Which headers of an inbound call go on with the calls that its handler makes.
+//!
+//! go-micro forwards everything, to everybody. A header that was meant for one hop then changes what the next server does, and
+//! a caller's secret reaches addresses the caller has never heard of. So every name is of one of three kinds: what belongs to a
+//! hop or to a browser stays, credentials go to nodes of the registry, and the rest is metadata and goes on.
+
+use http::header::{HeaderMap, HeaderName};
+
+use crate::error::{Error, Result};
+
+/// Names a rule may have in each of its lists: each is compared with every header of a call.
+const MAX_NAMES: usize = 64;
+
+/// What becomes of a header when a handler calls on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// Belongs to one hop, to the protocol or to a browser: never goes on.
+    Hop,
+    /// Proves who is calling.
+    Credential,
+    /// Metadata of the call.
+    Metadata,
+}
+
+/// How far credentials of an inbound call go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Credentials {
+    /// To nodes that the registry found; not to addresses given to a call or a client.
+    #[default]
+    Registry,
+    /// To addresses given to a call or a client, too.
+    Anywhere,
+    /// Nowhere.
+    Nowhere,
+}
+
+/// The rule by which headers of an inbound call go on with the calls its handler makes.
+///
+/// Unless told otherwise, metadata goes on by its name, and credentials (`authorization`, `x-api-key`, `x-auth-token`,
+/// `x-access-token`, `api-key`) go on to nodes of the registry alone. Whatever the rule, a header never goes on that
+///
+/// - belongs to the connection or the protocol: all that `connection` names, `te`, `upgrade`, `expect`, `http2-settings`,
+///   `range`, `if-…`, `accept…`, `content-…`, `proxy-…`, `forwarded`, `x-forwarded-…`, `via`, `grpc-…`, `connect-…` and the like;
+/// - belongs to a browser: `cookie`, `origin`, `referer`, `sec-…`, `access-control-…`, `user-agent` and the like.
+///
+/// Deadline, trace and go-micro's namespace are no headers in this sense: they always go on, unless the call is detached. What
+/// a call is given itself, with `metadata`, is sent as it is.
+///
+/// ```
+/// use micro::{Client, Forward};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> micro::Result<()> {
+/// let rule = Forward::new().except("tenant-secret").credential("x-session");
+/// let client = Client::builder().forward(rule).build()?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct Forward {
+    /// The only metadata that goes on, where this is set.
+    only: Option<Vec<Name>>,
+    except: Vec<Name>,
+    credentials: Vec<Name>,
+    to: Credentials,
+    wrong: Option<Error>,
+}
+
+/// A header's name, or how one begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Name {
+    Whole(Box<str>),
+    Start(Box<str>),
+}
+
+impl Name {
+    fn read(text: &str) -> Result<Self> {
+        let lower = text.to_ascii_lowercase();
+        let (start, whole) = match lower.strip_suffix('*') {
+            Some(start) => (true, start),
+            None => (false, &*lower),
+        };
+        if whole.contains('*') || HeaderName::from_bytes(whole.as_bytes()).is_err() {
+            return Err(Error::invalid_argument(format!(
+                "{text:?} is no name of a header to forward: write for example \"tenant\", or \"x-shop-*\" for all that begin so"
+            )));
+        }
+        Ok(if start { Self::Start(whole.into()) } else { Self::Whole(whole.into()) })
+    }
+
+    fn is(&self, name: &str) -> bool {
+        match self {
+            Self::Whole(whole) => **whole == *name,
+            Self::Start(start) => name.starts_with(&**start),
+        }
+    }
+}
+
+impl Forward {
+    /// The default rule.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A rule by which no header goes on.
+    pub fn nothing() -> Self {
+        Self { only: Some(Vec::new()), to: Credentials::Nowhere, ..Self::default() }
+    }
+
+    /// Lets only this metadata go on; repeat it for more. `*` at the end stands for any end. Case is ignored here and in all
+    /// other names. A name that never goes on is refused with `INVALID_ARGUMENT` where the rule is used.
+    #[must_use]
+    pub fn only(mut self, name: &str) -> Self {
+        match Name::read(name) {
+            Ok(Name::Whole(name)) if kind(&name) == Kind::Hop => self.note(stays(&name)),
+            Ok(name) => add(self.only.get_or_insert_default(), name, &mut self.wrong),
+            Err(error) => self.note(error),
+        }
+        self
+    }
+
+    /// Lets no metadata go on but what is named from here on; says nothing of credentials.
+    #[must_use]
+    pub(crate) fn only_nothing(mut self) -> Self {
+        self.only = Some(Vec::new());
+        self
+    }
+
+    /// Keeps this metadata, or credential, from going on; repeat it for more.
+    #[must_use]
+    pub fn except(mut self, name: &str) -> Self {
+        match Name::read(name) {
+            Ok(name) => add(&mut self.except, name, &mut self.wrong),
+            Err(error) => self.note(error),
+        }
+        self
+    }
+
+    /// Takes this header for a credential too; repeat it for more.
+    #[must_use]
+    pub fn credential(mut self, name: &str) -> Self {
+        match Name::read(name) {
+            Ok(Name::Whole(name)) if kind(&name) == Kind::Hop => self.note(stays(&name)),
+            Ok(name) => add(&mut self.credentials, name, &mut self.wrong),
+            Err(error) => self.note(error),
+        }
+        self
+    }
+
+    /// Says how far credentials go: to nodes of the registry unless set.
+    #[must_use]
+    pub fn credentials(mut self, to: Credentials) -> Self {
+        self.to = to;
+        self
+    }
+
+    /// The rule, or what is wrong with it.
+    pub(crate) fn checked(mut self) -> Result<Self> {
+        self.wrong.take().map_or(Ok(self), Err)
+    }
+
+    fn note(&mut self, error: Error) {
+        self.wrong.get_or_insert(error);
+    }
+
+    fn lets(&self, name: &str, kind: Kind, found: bool) -> bool {
+        if kind == Kind::Hop || self.except.iter().any(|except| except.is(name)) {
+            return false;
+        }
+        if kind == Kind::Credential || self.credentials.iter().any(|known| known.is(name)) {
+            return match self.to {
+                Credentials::Registry => found,
+                Credentials::Anywhere => true,
+                Credentials::Nowhere => false,
+            };
+        }
+        self.only.as_ref().is_none_or(|only| only.iter().any(|only| only.is(name)))
+    }
+}
+
+fn add(names: &mut Vec<Name>, name: Name, wrong: &mut Option<Error>) {
+    if names.len() < MAX_NAMES {
+        names.push(name);
+    } else {
+        wrong.get_or_insert_with(|| {
+            Error::invalid_argument(format!(
+                "more than {MAX_NAMES} names in one list of headers to forward: name what they begin with, as in \"x-shop-*\""
+            ))
+        });
+    }
+}
+
+fn stays(name: &str) -> Error {
+    Error::invalid_argument(format!(
+        "`{name}` belongs to one connection or to a browser and never goes on: give it to the call with `metadata`"
+    ))
+}
+
+/// Copies into `target` what goes on of `inbound` by `rule`, but for names that `target` has already. `found`: the call goes to
+/// a node that the registry found.
+pub(crate) fn forward(
+    inbound: &HeaderMap,
+    target: &mut HeaderMap,
+    rule: Option<&Forward>,
+    found: bool,
+) {
+    let named = Named::by(inbound);
+    let mut names = smallvec::SmallVec::<[&HeaderName; 16]>::new();
+    for name in inbound.keys() {
+        let text = name.as_str();
+        let goes = match (kind(text), rule) {
+            (Kind::Hop, _) => false,
+            (kind, Some(rule)) => rule.lets(text, kind, found),
+            (Kind::Credential, None) => found,
+            (Kind::Metadata, None) => true,
+        };
+        if goes && !named.has(text) && !target.contains_key(name) {
+            names.push(name);
+        }
+    }
+    for name in names {
+        for value in inbound.get_all(name) {
+            // What finds no room could not be sent either: peers take far less.
+            let _ = target.try_append(name.clone(), value.clone());
+        }
+    }
+}
+
+/// What the headers `connection` of a call name: it belongs to the hop the call came by (RFC 9110, 7.6.1).
+struct Named<'a>(Option<&'a HeaderMap>);
+
+impl<'a> Named<'a> {
+    fn by(headers: &'a HeaderMap) -> Self {
+        Self(headers.contains_key(http::header::CONNECTION).then_some(headers))
+    }
+
+    fn has(&self, name: &str) -> bool {
+        let Some(headers) = self.0 else { return false };
+        let values = headers.get_all(http::header::CONNECTION).iter();
+        values
+            .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+            .any(|option| option.trim_ascii().eq_ignore_ascii_case(name.as_bytes()))
+    }
+}
+
+/// True for a value that nobody should read in a log.
+pub(crate) fn is_secret(name: &str) -> bool {
+    kind(name) == Kind::Credential
+        || matches!(name, "cookie" | "cookie2" | "set-cookie" | "proxy-authorization")
+}
+
+/// True for what HTTP/1.1 gives a meaning between two ends of a connection, so that a message with it changes what a server does.
+pub(crate) fn is_of_connection(name: &str) -> bool {
+    matches!(
+        name,
+        "connection"
+            | "expect"
+            | "http2-settings"
+            | "keep-alive"
+            | "upgrade"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+    ) || name.starts_with("proxy-")
+}
+
+/// The kind of a header by its name, in lower case.
+fn kind(name: &str) -> Kind {
+    if is_of_connection(name) {
+        return Kind::Hop;
+    }
+    match name {
+        "authorization" | "x-api-key" | "x-auth-token" | "x-access-token" | "api-key" => Kind::Credential,
+        // HTTP: conditions, ranges, caches and the way a request came.
+        "age" | "alt-used" | "cache-control" | "date" | "early-data" | "forwarded" | "host" | "max-forwards" | "pragma"
+        | "priority" | "range" | "via" | "warning" | "x-real-ip" | "x-request-start"
+        // Browsers.
+        | "cookie" | "cookie2" | "dnt" | "origin" | "referer" | "save-data" | "set-cookie" | "upgrade-insecure-requests"
+        | "user-agent" | "x-csrf-token" | "x-requested-with" | "x-user-agent" | "x-xsrf-token"
+        // gRPC-Web, go-micro, and what each hop says anew.
+        | "local" | "micro-from-service" | "remote" | "timeout" | "x-content-type" | "x-grpc-web"
+        | "accept" | "content" => Kind::Hop,
+        _ if STARTS.iter().any(|start| name.starts_with(start)) => Kind::Hop,
+        _ => Kind::Metadata,
+    }
+}
+
+/// How names begin that are of a hop, of a protocol or of a browser.
+const STARTS: [&str; 9] = [
+    "accept-",
+    "access-control-",
+    "connect-",
+    "content-",
+    "grpc-",
+    "if-",
+    "proxy-",
+    "sec-",
+    "x-forwarded-",
+];
+
+#[cfg(test)]
+mod tests {
+    use http::header::HeaderValue;
+
+    use super::*;
+
+    fn headers(names: &[&str]) -> HeaderMap {
+        let value = HeaderValue::from_static("1");
+        names
+            .iter()
+            .map(|name| (HeaderName::from_bytes(name.as_bytes()).expect("a name"), value.clone()))
+            .collect()
+    }
+
+    fn gone_on(inbound: &HeaderMap, rule: Option<&Forward>, found: bool) -> Vec<String> {
+        let mut target = HeaderMap::new();
+        forward(inbound, &mut target, rule, found);
+        let mut names: Vec<_> = target.keys().map(|name| name.as_str().to_owned()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn what_belongs_to_a_hop_or_a_browser_stays() {
+        let inbound = headers(&[
+            "accept",
+            "accept-encoding",
+            "accept-language",
+            "access-control-request-method",
+            "cache-control",
+            "connect-protocol-version",
+            "connection",
+            "content-length",
+            "content-type",
+            "cookie",
+            "expect",
+            "forwarded",
+            "grpc-encoding",
+            "grpc-timeout",
+            "host",
+            "http2-settings",
+            "if-none-match",
+            "keep-alive",
+            "max-forwards",
+            "micro-from-service",
+            "origin",
+            "proxy-authorization",
+            "proxy-connection",
+            "range",
+            "referer",
+            "sec-fetch-mode",
+            "sec-websocket-key",
+            "te",
+            "timeout",
+            "trailer",
+            "transfer-encoding",
+            "upgrade",
+            "user-agent",
+            "via",
+            "x-content-type",
+            "x-forwarded-for",
+            "x-real-ip",
+        ]);
+        let wide = Forward::new().only("*x").only("a*").credentials(Credentials::Anywhere);
+        assert!(wide.checked().is_err(), "`*` stands at the end alone");
+        for rule in [None, Some(Forward::new().credentials(Credentials::Anywhere))] {
+            assert_eq!(gone_on(&inbound, rule.as_ref(), true), [""; 0]);
+        }
+    }
+
+    #[test]
+    fn what_connection_names_stays_whatever_it_is() {
+        let mut inbound = headers(&["x-hop", "x-other", "tenant", "last"]);
+        inbound.append("connection", HeaderValue::from_static("close, X-Hop ,x-other"));
+        inbound.append("connection", HeaderValue::from_static("LAST"));
+        assert_eq!(gone_on(&inbound, None, true), ["tenant"]);
+    }
+
+    #[test]
+    fn metadata_goes_anywhere_and_credentials_to_nodes_of_the_registry() {
+        let inbound = headers(&["authorization", "x-api-key", "tenant", "micro-namespace"]);
+        let all = ["authorization", "micro-namespace", "tenant", "x-api-key"];
+        assert_eq!(gone_on(&inbound, None, true), all);
+        assert_eq!(gone_on(&inbound, None, false), ["micro-namespace", "tenant"]);
+        let anywhere = Forward::new().credentials(Credentials::Anywhere);
+        assert_eq!(gone_on(&inbound, Some(&anywhere), false), all);
+        let nowhere = Forward::new().credentials(Credentials::Nowhere);
+        assert_eq!(gone_on(&inbound, Some(&nowhere), true), ["micro-namespace", "tenant"]);
+        assert_eq!(gone_on(&inbound, Some(&Forward::nothing()), true), [""; 0]);
+    }
+
+    #[test]
+    fn a_rule_names_what_goes_what_stays_and_what_is_a_credential() {
+        let inbound = headers(&["authorization", "x-session", "x-shop-a", "x-shop-b", "tenant"]);
+        let rule = Forward::new().only("X-Shop-*").except("x-shop-b").credential("X-Session");
+        assert_eq!(
+            gone_on(&inbound, Some(&rule), true),
+            ["authorization", "x-session", "x-shop-a"]
+        );
+        assert_eq!(gone_on(&inbound, Some(&rule), false), ["x-shop-a"]);
+        let kept = Forward::new().except("authorization").except("x-*");
+        assert_eq!(gone_on(&inbound, Some(&kept), true), ["tenant"]);
+    }
+
+    #[test]
+    fn names_that_cannot_go_on_are_refused() {
+        for rule in [
+            Forward::new().only("cookie"),
+            Forward::new().credential("proxy-authorization"),
+            Forward::new().except("not a name"),
+            Forward::new().only(""),
+            (0..=MAX_NAMES).fold(Forward::new(), |rule, n| rule.except(&format!("x-{n}"))),
+        ] {
+            assert!(rule.checked().is_err());
+        }
+    }
+
+    #[test]
+    fn what_a_call_has_already_is_kept() {
+        let mut target = headers(&["tenant"]);
+        let mut inbound = HeaderMap::new();
+        inbound.insert("tenant", HeaderValue::from_static("theirs"));
+        forward(&inbound, &mut target, None, true);
+        assert_eq!(target.get("tenant"), Some(&HeaderValue::from_static("1")));
+    }
+}
