@@ -375,7 +375,7 @@ impl ServerBuilder {
         self
     }
 
-    /// How long running calls may go on after a stop, 10 s unless set.
+    /// How long running calls may go on after a stop, 10 s unless set; [`Duration::MAX`] is as long as they take.
     pub fn grace(mut self, grace: Duration) -> Self {
         self.grace = grace;
         self
@@ -395,7 +395,8 @@ impl ServerBuilder {
         range::MAX_UNSENT_REPLIES.number(limits.max_unsent)?;
         range::MAX_BUFFERED.number(limits.max_buffered)?;
         range::MAX_BUFFERED_PER_CONNECTION.number(limits.max_buffered_per_connection)?;
-        range::GRACE.time(self.grace)?;
+        // Endless is a grace, too.
+        range::GRACE.time(Some(self.grace).filter(|grace| *grace != Duration::MAX))?;
         range::KEEPALIVE.time(limits.keepalive)?;
         range::MAX_CONNECTION_AGE.time(limits.max_connection_age)?;
         range::HANDSHAKE_TIMEOUT.time(limits.handshake)?;
