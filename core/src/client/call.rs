@@ -9,6 +9,7 @@ use std::task::Poll;
 use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::stream::poll_fn;
 use futures_util::{FutureExt as _, Stream, StreamExt as _, TryFutureExt as _};
+use http::header::HeaderValue;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::options::{CallOptions, Inherit, call_options};
@@ -100,6 +101,12 @@ impl<Req: Message, Res: Message> Call<Req, Res> {
     #[doc(hidden)]
     pub fn counted(mut self) -> Self {
         self.options.counted = true;
+        self
+    }
+
+    /// Says that the addresses are those of `service`, as the registry has them.
+    pub(super) fn found_for(mut self, service: &str) -> Self {
+        self.options.found_for = HeaderValue::from_str(service).ok();
         self
     }
 

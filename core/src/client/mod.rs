@@ -31,7 +31,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use foldhash::fast::RandomState;
-use http::HeaderMap;
+use http::header::{HeaderMap, HeaderValue};
 use http::uri::PathAndQuery;
 use papaya::{Equivalent, HashMap};
 
@@ -103,6 +103,8 @@ struct Target {
     service: Box<str>,
     endpoint: Box<str>,
     path: PathAndQuery,
+    /// The name of the service as a header, where it can be one.
+    named: Option<HeaderValue>,
     edge: Arc<EdgeStats>,
     budget: Arc<Budget>,
 }
@@ -278,6 +280,7 @@ impl Client {
             service: service.into(),
             endpoint: endpoint.into(),
             path,
+            named: HeaderValue::from_str(service).ok(),
             edge: self.0.metrics.edge(&self.0.name, service, endpoint),
             budget,
         });

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::header::HeaderValue;
+
 use super::seen::Seen;
 use crate::codec::Codec;
 use crate::context::Context;
@@ -38,6 +40,8 @@ pub struct CallOptions {
     pub(crate) seen: Option<Seen>,
     /// The reply counts among those that are held for as long as anybody has its bytes.
     pub(crate) counted: bool,
+    /// The service that was looked up for the addresses, where the client has done that by itself.
+    pub(crate) found_for: Option<HeaderValue>,
 }
 
 /// Which inbound call an outgoing one belongs to.
@@ -81,6 +85,7 @@ impl Default for CallOptions {
             forward: None,
             seen: None,
             counted: false,
+            found_for: None,
         }
     }
 }

@@ -8,9 +8,9 @@ use http_body::Body as _;
 
 use super::seen::Seen;
 use crate::codec::unreadable_reply;
-use crate::error::{Code, Error, Result};
+use crate::error::{Code, Error, Reach, Reason, Result};
 use crate::transport::{
-    Answering, Compressor, FrameError, Frames, GRPC_STATUS, Share, broken, read_status,
+    Answering, Compressor, FrameError, Frames, GRPC_STATUS, REFUSED, Share, broken, read_status,
 };
 
 /// The head of an answer and the messages behind it.
@@ -48,7 +48,10 @@ impl Answer {
             return Err(not_grpc(parts.status));
         }
         if only && let Some(error) = read_status(&parts.headers) {
-            let error = with_pushback(error, &parts.headers);
+            let mut error = with_pushback(error, &parts.headers);
+            if parts.headers.contains_key(REFUSED) {
+                error = error.with_reach(Reach::Never).with_reason(Reason::OtherService);
+            }
             return Err(error.with_answer(HeaderMap::new(), parts.headers));
         }
         let content_type = parts.headers.get(CONTENT_TYPE).map_or(&b""[..], |v| v.as_bytes());

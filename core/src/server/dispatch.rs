@@ -26,7 +26,6 @@ use super::endpoint::Endpoint;
 use super::handler::{Body, Handler, NO_MESSAGE, Request};
 use super::protocol::{Cors, Query, Requests};
 use super::routes::Routes;
-use crate::auth::expect_bearer;
 use crate::codec::Codec;
 use crate::context::{Arrival, Context};
 use crate::error::{Error, Result};
@@ -37,6 +36,8 @@ use crate::transport::{Compression, Hold};
 /// Everything a connection needs to answer calls.
 pub(crate) struct Dispatch {
     pub(super) service: Arc<str>,
+    /// True where the registry has this server under its name, and under no other.
+    pub(super) registered: bool,
     pub(super) routes: Routes,
     /// Health and reflection, which no user's endpoint of the same short name replaces.
     pub(super) standard: Routes,
@@ -57,6 +58,8 @@ pub(crate) struct Dispatch {
 pub(crate) struct Peer {
     pub(super) connection: Arc<Connection>,
     pub(super) renamed: Arc<AtomicBool>,
+    /// True when the request is for another service, which had this address before.
+    pub(super) misdirected: bool,
     /// When the request came.
     pub(super) arrived: Instant,
 }
@@ -113,12 +116,12 @@ impl Dispatch {
         peer: &Peer,
         read: impl FnOnce(&mut HeaderMap) -> Result<Head>,
     ) -> Result<Admitted> {
+        if peer.misdirected {
+            return Err(self.misdirected());
+        }
         let endpoint = self.find(path)?.clone();
         // go-micro exempts its own `Debug`; probes of the platform carry whatever they carry.
         let probe = is_standard(path) || endpoint.name.starts_with("Debug.");
-        if !probe {
-            expect_bearer(headers).map_err(|error| error.with_id(self.service.to_string()))?;
-        }
         let mut head = read(headers)?;
         let timing = Timing { arrived: peer.arrived, budget: head.timeout };
         self.admission.enter(&endpoint, probe, timing)?;
@@ -137,6 +140,14 @@ impl Dispatch {
             self.metrics.edge(context.caller().unwrap_or_default(), &self.service, &endpoint.name);
         let record = CallRecord::begin(context, edge, held, timing.arrived);
         Ok(Admitted { endpoint, head, record, probe })
+    }
+
+    /// go-micro's number of a call that could not be, so that its rules repeat it too.
+    #[cold]
+    fn misdirected(&self) -> Error {
+        let own = &self.service;
+        let detail = format!("the call is for another service, and {own} has its address now");
+        Error::unavailable(detail).with_id("go.micro.server").with_http_code(500)
     }
 
     /// Runs the handler with everything that bounds it: deadline, panic, cancellation by drop.

@@ -225,8 +225,12 @@ async fn serve(
     };
     let returned = io.returned();
     let http2 = io.is_http2();
-    let peer =
-        Peer { connection: connection.clone(), renamed: io.renamed(), arrived: Instant::now() };
+    let peer = Peer {
+        connection: connection.clone(),
+        renamed: io.renamed(),
+        misdirected: false,
+        arrived: Instant::now(),
+    };
     let turns = io.turns();
     // Boxed, because hyper moves the future several times before it runs.
     let answer = move |request| {

@@ -96,6 +96,7 @@ pub struct Server {
 #[must_use = "a server is started by `start`"]
 pub struct ServerBuilder {
     name: Arc<str>,
+    registered: bool,
     network: Arc<dyn Network>,
     address: Option<String>,
     routes: Routes,
@@ -168,9 +169,16 @@ impl Server {
 }
 
 impl ServerBuilder {
+    /// The registry has the server under its name, and under no other: calls that looked another one up are refused.
+    pub(crate) fn registered(mut self) -> Self {
+        self.registered = true;
+        self
+    }
+
     fn new(name: Arc<str>) -> Self {
         Self {
             name,
+            registered: false,
             network: Arc::new(Tcp),
             address: None,
             routes: Routes::default(),
@@ -414,6 +422,7 @@ impl ServerBuilder {
         }
         let dispatch = Arc::new(Dispatch {
             service: self.name,
+            registered: self.registered,
             routes: self.routes,
             standard,
             layers: self.layers,

@@ -14,6 +14,7 @@ mod held;
 pub mod network;
 mod relax;
 mod status;
+mod target;
 mod tls;
 
 pub(crate) use accept::Accepted;
@@ -32,6 +33,7 @@ pub(crate) use relax::restore_names;
 pub(crate) use status::{
     FROM_SERVICE, GRPC_STATUS, caller_is_micro, details, is_status, read_status, write_status,
 };
+pub(crate) use target::{OTHER_SERVICE, REFUSED, TARGET, is_for_another, is_of_target};
 pub use tls::{ClientTls, ServerTls};
 
 /// Makes what this room shares in a process, see [`crate::fork`].

@@ -12,7 +12,8 @@ use crate::server::dispatch::{Dispatch, Head, Peer};
 use crate::server::handler::Body;
 use crate::server::reply::{ReplyBody, StreamBody};
 use crate::transport::{
-    Compression, Compressor, Frames, caller_is_micro, frame, read_timeout, write_status,
+    Compression, Compressor, Frames, OTHER_SERVICE, REFUSED, caller_is_micro, frame, read_timeout,
+    write_status,
 };
 
 /// Compressing less than this costs more than it saves.
@@ -98,13 +99,19 @@ pub(super) async fn converse<R: Requests>(
         Ok(call) => call,
         Err(error) => {
             let micro = caller_is_micro(&headers);
-            return Answer::failure(HeaderMap::new(), HeaderMap::new(), error, micro);
+            let mut headers = HeaderMap::new();
+            if peer.misdirected {
+                headers.insert(REFUSED, OTHER_SERVICE);
+            }
+            return Answer::failure(headers, HeaderMap::new(), error, micro);
         }
     };
     let requests = requests(call.head.incoming);
     let outcome = dispatch.run(&mut call, requests, &peer.connection).await;
     let context = call.record.context();
-    let headers = context.take_reply_headers();
+    let mut headers = context.take_reply_headers();
+    // The handler has run, whatever it says.
+    headers.remove(REFUSED);
     let chosen = context.compression();
     let compression = chosen.unwrap_or(call.head.outgoing);
     let framed = match outcome {
@@ -120,6 +127,7 @@ pub(super) async fn converse<R: Requests>(
         Err(error) => Err(error),
     };
     let mut trailers = context.take_reply_trailers();
+    trailers.remove(REFUSED);
     match framed {
         Ok(message) => {
             call.record.finish(None);
