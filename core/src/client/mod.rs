@@ -95,10 +95,9 @@ impl fmt::Debug for Inner {
 }
 
 impl Witness for Inner {
-    /// Its connections are healthy while they are open: those that are silent are probed. Connections to nodes that speak TLS
-    /// are kept under their address with its scheme.
+    /// Its connections are healthy while they are open: those that are silent are probed.
     fn vouches(&self, address: &str) -> bool {
-        self.pool.is_connected(address) || self.pool.is_connected(&format!("https://{address}"))
+        self.pool.is_connected(address)
     }
 }
 

@@ -88,6 +88,9 @@ pub struct Node {
 /// Label of a node that speaks TLS; its value is `true`. go-micro does not look at it.
 pub(crate) const TLS: &str = "tls";
 
+/// Label of a node that has no certificate for its address: the name it has one for.
+pub(crate) const TLS_NAME: &str = "tls_name";
+
 impl Node {
     /// True when the node says that it speaks TLS, by its label `tls`.
     pub fn speaks_tls(&self) -> bool {

@@ -90,7 +90,7 @@ pub struct Server {
     admission: Arc<Admission>,
     gates: Gates,
     endpoints: Vec<registry::Endpoint>,
-    tls: bool,
+    tls: Option<ServerTls>,
     grace: Duration,
 }
 
@@ -126,9 +126,9 @@ impl Server {
         self.listening.address
     }
 
-    /// True when it speaks TLS.
-    pub(crate) fn speaks_tls(&self) -> bool {
-        self.tls
+    /// What it shows, where it speaks TLS.
+    pub(crate) fn tls(&self) -> Option<&ServerTls> {
+        self.tls.as_ref()
     }
 
     /// What it says to health checks.
@@ -469,7 +469,7 @@ impl ServerBuilder {
             compression: self.compression,
             cors: (!self.origins.is_empty()).then(|| Cors::new(self.origins)),
         });
-        let tls = self.limits.tls.is_some();
+        let tls = self.limits.tls.clone();
         let address = self.address.as_deref().unwrap_or(ANY_ADDRESS);
         let listening = Listening::bind(&*self.network, address, self.limits, dispatch).await?;
         Ok(Server {

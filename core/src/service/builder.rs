@@ -424,20 +424,20 @@ impl ServiceBuilder {
         ] {
             metadata.insert(key.into(), value.into());
         }
-        if server.speaks_tls() {
-            metadata.insert(registry::TLS.into(), "true".into());
-        }
         let advertised = Advertised::new(self.advertise.as_deref(), server.address());
+        let address = advertised.resolved();
+        if let Some(tls) = server.tls() {
+            metadata.insert(registry::TLS.into(), "true".into());
+            if let Some(name) = tls.name_beside(&address) {
+                metadata.insert(registry::TLS_NAME.into(), name);
+            }
+        }
         let record = registry::Service {
             name: name.clone(),
             version: self.version,
             metadata: Labels::new(),
             endpoints: server.endpoints().to_vec(),
-            nodes: vec![Node {
-                id: format!("{name}-{id}"),
-                address: advertised.resolved(),
-                metadata,
-            }],
+            nodes: vec![Node { id: format!("{name}-{id}"), address, metadata }],
         };
         let (version, address) = (record.version.clone(), record.nodes[0].address.clone());
         let record = Arc::new(ArcSwap::from_pointee(record));

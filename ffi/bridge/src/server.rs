@@ -68,7 +68,7 @@ impl Server {
         })))
     }
 
-    /// Adds an endpoint, `Type.Method`; returns the number by which events name it, from 0. `options` is a JSON document of
+    /// Adds an endpoint, `Type.Method` or `package.Type.Method`; returns the number by which events name it, from 0. `options` is a JSON document of
     /// [`EndpointSettings`]. A name that cannot be used is found out by the start.
     ///
     /// # Errors

@@ -121,7 +121,9 @@ fn every_option_of_a_builder_is_held_to_its_range() {
     ];
     for (range, set) in times {
         let Kind::Time(least, most) = range.of else { panic!("{} is no time", range.name) };
-        for (value, is_in) in [(least, true), (most, true), (most + Duration::from_millis(1), false)] {
+        for (value, is_in) in
+            [(least, true), (most, true), (most + Duration::from_millis(1), false)]
+        {
             told(set(Server::builder("a"), value).check(), range, is_in);
         }
         told(set(Server::builder("a"), Duration::ZERO).check(), range, least.is_zero());
