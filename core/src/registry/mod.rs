@@ -228,6 +228,14 @@ pub trait Registry: Send + Sync + fmt::Debug + 'static {
         Ok(())
     }
 
+    /// True when a node that listens on any address is to be registered as such, with the host
+    /// `0.0.0.0` or `[::]`, because this registry tells each network the address that the node has
+    /// there, and follows when it changes. Services register the address of the default route
+    /// elsewhere, and register anew when that changes.
+    fn tells_each_interface(&self) -> bool {
+        false
+    }
+
     /// Told by callers that a node refused a connection: a registry that learns of crashes only
     /// by asking (mDNS) looks again. Returns at once.
     fn suspect(&self, _service: &str, _node: &Node) {}

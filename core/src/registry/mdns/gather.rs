@@ -115,7 +115,7 @@ impl Shared {
 
     /// Sends a question to the group. The number of packets that left.
     pub(super) fn ask(&self, from: From, question: &Question) -> usize {
-        self.links.multicast(from, &writer::query(question))
+        self.links.ask(from, &writer::query(question))
     }
 }
 
