@@ -278,7 +278,7 @@ fn kind(name: &str) -> Kind {
         | "cookie" | "cookie2" | "dnt" | "origin" | "referer" | "save-data" | "set-cookie" | "upgrade-insecure-requests"
         | "user-agent" | "x-csrf-token" | "x-requested-with" | "x-user-agent" | "x-xsrf-token"
         // gRPC-Web, go-micro, and what each hop says anew.
-        | "local" | "micro-from-service" | "remote" | "timeout" | "x-content-type" | "x-grpc-web"
+        | "local" | "micro-from-service" | "micro-refused" | "micro-target" | "micro-target-at" | "remote" | "timeout" | "x-content-type" | "x-grpc-web"
         | "accept" | "content" => Kind::Hop,
         _ if STARTS.iter().any(|start| name.starts_with(start)) => Kind::Hop,
         _ => Kind::Metadata,

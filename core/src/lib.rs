@@ -92,5 +92,7 @@ pub use metadata::Metadata;
 pub use service::Service;
 pub use streaming::{Messages, Streaming};
 pub use time::deadline_after;
+#[doc(hidden)]
+pub use transport::Hold;
 pub use transport::network;
 pub use transport::{ClientTls, Compression, DEFAULT_MAX_MESSAGE, ServerTls};

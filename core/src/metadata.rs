@@ -14,6 +14,7 @@ use http::header::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::error::{Error, Result};
 use crate::forward::{is_of_connection, is_secret};
+use crate::transport::is_of_target;
 
 /// Names a caller may not set: HTTP/2 or gRPC gives them a meaning of its own.
 const RESERVED: [&str; 14] = [
@@ -244,7 +245,7 @@ fn make_room(headers: &HeaderMap, name: &HeaderName) -> Result<()> {
 }
 
 fn is_reserved(name: &str) -> bool {
-    RESERVED.binary_search(&name).is_ok() || name.starts_with("grpc-")
+    RESERVED.binary_search(&name).is_ok() || name.starts_with("grpc-") || is_of_target(name)
 }
 
 fn entry(name: &str, value: &str) -> Result<(HeaderName, HeaderValue)> {
@@ -332,7 +333,7 @@ mod tests {
             .is_ok()
         {}
         let mut headers = metadata.into_headers();
-        Metadata::from(full).propagate_into(&mut headers);
+        crate::forward::forward(&full, &mut headers, None, true);
         assert!(headers.len() > 3 * MOST_NAMES - 1, "{}", headers.len());
     }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -13,6 +13,7 @@ use http::HeaderMap;
 use crate::codec::{Codec, Message, read_reply, read_request};
 use crate::error::Result;
 use crate::metadata::Metadata;
+use crate::transport::Hold;
 
 /// Messages as bytes, for middleware and proxies. After an error or the end there is nothing more.
 pub struct Messages {
@@ -21,6 +22,22 @@ pub struct Messages {
     envelope: Option<Arc<Envelope>>,
     /// What came while only the headers were wanted.
     early: Option<Option<Result<Bytes>>>,
+    /// Where a source leaves what is held for its message.
+    held: Option<Arc<HeldMessage>>,
+}
+
+/// What is held for the message that a reader has in its hands: given up when it asks for the next one.
+#[derive(Debug, Default)]
+pub(crate) struct HeldMessage(Mutex<Option<Hold>>);
+
+impl HeldMessage {
+    pub(crate) fn put(&self, hold: Option<Hold>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = hold;
+    }
+
+    fn take(&self) -> Option<Hold> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
 }
 
 /// What is around the messages that a client receives.
@@ -55,7 +72,20 @@ impl Envelope {
 impl Messages {
     /// Any stream of messages.
     pub fn new(stream: impl Stream<Item = Result<Bytes>> + Send + 'static) -> Self {
-        Self { stream: Some(Box::pin(stream)), envelope: None, early: None }
+        Self { stream: Some(Box::pin(stream)), envelope: None, early: None, held: None }
+    }
+
+    /// The same, for a source that leaves what it holds for a message in `held`.
+    pub(crate) fn holding(mut self, held: Arc<HeldMessage>) -> Self {
+        self.held = Some(held);
+        self
+    }
+
+    /// What is held for the message that was read last. For bindings that queue messages: `None` for one that is too small to
+    /// be counted.
+    #[doc(hidden)]
+    pub fn take_hold(&self) -> Option<Hold> {
+        self.held.as_ref()?.take()
     }
 
     pub(crate) fn within(mut self, envelope: Option<Arc<Envelope>>) -> Self {
@@ -187,6 +217,12 @@ impl<T: Message> Streaming<T> {
     /// The messages as bytes.
     pub fn into_messages(self) -> Messages {
         self.messages
+    }
+
+    /// As [`Messages::take_hold`].
+    #[doc(hidden)]
+    pub fn take_hold(&self) -> Option<Hold> {
+        self.messages.take_hold()
     }
 }
 

@@ -64,8 +64,10 @@ async fn server() -> Server {
             Err::<Raw, _>(Error::unexpected(SECRET))
         }))
         .handle(Endpoint::unary("Files.Panic", |_: Context, _: Raw| async {
-            let text: Result<Raw, &str> = Err(SECRET);
-            Ok(text.expect(SECRET))
+            if true {
+                panic!("{SECRET}");
+            }
+            Ok(Raw::default())
         }))
         .handle(Endpoint::unary("Files.Write", |_: Context, _: Raw| async { Ok(Json(Unwritable)) }))
         .handle(Endpoint::server_stream("Files.Lines", |_: Context, _: Raw| async {

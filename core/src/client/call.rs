@@ -9,6 +9,7 @@ use std::task::Poll;
 use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::stream::poll_fn;
 use futures_util::{FutureExt as _, Stream, StreamExt as _, TryFutureExt as _};
+use http::header::HeaderValue;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::options::{CallOptions, Inherit, call_options};
@@ -94,6 +95,19 @@ impl<Req: Message, Res: Message> Call<Req, Res> {
         // The client's own metadata is added by the pipeline.
         let options = CallOptions { metadata: Metadata::new(), ..client.0.options.clone() };
         Self { client, target, request, options, wrong, kind: PhantomData }
+    }
+
+    /// Says that the addresses are those of `service`, as the registry has them.
+    pub(super) fn found_for(mut self, service: &str) -> Self {
+        self.options.found_for = HeaderValue::from_str(service).ok();
+        self
+    }
+
+    /// For bindings that queue replies: one counts among those that the client holds until nobody has its bytes any more.
+    #[doc(hidden)]
+    pub fn counted(mut self) -> Self {
+        self.options.counted = true;
+        self
     }
 
     /// Makes the call. Its time runs from here; nothing is sent before the future is awaited.

@@ -71,23 +71,24 @@ impl Client {
     }
 
     async fn check(&self, service: &str, address: &str) -> Result<bool> {
-        match self.ask(service, address).await {
+        match self.ask(service, service, address).await {
             // A server that keeps no book on single services still has one on itself.
-            Err(error) if error.code() == Code::NotFound => self.ask("", address).await,
+            Err(error) if error.code() == Code::NotFound => self.ask(service, "", address).await,
             Err(error) if error.code() == Code::Unimplemented => {
                 let nothing = Json(serde_json::json!({}));
-                let Json(answer): Json<serde_json::Value> =
-                    self.call(service, "Debug.Health", nothing).address(address).await?;
+                let call = self.call(service, "Debug.Health", nothing).address(address);
+                let Json(answer): Json<serde_json::Value> = call.found_for(service).await?;
                 Ok(answer["status"] == "ok")
             }
             answer => answer,
         }
     }
 
-    async fn ask(&self, service: &str, address: &str) -> Result<bool> {
-        let request = HealthCheckRequest { service: service.to_owned() };
-        let response: HealthCheckResponse =
-            self.call("", "/grpc.health.v1.Health/Check", request).address(address).await?;
+    /// Asks the node of `service` at an address how `name` is.
+    async fn ask(&self, service: &str, name: &str, address: &str) -> Result<bool> {
+        let request = HealthCheckRequest { service: name.to_owned() };
+        let call = self.call("", "/grpc.health.v1.Health/Check", request).address(address);
+        let response: HealthCheckResponse = call.found_for(service).await?;
         Ok(response.status() == ServingStatus::Serving)
     }
 }

@@ -31,7 +31,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use foldhash::fast::RandomState;
-use http::HeaderMap;
+use http::header::{HeaderMap, HeaderValue};
 use http::uri::PathAndQuery;
 use papaya::{Equivalent, HashMap};
 
@@ -51,7 +51,9 @@ use crate::selector::{self, Node, Strategy};
 use crate::streaming::Streaming;
 use crate::telemetry::{EdgeStats, Metrics};
 use crate::transport::network::{Network, Tcp};
-use crate::transport::{ClientTls, DEFAULT_MAX_MESSAGE, Dial};
+use crate::transport::{
+    ClientTls, DEFAULT_MAX_BUFFERED, DEFAULT_MAX_MESSAGE, Dial, Reservoir, Share,
+};
 
 /// Endpoints and fixed addresses remembered per client; more are looked up anew each time.
 const MAX_TARGETS: usize = 10_000;
@@ -70,6 +72,11 @@ struct Inner {
     metrics: Arc<Metrics>,
     options: CallOptions,
     max_message: usize,
+    max_buffered: usize,
+    /// Bytes of replies that are held.
+    buffered: Arc<Reservoir>,
+    /// What unary calls hold of them.
+    replies: Arc<Share>,
     /// Headers that are the same in every call, unary and streams.
     heads: [HeaderMap; 2],
     targets: HashMap<TargetKey, Arc<Target>, RandomState>,
@@ -96,6 +103,8 @@ struct Target {
     service: Box<str>,
     endpoint: Box<str>,
     path: PathAndQuery,
+    /// The name of the service as a header, where it can be one.
+    named: Option<HeaderValue>,
     edge: Arc<EdgeStats>,
     budget: Arc<Budget>,
 }
@@ -271,6 +280,7 @@ impl Client {
             service: service.into(),
             endpoint: endpoint.into(),
             path,
+            named: HeaderValue::from_str(service).ok(),
             edge: self.0.metrics.edge(&self.0.name, service, endpoint),
             budget,
         });
@@ -329,6 +339,7 @@ pub struct ClientBuilder {
     options: CallOptions,
     dial: Dial,
     max_message: usize,
+    max_buffered: usize,
     wrong: Option<Error>,
 }
 
@@ -350,6 +361,7 @@ impl Default for ClientBuilder {
                 max_headers: 64 * 1024,
             },
             max_message: DEFAULT_MAX_MESSAGE,
+            max_buffered: DEFAULT_MAX_BUFFERED,
             wrong: None,
         }
     }
@@ -423,6 +435,15 @@ impl ClientBuilder {
         self
     }
 
+    /// Bytes of reply messages held at once, inflated, 256 MiB unless set: of those that are coming in, and of streams that
+    /// are not read. What finds no room waits, and the node that sends it too; after 5 s the call ends in
+    /// `RESOURCE_EXHAUSTED`. Four messages of [`ClientBuilder::max_message_size`] have room in any case, and messages under
+    /// 16 KiB are not counted.
+    pub fn max_buffered(mut self, bytes: usize) -> Self {
+        self.max_buffered = bytes;
+        self
+    }
+
     /// Makes the client. Needs a tokio runtime.
     ///
     /// # Errors
@@ -441,6 +462,8 @@ impl ClientBuilder {
             Some(strategy) => strategy.clone(),
             None => Arc::new(selector::P2c::new()),
         };
+        let buffered = Reservoir::new(self.max_buffered, self.max_message);
+        let replies = Share::new(&buffered, self.max_buffered, self.max_message);
         let heads = [true, false]
             .map(|unary| pipeline::head(&self.name, &self.namespace, &self.options, unary));
         let inner = Arc::new(Inner {
@@ -451,6 +474,9 @@ impl ClientBuilder {
             metrics: Arc::default(),
             options: self.options,
             max_message: self.max_message,
+            max_buffered: self.max_buffered,
+            buffered,
+            replies,
             heads,
             targets: HashMap::default(),
             budgets: HashMap::default(),

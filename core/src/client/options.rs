@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::header::HeaderValue;
+
 use super::seen::Seen;
 use crate::codec::Codec;
 use crate::context::Context;
@@ -36,6 +38,10 @@ pub struct CallOptions {
     /// What goes on of the inbound call; `None` for the default rule.
     pub(crate) forward: Option<Arc<Forward>>,
     pub(crate) seen: Option<Seen>,
+    /// The service that was looked up for the addresses, where the client has done that by itself.
+    pub(crate) found_for: Option<HeaderValue>,
+    /// The reply counts among those that are held for as long as anybody has its bytes.
+    pub(crate) counted: bool,
 }
 
 /// Which inbound call an outgoing one belongs to.
@@ -78,6 +84,8 @@ impl Default for CallOptions {
             context: Inherit::Current,
             forward: None,
             seen: None,
+            found_for: None,
+            counted: false,
         }
     }
 }

@@ -16,14 +16,16 @@ use super::reply::{Answer, end, unreadable};
 use super::{Client, Target};
 use crate::codec::Codec;
 use crate::context::Context;
-use crate::error::{Code, Error, Origin, Reach, Result};
+use crate::error::{Code, Error, Origin, Reach, Reason, Result};
 use crate::forward::forward;
 use crate::metadata::Metadata;
 use crate::registry::Snapshot;
 use crate::resilience::Failure;
 use crate::selector::{Attempt, Node, Outcome, Pick, select};
 use crate::telemetry::{Measured, Trace};
-use crate::transport::{Compressor, FROM_SERVICE, Opened, remove_timeout, write_timeout};
+use crate::transport::{
+    Compressor, FROM_SERVICE, Opened, Share, TARGET, remove_timeout, write_timeout,
+};
 
 const X_CONTENT_TYPE: HeaderName = HeaderName::from_static("x-content-type");
 const NAMESPACE: HeaderName = HeaderName::from_static("micro-namespace");
@@ -83,7 +85,12 @@ impl Step for Unary {
 
     async fn attempt(&self, run: &mut Run, node: &Node) -> Result<Received> {
         let (mut answer, _lease) = run.send(node, &self.0).await?;
-        let message = answer.frames.next().await.map_err(unreadable)?;
+        let mut message = answer.frames.next().await.map_err(unreadable)?;
+        if run.options.counted
+            && let Some(hold) = answer.frames.take_hold()
+        {
+            message = message.map(|message| hold.on(message));
+        }
         let compressed = answer.frames.compressed();
         let mut more = false;
         answer.spoke = message.is_some();
@@ -213,6 +220,15 @@ impl Run {
         self.client.0.max_message
     }
 
+    /// Where reply messages are counted: those of each stream apart, so that one which nobody reads leaves room for others.
+    pub(super) fn share(&self) -> Arc<Share> {
+        let client = &self.client.0;
+        if self.unary {
+            return client.replies.clone();
+        }
+        Share::new(&client.buffered, client.max_buffered, client.max_message)
+    }
+
     /// The call succeeded: the node did well.
     pub(super) fn succeed(&mut self) {
         if let Some(attempt) = self.attempt.take() {
@@ -225,7 +241,11 @@ impl Run {
     pub(super) fn fail(&mut self, error: Error) -> Error {
         // An attempt that is still open was ended by the deadline, or broke off in a stream.
         if let Some(attempt) = self.attempt.take() {
-            attempt.finish(outcome(&error));
+            let outcome = outcome(&error);
+            attempt.finish(outcome);
+            if let Some(node) = &self.node {
+                self.suspect(node, outcome);
+            }
         }
         self.measured.finish(Some(error.code()));
         self.explain(error)
@@ -332,7 +352,7 @@ impl Run {
             let path = self.target.path.clone();
             let response = lease.send(path, self.headers()?, message.clone())?.await?;
             let seen = self.options.seen.as_ref();
-            Ok((Answer::read(response, self.client.0.max_message, seen)?, lease))
+            Ok((Answer::read(response, self.max_message(), self.share(), seen)?, lease))
         })
         .await
     }
@@ -347,7 +367,11 @@ impl Run {
         let mut reconnects = 0;
         loop {
             match work(self.client.0.pool.lease(node.address()).await?).await {
-                Err(error) if error.reach() == Reach::Never && reconnects < MAX_RECONNECTS => {
+                Err(error)
+                    if error.reach() == Reach::Never
+                        && !error.is_remote()
+                        && reconnects < MAX_RECONNECTS =>
+                {
                     reconnects += 1;
                 }
                 done => return done,
@@ -374,6 +398,10 @@ impl Run {
                 headers.insert(NAMESPACE, namespace.clone());
             }
         }
+        let named = self.target.named.as_ref().filter(|_| self.is_registered());
+        if let Some(named) = named.or(self.options.found_for.as_ref()) {
+            headers.insert(TARGET, named.clone());
+        }
         self.trace.write(&mut headers);
         match self.left() {
             Some(left) => write_timeout(&mut headers, left),
@@ -389,6 +417,11 @@ impl Run {
             }
         }
         Ok(headers)
+    }
+
+    /// True when the nodes of the call come from the registry.
+    fn is_registered(&self) -> bool {
+        self.options.addresses.is_empty()
     }
 
     fn left(&self) -> Option<Duration> {
@@ -413,9 +446,7 @@ impl Run {
         if let Some(attempt) = self.attempt.take() {
             attempt.finish(outcome);
         }
-        if outcome == Outcome::Refused && self.options.addresses.is_empty() {
-            self.client.0.cache.registry().suspect(&self.target.service, &node.record());
-        }
+        self.suspect(node, outcome);
         tracing::debug!(
             service = &*self.target.service,
             endpoint = &*self.target.endpoint,
@@ -424,6 +455,12 @@ impl Run {
             %error,
             "attempt failed"
         );
+    }
+
+    fn suspect(&self, node: &Node, outcome: Outcome) {
+        if outcome == Outcome::Refused && self.is_registered() {
+            self.client.0.cache.registry().suspect(&self.target.service, &node.record());
+        }
     }
 
     /// A peer that resets the call because the deadline passed means the deadline, whatever it says.
@@ -483,6 +520,7 @@ pub(super) fn head(name: &str, namespace: &str, options: &CallOptions, unary: bo
 /// What a failure says about the node.
 fn outcome(error: &Error) -> Outcome {
     match error.code() {
+        _ if error.reason() == Some(Reason::OtherService) => Outcome::Refused,
         _ if error.reach() == Reach::Never && !error.is_remote() => Outcome::Refused,
         Code::Unavailable | Code::ResourceExhausted | Code::DeadlineExceeded => Outcome::Failure,
         Code::Internal if !error.is_remote() => Outcome::Failure,

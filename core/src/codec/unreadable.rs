@@ -38,7 +38,8 @@ pub(crate) fn unreadable_reply(error: &Error) -> Error {
 pub(super) fn undecodable<T>(cause: impl Display) -> Error {
     let mut cause = cause.to_string();
     if cause.len() > MAX_CAUSE {
-        cause.truncate(cause.floor_char_boundary(MAX_CAUSE));
+        let end = (0..=MAX_CAUSE).rev().find(|end| cause.is_char_boundary(*end));
+        cause.truncate(end.unwrap_or_default());
         cause.push('…');
     }
     let name = short_name(std::any::type_name::<T>());

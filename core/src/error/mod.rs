@@ -221,11 +221,11 @@ impl Error {
     /// assert!(parse("x").unwrap_err().incident().is_some());
     /// ```
     pub fn unexpected(cause: impl fmt::Display) -> Self {
-        Self::new(Code::Internal, cause.to_string()).as_unexpected()
+        Self::new(Code::Internal, cause.to_string()).kept_from_callers()
     }
 
     /// Keeps the text from callers.
-    pub(crate) fn as_unexpected(mut self) -> Self {
+    pub(crate) fn kept_from_callers(mut self) -> Self {
         self.0.incident = Some(format!("{:016x}", fastrand::u64(..)).into());
         self
     }
@@ -544,7 +544,7 @@ impl From<std::io::Error> for Error {
             std::io::ErrorKind::InvalidInput => Code::InvalidArgument,
             _ => Code::Unavailable,
         };
-        Self::new(code, error.to_string()).with_source(error).as_unexpected()
+        Self::new(code, error.to_string()).with_source(error).kept_from_callers()
     }
 }
 

@@ -7,10 +7,10 @@
 
 use std::any::Any;
 use std::future::poll_fn;
-use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::task::Poll;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -19,23 +19,25 @@ use tokio::time::{Instant, timeout_at};
 use tracing::Instrument as _;
 
 use super::admission::{Admission, Timing};
+use super::arriving::Wait;
 use super::call::CallRecord;
+use super::connection::Connection;
 use super::endpoint::Endpoint;
 use super::handler::{Body, Handler, NO_MESSAGE, Request};
 use super::protocol::{Cors, Query, Requests};
 use super::routes::Routes;
-use super::unsent::Unsent;
-use crate::auth::expect_bearer;
 use crate::codec::Codec;
 use crate::context::{Arrival, Context};
 use crate::error::{Error, Result};
 use crate::metadata::Metadata;
 use crate::telemetry::Metrics;
-use crate::transport::Compression;
+use crate::transport::{Compression, Hold};
 
 /// Everything a connection needs to answer calls.
 pub(crate) struct Dispatch {
     pub(super) service: Arc<str>,
+    /// True where the registry has this server under its name, and under no other.
+    pub(super) registered: bool,
     pub(super) routes: Routes,
     /// Health and reflection, which no user's endpoint of the same short name replaces.
     pub(super) standard: Routes,
@@ -44,6 +46,8 @@ pub(crate) struct Dispatch {
     pub(super) metrics: Arc<Metrics>,
     pub(super) admission: Arc<Admission>,
     pub(super) max_message: usize,
+    /// How long a message may take to come.
+    pub(super) patience: Duration,
     pub(super) compression: Option<Compression>,
     /// Web pages of other origins that may call.
     pub(super) cors: Option<Cors>,
@@ -52,9 +56,10 @@ pub(crate) struct Dispatch {
 /// What is known of the connection a request came on.
 #[derive(Clone)]
 pub(crate) struct Peer {
-    pub(super) address: Option<SocketAddr>,
+    pub(super) connection: Arc<Connection>,
     pub(super) renamed: Arc<AtomicBool>,
-    pub(super) unsent: Arc<Unsent>,
+    /// True when the request is for another service, which had this address before.
+    pub(super) misdirected: bool,
     /// When the request came.
     pub(super) arrived: Instant,
 }
@@ -77,6 +82,19 @@ pub(super) struct Admitted {
     pub(super) endpoint: Arc<Endpoint>,
     pub(super) head: Head,
     pub(super) record: CallRecord,
+    probe: bool,
+}
+
+/// A head of so many bytes and more is counted.
+const LARGE_HEAD: usize = 4 * 1024;
+
+/// What a call's head holds, where that is much.
+///
+/// # Errors
+/// `RESOURCE_EXHAUSTED` when there is no room for it.
+fn held(headers: &HeaderMap, connection: &Connection) -> Result<Option<Hold>> {
+    let bytes = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum();
+    if bytes < LARGE_HEAD { Ok(None) } else { connection.share.take(bytes).map(Some) }
 }
 
 impl Dispatch {
@@ -98,37 +116,46 @@ impl Dispatch {
         peer: &Peer,
         read: impl FnOnce(&mut HeaderMap) -> Result<Head>,
     ) -> Result<Admitted> {
+        if peer.misdirected {
+            return Err(self.misdirected());
+        }
         let endpoint = self.find(path)?.clone();
         // go-micro exempts its own `Debug`; probes of the platform carry whatever they carry.
         let probe = is_standard(path) || endpoint.name.starts_with("Debug.");
-        if !probe {
-            expect_bearer(headers).map_err(|error| error.with_id(self.service.to_string()))?;
-        }
         let mut head = read(headers)?;
         let timing = Timing { arrived: peer.arrived, budget: head.timeout };
-        let permit = self.admission.enter(&endpoint, probe, timing)?;
+        self.admission.enter(&endpoint, probe, timing)?;
+        let held = held(headers, &peer.connection)?;
         let context = Context::new(Arrival {
             service: self.service.clone(),
             endpoint: endpoint.name.clone(),
             metadata: Metadata::from(std::mem::take(headers)),
             deadline: timing.deadline(),
-            peer: peer.address,
+            peer: Some(peer.connection.address),
         });
         if let Some(query) = head.query.take() {
             context.insert(query);
         }
         let edge =
             self.metrics.edge(context.caller().unwrap_or_default(), &self.service, &endpoint.name);
-        let record = CallRecord::begin(context, edge, permit, timing.arrived);
-        Ok(Admitted { endpoint, head, record })
+        let record = CallRecord::begin(context, edge, held, timing.arrived);
+        Ok(Admitted { endpoint, head, record, probe })
+    }
+
+    /// go-micro's number of a call that could not be, so that its rules repeat it too.
+    #[cold]
+    fn misdirected(&self) -> Error {
+        let own = &self.service;
+        let detail = format!("the call is for another service, and {own} has its address now");
+        Error::unavailable(detail).with_id("go.micro.server").with_http_code(500)
     }
 
     /// Runs the handler with everything that bounds it: deadline, panic, cancellation by drop.
     pub(super) async fn run(
         &self,
-        call: &Admitted,
+        call: &mut Admitted,
         mut requests: impl Requests,
-        unsent: &Unsent,
+        connection: &Arc<Connection>,
     ) -> Result<Body> {
         let context = call.record.context().clone();
         let deadline = context.deadline();
@@ -140,13 +167,33 @@ impl Dispatch {
             caller = context.caller().unwrap_or_default(),
         );
         let handle = async {
-            unsent.room().await;
+            // What is held for the one message stays so until the handler is done, whatever it makes of it.
+            let mut _held = None;
             let body = if kind.client_streams() {
-                Body::Stream(requests.into_messages(context.clone()))
+                call.record.enter(self.admission.place(connection, call.probe)?);
+                connection.unsent.room().await;
+                Body::Stream(requests.into_messages(context.clone(), self.patience))
             } else {
-                let message = poll_fn(|cx| requests.poll_message(cx)).await?;
+                let mut wait = Wait::new(self.patience);
+                let place = || self.admission.wait(connection);
+                if !connection.unsent.has_room() {
+                    let _waiting = place()?;
+                    connection.unsent.room().await;
+                }
+                let message = poll_fn(|cx| match requests.poll_message(cx) {
+                    Poll::Pending => wait.poll(requests.received(), cx, place),
+                    ready => ready,
+                })
+                .await?;
                 context.note_compressed(requests.compressed());
-                poll_fn(|cx| requests.poll_only(cx)).await?;
+                _held = requests.take_hold();
+                poll_fn(|cx| match requests.poll_only(cx) {
+                    Poll::Pending => wait.poll(requests.received(), cx, place),
+                    ready => ready,
+                })
+                .await?;
+                drop(wait);
+                call.record.enter(self.admission.place(connection, call.probe)?);
                 Body::Message(message.ok_or_else(|| Error::unimplemented(NO_MESSAGE))?)
             };
             let pass = self.admission.start(&call.endpoint, deadline)?;

@@ -13,12 +13,12 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::time::Sleep;
 
 use super::call::CallRecord;
+use super::connection::Connection;
 use super::dispatch::{deadline_passed, panicked, told};
 use super::protocol::Ending;
-use super::unsent::Unsent;
 use crate::error::{Error, Result};
 use crate::streaming::Messages;
-use crate::transport::{Compression, caller_is_micro, frame_into, write_status};
+use crate::transport::{Compression, Turn, caller_is_micro, frame_into, write_status};
 
 /// Messages that are ready together leave together, up to about this many bytes.
 const BATCH: usize = 32 * 1024;
@@ -75,6 +75,38 @@ impl Body for ReplyBody {
     }
 }
 
+/// A reply over HTTP/1.1, which takes requests one after the other.
+pub(crate) struct Served {
+    body: ReplyBody,
+    _turn: Turn,
+}
+
+impl Served {
+    pub(super) fn new(body: ReplyBody, turn: Turn) -> Self {
+        Self { body, _turn: turn }
+    }
+}
+
+impl Body for Served {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
 /// Replies of a streaming handler on their way out. The handler runs inside [`StreamBody::poll`],
 /// so HTTP/2's flow control is its back-pressure: it is asked for the next message only when the
 /// last ones were taken.
@@ -84,7 +116,7 @@ pub(crate) struct StreamBody {
     compression: Option<Compression>,
     deadline: Option<Pin<Box<Sleep>>>,
     record: CallRecord,
-    unsent: Arc<Unsent>,
+    connection: Arc<Connection>,
     /// How the call ended, once it has.
     outcome: Option<Option<Error>>,
     done: bool,
@@ -95,7 +127,7 @@ impl StreamBody {
         messages: Messages,
         compression: Option<Compression>,
         record: CallRecord,
-        unsent: Arc<Unsent>,
+        connection: Arc<Connection>,
     ) -> Self {
         let deadline = record.context().deadline();
         Self {
@@ -104,7 +136,7 @@ impl StreamBody {
             compression,
             deadline: deadline.map(|at| Box::pin(tokio::time::sleep_until(at))),
             record,
-            unsent,
+            connection,
             outcome: None,
             done: false,
         }
@@ -118,7 +150,7 @@ impl StreamBody {
             return Poll::Pending;
         }
         if !self.buffer.is_empty() {
-            let messages = self.unsent.count(self.buffer.split().freeze());
+            let messages = self.connection.unsent.count(self.buffer.split().freeze());
             return Poll::Ready(Some(Frame::data(messages)));
         }
         let error = self.outcome.take().flatten();

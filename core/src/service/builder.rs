@@ -87,7 +87,7 @@ pub struct ServiceBuilder {
 impl ServiceBuilder {
     pub(super) fn new(name: String) -> Self {
         Self {
-            server: Server::builder(name.as_str()),
+            server: Server::builder(name.as_str()).registered(),
             client: Client::builder().name(&name),
             name,
             version: "latest".to_owned(),

@@ -36,7 +36,7 @@ use crate::transport::network::{self, Network};
 /// | `dial_timeout` | a duration: how long making a connection may take |
 /// | `keepalive` | a duration: how often connections with calls are probed |
 /// | `keepalive_timeout` | a duration: how long a probed connection may be silent |
-/// | `max_message_size` | bytes |
+/// | `max_message_size`, `max_buffered` | bytes |
 /// | `tls` | `"system"`, or `{"authority": …, "certificate": …, "private_key": …}`, the last two together or not at all; each PEM text or `{"file": path}` |
 #[derive(Debug, Clone, Default)]
 pub struct ClientSettings {
@@ -48,6 +48,7 @@ pub struct ClientSettings {
     keepalive: Option<Duration>,
     keepalive_timeout: Option<Duration>,
     max_message_size: Option<usize>,
+    max_buffered: Option<usize>,
     tls: Option<ClientTlsSettings>,
     call: CallSettings,
 }
@@ -87,6 +88,7 @@ impl Document for ClientSettings {
             keepalive: fields.read("keepalive", Value::period)?,
             keepalive_timeout: fields.read("keepalive_timeout", Value::period)?,
             max_message_size: fields.read("max_message_size", Value::number)?,
+            max_buffered: fields.read("max_buffered", Value::number)?,
             tls: fields.read("tls", ClientTlsSettings::read)?,
             call: CallSettings::take(&mut fields)?,
         };
@@ -142,6 +144,9 @@ impl ClientSettings {
         }
         if let Some(bytes) = self.max_message_size {
             builder = builder.max_message_size(bytes);
+        }
+        if let Some(bytes) = self.max_buffered {
+            builder = builder.max_buffered(bytes);
         }
         if let Some(tls) = self.tls {
             builder = builder.tls(tls.tls()?);

@@ -29,11 +29,11 @@ use crate::transport::Compression;
 /// | `tls` | `{"certificate": …, "private_key": …, "authority": …}`, the last one to let in only its clients; each PEM text or `{"file": path}` |
 /// | `client` | [`ClientSettings`] of the client inside; its `registry` is the service's |
 /// | `max_concurrent_calls`, `max_connections`, `max_concurrent_streams` | how many at once |
-/// | `max_message_size`, `max_header_size`, `max_unsent_replies` | bytes |
+/// | `max_message_size`, `max_header_size`, `max_unsent_replies`, `max_buffered`, `max_buffered_per_connection` | bytes |
 /// | `compression` | `"gzip"`, `"zstd"` or `"none"`: how answers are sent |
 /// | `allow_origins` | a list of origins whose web pages may call |
 /// | `keepalive` | a duration; `null` or `"none"` never probes |
-/// | `max_connection_age`, `handshake_timeout` | durations |
+/// | `max_connection_age`, `handshake_timeout`, `body_timeout`, `idle_timeout` | durations |
 /// | `limiter` | `"adaptive"`, `"off"` or `{"patience": duration, "at_least": calls}` |
 ///
 /// Signals are left to the program: see
@@ -65,11 +65,15 @@ struct Server {
     max_message_size: Option<usize>,
     max_header_size: Option<u32>,
     max_unsent_replies: Option<usize>,
+    max_buffered: Option<usize>,
+    max_buffered_per_connection: Option<usize>,
     compression: Option<Compression>,
     allow_origins: Vec<String>,
     keepalive: Option<Option<Duration>>,
     max_connection_age: Option<Duration>,
     handshake_timeout: Option<Duration>,
+    body_timeout: Option<Duration>,
+    idle_timeout: Option<Duration>,
     limiter: Option<Limiter>,
 }
 
@@ -154,11 +158,16 @@ impl Server {
             max_message_size: fields.read("max_message_size", Value::number)?,
             max_header_size: fields.read("max_header_size", Value::number)?,
             max_unsent_replies: fields.read("max_unsent_replies", Value::number)?,
+            max_buffered: fields.read("max_buffered", Value::number)?,
+            max_buffered_per_connection: fields
+                .read("max_buffered_per_connection", Value::number)?,
             compression: fields.read("compression", compression)?.flatten(),
             allow_origins: fields.read("allow_origins", Value::texts)?.unwrap_or_default(),
             keepalive: fields.read_or_null("keepalive", keepalive)?,
             max_connection_age: fields.read("max_connection_age", Value::period)?,
             handshake_timeout: fields.read("handshake_timeout", Value::period)?,
+            body_timeout: fields.read("body_timeout", Value::period)?,
+            idle_timeout: fields.read("idle_timeout", Value::period)?,
             limiter: fields.read("limiter", limiter)?,
         })
     }
@@ -188,6 +197,12 @@ impl Server {
         if let Some(bytes) = self.max_unsent_replies {
             builder = builder.max_unsent_replies(bytes);
         }
+        if let Some(bytes) = self.max_buffered {
+            builder = builder.max_buffered(bytes);
+        }
+        if let Some(bytes) = self.max_buffered_per_connection {
+            builder = builder.max_buffered_per_connection(bytes);
+        }
         if let Some(compression) = self.compression {
             builder = builder.compression(compression);
         }
@@ -202,6 +217,12 @@ impl Server {
         }
         if let Some(patience) = self.handshake_timeout {
             builder = builder.handshake_timeout(patience);
+        }
+        if let Some(patience) = self.body_timeout {
+            builder = builder.body_timeout(patience);
+        }
+        if let Some(patience) = self.idle_timeout {
+            builder = builder.idle_timeout(patience);
         }
         if let Some(limiter) = self.limiter {
             builder = builder.limiter(limiter);

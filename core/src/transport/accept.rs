@@ -19,6 +19,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use super::head::{HeadTimer, Turns};
 use super::network;
 use super::relax::Relaxed;
 use super::tls::ServerTls;
@@ -33,6 +34,8 @@ const MAX_LINGER_BYTES: u64 = 1024 * 1024;
 /// [`Accepted::returned`].
 pub(crate) struct Accepted {
     io: Io,
+    heads: HeadTimer,
+    http2: bool,
     back: Option<oneshot::Sender<Io>>,
 }
 
@@ -57,7 +60,8 @@ impl Io {
 }
 
 impl Accepted {
-    /// Waits at most `patience` for the peer's TLS handshake, and as long for its first bytes.
+    /// Waits at most `patience` for the peer's TLS handshake, and as long for its first bytes. The head of each request then
+    /// may take as long.
     pub(crate) async fn open(
         stream: network::Io,
         tls: Option<&ServerTls>,
@@ -82,16 +86,22 @@ impl Accepted {
             }
         };
         timeout(patience, begin).await.map_err(slow)??;
-        Ok(Self { io, back: None })
+        let http2 = match &io {
+            Io::Plain(stream) => stream.is_http2(),
+            Io::Tls(stream) => stream.is_http2(),
+            Io::Gone => false,
+        };
+        Ok(Self { io, heads: HeadTimer::new(patience), http2, back: None })
     }
 
     /// True when the peer speaks HTTP/2.
     pub(crate) fn is_http2(&self) -> bool {
-        match &self.io {
-            Io::Plain(stream) => stream.is_http2(),
-            Io::Tls(stream) => stream.is_http2(),
-            Io::Gone => false,
-        }
+        self.http2
+    }
+
+    /// To be told of each request of HTTP/1.1: between them, heads are waited for.
+    pub(crate) fn turns(&self) -> Turns {
+        self.heads.turns()
     }
 
     /// True once a header of this connection was renamed; see [`Relaxed`].
@@ -190,7 +200,23 @@ impl AsyncRead for Accepted {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_read(cx, buffer)
+        let this = &mut *self;
+        let read = Pin::new(&mut this.io).poll_read(cx, buffer);
+        if read.is_ready() {
+            this.heads.came(this.http2);
+            return read;
+        }
+        let held = match &this.io {
+            Io::Plain(stream) => this.http2 && stream.is_holding(),
+            Io::Tls(stream) => this.http2 && stream.is_holding(),
+            Io::Gone => false,
+        };
+        this.heads.poll_late(held, cx).map(|()| {
+            Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                "the head of a request did not come to its end",
+            ))
+        })
     }
 }
 

@@ -14,6 +14,9 @@ pub(crate) const GRPC_ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grp
 /// bound of RFC 9659. The library's own is 128 MiB, which a message of ten bytes can ask for.
 const ZSTD_WINDOW: u32 = 23;
 
+/// Bytes that a byte of gzip can inflate to: DEFLATE's longest match, told in two bits.
+const GZIP_MOST: usize = 1032;
+
 /// How messages are compressed on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -119,6 +122,15 @@ impl Compression {
         written
             .map(|writer| writer.into_inner().freeze())
             .map_err(|e| Error::internal(format!("cannot compress the message: {e}")))
+    }
+
+    /// Bytes that [`Compression::decompress`] may put out at most.
+    pub(crate) fn most(self, message: &[u8], limit: usize) -> usize {
+        match self {
+            Self::Gzip => message.len().saturating_mul(GZIP_MOST).min(limit),
+            // A frame need not tell, and may be followed by another one.
+            Self::Zstd => limit,
+        }
     }
 
     /// At most `limit` bytes come out; a bomb is cut off there, not after it went off.

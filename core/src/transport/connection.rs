@@ -11,7 +11,7 @@ use bytes::Bytes;
 use h2::client::{ResponseFuture, SendRequest};
 use h2::{Ping, PingPong, Reason, RecvStream, SendStream};
 use http::uri::{Authority, PathAndQuery, Scheme, Uri};
-use http::{HeaderMap, Method, Request, Response, Version};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Version};
 use http_body::{Body, Frame};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{mpsc, oneshot};
@@ -19,6 +19,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::io::InspectReader;
 
 use super::batched::Batched;
+use super::target::{TARGET, TARGET_AT};
 use crate::error::{Code, Error, Reach, Result};
 
 /// Bytes of one answer, and of all of them, that may be on their way to a reader: enough for a link of 1 Gbit/s and 16 ms.
@@ -35,6 +36,8 @@ pub(crate) struct Connection {
     sender: SendRequest<Bytes>,
     scheme: Scheme,
     authority: Authority,
+    /// The authority, for [`TARGET_AT`].
+    at: Option<HeaderValue>,
     line: Arc<Line>,
 }
 
@@ -106,7 +109,8 @@ impl Connection {
             }
             known.retire();
         });
-        Ok(Self { sender, scheme, authority, line })
+        let at = HeaderValue::from_str(authority.as_str()).ok();
+        Ok(Self { sender, scheme, authority, at, line })
     }
 
     /// Sends one request with one message, and returns the future of the answer's head. Dropping that cancels the call on the
@@ -140,8 +144,11 @@ impl Connection {
     fn begin_request(
         &self,
         path: PathAndQuery,
-        headers: HeaderMap,
+        mut headers: HeaderMap,
     ) -> Result<(ResponseFuture, SendStream<Bytes>)> {
+        if let Some(at) = self.at.as_ref().filter(|_| headers.contains_key(TARGET)) {
+            headers.insert(TARGET_AT, at.clone());
+        }
         let mut parts = http::uri::Parts::default();
         parts.scheme = Some(self.scheme.clone());
         parts.authority = Some(self.authority.clone());

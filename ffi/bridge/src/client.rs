@@ -15,7 +15,7 @@ use tokio::sync::Semaphore;
 
 use crate::completion::{Ending, Teller};
 use crate::credit::Credit;
-use crate::event::{EventKind, flags};
+use crate::event::{EventKind, Held, flags};
 use crate::failure::{Failure, Result};
 use crate::id::{Id, Kind};
 use crate::live::{self, Live};
@@ -81,7 +81,7 @@ impl Client {
         let place = self.place(request.flags)?;
         let call =
             self.0.client.call::<Raw, Raw>(request.service, request.endpoint, Raw(request.payload));
-        let call = on_terms!(call, terms);
+        let call = on_terms!(call, terms).counted();
         let operation =
             Operation::new(queue, token, Kind::Operation, EventKind::Reply).place(place);
         self.0.shared.begin(operation, |_| {
@@ -140,7 +140,7 @@ impl Client {
                             Err(error) => return error.into(),
                         };
                         let meta = pack_both(&reply.headers, &reply.trailers);
-                        open.credit.spend(&name).await;
+                        open.credit.spend(&name, 0, None).await;
                         teller.tell(EventKind::Message, |event| {
                             event.flags =
                                 codec | if reply.compressed { flags::COMPRESSED } else { 0 };
@@ -235,7 +235,7 @@ impl Client {
                         Ok(change) => change,
                         Err(error) => return error.into(),
                     };
-                    open.credit.spend(&"watch of the registry").await;
+                    open.credit.spend(&"watch of the registry", change.len(), None).await;
                     teller.tell(EventKind::Change, |event| event.payload = change);
                 }
             }
@@ -347,10 +347,12 @@ where
         // One message is read ahead of what is granted, so that the end is seen without a grant.
         while let Some(message) = stream.next().await.transpose()? {
             let compressed = if stream.compressed() { flags::COMPRESSED } else { 0 };
-            open.credit.spend(&name).await;
+            let (bytes, hold) = (message.0.len(), stream.take_hold());
+            let hold = open.credit.spend(&name, bytes, hold).await;
             teller.tell(EventKind::Message, |event| {
                 event.flags = codec | compressed;
                 event.payload = message.0;
+                event.held = Held::of(hold);
             });
         }
         Ok(())

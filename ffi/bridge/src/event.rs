@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use micro::Codec;
+use micro::{Codec, Hold};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::failure::Failure;
@@ -120,6 +120,16 @@ pub(crate) enum Held {
     },
     /// A call nobody has seen yet; it is answered if nobody ever does.
     Unseen(Unseen),
+    /// Bytes of a message, which count among those that are held until the host has it.
+    Bytes {
+        _hold: Hold,
+    },
+}
+
+impl Held {
+    pub(crate) fn of(hold: Option<Hold>) -> Self {
+        hold.map_or(Self::Nothing, |hold| Self::Bytes { _hold: hold })
+    }
 }
 
 /// A call that came in and waits in a queue.

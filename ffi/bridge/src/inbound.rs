@@ -124,6 +124,12 @@ impl Inbound {
         Ok(())
     }
 
+    pub(crate) fn bound(&self, bytes: usize) {
+        if let Some(credit) = &self.credit {
+            credit.bound(bytes);
+        }
+    }
+
     /// True when this was the first thing the core was told.
     fn tell_core(&self, answer: Answer) -> bool {
         let waiting = self.answer.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -297,11 +303,13 @@ async fn read(call: Arc<Inbound>, mut messages: Messages, (id, token): (Id, u64)
             Ok(Some(message)) => {
                 let compressed =
                     if call.context.request_compressed() { flags::COMPRESSED } else { 0 };
+                let mut hold = messages.take_hold();
                 if let Some(credit) = &call.credit {
-                    credit.spend(&name).await;
+                    hold = credit.spend(&name, message.len(), hold).await;
                 }
                 let event = Event::new(EventKind::Message, token, id);
-                Event { flags: codec | compressed, payload: message, ..event }
+                let held = Held::of(hold);
+                Event { flags: codec | compressed, payload: message, held, ..event }
             }
             Ok(None) => Event::new(EventKind::End, token, id),
             Err(error) => Event::new(EventKind::End, token, id).ended(Failure::from(error)),

@@ -222,6 +222,21 @@ impl Runtime {
         }
     }
 
+    /// The host queues messages of a stream on its own side, and has room for `bytes` of them: more are not delivered, unless
+    /// one alone is larger. From now on each message it grants says that it has read one; those of 64 KiB in all, and of
+    /// half of what it granted first, it says at once.
+    ///
+    /// # Errors
+    /// [`Status::STALE`](crate::Status::STALE), [`Status::ARG`](crate::Status::ARG) for what receives no messages.
+    pub fn bound(&self, stream: Id, bytes: usize) -> Result<()> {
+        match self.inside()?.things.get(stream).ok_or_else(Failure::stale)? {
+            Thing::Stream(open, _) => open.credit.bound(bytes),
+            Thing::Call(call) => call.bound(bytes),
+            Thing::Operation(_) => return Err(no_messages()),
+        }
+        Ok(())
+    }
+
     /// The runtime's inside, unless this is a child of its process.
     pub(crate) fn inside(&self) -> Result<&Arc<Shared>> {
         self.0.0.check()?;

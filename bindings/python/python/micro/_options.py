@@ -76,6 +76,8 @@ class ClientOptions(_Routing, total=False):
     """How long a probed connection may be silent."""
     max_message_size: int
     """Bytes."""
+    max_buffered: int
+    """Bytes of replies held at once, inflated; more wait, and fail after 5 s."""
     max_in_flight: int
     """Operations under way at once; more wait."""
     tls: Any
@@ -136,6 +138,10 @@ class ServiceOptions(TypedDict, total=False):
     max_message_size: int
     max_header_size: int
     max_unsent_replies: int
+    max_buffered: int
+    """Bytes of requests held at once, inflated; more wait, and are refused after 5 s."""
+    max_buffered_per_connection: int
+    """Those of one connection."""
     compression: Literal["gzip", "zstd", "none"]
     """How answers are sent."""
     allow_origins: Sequence[str]
@@ -143,6 +149,11 @@ class ServiceOptions(TypedDict, total=False):
     keepalive: Seconds | None
     max_connection_age: Seconds
     handshake_timeout: Seconds
+    """For a TLS handshake, the first bytes, and each head that has begun."""
+    body_timeout: Seconds
+    """For the message of a request, with a millisecond more for each of its bytes."""
+    idle_timeout: Seconds
+    """How long an HTTP/1.1 connection may be idle."""
     limiter: Any
     """``"adaptive"``, ``"off"``, or ``patience`` and ``at_least``."""
 
@@ -159,6 +170,8 @@ _DURATIONS = frozenset(
         "grace",
         "max_connection_age",
         "handshake_timeout",
+        "body_timeout",
+        "idle_timeout",
         "patience",
     )
 )

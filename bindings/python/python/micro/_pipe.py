@@ -19,6 +19,12 @@ from ._metadata import Metadata, of_blocks
 WINDOW = 64
 """Messages a stream may be ahead of its reader."""
 
+WINDOW_BYTES = 1024 * 1024
+"""Bytes of messages a stream may be ahead of its reader, unless one alone is larger."""
+
+TOLD = 64 * 1024
+"""Bytes that are read before the stream is told; the bridge counts on it."""
+
 Decode = Callable[[Any, int], Any]
 
 
@@ -41,10 +47,12 @@ class Pipe:
         self.is_mine = False
         """Opened by this side, and not a call that came in."""
         self._owed = 0
+        self._owed_bytes = 0
 
     def start(self, id: int) -> None:
         """Names the stream and lets messages come."""
         self.id = id
+        self.runtime.bound(id, WINDOW_BYTES)
         self.runtime.grant(id, WINDOW)
 
     def notify(self) -> None:
@@ -89,9 +97,10 @@ class Pipe:
         """The next message, which is there."""
         payload, flags = self.messages.popleft()
         self._owed += 1
-        if self._owed >= WINDOW // 2 and not self.ended:
+        self._owed_bytes += len(payload)
+        if (self._owed >= WINDOW // 2 or self._owed_bytes >= TOLD) and not self.ended:
             self.runtime.grant(self.id, self._owed)
-            self._owed = 0
+            self._owed = self._owed_bytes = 0
         return self.decode(payload, flags)
 
     def check(self) -> bool:

@@ -27,8 +27,9 @@ STREAMS = 64
 """Threads for handlers that stream, unless said otherwise."""
 LINE = 1024
 """Fewest calls that may wait for a thread, where their callers give them the time; else 32 a thread."""
-MARGIN = 0.9
-"""The part of what is left to a caller that may be planned with."""
+PATIENCE = 0.5
+"""The part of the time a caller can spare that its call may wait in line. More would help nobody when all threads are busy
+anyway, and a little trouble would make every call late."""
 STUCK = 1.0
 """Seconds without any progress after which it is worth a warning."""
 PUSHBACK = (0.025, 2.0)
@@ -86,7 +87,7 @@ class Line:
         if waiting:
             remaining = None if self._streams else context.remaining
             wait = pool.wait(waiting)
-            if waiting >= pool.longest or (remaining is not None and wait + self._usual > remaining * MARGIN):
+            if waiting >= pool.longest or (remaining is not None and wait > (remaining - self._usual) * PATIENCE):
                 self._refuse(context, self._full(waiting, wait))
                 return
         pool.put(self, payload, context, pipe)

@@ -12,7 +12,8 @@ use crate::server::dispatch::{Dispatch, Head, Peer};
 use crate::server::handler::Body;
 use crate::server::reply::{ReplyBody, StreamBody};
 use crate::transport::{
-    Compression, Compressor, Frames, caller_is_micro, frame, read_timeout, write_status,
+    Compression, Compressor, Frames, OTHER_SERVICE, REFUSED, caller_is_micro, frame, read_timeout,
+    write_status,
 };
 
 /// Compressing less than this costs more than it saves.
@@ -39,7 +40,10 @@ pub(super) async fn answer(
     peer: &Peer,
 ) -> Response<ReplyBody> {
     let read = |headers: &mut HeaderMap| head(dispatch, &content_type, headers);
-    let requests = |incoming| Conversation::new(Frames::new(body, incoming, dispatch.max_message));
+    let share = peer.connection.share.clone();
+    let requests = |incoming| {
+        Conversation::new(Frames::new(body, incoming, dispatch.max_message).within(share))
+    };
     let answer = converse(dispatch, parts.uri.path(), parts.headers, peer, read, requests).await;
     answer.write(&content_type)
 }
@@ -95,12 +99,19 @@ pub(super) async fn converse<R: Requests>(
         Ok(call) => call,
         Err(error) => {
             let micro = caller_is_micro(&headers);
-            return Answer::failure(HeaderMap::new(), HeaderMap::new(), error, micro);
+            let mut headers = HeaderMap::new();
+            if peer.misdirected {
+                headers.insert(REFUSED, OTHER_SERVICE);
+            }
+            return Answer::failure(headers, HeaderMap::new(), error, micro);
         }
     };
-    let outcome = dispatch.run(&call, requests(call.head.incoming), &peer.unsent).await;
+    let requests = requests(call.head.incoming);
+    let outcome = dispatch.run(&mut call, requests, &peer.connection).await;
     let context = call.record.context();
-    let headers = context.take_reply_headers();
+    let mut headers = context.take_reply_headers();
+    // The handler has run, whatever it says.
+    headers.remove(REFUSED);
     let chosen = context.compression();
     let compression = chosen.unwrap_or(call.head.outgoing);
     let framed = match outcome {
@@ -109,18 +120,20 @@ pub(super) async fn converse<R: Requests>(
             frame(&message, compression.filter(|_| wanted))
         }
         Ok(Body::Stream(messages)) => {
-            let body = StreamBody::new(messages, compression, call.record, peer.unsent.clone());
+            let connection = peer.connection.clone();
+            let body = StreamBody::new(messages, compression, call.record, connection);
             return Answer { headers, compression, reply: Reply::Stream(Box::new(body)) };
         }
         Err(error) => Err(error),
     };
     let mut trailers = context.take_reply_trailers();
+    trailers.remove(REFUSED);
     match framed {
         Ok(message) => {
             call.record.finish(None);
             write_status(&mut trailers, None, false);
             let compression = compression.filter(|_| message.first() == Some(&1));
-            let message = peer.unsent.count(message);
+            let message = peer.connection.unsent.count(message);
             Answer { headers, compression, reply: Reply::Message(message, trailers) }
         }
         Err(error) => {

@@ -81,12 +81,16 @@ fn every_field_of_a_service_does_what_its_builder_does() {
     limits(json!({"max_message_size": 3}), |b| b.max_message_size(3));
     limits(json!({"max_header_size": 3}), |b| b.max_header_size(3));
     limits(json!({"max_unsent_replies": 3}), |b| b.max_unsent_replies(3));
+    limits(json!({"max_buffered": 3}), |b| b.max_buffered(3));
+    limits(json!({"max_buffered_per_connection": 3}), |b| b.max_buffered_per_connection(3));
     limits(json!({"compression": "zstd"}), |b| b.compression(Compression::Zstd));
     limits(json!({"allow_origins": ["a", "b"]}), |b| b.allow_origin("a").allow_origin("b"));
     limits(json!({"keepalive": "9s"}), |b| b.keepalive(Some(MS(9000))));
     limits(json!({"keepalive": null}), |b| b.keepalive(None));
     limits(json!({"max_connection_age": "9s"}), |b| b.max_connection_age(MS(9000)));
     limits(json!({"handshake_timeout": "9s"}), |b| b.handshake_timeout(MS(9000)));
+    limits(json!({"body_timeout": "9s"}), |b| b.body_timeout(MS(9000)));
+    limits(json!({"idle_timeout": "9s"}), |b| b.idle_timeout(MS(9000)));
     limits(json!({"limiter": "off"}), |b| b.limiter(Limiter::off()));
     limits(json!({"limiter": {"patience": "20ms", "at_least": 4}}), |b| {
         b.limiter(Limiter::adaptive().patience(MS(20)).at_least(4))
@@ -104,6 +108,7 @@ fn every_field_of_a_client_does_what_its_builder_does() {
     dials(json!({"keepalive": "1s"}), |b| b.keepalive(MS(1000)));
     dials(json!({"keepalive_timeout": "1s"}), |b| b.keepalive_timeout(MS(1000)));
     dials(json!({"max_message_size": 3}), |b| b.max_message_size(3));
+    dials(json!({"max_buffered": 3}), |b| b.max_buffered(3));
     dials(json!({"retries": 7, "content_type": "application/json"}), |b| {
         b.retries(7).content_type("application/json")
     });

@@ -103,6 +103,11 @@ impl<T> Relaxed<T> {
         self.http2 || !METHODS.into_iter().any(starts)
     }
 
+    /// True while a frame head or a header block has begun that is not whole.
+    pub(crate) fn is_holding(&self) -> bool {
+        !self.held.is_empty()
+    }
+
     /// True once a header on this connection was renamed.
     pub(crate) fn renamed(&self) -> Arc<AtomicBool> {
         self.renamed.clone()
