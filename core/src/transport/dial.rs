@@ -182,10 +182,6 @@ mod tests {
             ("example.org:443", true, "example.org", "example.org:443"),
             ("example.org", true, "example.org", "example.org:443"),
         ] {
-            let (address, told) = match address.split_once('#') {
-                Some((address, name)) => (address, Some(name)),
-                None => (address, None),
-            };
             let target = Target::parse(address).expect(address);
             assert_eq!((target.tls, &*target.host, &*target.address()), (tls, host, connected));
         }
