@@ -619,6 +619,10 @@ micro_slice micro_error_id(const micro_error *error);
 // go-micro's number, which is like an HTTP status, such as 404; 0 for NULL.
 int32_t micro_error_http_code(const micro_error *error);
 
+// What kept a call from every handler, where the status alone does not tell; empty otherwise. "no_nodes": the service has no
+// node now. "no_match": the call's filters allow none of its nodes. "other_service": the address belongs to another service now.
+micro_slice micro_error_reason(const micro_error *error);
+
 // The service of a call that failed; empty where no call did.
 micro_slice micro_error_service(const micro_error *error);
 

@@ -17,6 +17,9 @@ pub(crate) fn indented(text: &str) -> String {
     lay_out(text, true)
 }
 
+/// Depth from which on nothing is indented: a deep value would be more spaces than anything else.
+const DEEP: usize = 64;
+
 fn lay_out(text: &str, lines: bool) -> String {
     let mut out = String::with_capacity(text.len());
     let mut depth = 0;
@@ -62,7 +65,7 @@ fn lay_out(text: &str, lines: bool) -> String {
 }
 
 fn break_line(out: &mut String, depth: usize, lines: bool) {
-    if lines {
+    if lines && depth <= DEEP {
         out.push('\n');
         out.push_str(&"  ".repeat(depth));
     }
@@ -78,6 +81,14 @@ mod tests {
         assert_eq!(compact(text), r#"{"b":[1.10,12345678901234567890123],"a":{},"c":"x, {\"y\\"}"#);
         let expected = "{\n  \"b\": [\n    1.10,\n    12345678901234567890123\n  ],\n  \"a\": {},\n  \"c\": \"x, {\\\"y\\\\\"\n}";
         assert_eq!(indented(text), expected);
+    }
+
+    #[test]
+    fn a_deep_value_stays_about_as_long_as_it_was() {
+        let deep = "[".repeat(1_000_000) + &"]".repeat(1_000_000);
+        let shown = indented(&deep);
+        assert!(shown.len() < deep.len() + 4 * DEEP * DEEP, "{} bytes", shown.len());
+        assert_eq!(compact(&shown), deep);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::Account;
-use crate::metadata::Metadata;
+use crate::metadata::{self, Metadata};
 use crate::telemetry::Trace;
 use crate::transport::{Compression, Compressor, FROM_SERVICE};
 
@@ -170,8 +170,7 @@ impl Context {
     pub fn set_header(&self, name: &str, value: &str) -> crate::Result<()> {
         let mut metadata = Metadata::new();
         metadata.append(name, value)?;
-        self.with_reply(|reply| extend(&mut reply.headers, metadata));
-        Ok(())
+        self.extend_headers(metadata)
     }
 
     /// Adds metadata to the answer's trailers, which follow the last message.
@@ -181,18 +180,23 @@ impl Context {
     pub fn set_trailer(&self, name: &str, value: &str) -> crate::Result<()> {
         let mut metadata = Metadata::new();
         metadata.append(name, value)?;
-        self.with_reply(|reply| extend(&mut reply.trailers, metadata));
-        Ok(())
+        self.extend_trailers(metadata)
     }
 
     /// Adds a whole set of metadata to the answer's headers.
-    pub fn extend_headers(&self, metadata: Metadata) {
-        self.with_reply(|reply| extend(&mut reply.headers, metadata));
+    ///
+    /// # Errors
+    /// `INVALID_ARGUMENT` for more names than metadata has room for, see [`Metadata::insert`].
+    pub fn extend_headers(&self, metadata: Metadata) -> crate::Result<()> {
+        self.with_reply(|reply| extend(&mut reply.headers, metadata))
     }
 
     /// Adds a whole set of metadata to the answer's trailers.
-    pub fn extend_trailers(&self, metadata: Metadata) {
-        self.with_reply(|reply| extend(&mut reply.trailers, metadata));
+    ///
+    /// # Errors
+    /// As [`Context::extend_headers`].
+    pub fn extend_trailers(&self, metadata: Metadata) -> crate::Result<()> {
+        self.with_reply(|reply| extend(&mut reply.trailers, metadata))
     }
 
     /// Whether the request message came compressed; in a stream, the one that was read last.
@@ -258,9 +262,9 @@ impl Context {
         }
     }
 
-    fn with_reply(&self, change: impl FnOnce(&mut ReplyMetadata)) {
+    fn with_reply<T>(&self, change: impl FnOnce(&mut ReplyMetadata) -> T) -> T {
         let mut reply = self.0.reply.lock().unwrap_or_else(PoisonError::into_inner);
-        change(reply.get_or_insert_default());
+        change(reply.get_or_insert_default())
     }
 
     fn taken(&self, part: impl FnOnce(&mut ReplyMetadata) -> &mut HeaderMap) -> HeaderMap {
@@ -270,14 +274,18 @@ impl Context {
 }
 
 /// Adds metadata to what is there, also under the same names.
-pub(crate) fn extend(target: &mut HeaderMap, metadata: Metadata) {
+///
+/// # Errors
+/// `INVALID_ARGUMENT` for more names than there is room for.
+pub(crate) fn extend(target: &mut HeaderMap, metadata: Metadata) -> crate::Result<()> {
     let mut name = None;
     for (next, value) in metadata.into_headers() {
         name = next.or(name);
         if let Some(name) = &name {
-            target.append(name.clone(), value);
+            metadata::append(target, name.clone(), value)?;
         }
     }
+    Ok(())
 }
 
 impl fmt::Debug for Context {

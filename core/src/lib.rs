@@ -62,10 +62,12 @@ pub mod client;
 pub mod codec;
 mod context;
 mod error;
+pub mod fork;
 mod forward;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;
+mod interface;
 mod metadata;
 mod named;
 mod proto;
@@ -78,15 +80,19 @@ pub mod settings;
 mod spelling;
 mod streaming;
 pub mod telemetry;
+mod time;
 mod transport;
 
 pub use client::Client;
 pub use codec::{Codec, Json, Message, Proto, Raw, Side};
 pub use context::Context;
-pub use error::{Code, Detail, Error, Origin, Reach, Result};
+pub use error::{Code, Detail, Error, Origin, Reach, Reason, Result};
 pub use forward::{Credentials, Forward};
 pub use metadata::Metadata;
 pub use service::Service;
 pub use streaming::{Messages, Streaming};
+pub use time::deadline_after;
+#[doc(hidden)]
+pub use transport::Hold;
 pub use transport::network;
 pub use transport::{ClientTls, Compression, DEFAULT_MAX_MESSAGE, Pem, ServerTls, TlsPolicy};

@@ -14,6 +14,7 @@ use http::header::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::error::{Error, Result};
 use crate::forward::{is_of_connection, is_secret};
+use crate::transport::is_of_target;
 
 /// Names a caller may not set: HTTP/2 or gRPC gives them a meaning of its own.
 const RESERVED: [&str; 14] = [
@@ -39,6 +40,9 @@ const LENIENT: GeneralPurposeConfig = GeneralPurposeConfig::new()
     .with_decode_allow_trailing_bits(true);
 const USUAL: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, LENIENT);
 const OF_URLS: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, LENIENT);
+/// Names of metadata at most. A header map panics beyond 24 576, and the metadata of a call is joined with what the protocols
+/// add, and that of an answer with its trailers.
+const MOST_NAMES: usize = 8192;
 
 /// Headers of a call, in the order they were added.
 ///
@@ -83,12 +87,13 @@ impl Metadata {
     /// # Errors
     /// `INVALID_ARGUMENT` when the name is not an HTTP header name, is reserved by HTTP/2 or gRPC
     /// (`content-length`, `te`, `grpc-…`), or the value is not printable ASCII. Bytes go under a
-    /// `-bin` name with [`Metadata::insert_bin`].
+    /// `-bin` name with [`Metadata::insert_bin`]. There is room for 8 192 names, far more than peers take.
     pub fn insert(&mut self, name: &str, value: &str) -> Result<()> {
         let (name, parsed) = entry(name, value)?;
         if value.is_empty() {
             self.0.remove(name);
         } else {
+            make_room(&self.0, &name)?;
             self.0.insert(name, parsed);
         }
         Ok(())
@@ -100,13 +105,15 @@ impl Metadata {
     /// As [`Metadata::insert`].
     pub fn append(&mut self, name: &str, value: &str) -> Result<()> {
         let (name, value) = entry(name, value)?;
-        self.0.append(name, value);
-        Ok(())
+        append(&mut self.0, name, value)
     }
 
     /// Adds every value of `other`. Names that a caller may not set are left out, and those that belong to the connection
     /// `other` may have come by.
-    pub fn append_all(&mut self, other: Self) {
+    ///
+    /// # Errors
+    /// `INVALID_ARGUMENT` for more names than fit, see [`Metadata::insert`].
+    pub fn append_all(&mut self, other: Self) -> Result<()> {
         let mut under = None;
         for (name, value) in other.0 {
             // A name comes with the first of its values only.
@@ -115,9 +122,10 @@ impl Metadata {
                 .as_ref()
                 .filter(|name| !is_reserved(name.as_str()) && !is_of_connection(name.as_str()))
             {
-                self.0.append(name.clone(), value);
+                append(&mut self.0, name.clone(), value)?;
             }
         }
+        Ok(())
     }
 
     /// Replaces the bytes under `name`, which must end in `-bin`.
@@ -218,8 +226,27 @@ fn for_bytes(name: &str) -> Result<&str> {
     Ok(name)
 }
 
+/// Adds a value, if there is room for its name.
+///
+/// # Errors
+/// `INVALID_ARGUMENT` for more than [`MOST_NAMES`].
+pub(crate) fn append(headers: &mut HeaderMap, name: HeaderName, value: HeaderValue) -> Result<()> {
+    make_room(headers, &name)?;
+    headers.append(name, value);
+    Ok(())
+}
+
+fn make_room(headers: &HeaderMap, name: &HeaderName) -> Result<()> {
+    if headers.keys_len() < MOST_NAMES || headers.contains_key(name) {
+        return Ok(());
+    }
+    Err(Error::invalid_argument(format!(
+        "metadata of more than {MOST_NAMES} names: peers take 64 KiB of headers, so send this much as a message"
+    )))
+}
+
 fn is_reserved(name: &str) -> bool {
-    RESERVED.binary_search(&name).is_ok() || name.starts_with("grpc-")
+    RESERVED.binary_search(&name).is_ok() || name.starts_with("grpc-") || is_of_target(name)
 }
 
 fn entry(name: &str, value: &str) -> Result<(HeaderName, HeaderValue)> {
@@ -259,6 +286,7 @@ impl fmt::Debug for Metadata {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Code;
 
     #[test]
     fn lookup_ignores_case_and_empty_value_deletes() -> Result<()> {
@@ -278,10 +306,36 @@ mod tests {
         for (name, value) in [("tenant", "red"), ("tenant", "green"), ("te", "trailers")] {
             headers.append(name, HeaderValue::from_static(value));
         }
-        metadata.append_all(headers.into());
+        metadata.append_all(headers.into())?;
         assert_eq!(metadata.get_all("tenant").collect::<Vec<_>>(), ["blue", "red", "green"]);
         assert_eq!(metadata.len(), 3);
         Ok(())
+    }
+
+    #[test]
+    fn more_names_than_fit_are_refused() {
+        let mut metadata = Metadata::new();
+        let mut put = |n: usize| metadata.append(&format!("name-{n}"), "1");
+        let refused = (0..40_000).find_map(|n| put(n).err().map(|error| (n, error)));
+        let (fit, error) = refused.expect("there is a limit");
+        assert_eq!((fit, error.code()), (MOST_NAMES, Code::InvalidArgument));
+        assert!(error.detail().contains("8192"), "{error}");
+        assert_eq!(metadata.insert("another", "1").unwrap_err().code(), Code::InvalidArgument);
+        let mut other = Metadata::new();
+        other.append("another", "1").expect("room");
+        assert_eq!(other.append_all(metadata.clone()).unwrap_err().code(), Code::InvalidArgument);
+        // Off the wire, there may be as many as a header map can hold.
+        let mut full = HeaderMap::new();
+        while full
+            .try_append(
+                format!("full-{}", full.len()).parse::<HeaderName>().expect("a name"),
+                HeaderValue::from_static("1"),
+            )
+            .is_ok()
+        {}
+        let mut headers = metadata.into_headers();
+        crate::forward::forward(&full, &mut headers, None, true);
+        assert!(headers.len() > 3 * MOST_NAMES - 1, "{}", headers.len());
     }
 
     #[test]

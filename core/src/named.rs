@@ -3,13 +3,18 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use arc_swap::ArcSwap;
+
 /// Shared things of one kind, by name.
-pub(crate) struct Named<T>(Mutex<HashMap<String, Weak<T>>>);
+pub(crate) struct Named<T>(ArcSwap<Names<T>>);
+
+type Names<T> = Mutex<HashMap<String, Weak<T>>>;
 
 impl<T: Default> Named<T> {
     /// The one of that name, made when nobody holds it.
     pub(crate) fn get(&self, name: &str) -> Arc<T> {
-        let mut named = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let named = self.0.load();
+        let mut named = named.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(shared) = named.get(name).and_then(Weak::upgrade) {
             return shared;
         }
@@ -19,10 +24,31 @@ impl<T: Default> Named<T> {
         named.insert(name.to_owned(), Arc::downgrade(&made));
         made
     }
+
+    /// In a child of a fork: what is shared now is its parent's, and a thread that is not there may hold its locks.
+    pub(crate) fn begin_anew(&self) {
+        // Not to be dropped either.
+        std::mem::forget(self.0.swap(Arc::default()));
+    }
 }
 
 impl<T> Default for Named<T> {
     fn default() -> Self {
-        Self(Mutex::default())
+        Self(ArcSwap::default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_child_of_a_fork_shares_nothing_with_its_parent() {
+        let named = Named::<Mutex<u32>>::default();
+        let before = named.get("shop");
+        assert!(Arc::ptr_eq(&before, &named.get("shop")));
+        let _held = before.lock();
+        named.begin_anew();
+        assert!(!Arc::ptr_eq(&before, &named.get("shop")));
     }
 }

@@ -1,19 +1,19 @@
 //! Messages that arrive one after the other, on either side of a call.
 
 use std::fmt;
-use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures_util::Stream;
 use http::HeaderMap;
 
-use crate::codec::{Codec, Message};
+use crate::codec::{Codec, Message, read_reply, read_request};
 use crate::error::Result;
 use crate::metadata::Metadata;
+use crate::transport::Hold;
 
 /// Messages as bytes, for middleware and proxies. After an error or the end there is nothing more.
 pub struct Messages {
@@ -22,6 +22,22 @@ pub struct Messages {
     envelope: Option<Arc<Envelope>>,
     /// What came while only the headers were wanted.
     early: Option<Option<Result<Bytes>>>,
+    /// Where a source leaves what is held for its message.
+    held: Option<Arc<HeldMessage>>,
+}
+
+/// What is held for the message that a reader has in its hands: given up when it asks for the next one.
+#[derive(Debug, Default)]
+pub(crate) struct HeldMessage(Mutex<Option<Hold>>);
+
+impl HeldMessage {
+    pub(crate) fn put(&self, hold: Option<Hold>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = hold;
+    }
+
+    fn take(&self) -> Option<Hold> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
 }
 
 /// What is around the messages that a client receives.
@@ -56,7 +72,20 @@ impl Envelope {
 impl Messages {
     /// Any stream of messages.
     pub fn new(stream: impl Stream<Item = Result<Bytes>> + Send + 'static) -> Self {
-        Self { stream: Some(Box::pin(stream)), envelope: None, early: None }
+        Self { stream: Some(Box::pin(stream)), envelope: None, early: None, held: None }
+    }
+
+    /// The same, for a source that leaves what it holds for a message in `held`.
+    pub(crate) fn holding(mut self, held: Arc<HeldMessage>) -> Self {
+        self.held = Some(held);
+        self
+    }
+
+    /// What is held for the message that was read last. For bindings that queue messages: `None` for one that is too small to
+    /// be counted.
+    #[doc(hidden)]
+    pub fn take_hold(&self) -> Option<Hold> {
+        self.held.as_ref()?.take()
     }
 
     pub(crate) fn within(mut self, envelope: Option<Arc<Envelope>>) -> Self {
@@ -141,12 +170,21 @@ impl fmt::Debug for Messages {
 pub struct Streaming<T> {
     messages: Messages,
     codec: Codec,
-    kind: PhantomData<fn() -> T>,
+    read: Read<T>,
 }
 
+/// How a message is read: the fault of one that cannot be is not the same on both sides.
+type Read<T> = fn(Codec, Bytes) -> Result<T>;
+
 impl<T: Message> Streaming<T> {
-    pub(crate) fn new(messages: Messages, codec: Codec) -> Self {
-        Self { messages, codec, kind: PhantomData }
+    /// What a caller sends.
+    pub(crate) fn requests(messages: Messages, codec: Codec) -> Self {
+        Self { messages, codec, read: read_request }
+    }
+
+    /// What a handler answers.
+    pub(crate) fn replies(messages: Messages, codec: Codec) -> Self {
+        Self { messages, codec, read: read_reply }
     }
 
     /// The next message; `None` when the far side has sent its last. Dropping the future loses
@@ -156,7 +194,7 @@ impl<T: Message> Streaming<T> {
     /// Whatever ended the stream early. On a client that is the error of the call.
     pub async fn message(&mut self) -> Result<Option<T>> {
         match self.messages.message().await? {
-            Some(bytes) => T::decode(self.codec, bytes).map(Some),
+            Some(bytes) => (self.read)(self.codec, bytes).map(Some),
             None => Ok(None),
         }
     }
@@ -180,15 +218,19 @@ impl<T: Message> Streaming<T> {
     pub fn into_messages(self) -> Messages {
         self.messages
     }
+
+    /// As [`Messages::take_hold`].
+    #[doc(hidden)]
+    pub fn take_hold(&self) -> Option<Hold> {
+        self.messages.take_hold()
+    }
 }
 
 impl<T: Message> Stream for Streaming<T> {
     type Item = Result<T>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let codec = self.codec;
-        Pin::new(&mut self.messages)
-            .poll_next(cx)
-            .map(|item| item.map(|bytes| T::decode(codec, bytes?)))
+        let (codec, read) = (self.codec, self.read);
+        Pin::new(&mut self.messages).poll_next(cx).map(|item| item.map(|bytes| read(codec, bytes?)))
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::{StreamExt as _, stream};
 use micro::registry::Memory;
 use micro::server::Endpoint;
-use micro::{Client, Code, Context, Error, Json, Raw, Result, Service, Streaming};
+use micro::{Client, Code, Context, Error, Json, Raw, Reason, Result, Service, Streaming};
 
 fn memory() -> Arc<Memory> {
     Arc::new(Memory::new())
@@ -163,17 +163,20 @@ async fn a_panic_fails_its_own_call_only() -> Result<()> {
         client.call("greeter", "Greeter.Panic", Raw::default()).await,
         "the handler panics",
     );
-    assert_eq!((error.code(), error.detail()), (Code::Internal, "panic recovered: on purpose"));
+    assert_eq!((error.code(), error.id()), (Code::Internal, "go.micro.server"));
+    assert!(error.detail().starts_with("panic recovered: "), "{error}");
+    assert!(!error.detail().contains("on purpose"), "{error}");
     let _: Json<String> = client.call("greeter", "Greeter.Hello", Json("Ada".to_owned())).await?;
     service.stop().await
 }
 
 #[tokio::test]
-async fn an_unknown_service_is_not_found() {
+async fn a_service_without_a_node_is_unavailable_and_says_why() {
     let call = client(&memory()).call("nobody", "Nobody.Here", Raw::default());
     let error = Result::<Raw>::expect_err(call.await, "nobody is there");
-    assert_eq!(error.code(), Code::NotFound);
-    assert_eq!(error.detail(), "service nobody: not found");
+    assert_eq!((error.code(), error.reason()), (Code::Unavailable, Some(Reason::NoNodes)));
+    assert_eq!((error.id(), error.http_code()), ("go.micro.client", 500));
+    assert!(error.detail().starts_with("service nobody: not found"), "{error}");
 }
 
 #[tokio::test]

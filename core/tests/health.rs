@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use micro::registry::{Node, Registry as _};
 use micro::server::{Endpoint, Handler, Request, Server};
-use micro::{Code, Context, Error, Json, Result};
+use micro::{Code, Context, Error, Json, Reason, Result};
 use tower_service::Service as _;
 
 mod support;
@@ -37,9 +37,9 @@ async fn every_node_is_asked_for_itself() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_service_that_nobody_knows_is_not_found() {
+async fn a_service_without_a_node_is_unavailable() {
     let error = support::client(&support::memory()).health("nobody").await.expect_err("unknown");
-    assert_eq!(error.code(), Code::NotFound);
+    assert_eq!((error.code(), error.reason()), (Code::Unavailable, Some(Reason::NoNodes)));
 }
 
 #[tokio::test]

@@ -207,16 +207,20 @@ async fn gzip_bomb_is_resource_exhausted() {
 }
 
 #[tokio::test]
-async fn broken_compression_is_internal() {
+async fn broken_compression_is_a_bad_request() {
     let server = server(|builder| builder).await;
     let mut cut = gzip(b"hello");
     cut.truncate(12);
-    for (encoding, message) in
-        [("gzip", &cut[..]), ("gzip", b"no gzip"), ("zstd", b"no zstd"), ("identity", b"x")]
-    {
+    for (encoding, message, expected) in [
+        ("gzip", &cut[..], Code::InvalidArgument),
+        ("gzip", b"no gzip", Code::InvalidArgument),
+        ("zstd", b"no zstd", Code::InvalidArgument),
+        // gRPC's own word for a message that claims a compression which nobody named.
+        ("identity", b"x", Code::Internal),
+    ] {
         let request = with(&server, "grpc-encoding", encoding);
         let code = code(&server, request, frame(1, message)).await;
-        assert_eq!(code, Some(Code::Internal), "{encoding}");
+        assert_eq!(code, Some(expected), "{encoding}");
     }
 }
 
@@ -271,9 +275,9 @@ async fn handlers_choice_of_compression_is_only_for_a_peer_that_reads_it() {
 async fn malformed_framing_ends_in_a_status() {
     let server = server(|builder| builder).await;
     for (body, expected) in [
-        (frame(7, b"x"), Code::Internal),
-        (frame(0, b"hello").slice(..7), Code::Internal),
-        (Bytes::from_static(b"\0\0"), Code::Internal),
+        (frame(7, b"x"), Code::InvalidArgument),
+        (frame(0, b"hello").slice(..7), Code::InvalidArgument),
+        (Bytes::from_static(b"\0\0"), Code::InvalidArgument),
         (Bytes::new(), Code::Unimplemented),
     ] {
         assert_eq!(code(&server, proper(&server), body.clone()).await, Some(expected), "{body:?}");

@@ -336,7 +336,8 @@ async fn a_panic_in_a_stream_fails_that_stream_only() -> Result<()> {
             Ok(None) => panic!("the stream ended well"),
             Err(error) => {
                 assert_eq!(error.code(), Code::Internal);
-                assert_eq!(error.detail(), "panic recovered: third");
+                assert!(error.detail().starts_with("panic recovered: "), "{error}");
+                assert!(!error.detail().contains("third"), "{error}");
                 break;
             }
         }

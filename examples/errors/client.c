@@ -36,6 +36,10 @@ static void tell(micro_event end) {
     case MICRO_DEADLINE_EXCEEDED: advice = "give it more time"; break;
     default: break;
     }
+    micro_slice reason = micro_error_reason(end.error);
+    if (reason.len == strlen("no_nodes") && !memcmp(reason.ptr, "no_nodes", reason.len)) {
+        advice = "start it, or wait_for_ready";
+    }
     micro_slice name = micro_status_name(end.status), id = micro_error_id(end.error), why = micro_error_message(end.error);
     printf("%.*s %.*s: %.*s (%u attempts; %s)\n", (int)name.len, (const char *)name.ptr, (int)id.len, (const char *)id.ptr,
            (int)why.len, (const char *)why.ptr, micro_error_attempts(end.error), advice);

@@ -26,8 +26,9 @@ async def main() -> None:
         # A service nobody has started.
         try:
             await client.call("payments", "Payments.Pay")
-        except errors.Error as error:
-            tell(error, "look for something else")
+        except errors.Unavailable as error:
+            assert error.reason == "no_nodes"
+            tell(error, "start it, or wait_for_ready")
 
 
 def tell(error: errors.Error, advice: str) -> None:

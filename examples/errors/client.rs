@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use micro::{Client, Code, Error, Json, Result};
+use micro::{Client, Code, Error, Json, Reason, Result};
 
 #[tokio::main]
 async fn main() -> Result<()> {
@@ -34,6 +34,9 @@ fn tell(error: &Option<Error>) {
     let Some(error) = error else { return println!("no error") };
     let advice = match error.code() {
         Code::NotFound => "look for something else",
+        Code::Unavailable if error.reason() == Some(Reason::NoNodes) => {
+            "start it, or wait_for_ready"
+        }
         Code::DeadlineExceeded => "give it more time",
         _ => "ask its owner",
     };

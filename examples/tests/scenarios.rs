@@ -142,6 +142,6 @@ fn tells_errors(printed: &str) {
     assert!(lines[2].starts_with("DEADLINE_EXCEEDED "), "{printed}");
     assert_eq!(
         lines[3],
-        "NOT_FOUND go.micro.client: service payments: not found (0 attempts; look for something else)"
+        "UNAVAILABLE go.micro.client: service payments: not found: it has no node now, is it running, and in this registry? (0 attempts; start it, or wait_for_ready)"
     );
 }

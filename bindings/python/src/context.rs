@@ -37,14 +37,22 @@ struct Said {
     trailers: Vec<Vec<u8>>,
 }
 
+/// For so long after it was fetched, a call is taken to be waited for still.
+const FRESH: Duration = Duration::from_millis(1);
+
 impl Context {
-    pub(crate) fn new(runtime: &Arc<Held<micro_bridge::Runtime>>, event: &mut Event) -> Self {
+    /// The call of an event that was fetched at `taken`.
+    pub(crate) fn new(
+        runtime: &Arc<Held<micro_bridge::Runtime>>,
+        event: &mut Event,
+        taken: Instant,
+    ) -> Self {
         let left = (event.timeout_ns != NO_TIMEOUT).then(|| Duration::from_nanos(event.timeout_ns));
         Self {
             runtime: runtime.clone(),
             id: event.id,
             flags: event.flags,
-            until: left.and_then(|left| Instant::now().checked_add(left)),
+            until: left.and_then(|left| taken.checked_add(left)),
             meta: Held::new(std::mem::take(&mut event.meta)),
             cancelled: AtomicBool::new(false),
             said: Mutex::default(),
@@ -53,6 +61,19 @@ impl Context {
 
     pub(crate) fn key(&self) -> Id {
         self.id
+    }
+
+    /// True when it is not worth beginning any more. Handlers of other calls may have run since it was fetched.
+    pub(crate) fn is_late(&self, taken: Instant) -> bool {
+        let now = Instant::now();
+        self.until.is_some_and(|until| until <= now)
+            || (now.saturating_duration_since(taken) > FRESH && !self.is_wanted())
+    }
+
+    /// True while the core waits for the answer, whatever this process has been told yet.
+    fn is_wanted(&self) -> bool {
+        // Headers that add nothing are taken for a call that is not over, and for no other.
+        self.runtime.set_headers(self.id, &[]).is_ok()
     }
 
     /// Answers the call; nobody may be waiting for that any more, and that is nobody's mistake.
@@ -134,6 +155,12 @@ impl Context {
     #[getter(_flags)]
     fn raw_flags(&self) -> u16 {
         self.flags
+    }
+
+    /// True when nobody waits for the answer, whether or not this side was told.
+    #[getter(_over)]
+    fn is_over(&self) -> bool {
+        self.cancelled() || self.remaining() == Some(0.0) || !self.is_wanted()
     }
 
     /// Metadata the caller sent: a `micro.Metadata`.

@@ -4,10 +4,13 @@
 //! real `asyncio.Task` that has nothing else to do. Most handlers are over then. One that has to wait is adopted by the
 //! spare, which goes on with it; to the handler it is the same task throughout.
 
+use micro_bridge::guard;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyIterator;
 use pyo3::types::iterator::PySendResult;
+
+use crate::failure::OrRaise as _;
 
 /// What a first step came to.
 pub(crate) enum Step<'py> {
@@ -44,9 +47,10 @@ impl Steps {
         let task = spare.getattr(intern!(py, "task"))?;
         self.enter.call1(py, (&self.event_loop, &task))?;
         let arguments = (&self.step, coroutine, &self.current, context);
-        let stepped = copy.call_method1(intern!(py, "run"), arguments);
+        // A panic that a handler met in the native part goes on through here, and must not leave the loop inside of the task.
+        let stepped = guard(|| Ok(copy.call_method1(intern!(py, "run"), arguments)));
         self.leave.call1(py, (&self.event_loop, &task))?;
-        let (returned, value): (bool, Bound<'py, PyAny>) = stepped?.extract()?;
+        let (returned, value): (bool, Bound<'py, PyAny>) = stepped.or_raise(py)??.extract()?;
         Ok(if returned { Step::Returned(value) } else { Step::Waits(value, copy) })
     }
 }

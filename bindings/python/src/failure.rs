@@ -1,5 +1,7 @@
 //! Failures as exceptions of Python, and the other way round. The classes are in `micro/_errors.py`.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use micro_bridge::core::{Code, Detail, Error};
 use micro_bridge::{Failure, Result};
@@ -26,7 +28,8 @@ fn made<'py>(py: Python<'py>, failure: &Failure, meta: &[u8]) -> PyResult<Bound<
         details.map(|detail| (detail.type_url.as_str(), PyBytes::new(py, &detail.value))).collect();
     let code = status.code().map_or(0, Code::grpc);
     let said = (failure.id(), failure.message(), failure.http_code());
-    let rest = (origin, failure.is_remote(), details, PyBytes::new(py, meta));
+    let found = (failure.is_remote(), failure.reason());
+    let rest = (origin, found, details, PyBytes::new(py, meta));
     make.call1(((status.0, status.name(), code), said, rest))
 }
 
@@ -43,23 +46,29 @@ impl<T> OrRaise<T> for Result<T> {
 
 /// What a caller is told of an exception that a handler raised.
 pub(crate) fn answer(py: Python<'_>, error: &PyErr, endpoint: &str) -> Error {
-    described(py, error, endpoint).unwrap_or_else(|_| {
-        Error::internal("handler failed, and so did telling why").with_id("go.micro.server")
+    described(py, error, endpoint).unwrap_or_else(|second| {
+        unraisable(py, second);
+        Error::internal(format!("{endpoint} failed: the log of its service says why"))
+            .with_id("micro")
     })
 }
 
 fn described(py: Python<'_>, error: &PyErr, endpoint: &str) -> PyResult<Error> {
     static DESCRIBE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    let describe = DESCRIBE.import(py, "micro._errors", "describe")?;
-    type Parts = (i32, i32, String, String, Vec<(String, Vec<u8>)>);
+    let describe = DESCRIBE.import(py, "micro._told", "describe")?;
+    type Parts = (i32, i32, String, String, Vec<(String, Vec<u8>)>, f64);
     let parts = describe.call1((error.value(py), endpoint))?;
-    let (code, http, id, detail, attached): Parts = parts.extract()?;
+    let (code, http, id, detail, attached, away): Parts = parts.extract()?;
     let code = Code::from_grpc(code).unwrap_or(Code::Unknown);
-    // go-micro's number only where it says more than the code, because the code follows from it.
-    let error = if http == 0 || http == code.http() {
-        Error::new(code, detail).with_id(id)
-    } else {
-        Error::from_http(id, detail, http)
+    let error = match (code, http) {
+        (_, 0) => Error::new(code, detail).with_id(id),
+        // Where nobody named a code, it follows from go-micro's number.
+        (Code::Unknown, http) => Error::from_http(id, detail, http),
+        (code, http) => Error::new(code, detail).with_id(id).with_http_code(http),
+    };
+    let error = match Duration::try_from_secs_f64(away) {
+        Ok(wait) if !wait.is_zero() => error.with_retry_after(wait),
+        _ => error,
     };
     Ok(attached.into_iter().fold(error, |error, (type_url, value)| {
         error.with_attached(Detail { type_url, value: Bytes::from(value) })

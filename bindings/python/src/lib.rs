@@ -44,28 +44,10 @@ mod _micro {
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
-        crate::watch_forks();
+        // Before any thread of Python can fork.
+        micro_bridge::fork::watch();
         module.add("__version__", env!("CARGO_PKG_VERSION"))
     }
-}
-
-/// Has the bridge told of forks, from the first import on.
-fn watch_forks() {
-    extern "C" fn before() {
-        micro_bridge::fork::before();
-    }
-    extern "C" fn in_parent() {
-        micro_bridge::fork::in_parent();
-    }
-    extern "C" fn in_child() {
-        micro_bridge::fork::in_child();
-    }
-    static ONCE: std::sync::Once = std::sync::Once::new();
-    ONCE.call_once(|| {
-        // SAFETY: the three functions live as long as the program, because a module of Python is never unloaded. They take
-        // and release one lock of the bridge, allocate nothing and do not unwind.
-        unsafe { libc::pthread_atfork(Some(before), Some(in_parent), Some(in_child)) };
-    });
 }
 
 /// Bytes of whatever holds bytes: a copy, unless it came from this library.

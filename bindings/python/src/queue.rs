@@ -2,9 +2,10 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use micro_bridge::{Event, EventKind, Id};
+use micro_bridge::core::Error;
+use micro_bridge::{Event, EventKind, Id, guard};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -43,8 +44,8 @@ struct State {
     calls: HashMap<Id, Py<Context>>,
     /// Tasks for the next first steps.
     spares: Vec<Py<PyAny>>,
-    /// Taken from the queue, not told yet.
-    taken: VecDeque<Event>,
+    /// Taken from the queue, not told yet, and since when.
+    taken: Option<(VecDeque<Event>, Instant)>,
     logs: Option<Py<PyAny>>,
 }
 
@@ -78,21 +79,32 @@ impl Queue {
     /// Tells what has happened, without waiting. What a handler raises to end the program comes out of here.
     fn drain(&self, py: Python<'_>) -> PyResult<usize> {
         let Some(_inside) = Inside::enter() else { return Ok(0) };
-        let mut batch = std::mem::take(&mut self.state().taken);
-        if batch.is_empty() {
-            self.queue.drain(TURN, |event| batch.push_back(event));
+        let left = self.state().taken.take();
+        if let Some((left, taken)) = left {
+            return self.tell_all(py, left, taken);
         }
-        self.tell_all(py, batch)
+        let mut batch = VecDeque::new();
+        self.queue.drain(TURN, |event| batch.push_back(event));
+        self.tell_all(py, batch, Instant::now())
     }
 
     /// As `drain`, once there is something or `seconds` are over. Other threads run meanwhile.
     fn wait(&self, py: Python<'_>, seconds: f64) -> PyResult<usize> {
         let Some(_inside) = Inside::enter() else { return Ok(0) };
-        let mut batch = std::mem::take(&mut self.state().taken);
+        let left = self.state().taken.take();
+        if let Some((left, taken)) = left {
+            return self.tell_all(py, left, taken);
+        }
+        let mut batch = VecDeque::new();
         let timeout = Duration::try_from_secs_f64(seconds).ok();
         py.detach(|| self.queue.wait(TURN, timeout, |event| batch.push_back(event)));
-        py.check_signals()?;
-        self.tell_all(py, batch)
+        let taken = Instant::now();
+        if let Err(signalled) = py.check_signals() {
+            // What was taken is told by the next that asks.
+            self.state().taken = (!batch.is_empty()).then_some((batch, taken));
+            return Err(signalled);
+        }
+        self.tell_all(py, batch, taken)
     }
 
     /// Answers a call whose handler has ended elsewhere, with a message or with what it raised.
@@ -177,13 +189,20 @@ impl Queue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn tell_all(&self, py: Python<'_>, mut batch: VecDeque<Event>) -> PyResult<usize> {
+    fn tell_all(
+        &self,
+        py: Python<'_>,
+        mut batch: VecDeque<Event>,
+        taken: Instant,
+    ) -> PyResult<usize> {
         let count = batch.len();
         while let Some(event) = batch.pop_front() {
-            match self.tell(py, event) {
+            // The other events of the batch are told whatever becomes of this one.
+            let told = guard(|| Ok(self.tell(py, event, taken))).or_raise(py);
+            match told.and_then(|told| told) {
                 Ok(()) => {}
                 Err(error) if failure::is_exit(py, &error) => {
-                    self.state().taken = batch;
+                    self.state().taken = (!batch.is_empty()).then_some((batch, taken));
                     return Err(error);
                 }
                 Err(error) => failure::unraisable(py, error),
@@ -192,10 +211,10 @@ impl Queue {
         Ok(count)
     }
 
-    fn tell(&self, py: Python<'_>, event: Event) -> PyResult<()> {
+    fn tell(&self, py: Python<'_>, event: Event, taken: Instant) -> PyResult<()> {
         match event.kind {
             EventKind::Reply => self.reply(py, event),
-            EventKind::Call => self.begin(py, event),
+            EventKind::Call => self.begin(py, event, taken),
             EventKind::CallCancelled => self.with_call(py, event.id, true, |call| call.cancel(py)),
             EventKind::Log => self.log(py, &event),
             EventKind::Closed => match self.steps.get(py) {
@@ -277,10 +296,15 @@ impl Queue {
     }
 
     /// A call came in.
-    fn begin(&self, py: Python<'_>, mut event: Event) -> PyResult<()> {
+    fn begin(&self, py: Python<'_>, mut event: Event, taken: Instant) -> PyResult<()> {
         let Some(Sink::Host(host)) = self.state().sinks.get(py, event.token) else { return Ok(()) };
         let Some(endpoint) = host.endpoints.get(event.method as usize) else { return Ok(()) };
-        let context = Py::new(py, Context::new(&host.runtime, &mut event))?;
+        let context = Context::new(&host.runtime, &mut event, taken);
+        if context.is_late(taken) {
+            let late = Error::deadline_exceeded("nobody waited for this call when its turn came");
+            return context.answer(py, Err(late.with_id("micro")));
+        }
+        let context = Py::new(py, context)?;
         if endpoint.way != Way::Eager {
             self.state().calls.insert(event.id, context.clone_ref(py));
         }

@@ -60,6 +60,10 @@ impl Runtime {
     fn grant(&self, py: Python<'_>, id: u64, messages: u32) -> PyResult<bool> {
         quiet(py, self.0.grant(Id::from_raw(id), messages))
     }
+
+    fn bound(&self, py: Python<'_>, id: u64, bytes: usize) -> PyResult<bool> {
+        quiet(py, self.0.bound(Id::from_raw(id), bytes))
+    }
 }
 
 /// Whether it was still there: what is over is nobody's mistake.

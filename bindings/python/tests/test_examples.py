@@ -67,7 +67,10 @@ def test_errors_say_what_happened(tmp_path: Path) -> None:
         "NOT_FOUND accounts: bob has no account (1 attempts; look for something else)",
     ]
     assert lines[2].startswith("DEADLINE_EXCEEDED ") and lines[2].endswith("(1 attempts; give it more time)")
-    assert lines[3] == ("NOT_FOUND go.micro.client: service payments: not found (0 attempts; look for something else)")
+    assert lines[3] == (
+        "UNAVAILABLE go.micro.client: service payments: not found: it has no node now, is it running, and in this registry?"
+        " (0 attempts; start it, or wait_for_ready)"
+    )
 
 
 def test_a_second_signal_cuts_a_service_off(tmp_path: Path) -> None:

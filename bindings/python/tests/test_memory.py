@@ -71,3 +71,65 @@ def test_memory_is_flat_over_a_million_calls_with_cancels(program: Callable[...,
     grown, objects = map(int, printed.split())
     assert grown < 8 * 1024, f"{grown} KiB more"
     assert objects < 500, f"{objects} objects more"
+
+
+def test_streams_that_nobody_reads_hold_bytes_and_not_messages(program: Callable[..., str]) -> None:
+    printed = program(
+        """
+        import asyncio, re
+        import micro
+        from micro.testing import Fleet
+
+        MESSAGE, MANY = bytes(2 << 20), 64
+
+        def peak():
+            with open("/proc/self/status") as status:
+                return int(re.search(r"VmHWM:\\s+(\\d+)", status.read()).group(1)) // 1024
+
+        service = micro.Service("store", compression="gzip")
+
+        @service.endpoint("Store.Get")
+        async def get(request: bytes):
+            for _ in range(MANY):
+                yield MESSAGE
+
+        @service.endpoint("Store.Put")
+        async def put(parts) -> int:
+            async for part in parts:
+                await asyncio.sleep(60)
+            return 0
+
+        @service.endpoint("Store.Ping")
+        async def ping(request: bytes) -> bytes:
+            return request
+
+        async def upload():
+            for _ in range(MANY):
+                yield MESSAGE
+
+        async def main():
+            async with Fleet() as fleet:
+                await fleet.start(service)
+                client = fleet.client
+                await client.call("store", "Store.Ping", b"")
+                before = peak()
+                unread = [client.server_stream("store", "Store.Get", b"") for _ in range(4)]
+                for stream in unread:
+                    await anext(aiter(stream))
+                uploads = [
+                    asyncio.ensure_future(client.client_stream("store", "Store.Put", upload(), compression="gzip"))
+                    for _ in range(4)
+                ]
+                for _ in range(20):
+                    await asyncio.sleep(0.1)
+                    await client.call("store", "Store.Ping", bytes(100_000))
+                print(peak() - before)
+                for sending in uploads:
+                    sending.cancel()
+                for stream in unread:
+                    stream.cancel()
+
+        asyncio.run(main())
+        """
+    )
+    assert int(printed) < 160, f"{printed} MiB more for eight streams of 128 MiB each"

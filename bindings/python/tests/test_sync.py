@@ -54,7 +54,7 @@ def test_calls_block(both: Both) -> None:
     assert client.call("numbers", "Numbers.Twice", 21, timeout=5) == 42
     reply = client.request("numbers", "Numbers.Twice", 4)
     assert (reply.message, str(reply.headers["from"]).startswith("micro handler")) == (8, True)
-    with pytest.raises(errors.Internal, match="no int"):
+    with pytest.raises(errors.InvalidArgument, match="no int"):
         client.call("numbers", "Numbers.Twice", "x")
 
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use micro::registry::Snapshot;
 use micro::selector::Filter;
-use micro::{Code, Error, Raw, Streaming};
+use micro::{Code, Error, Raw, Reason, Streaming};
 
 use super::duration;
 use crate::failure::Failure;
@@ -62,7 +62,7 @@ pub(crate) async fn run(
         Some(_) => None,
         None => match client.cache().resolve(&options.service).await {
             Ok(snapshot) => Some(snapshot),
-            Err(error) if error.code() == Code::NotFound => {
+            Err(error) if error.reason() == Some(Reason::NoNodes) => {
                 return Err(fleet.unknown(&options.service).await);
             }
             Err(error) => return Err(error.into()),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use micro::Code;
+use micro::Reason;
 use micro::client::NodeHealth;
 use serde::Serialize;
 
@@ -36,7 +36,7 @@ pub(crate) async fn run(
 ) -> Result<(), Failure> {
     let client = fleet.client_builder().timeout(options.timeout).build()?;
     let nodes = match client.health(&options.service).await {
-        Err(error) if error.code() == Code::NotFound => {
+        Err(error) if error.reason() == Some(Reason::NoNodes) => {
             return Err(fleet.unknown(&options.service).await);
         }
         nodes => nodes?,

@@ -1,8 +1,9 @@
 //! Who is calling. Providers, tokens and rules fill and read the [`Account`] of a call.
 
-use http::header::{AUTHORIZATION, HeaderMap};
+use http::header::AUTHORIZATION;
 
 use crate::error::{Error, Result};
+use crate::metadata::Metadata;
 use crate::registry::Labels;
 
 /// An identity that was proven, with go-micro's fields.
@@ -20,35 +21,69 @@ pub struct Account {
     pub metadata: Labels,
 }
 
-/// Refuses any scheme but go-micro's `Bearer `, as its server does whatever provider it has (wire
-/// reference 9.5): a caller that means to authenticate must not be served as a stranger.
+/// The scheme of go-micro's credentials.
+const BEARER: &str = "bearer";
+
+/// The token a caller authenticates with, for middleware that looks at tokens; `None` when it sent no `authorization`. The scheme is
+/// `Bearer` in any case, as HTTP has it.
+///
+/// A server without such middleware does not look: `authorization` is metadata like any other.
+///
+/// ```
+/// use micro::{Metadata, auth};
+///
+/// let mut metadata = Metadata::new();
+/// assert_eq!(auth::bearer(&metadata)?, None);
+/// metadata.insert("authorization", "bearer abc")?;
+/// assert_eq!(auth::bearer(&metadata)?, Some("abc"));
+/// # Ok::<(), micro::Error>(())
+/// ```
 ///
 /// # Errors
-/// `UNAUTHENTICATED` with go-micro's text.
-pub(crate) fn expect_bearer(headers: &HeaderMap) -> Result<()> {
-    match headers.get(AUTHORIZATION) {
-        Some(value) if !value.as_bytes().starts_with(b"Bearer ") => {
-            Err(Error::unauthenticated("invalid authorization header. expected Bearer schema"))
-        }
-        _ => Ok(()),
+/// `UNAUTHENTICATED` with go-micro's text for another scheme, and for a token that is empty: a caller that means to
+/// authenticate must not be served as a stranger.
+pub fn bearer(metadata: &Metadata) -> Result<Option<&str>> {
+    let Some(value) = metadata.headers().get(AUTHORIZATION) else { return Ok(None) };
+    let token = value.to_str().ok().and_then(|text| {
+        let (scheme, token) = text.trim().split_once(' ')?;
+        scheme.eq_ignore_ascii_case(BEARER).then(|| token.trim())
+    });
+    match token.filter(|token| !token.is_empty()) {
+        Some(token) => Ok(Some(token)),
+        None => Err(Error::unauthenticated("invalid authorization header. expected Bearer schema")),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderMap;
+
     use super::*;
     use crate::Code;
 
     #[test]
-    fn only_the_bearer_scheme_is_accepted() {
+    fn the_scheme_is_bearer_in_any_case() {
         let mut headers = HeaderMap::new();
-        assert_eq!(expect_bearer(&headers), Ok(()));
-        for (value, accepted) in
-            [("Bearer t", true), ("bearer t", false), ("Bearer", false), ("Basic eDp5", false)]
-        {
+        assert_eq!(bearer(&headers.clone().into()), Ok(None));
+        for (value, token) in [
+            ("Bearer t", Some("t")),
+            ("bearer t", Some("t")),
+            ("BEARER  t ", Some("t")),
+            ("Bearer", None),
+            ("Bearer ", None),
+            ("Bearert", None),
+            ("Basic eDp5", None),
+            ("", None),
+        ] {
             headers.insert(AUTHORIZATION, value.parse().expect("a header value"));
-            let refused = expect_bearer(&headers).err().map(|error| error.code());
-            assert_eq!(refused, (!accepted).then_some(Code::Unauthenticated), "{value}");
+            let metadata = Metadata::from(headers.clone());
+            match token {
+                Some(_) => assert_eq!(bearer(&metadata), Ok(token), "{value}"),
+                None => {
+                    let error = bearer(&metadata).expect_err(value);
+                    assert_eq!(error.code(), Code::Unauthenticated, "{value}");
+                }
+            }
         }
     }
 }

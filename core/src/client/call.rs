@@ -9,6 +9,7 @@ use std::task::Poll;
 use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::stream::poll_fn;
 use futures_util::{FutureExt as _, Stream, StreamExt as _, TryFutureExt as _};
+use http::header::HeaderValue;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::options::{CallOptions, Inherit, call_options};
@@ -16,7 +17,7 @@ use super::pipeline::{OpenStream, Received, Run, ServerStream, Unary};
 use super::seen::Seen;
 use super::stream::{Outgoing, StreamReply};
 use super::{Client, Target};
-use crate::codec::{Codec, Message, Side};
+use crate::codec::{Codec, Message, Side, read_reply};
 use crate::context::Context;
 use crate::error::{Code, Error, Result};
 use crate::metadata::Metadata;
@@ -96,6 +97,19 @@ impl<Req: Message, Res: Message> Call<Req, Res> {
         Self { client, target, request, options, wrong, kind: PhantomData }
     }
 
+    /// Says that the addresses are those of `service`, as the registry has them.
+    pub(super) fn found_for(mut self, service: &str) -> Self {
+        self.options.found_for = HeaderValue::from_str(service).ok();
+        self
+    }
+
+    /// For bindings that queue replies: one counts among those that the client holds until nobody has its bytes any more.
+    #[doc(hidden)]
+    pub fn counted(mut self) -> Self {
+        self.options.counted = true;
+        self
+    }
+
     /// Makes the call. Its time runs from here; nothing is sent before the future is awaited.
     ///
     /// # Errors
@@ -111,9 +125,9 @@ impl<Req: Message, Res: Message> Call<Req, Res> {
             let mut run = run?;
             let message = encode(request, run.codec, run.options.compression)
                 .map_err(|error| run.fail(error))?;
-            let received = run.bounded(Unary(message)).await?;
+            let (received, _lease) = run.bounded(Unary(message)).await?;
             let message =
-                Res::decode(run.codec, received.message).map_err(|error| run.fail(error))?;
+                read_reply(run.codec, received.message).map_err(|error| run.fail(error))?;
             run.succeed();
             let Received { compressed, headers, trailers, .. } = received;
             Ok(Reply { message, compressed, headers, trailers })
@@ -273,7 +287,7 @@ impl<Req: Message, Res: Message> IntoFuture for StreamCall<One<Req>, Streaming<R
             let message = encode(request, codec, compression)?;
             let (answer, lease) = run.bounded(ServerStream(message)).await?;
             let replies = StreamReply::reading(run, answer, lease).into_messages();
-            Ok(Streaming::new(replies, codec))
+            Ok(Streaming::replies(replies, codec))
         })
     }
 }
@@ -299,7 +313,7 @@ where
         if replies.message().await?.is_some() {
             return Err(one());
         }
-        let message = Res::decode(codec, message)?;
+        let message = read_reply(codec, message)?;
         let headers = replies.headers().await.cloned().unwrap_or_default();
         let trailers = replies.trailers().cloned().unwrap_or_default();
         Ok(Reply { message, compressed, headers, trailers })
@@ -334,7 +348,7 @@ where
             let codec = self.options.codec.unwrap_or_else(Req::preferred);
             let (run, Many(requests)) = self.run(codec)?;
             let (outgoing, replies) = open(run).await?;
-            Ok(Streaming::new(drive(requests, outgoing, replies), codec))
+            Ok(Streaming::replies(drive(requests, outgoing, replies), codec))
         })
     }
 }
@@ -348,7 +362,7 @@ impl<Req: Message, Res: Message> IntoFuture for StreamCall<Open<Req>, Duplex<Req
             let codec = self.options.codec.unwrap_or_else(Req::preferred);
             let (run, _) = self.run(codec)?;
             let (outgoing, replies) = open(run).await?;
-            Ok((outgoing, Streaming::new(replies, codec)))
+            Ok((outgoing, Streaming::replies(replies, codec)))
         })
     }
 }

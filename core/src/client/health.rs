@@ -6,10 +6,10 @@ use futures_util::{StreamExt as _, stream};
 
 use super::Client;
 use crate::codec::Json;
-use crate::error::{Code, Error, Result};
+use crate::error::{Code, Result};
 use crate::proto::health::health_check_response::ServingStatus;
 use crate::proto::health::{HealthCheckRequest, HealthCheckResponse};
-use crate::registry::Node;
+use crate::registry::{Node, Service};
 
 /// Nodes asked at once.
 const AT_ONCE: usize = 16;
@@ -48,10 +48,14 @@ impl Client {
     /// ```
     ///
     /// # Errors
-    /// `NOT_FOUND` when the registry knows no such service, and whatever it fails with. A node that
+    /// `UNAVAILABLE` with the reason [`NoNodes`](crate::Reason::NoNodes) when the service has none, and whatever the
+    /// registry fails with. A node that
     /// cannot be asked is no error: its [`NodeHealth::answer`] is.
     pub async fn health(&self, service: &str) -> Result<Vec<NodeHealth>> {
-        let versions = self.registry().get(service).await?;
+        let versions = match self.registry().get(service).await {
+            Err(error) if error.code() == Code::NotFound => Vec::new(),
+            found => found?,
+        };
         let nodes = versions.into_iter().flat_map(|record| {
             let version = record.version;
             record.nodes.into_iter().map(move |node| (version.clone(), node))
@@ -64,29 +68,30 @@ impl Client {
             })
             .collect();
         if checks.is_empty() {
-            return Err(Error::not_found(format!("service {service} has no nodes")));
+            return Err(Service::no_nodes(service));
         }
         Ok(stream::iter(checks).buffered(AT_ONCE).collect().await)
     }
 
     async fn check(&self, service: &str, address: &str) -> Result<bool> {
-        match self.ask(service, address).await {
+        match self.ask(service, service, address).await {
             // A server that keeps no book on single services still has one on itself.
-            Err(error) if error.code() == Code::NotFound => self.ask("", address).await,
+            Err(error) if error.code() == Code::NotFound => self.ask(service, "", address).await,
             Err(error) if error.code() == Code::Unimplemented => {
                 let nothing = Json(serde_json::json!({}));
-                let Json(answer): Json<serde_json::Value> =
-                    self.call(service, "Debug.Health", nothing).address(address).await?;
+                let call = self.call(service, "Debug.Health", nothing).address(address);
+                let Json(answer): Json<serde_json::Value> = call.found_for(service).await?;
                 Ok(answer["status"] == "ok")
             }
             answer => answer,
         }
     }
 
-    async fn ask(&self, service: &str, address: &str) -> Result<bool> {
-        let request = HealthCheckRequest { service: service.to_owned() };
-        let response: HealthCheckResponse =
-            self.call("", "/grpc.health.v1.Health/Check", request).address(address).await?;
+    /// Asks the node of `service` at an address how `name` is.
+    async fn ask(&self, service: &str, name: &str, address: &str) -> Result<bool> {
+        let request = HealthCheckRequest { service: name.to_owned() };
+        let call = self.call("", "/grpc.health.v1.Health/Check", request).address(address);
+        let response: HealthCheckResponse = call.found_for(service).await?;
         Ok(response.status() == ServingStatus::Serving)
     }
 }

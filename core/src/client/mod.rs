@@ -16,42 +16,49 @@
 //! ```
 
 mod call;
+mod choice;
 mod health;
 mod options;
+mod outcome;
 mod pipeline;
 mod pool;
+mod ready;
 mod reply;
 mod seen;
 mod stream;
 
 use std::borrow::Cow;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use foldhash::fast::RandomState;
-use http::HeaderMap;
+use http::header::{HeaderMap, HeaderValue};
 use http::uri::PathAndQuery;
 use papaya::{Equivalent, HashMap};
+use tokio::sync::Semaphore;
 
 pub use call::{Call, Duplex, Many, One, Open, Reply, Single, StreamCall};
 pub use health::NodeHealth;
 pub use options::CallOptions;
 use options::call_options;
-use pool::Pool;
+use pool::{DIALS_OF_SERVICE, Pool};
 pub use seen::Seen;
 pub use stream::Outgoing;
 
 use crate::codec::Message;
 use crate::error::{Error, Result};
 use crate::forward::Forward;
-use crate::registry::{self, Cache, Registry};
+use crate::registry::{self, Cache, Registry, Witness};
 use crate::resilience::Budget;
 use crate::selector::{self, Node, Strategy};
+use crate::settings::range;
 use crate::streaming::Streaming;
 use crate::telemetry::{EdgeStats, Metrics};
 use crate::transport::network::{Network, Tcp};
-use crate::transport::{ClientTls, DEFAULT_MAX_MESSAGE, Dial};
+use crate::transport::{
+    ClientTls, DEFAULT_MAX_BUFFERED, DEFAULT_MAX_MESSAGE, Dial, Reservoir, Share,
+};
 
 /// Endpoints and fixed addresses remembered per client; more are looked up anew each time.
 const MAX_TARGETS: usize = 10_000;
@@ -70,11 +77,29 @@ struct Inner {
     metrics: Arc<Metrics>,
     options: CallOptions,
     max_message: usize,
+    max_buffered: usize,
+    /// Bytes of replies that are held.
+    buffered: Arc<Reservoir>,
+    /// What unary calls hold of them.
+    replies: Arc<Share>,
     /// Headers that are the same in every call, unary and streams.
     heads: [HeaderMap; 2],
     targets: HashMap<TargetKey, Arc<Target>, RandomState>,
-    budgets: HashMap<Box<str>, Arc<Budget>, RandomState>,
+    callees: HashMap<Box<str>, Arc<Callee>, RandomState>,
     fixed: HashMap<Box<str>, Arc<Node>, RandomState>,
+}
+
+impl fmt::Debug for Inner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inner").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl Witness for Inner {
+    /// Its connections are healthy while they are open: those that are silent are probed.
+    fn vouches(&self, address: &str) -> bool {
+        self.pool.is_connected(address)
+    }
 }
 
 /// One endpoint of one service, as this client calls it.
@@ -83,8 +108,25 @@ struct Target {
     service: Box<str>,
     endpoint: Box<str>,
     path: PathAndQuery,
+    /// The name of the service as a header, where it can be one.
+    named: Option<HeaderValue>,
     edge: Arc<EdgeStats>,
-    budget: Arc<Budget>,
+    callee: Arc<Callee>,
+}
+
+/// What all calls of this client to one service share.
+#[derive(Debug)]
+struct Callee {
+    /// What may be repeated.
+    budget: Budget,
+    /// Places for connections in the making.
+    dials: Semaphore,
+}
+
+impl Callee {
+    fn new() -> Self {
+        Self { budget: Budget::new(), dials: Semaphore::new(DIALS_OF_SERVICE) }
+    }
 }
 
 impl Target {
@@ -147,8 +189,9 @@ impl Client {
     /// ```
     ///
     /// # Errors
-    /// What the handler answered, or what kept the call from it: `NOT_FOUND` for an unknown
-    /// service, `UNAVAILABLE` for none that can be reached, `DEADLINE_EXCEEDED` when the time is up.
+    /// What the handler answered, or what kept the call from it: `UNAVAILABLE` for a service without a node
+    /// (with the reason [`NoNodes`](crate::Reason::NoNodes)) and for one that cannot be reached,
+    /// `DEADLINE_EXCEEDED` when the time is up.
     pub fn call<Req: Message, Res: Message>(
         &self,
         service: &str,
@@ -252,18 +295,19 @@ impl Client {
             Error::invalid_argument(format!("cannot call {service} {endpoint}: {e}"))
                 .with_id("go.micro.client")
         })?;
-        let budgets = self.0.budgets.pin();
-        let budget = match budgets.get(service) {
-            Some(budget) => budget.clone(),
-            None if budgets.len() >= MAX_TARGETS => Arc::new(Budget::new()),
-            None => budgets.get_or_insert_with(service.into(), || Arc::new(Budget::new())).clone(),
+        let callees = self.0.callees.pin();
+        let callee = match callees.get(service) {
+            Some(callee) => callee.clone(),
+            None if callees.len() >= MAX_TARGETS => Arc::new(Callee::new()),
+            None => callees.get_or_insert_with(service.into(), || Arc::new(Callee::new())).clone(),
         };
         let target = Arc::new(Target {
             service: service.into(),
             endpoint: endpoint.into(),
             path,
+            named: HeaderValue::from_str(service).ok(),
             edge: self.0.metrics.edge(&self.0.name, service, endpoint),
-            budget,
+            callee,
         });
         if targets.len() < MAX_TARGETS {
             let key = TargetKey { service: service.into(), endpoint: endpoint.into() };
@@ -325,6 +369,8 @@ pub struct ClientBuilder {
     options: CallOptions,
     dial: Dial,
     max_message: usize,
+    max_connections: usize,
+    max_buffered: usize,
     wrong: Option<Error>,
 }
 
@@ -344,8 +390,11 @@ impl Default for ClientBuilder {
                 keepalive: None,
                 keepalive_timeout: Duration::from_secs(20),
                 max_headers: 64 * 1024,
+                idle: Some(Duration::from_secs(300)),
             },
             max_message: DEFAULT_MAX_MESSAGE,
+            max_connections: 512,
+            max_buffered: DEFAULT_MAX_BUFFERED,
             wrong: None,
         }
     }
@@ -414,10 +463,51 @@ impl ClientBuilder {
         self
     }
 
+    /// How long a connection may be without calls before it is closed, 5 minutes unless set; `None` keeps it. A stream is a
+    /// call for as long as it is open.
+    pub fn idle_timeout(mut self, idle: impl Into<Option<Duration>>) -> Self {
+        self.dial.idle = idle.into();
+        self
+    }
+
+    /// Connections that may be open at once, to all nodes together, 512 unless set. From there on, calls without a key go to
+    /// nodes that have a connection, and others take the place of one without calls; where there is none, they fail with
+    /// `UNAVAILABLE`.
+    pub fn max_connections(mut self, connections: usize) -> Self {
+        self.max_connections = connections;
+        self
+    }
+
     /// Largest message accepted, in bytes, 4 MiB unless set.
     pub fn max_message_size(mut self, bytes: usize) -> Self {
         self.max_message = bytes;
         self
+    }
+
+    /// Bytes of reply messages held at once, inflated, 256 MiB unless set: of those that are coming in, and of streams that
+    /// are not read. What finds no room waits, and the node that sends it too; after 5 s the call ends in
+    /// `RESOURCE_EXHAUSTED`. Four messages of [`ClientBuilder::max_message_size`] have room in any case, and messages under
+    /// 16 KiB are not counted.
+    pub fn max_buffered(mut self, bytes: usize) -> Self {
+        self.max_buffered = bytes;
+        self
+    }
+
+    /// Refuses options that make no sense.
+    ///
+    /// # Errors
+    /// `INVALID_ARGUMENT` with the option, its value and its range.
+    pub(crate) fn check(&self) -> Result<()> {
+        range::NAME.text(&self.name)?;
+        range::NAMESPACE.text(&self.namespace)?;
+        range::DIAL_TIMEOUT.time(self.dial.timeout)?;
+        range::KEEPALIVE.time(self.dial.keepalive)?;
+        range::KEEPALIVE_TIMEOUT.time(self.dial.keepalive_timeout)?;
+        range::IDLE_TIMEOUT.time(self.dial.idle)?;
+        range::MAX_CONNECTIONS.number(self.max_connections)?;
+        range::MAX_MESSAGE_SIZE.number(self.max_message)?;
+        range::MAX_BUFFERED.number(self.max_buffered)?;
+        range::RETRIES.number(self.options.retries)
     }
 
     /// Makes the client. Needs a tokio runtime.
@@ -426,6 +516,7 @@ impl ClientBuilder {
     /// `INVALID_ARGUMENT` for a wrong option, or for a registry in `MICRO_REGISTRY` that nobody
     /// knows.
     pub fn build(self) -> Result<Client> {
+        self.check()?;
         if let Some(error) = self.wrong {
             return Err(error);
         }
@@ -438,20 +529,28 @@ impl ClientBuilder {
             Some(strategy) => strategy.clone(),
             None => Arc::new(selector::P2c::new()),
         };
-        let heads = [true, false]
-            .map(|unary| pipeline::head(&self.name, &self.namespace, &self.options, unary));
-        Ok(Client(Arc::new(Inner {
+        let head = |unary| pipeline::head(&self.name, &self.namespace, &self.options, unary);
+        let heads = [head(true)?, head(false)?];
+        let buffered = Reservoir::new(self.max_buffered, self.max_message);
+        let replies = Share::new(&buffered, self.max_buffered, self.max_message);
+        let inner = Arc::new(Inner {
             name: self.name,
             cache,
             strategy,
-            pool: Pool::new(self.dial),
+            pool: Pool::new(self.dial, self.max_connections),
             metrics: Arc::default(),
             options: self.options,
             max_message: self.max_message,
+            max_buffered: self.max_buffered,
+            buffered,
+            replies,
             heads,
             targets: HashMap::default(),
-            budgets: HashMap::default(),
+            callees: HashMap::default(),
             fixed: HashMap::default(),
-        })))
+        });
+        let witness: Weak<Inner> = Arc::downgrade(&inner);
+        inner.cache.registry().witness(witness);
+        Ok(Client(inner))
     }
 }

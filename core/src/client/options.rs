@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::header::HeaderValue;
+
 use super::seen::Seen;
 use crate::codec::Codec;
 use crate::context::Context;
@@ -25,6 +27,8 @@ pub struct CallOptions {
     pub(crate) strategy: Option<Arc<dyn Strategy>>,
     pub(crate) key: Option<Vec<u8>>,
     pub(crate) idempotent: Option<bool>,
+    /// Waits for a node instead of failing at once.
+    pub(crate) wait_for_ready: bool,
     /// Attempts after the first.
     pub(crate) retries: u32,
     pub(crate) retry: Retry,
@@ -34,6 +38,10 @@ pub struct CallOptions {
     /// What goes on of the inbound call; `None` for the default rule.
     pub(crate) forward: Option<Arc<Forward>>,
     pub(crate) seen: Option<Seen>,
+    /// The service that was looked up for the addresses, where the client has done that by itself.
+    pub(crate) found_for: Option<HeaderValue>,
+    /// The reply counts among those that are held for as long as anybody has its bytes.
+    pub(crate) counted: bool,
 }
 
 /// Which inbound call an outgoing one belongs to.
@@ -68,6 +76,7 @@ impl Default for CallOptions {
             strategy: None,
             key: None,
             idempotent: None,
+            wait_for_ready: false,
             retries: 2,
             retry: Retry::Safe,
             backoff: Backoff::Jittered,
@@ -75,6 +84,8 @@ impl Default for CallOptions {
             context: Inherit::Current,
             forward: None,
             seen: None,
+            found_for: None,
+            counted: false,
         }
     }
 }
@@ -123,8 +134,8 @@ macro_rules! call_options {
         /// may not set is left out, and so is what belongs to the connection of an inbound call whose
         /// metadata is passed on; cookies and credentials in there are sent.
         pub fn metadata_all(mut self, metadata: crate::metadata::Metadata) -> Self {
-            self.options.metadata.append_all(metadata);
-            self
+            let added = self.options.metadata.append_all(metadata);
+            self.note(added)
         }
 
         /// Says which headers of the call being served go on with this one, see [`crate::Forward`].
@@ -135,8 +146,8 @@ macro_rules! call_options {
 
         /// Sets all that `settings` say, as if each were set here.
         pub fn settings(mut self, settings: &crate::settings::CallSettings) -> Self {
-            settings.apply(&mut self.options);
-            self
+            let applied = settings.apply(&mut self.options);
+            self.note(applied)
         }
 
         /// Chooses the codec by content type, for example `application/grpc+json`.
@@ -164,11 +175,20 @@ macro_rules! call_options {
             self
         }
 
-        /// Attempts after the first, 2 unless set. An attempt that reached no node is made up for
+        /// Whether a call waits, within its deadline, until its service has a node that takes connections; it fails at once
+        /// unless set. For services that are about to come, or come back: a change of the registry wakes the call, and a
+        /// node that refuses connections is tried again after a pause of up to a second. Neither counts as a retry.
+        pub fn wait_for_ready(mut self, wait: bool) -> Self {
+            self.options.wait_for_ready = wait;
+            self
+        }
+
+        /// Attempts after the first, 2 unless set, 100 at most. An attempt that reached no node is made up for
         /// on another one without counting.
         pub fn retries(mut self, retries: u32) -> Self {
+            let checked = crate::settings::range::RETRIES.number(retries);
             self.options.retries = retries;
-            self
+            self.note(checked)
         }
 
         /// Which failures are tried again; [`crate::resilience::Retry::Safe`] unless set.

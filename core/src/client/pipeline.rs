@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{Instrument as _, Span};
 
 use super::options::CallOptions;
+use super::outcome::outcome;
 use super::pool::Lease;
 use super::reply::{Answer, end, unreadable};
 use super::{Client, Target};
@@ -20,24 +21,21 @@ use crate::error::{Code, Error, Origin, Reach, Result};
 use crate::forward::forward;
 use crate::metadata::Metadata;
 use crate::registry::Snapshot;
-use crate::resilience::Failure;
+use crate::resilience::{Failure, Lost, Next, Repeats, Terms};
 use crate::selector::{Attempt, Node, Outcome, Pick, select};
 use crate::telemetry::{Measured, Trace};
-use crate::transport::{Compressor, FROM_SERVICE, Opened, remove_timeout, write_timeout};
+use crate::transport::{
+    Compressor, FROM_SERVICE, Opened, Share, TARGET, remove_timeout, write_timeout,
+};
 
 const X_CONTENT_TYPE: HeaderName = HeaderName::from_static("x-content-type");
 const NAMESPACE: HeaderName = HeaderName::from_static("micro-namespace");
 const AGENT: HeaderValue = HeaderValue::from_static(concat!("micro/", env!("CARGO_PKG_VERSION")));
 const TRAILERS: HeaderValue = HeaderValue::from_static("trailers");
-/// Nodes tried in a row because none of them could be reached; each is a different one.
-const MAX_FAILOVERS: u32 = 8;
-
-/// Connections to one node tried within an attempt, because the one before was going away.
-const MAX_RECONNECTS: u32 = 3;
 
 /// A call under way: its terms, and how far it has come.
 pub(super) struct Run {
-    client: Client,
+    pub(super) client: Client,
     pub(super) target: Arc<Target>,
     pub(super) options: CallOptions,
     pub(super) codec: Codec,
@@ -46,10 +44,12 @@ pub(super) struct Run {
     pub(super) deadline: Option<Instant>,
     /// Unary calls carry headers that go-micro does not put on streams.
     unary: bool,
-    tried: SmallVec<[Arc<Node>; 4]>,
+    pub(super) tried: SmallVec<[Arc<Node>; 4]>,
     node: Option<Arc<Node>>,
     attempt: Option<Attempt>,
     attempts: u32,
+    /// What the call waits for, once it waits.
+    pub(super) waits_for: Option<Error>,
     measured: Measured,
     span: Span,
 }
@@ -62,15 +62,11 @@ pub(super) struct Received {
     pub(super) trailers: Metadata,
 }
 
-/// What an attempt does on the node that was picked.
+/// What an attempt does on a connection to the node that was picked.
 pub(super) trait Step: Sync {
     type Done: Send;
 
-    fn attempt(
-        &self,
-        run: &mut Run,
-        node: &Node,
-    ) -> impl Future<Output = Result<Self::Done>> + Send;
+    fn attempt(&self, run: &Run, lease: &Lease) -> impl Future<Output = Result<Self::Done>> + Send;
 }
 
 /// One request message, one reply.
@@ -79,9 +75,14 @@ pub(super) struct Unary(pub(super) Bytes);
 impl Step for Unary {
     type Done = Received;
 
-    async fn attempt(&self, run: &mut Run, node: &Node) -> Result<Received> {
-        let (mut answer, _lease) = run.send(node, &self.0).await?;
-        let message = answer.frames.next().await.map_err(unreadable)?;
+    async fn attempt(&self, run: &Run, lease: &Lease) -> Result<Received> {
+        let mut answer = run.send(lease, &self.0).await?;
+        let mut message = answer.frames.next().await.map_err(unreadable)?;
+        if run.options.counted
+            && let Some(hold) = answer.frames.take_hold()
+        {
+            message = message.map(|message| hold.on(message));
+        }
         let compressed = answer.frames.compressed();
         let mut more = false;
         answer.spoke = message.is_some();
@@ -110,10 +111,10 @@ impl Step for Unary {
 pub(super) struct ServerStream(pub(super) Bytes);
 
 impl Step for ServerStream {
-    type Done = (Answer, Lease);
+    type Done = Answer;
 
-    async fn attempt(&self, run: &mut Run, node: &Node) -> Result<(Answer, Lease)> {
-        run.send(node, &self.0).await
+    async fn attempt(&self, run: &Run, lease: &Lease) -> Result<Answer> {
+        run.send(lease, &self.0).await
     }
 }
 
@@ -121,26 +122,21 @@ impl Step for ServerStream {
 pub(super) struct OpenStream;
 
 impl Step for OpenStream {
-    type Done = (Opened, Lease);
+    type Done = Opened;
 
-    async fn attempt(&self, run: &mut Run, node: &Node) -> Result<(Opened, Lease)> {
-        let run = &*run;
-        run.connected(node, |lease| async move {
-            let opened = lease.open_stream(run.target.path.clone(), run.headers()?)?;
-            Ok((opened, lease))
-        })
-        .await
+    async fn attempt(&self, run: &Run, lease: &Lease) -> Result<Opened> {
+        lease.open_stream(run.target.path.clone(), run.headers()?)
     }
 }
 
 /// Where the nodes of a call come from.
-enum Nodes {
+pub(super) enum Nodes {
     Registered(Arc<Snapshot>),
     Fixed(Vec<Arc<Node>>),
 }
 
 impl Nodes {
-    fn as_slice(&self) -> &[Arc<Node>] {
+    pub(super) fn as_slice(&self) -> &[Arc<Node>] {
         match self {
             Self::Registered(snapshot) => snapshot.nodes(),
             Self::Fixed(nodes) => nodes,
@@ -184,13 +180,14 @@ impl Run {
             node: None,
             attempt: None,
             attempts: 0,
+            waits_for: None,
             measured,
             span,
         }
     }
 
-    /// Runs the stages until one attempt succeeds, retries end or time is up.
-    pub(super) async fn bounded<S: Step>(&mut self, step: S) -> Result<S::Done> {
+    /// Runs the stages until one attempt succeeds, retries end or time is up. What succeeded keeps its connection.
+    pub(super) async fn bounded<S: Step>(&mut self, step: S) -> Result<(S::Done, Lease)> {
         let span = self.span.clone();
         let deadline = self.deadline;
         let result = {
@@ -198,18 +195,25 @@ impl Run {
             let stages = pin!(self.stages(&step));
             let stages = stages.instrument(span);
             match deadline {
-                Some(deadline) => {
-                    timeout_at(deadline, stages).await.unwrap_or_else(|_| Err(deadline_passed()))
-                }
-                None => stages.await,
+                Some(deadline) => timeout_at(deadline, stages).await.ok(),
+                None => Some(stages.await),
             }
         };
-        result.map_err(|error| self.fail(error))
+        result.unwrap_or_else(|| Err(self.late())).map_err(|error| self.fail(error))
     }
 
     /// Largest reply message, in bytes.
     pub(super) fn max_message(&self) -> usize {
         self.client.0.max_message
+    }
+
+    /// Where reply messages are counted: those of each stream apart, so that one which nobody reads leaves room for others.
+    pub(super) fn share(&self) -> Arc<Share> {
+        let client = &self.client.0;
+        if self.unary {
+            return client.replies.clone();
+        }
+        Share::new(&client.buffered, client.max_buffered, client.max_message)
     }
 
     /// The call succeeded: the node did well.
@@ -224,60 +228,92 @@ impl Run {
     pub(super) fn fail(&mut self, error: Error) -> Error {
         // An attempt that is still open was ended by the deadline, or broke off in a stream.
         if let Some(attempt) = self.attempt.take() {
-            attempt.finish(outcome(&error));
+            let outcome = outcome(&error);
+            attempt.finish(outcome);
+            if let Some(node) = &self.node {
+                self.suspect(node, outcome);
+            }
         }
         self.measured.finish(Some(error.code()));
         self.explain(error)
     }
 
-    async fn stages<S: Step>(&mut self, step: &S) -> Result<S::Done> {
-        let nodes = self.resolve().await?;
-        self.target.budget.deposit();
-        let (mut retries, mut failovers) = (0, 0);
+    async fn stages<S: Step>(&mut self, step: &S) -> Result<(S::Done, Lease)> {
+        let mut nodes = self.resolve().await?;
+        self.target.callee.budget.deposit();
+        let mut repeats = Repeats::default();
+        let mut again = None;
         loop {
-            let node = self.pick(&nodes)?;
+            let (node, ready) = match self.choose(&nodes, again.take()) {
+                Err(error) if self.options.wait_for_ready => {
+                    nodes = Box::pin(self.until_ready(Some(nodes), error)).await?;
+                    continue;
+                }
+                chosen => chosen?,
+            };
             self.attempts += 1;
             self.node = Some(node.clone());
             self.span.record("node", node.id());
             self.attempt = Some(node.begin());
-            let error = match step.attempt(self, &node).await {
-                Ok(done) => return Ok(done),
-                Err(error) => self.settle(error),
+            let (error, lost) = match self.connected(&node, ready).await {
+                Ok(lease) => match step.attempt(self, &lease).await {
+                    Ok(done) => return Ok((done, lease)),
+                    Err(error) if lease.is_open() => (error, Lost::Taken),
+                    Err(error) => (error, Lost::Gone { served: lease.has_served() }),
+                },
+                Err(error) => (error, Lost::Unreached),
             };
-            self.report(&node, &error);
-            self.tried.push(node);
+            let error = self.settle(error);
+            self.report(&node, &error, lost);
+            if !self.tried.iter().any(|tried| tried.is_same(&node)) {
+                self.tried.push(node.clone());
+            }
             let elsewhere = nodes.as_slice().len() > self.tried.len();
-            if error.reach() == Reach::Never
-                && elsewhere
-                && failovers < MAX_FAILOVERS
-                && self.options.retry.is_budgeted()
-                && self.allows(&error)
-            {
-                // Nobody has seen the request, and another node may be fine: that is no retry.
-                failovers += 1;
+            let waits = self.options.wait_for_ready
+                && lost == Lost::Unreached
+                && outcome(&error) == Outcome::Refused;
+            if waits && !elsewhere {
+                nodes = Box::pin(self.until_ready(Some(nodes), error)).await?;
+                repeats.begin_anew();
                 continue;
             }
-            if retries == self.options.retries || !self.allows(&error) {
-                return Err(error);
-            }
-            if self.options.retry.is_budgeted() && !self.target.budget.withdraw() {
-                tracing::debug!(service = &*self.target.service, %error, "retry budget is spent");
-                return Err(error);
-            }
-            retries += 1;
-            let wait = error.retry_after().unwrap_or_else(|| self.options.backoff.wait(retries));
-            if self.left().is_some_and(|left| left <= wait) {
+            match self.next(&mut repeats, &error, lost, elsewhere) {
+                Next::Fail if waits => {
+                    nodes = Box::pin(self.until_ready(Some(nodes), error)).await?;
+                    repeats.begin_anew();
+                }
+                Next::Fail => return Err(error),
+                Next::Reconnect => again = Some(node),
                 // Waiting would only turn a telling error into a late one.
-                return Err(error);
-            }
-            if !wait.is_zero() {
-                sleep(wait).await;
+                Next::Repeat(wait) if self.left().is_some_and(|left| left <= wait) => {
+                    return Err(error);
+                }
+                Next::Repeat(wait) if wait.is_zero() => {}
+                Next::Repeat(wait) => sleep(wait).await,
             }
         }
     }
 
+    fn next(&self, repeats: &mut Repeats, error: &Error, lost: Lost, elsewhere: bool) -> Next {
+        let idempotent = self.options.idempotent.unwrap_or_else(|| {
+            let endpoint = |node: &Arc<Node>| {
+                let advertised = self.target.names().find_map(|name| node.endpoint(&name));
+                advertised.is_some_and(|endpoint| endpoint.is_idempotent())
+            };
+            self.node.as_ref().is_some_and(endpoint)
+        });
+        let terms = Terms {
+            retry: &self.options.retry,
+            retries: self.options.retries,
+            backoff: self.options.backoff,
+            budget: &self.target.callee.budget,
+        };
+        let failure = Failure { error, attempt: self.attempts.saturating_sub(1), idempotent };
+        repeats.next(terms, failure, lost, elsewhere)
+    }
+
     /// Resolve: the nodes of the service, from the cache without waiting when it is warm.
-    async fn resolve(&self) -> Result<Nodes> {
+    async fn resolve(&mut self) -> Result<Nodes> {
         if !self.options.addresses.is_empty() {
             let at = |address: &String| self.client.node_at(address);
             return Ok(Nodes::Fixed(self.options.addresses.iter().map(at).collect()));
@@ -286,49 +322,39 @@ impl Run {
         match cache.peek(&self.target.service) {
             Some(snapshot) => Ok(Nodes::Registered(snapshot)),
             // Apart from the call, whose state it would make larger; it is rare.
-            None => Box::pin(cache.resolve(&self.target.service)).await.map(Nodes::Registered),
+            None => match Box::pin(cache.resolve(&self.target.service)).await {
+                Err(error)
+                    if self.options.wait_for_ready
+                        && matches!(error.code(), Code::Unavailable | Code::DeadlineExceeded) =>
+                {
+                    Box::pin(self.until_ready(None, error)).await
+                }
+                found => found.map(Nodes::Registered),
+            },
         }
     }
 
     /// Route and pick: the filters narrow, the strategy chooses.
-    fn pick(&self, nodes: &Nodes) -> Result<Arc<Node>> {
-        let pick = Pick {
+    pub(super) fn pick(&self, nodes: &Nodes) -> Result<Arc<Node>> {
+        let strategy = self.options.strategy.as_ref().unwrap_or(&self.client.0.strategy);
+        select(strategy.as_ref(), nodes.as_slice(), &self.choice()).cloned()
+    }
+
+    /// What the call asks of a node.
+    pub(super) fn choice(&self) -> Pick<'_> {
+        Pick {
             filters: &self.options.filters,
             tried: &self.tried,
             key: self.options.key.as_deref(),
             ..Pick::new(&self.target.service, &self.target.endpoint)
-        };
-        let strategy = self.options.strategy.as_ref().unwrap_or(&self.client.0.strategy);
-        select(strategy.as_ref(), nodes.as_slice(), &pick).cloned()
+        }
     }
 
     /// Sends one request message and reads the head of the answer.
-    async fn send(&self, node: &Node, message: &Bytes) -> Result<(Answer, Lease)> {
-        self.connected(node, |lease| async move {
-            let path = self.target.path.clone();
-            let response = lease.send(path, self.headers()?, message.clone())?.await?;
-            let seen = self.options.seen.as_ref();
-            Ok((Answer::read(response, self.client.0.max_message, seen)?, lease))
-        })
-        .await
-    }
-
-    /// Does `work` on a connection to the node, and on another where the first is going away. That says nothing of the node:
-    /// it closes connections for their age, and the request was not looked at.
-    async fn connected<W, F, T>(&self, node: &Node, work: W) -> Result<T>
-    where
-        W: Fn(Lease) -> F,
-        F: Future<Output = Result<T>>,
-    {
-        let mut reconnects = 0;
-        loop {
-            match work(self.client.0.pool.lease(node.target()).await?).await {
-                Err(error) if error.reach() == Reach::Never && reconnects < MAX_RECONNECTS => {
-                    reconnects += 1;
-                }
-                done => return done,
-            }
-        }
+    async fn send(&self, lease: &Lease, message: &Bytes) -> Result<Answer> {
+        let path = self.target.path.clone();
+        let response = lease.send(path, self.headers()?, message.clone())?.await?;
+        Answer::read(response, self.max_message(), self.share(), self.options.seen.as_ref())
     }
 
     /// The headers of an attempt. Time goes by between attempts, so each has its own.
@@ -350,45 +376,39 @@ impl Run {
                 headers.insert(NAMESPACE, namespace.clone());
             }
         }
+        let named = self.target.named.as_ref().filter(|_| self.is_registered());
+        if let Some(named) = named.or(self.options.found_for.as_ref()) {
+            headers.insert(TARGET, named.clone());
+        }
         self.trace.write(&mut headers);
         match self.left() {
             Some(left) => write_timeout(&mut headers, left),
             None => remove_timeout(&mut headers),
         }
-        for name in own.keys() {
-            headers.remove(name);
-            for value in own.get_all(name) {
-                headers.append(name.clone(), value.clone());
-            }
-        }
+        replace(&mut headers, own)?;
         Ok(headers)
+    }
+
+    /// True when the nodes of the call come from the registry.
+    fn is_registered(&self) -> bool {
+        self.options.addresses.is_empty()
     }
 
     fn left(&self) -> Option<Duration> {
         self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()))
     }
 
-    fn allows(&self, error: &Error) -> bool {
-        let idempotent = self.options.idempotent.unwrap_or_else(|| {
-            let endpoint = |node: &Arc<Node>| {
-                let advertised = self.target.names().find_map(|name| node.endpoint(&name));
-                advertised.is_some_and(|endpoint| endpoint.is_idempotent())
-            };
-            self.node.as_ref().is_some_and(endpoint)
-        });
-        let attempt = self.attempts.saturating_sub(1);
-        self.options.retry.allows(Failure { error, attempt, idempotent })
-    }
-
     /// The one place where a failed attempt is told to the selector and the registry.
-    fn report(&mut self, node: &Node, error: &Error) {
-        let outcome = outcome(error);
+    fn report(&mut self, node: &Node, error: &Error, lost: Lost) {
+        let outcome = match lost {
+            // It closes connections for their age, and the request was not looked at: that says nothing of the node.
+            Lost::Gone { served: true } if error.reach() == Reach::Never => Outcome::Cancelled,
+            _ => outcome(error),
+        };
         if let Some(attempt) = self.attempt.take() {
             attempt.finish(outcome);
         }
-        if outcome == Outcome::Refused && self.options.addresses.is_empty() {
-            self.client.0.cache.registry().suspect(&self.target.service, &node.record());
-        }
+        self.suspect(node, outcome);
         tracing::debug!(
             service = &*self.target.service,
             endpoint = &*self.target.endpoint,
@@ -397,6 +417,12 @@ impl Run {
             %error,
             "attempt failed"
         );
+    }
+
+    fn suspect(&self, node: &Node, outcome: Outcome) {
+        if outcome == Outcome::Refused && self.is_registered() {
+            self.client.0.cache.registry().suspect(&self.target.service, &node.record());
+        }
     }
 
     /// A peer that resets the call because the deadline passed means the deadline, whatever it says.
@@ -425,7 +451,12 @@ impl Run {
 
 /// The headers that are the same in every call of a client. Those that differ stand there too, so
 /// that a call replaces a value and no map has to grow.
-pub(super) fn head(name: &str, namespace: &str, options: &CallOptions, unary: bool) -> HeaderMap {
+pub(super) fn head(
+    name: &str,
+    namespace: &str,
+    options: &CallOptions,
+    unary: bool,
+) -> Result<HeaderMap> {
     let mut headers = HeaderMap::with_capacity(24);
     let content_type = HeaderValue::from_static(Codec::Proto.grpc_content_type());
     headers.insert(CONTENT_TYPE, content_type.clone());
@@ -443,25 +474,22 @@ pub(super) fn head(name: &str, namespace: &str, options: &CallOptions, unary: bo
     }
     write_timeout(&mut headers, Duration::ZERO);
     Trace::root().write(&mut headers);
-    let own = options.metadata.headers();
+    replace(&mut headers, options.metadata.headers())?;
+    Ok(headers)
+}
+
+/// Puts headers in place of those of the same names.
+fn replace(headers: &mut HeaderMap, own: &HeaderMap) -> Result<()> {
     for name in own.keys() {
         headers.remove(name);
         for value in own.get_all(name) {
-            headers.append(name.clone(), value.clone());
+            // What is inherited comes off the wire, and may have left no room.
+            headers.try_append(name.clone(), value.clone()).map_err(|_| {
+                Error::invalid_argument("metadata of more names than a header list can hold")
+            })?;
         }
     }
-    headers
-}
-
-/// What a failure says about the node.
-fn outcome(error: &Error) -> Outcome {
-    match error.code() {
-        _ if error.reach() == Reach::Never && !error.is_remote() => Outcome::Refused,
-        Code::Unavailable | Code::ResourceExhausted | Code::DeadlineExceeded => Outcome::Failure,
-        Code::Internal if !error.is_remote() => Outcome::Failure,
-        Code::Cancelled => Outcome::Cancelled,
-        _ => Outcome::Success,
-    }
+    Ok(())
 }
 
 pub(super) fn deadline_passed() -> Error {

@@ -17,7 +17,7 @@ use super::pool::Lease;
 use super::reply::{Answer, end, unreadable};
 use crate::codec::{Codec, Message, Side};
 use crate::error::{Error, Result};
-use crate::streaming::{Envelope, Messages};
+use crate::streaming::{Envelope, HeldMessage, Messages};
 use crate::transport::{Answering, Compression, Opened, frame};
 
 /// Messages that wait for HTTP/2 to take them; then sending waits.
@@ -87,6 +87,9 @@ pub(super) struct StreamReply {
     /// Dropped when the call is over, which ends the sending half.
     call: Option<oneshot::Sender<Infallible>>,
     envelope: Arc<Envelope>,
+    /// What is held for the message that was read last.
+    held: Arc<HeldMessage>,
+    holding: bool,
     /// Present while the call counts on its connection.
     _lease: Lease,
 }
@@ -125,14 +128,15 @@ impl StreamReply {
         call: Option<oneshot::Sender<Infallible>>,
     ) -> Self {
         let deadline = run.deadline.map(|at| Box::pin(tokio::time::sleep_until(at)));
-        let envelope = Arc::default();
-        Self { state, run, deadline, call, envelope, _lease: lease }
+        let (envelope, held) = (Arc::default(), Arc::default());
+        Self { state, run, deadline, call, envelope, held, holding: false, _lease: lease }
     }
 
     /// The messages, with what is around them.
     pub(super) fn into_messages(self) -> Messages {
         let envelope = self.envelope.clone();
-        Messages::new(self).within(Some(envelope))
+        let held = self.held.clone();
+        Messages::new(self).within(Some(envelope)).holding(held)
     }
 
     /// Goes on with the messages of `answer`.
@@ -145,12 +149,16 @@ impl StreamReply {
         if self.deadline.as_mut().is_some_and(|deadline| deadline.as_mut().poll(cx).is_ready()) {
             return Poll::Ready(Err(deadline_passed()));
         }
+        if std::mem::take(&mut self.holding) {
+            self.held.put(None);
+        }
         loop {
             match &mut self.state {
                 State::Opening(sending) => {
                     let response = ready!(sending.as_mut().poll(cx))?;
                     let seen = self.run.options.seen.as_ref();
-                    let answer = Answer::read(response, self.run.max_message(), seen)?;
+                    let answer =
+                        Answer::read(response, self.run.max_message(), self.run.share(), seen)?;
                     self.read(Box::new(answer));
                 }
                 State::Reading(answer) => {
@@ -158,6 +166,10 @@ impl StreamReply {
                     if message.is_some() {
                         answer.spoke = true;
                         self.envelope.note_compressed(answer.frames.compressed());
+                        if let Some(hold) = answer.frames.take_hold() {
+                            self.held.put(Some(hold));
+                            self.holding = true;
+                        }
                         return Poll::Ready(Ok(message));
                     }
                     let trailers = answer.frames.take_trailers();

@@ -5,8 +5,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::Codec;
-use super::message::{Message, Side, short_name, undecodable, unsupported};
+use super::message::{Message, Side, short_name, unsupported};
 use super::schema::Schema;
+use super::unreadable::from_json;
 use crate::error::{Error, Result};
 
 /// A serde type, sent and received as JSON.
@@ -27,7 +28,7 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Message for Json<T> {
             return Err(unsupported::<T>(codec, "send content-type application/grpc+json"));
         }
         serde_json::to_writer(buffer.writer(), &self.0).map_err(|e| {
-            Error::internal(format!("cannot write {} as JSON: {e}", std::any::type_name::<T>()))
+            Error::unexpected(format!("cannot write {} as JSON: {e}", std::any::type_name::<T>()))
         })
     }
 
@@ -37,7 +38,7 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Message for Json<T> {
         }
         // An empty body is Go's way to send nothing; serde's word for that is `null`.
         let text = if bytes.trim_ascii().is_empty() { b"null".as_slice() } else { &bytes };
-        serde_json::from_slice(text).map(Self).map_err(undecodable)
+        from_json(text).map(Self)
     }
 
     fn preferred() -> Codec {

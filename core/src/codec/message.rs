@@ -1,10 +1,14 @@
 //! Types that can be requests and replies.
 
 use bytes::{BufMut, Bytes, BytesMut};
-use prost_reflect::{DeserializeOptions, DynamicMessage, ReflectMessage, SerializeOptions};
+use prost_reflect::{
+    DeserializeOptions, DynamicMessage, MessageDescriptor, ReflectMessage, SerializeOptions,
+};
+use serde::de::{DeserializeSeed, Deserializer};
 
 use super::Codec;
 use super::schema::Schema;
+use super::unreadable::{from_json_by, undecodable};
 use crate::error::{Error, Result};
 
 /// Who writes a message. go-micro's two sides write different JSON (wire reference 7): a client
@@ -33,8 +37,8 @@ pub trait Message: Sized + Send + 'static {
     /// Reads a message.
     ///
     /// # Errors
-    /// `UNIMPLEMENTED` when this type does not speak `codec`, `INTERNAL` when the bytes are not
-    /// such a message, as gRPC prescribes.
+    /// `UNIMPLEMENTED` when this type does not speak `codec`, `INVALID_ARGUMENT` when the bytes are not
+    /// such a message. A caller is told `INTERNAL` of a reply that is none: it can do nothing about it.
     fn decode(codec: Codec, bytes: Bytes) -> Result<Self>;
 
     /// The message as bytes, without a copy where it is bytes already.
@@ -72,10 +76,6 @@ pub(super) fn unsupported<T>(codec: Codec, hint: &str) -> Error {
     ))
 }
 
-pub(super) fn undecodable(cause: impl std::fmt::Display) -> Error {
-    Error::internal(format!("grpc: failed to unmarshal the received message {cause}"))
-}
-
 /// Last part of a type's path: `HelloRequest` of `greeter::HelloRequest`.
 pub(super) fn short_name(name: &str) -> &str {
     let bare = name.split('<').next().unwrap_or(name);
@@ -100,7 +100,9 @@ impl<T: ReflectMessage + Default + 'static> Message for T {
                 let mut serializer = serde_json::Serializer::new(buffer.writer());
                 self.transcode_to_dynamic()
                     .serialize_with_options(&mut serializer, &options)
-                    .map_err(|e| Error::internal(format!("cannot write the reply as JSON: {e}")))
+                    .map_err(|e| {
+                        Error::unexpected(format!("cannot write the message as JSON: {e}"))
+                    })
             }
             Codec::Bytes | Codec::Text => {
                 Err(unsupported::<T>(codec, "send `proto` or `json` to a protobuf endpoint"))
@@ -110,23 +112,15 @@ impl<T: ReflectMessage + Default + 'static> Message for T {
 
     fn decode(codec: Codec, bytes: Bytes) -> Result<Self> {
         match codec {
-            Codec::Proto => <T as prost::Message>::decode(bytes).map_err(undecodable),
+            Codec::Proto => <T as prost::Message>::decode(bytes).map_err(undecodable::<T>),
             Codec::Json => {
-                // Go reads nothing and `null` as the default message, and only the first value.
+                // Go reads nothing and `null` as the default message.
                 let text = bytes.trim_ascii();
                 if text.is_empty() || text == b"null" {
                     return Ok(T::default());
                 }
-                let mut deserializer = serde_json::Deserializer::from_slice(text);
-                let options = DeserializeOptions::new().deny_unknown_fields(true);
-                DynamicMessage::deserialize_with_options(
-                    T::default().descriptor(),
-                    &mut deserializer,
-                    &options,
-                )
-                .map_err(undecodable)?
-                .transcode_to()
-                .map_err(undecodable)
+                let seed = || Described(T::default().descriptor());
+                from_json_by::<T, _>(seed, text)?.transcode_to().map_err(undecodable::<T>)
             }
             Codec::Bytes | Codec::Text => {
                 Err(unsupported::<T>(codec, "send `proto` or `json` to a protobuf endpoint"))
@@ -136,6 +130,21 @@ impl<T: ReflectMessage + Default + 'static> Message for T {
 
     fn schema() -> Schema {
         Schema::of_protobuf(T::default().descriptor())
+    }
+}
+
+/// Reads protobuf's JSON of a type that is known by its descriptor.
+struct Described(MessageDescriptor);
+
+impl<'de> DeserializeSeed<'de> for Described {
+    type Value = DynamicMessage;
+
+    fn deserialize<D: Deserializer<'de>>(
+        self,
+        deserializer: D,
+    ) -> Result<DynamicMessage, D::Error> {
+        let options = DeserializeOptions::new().deny_unknown_fields(true);
+        DynamicMessage::deserialize_with_options(self.0, deserializer, &options)
     }
 }
 
@@ -157,7 +166,7 @@ impl<T: prost::Message + Default + 'static> Message for Proto<T> {
         if codec != Codec::Proto {
             return Err(unsupported::<T>(codec, "derive prost_reflect::ReflectMessage for JSON"));
         }
-        T::decode(bytes).map(Self).map_err(undecodable)
+        T::decode(bytes).map(Self).map_err(undecodable::<T>)
     }
 
     fn schema() -> Schema {
@@ -201,7 +210,6 @@ mod tests {
         for json in [
             r#"{"started":"1234567890123","uptime":"5"}"#,
             r#"{"started":1234567890123,"uptime":5,"gc":null,"errors":"0"}"#,
-            r#" {"started":"1234567890123","uptime":"5"} and whatever follows"#,
         ] {
             assert_eq!(read::<StatsResponse>(json), Ok(stats()), "{json}");
         }
@@ -231,12 +239,12 @@ mod tests {
     }
 
     #[test]
-    fn unknown_fields_and_broken_bytes_are_internal_with_a_reason() {
+    fn unknown_fields_and_broken_bytes_are_bad_requests_with_a_reason() {
         let error = read::<HealthRequest>(r#"{"nope":1}"#).expect_err("unknown field");
-        assert_eq!(error.code(), Code::Internal);
+        assert_eq!((error.code(), error.http_code()), (Code::InvalidArgument, 400));
         assert!(error.detail().contains("nope"), "{error}");
         let error = HealthRequest::decode(Codec::Proto, Bytes::from_static(b"\x0a\xff"));
-        assert_eq!(error.expect_err("cut short").code(), Code::Internal);
+        assert_eq!(error.expect_err("cut short").code(), Code::InvalidArgument);
     }
 
     #[test]

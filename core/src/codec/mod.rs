@@ -10,11 +10,13 @@ mod json;
 mod message;
 mod raw;
 mod schema;
+mod unreadable;
 
 pub use json::Json;
 pub use message::{Message, Proto, Side};
 pub use raw::Raw;
 pub use schema::Schema;
+pub(crate) use unreadable::{read_reply, read_request, unreadable_reply};
 
 use std::fmt;
 

@@ -14,7 +14,7 @@ pub enum Code {
     InvalidArgument = 3,
     /// The deadline passed.
     DeadlineExceeded = 4,
-    /// The thing asked for, or the service itself, does not exist.
+    /// The thing asked for does not exist. A service without a node is [`Code::Unavailable`].
     NotFound = 5,
     /// The thing to create exists.
     AlreadyExists = 6,

@@ -6,6 +6,7 @@
 
 mod code;
 mod detail;
+mod reason;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -17,6 +18,7 @@ use serde::Serialize;
 
 pub use code::Code;
 pub use detail::Detail;
+pub use reason::Reason;
 
 use crate::metadata::Metadata;
 
@@ -70,8 +72,15 @@ struct Inner {
     detail: Cow<'static, str>,
     status: Cow<'static, str>,
     reach: Reach,
+    reason: Option<Reason>,
+    /// Set where nobody meant the text for callers: they are told this instead.
+    incident: Option<Box<str>>,
     origin: Option<Origin>,
     retry_after: Option<Duration>,
+    /// Trying again was forbidden.
+    is_final: bool,
+    /// Nothing of the request left this side.
+    is_unsent: bool,
     source: Option<Arc<dyn std::error::Error + Send + Sync>>,
     told_by: ToldBy,
     details: Vec<Detail>,
@@ -125,8 +134,12 @@ impl Error {
             detail: detail.into(),
             status: Cow::Borrowed(status_text(http)),
             reach: Reach::Maybe,
+            reason: None,
+            incident: None,
             origin: None,
             retry_after: None,
+            is_final: false,
+            is_unsent: false,
             source: None,
             told_by: ToldBy::Us,
             details: Vec::new(),
@@ -201,6 +214,28 @@ impl Error {
         Self::new(Code::Internal, detail)
     }
 
+    /// A failure that nobody put into words for callers, such as an exception or the error of a library:
+    /// `INTERNAL`, 500. The text stays on this side: the caller of a handler that fails with it is told the
+    /// [incident](Self::incident) alone, and the server's log has both.
+    ///
+    /// ```
+    /// use micro::{Error, Json, Result};
+    ///
+    /// fn parse(text: &str) -> Result<Json<i64>> {
+    ///     text.parse().map(Json).map_err(|error| Error::unexpected(error))
+    /// }
+    /// assert!(parse("x").unwrap_err().incident().is_some());
+    /// ```
+    pub fn unexpected(cause: impl fmt::Display) -> Self {
+        Self::new(Code::Internal, cause.to_string()).kept_from_callers()
+    }
+
+    /// Keeps the text from callers.
+    pub(crate) fn kept_from_callers(mut self) -> Self {
+        self.0.incident = Some(format!("{:016x}", fastrand::u64(..)).into());
+        self
+    }
+
     /// Nobody can serve this now: `UNAVAILABLE`, 503.
     pub fn unavailable(detail: impl Into<Cow<'static, str>>) -> Self {
         Self::new(Code::Unavailable, detail)
@@ -210,6 +245,14 @@ impl Error {
     #[must_use]
     pub fn with_id(mut self, id: impl Into<Cow<'static, str>>) -> Self {
         self.0.id = id.into();
+        self
+    }
+
+    /// Gives the error a number of go-micro's own, where another than the one that follows from its code says more.
+    #[must_use]
+    pub fn with_http_code(mut self, number: i32) -> Self {
+        self.0.http = number;
+        self.0.status = Cow::Borrowed(status_text(number));
         self
     }
 
@@ -234,6 +277,29 @@ impl Error {
         self
     }
 
+    /// Asks the caller not to try again at all: no other moment and no other node would help.
+    #[must_use]
+    pub fn without_retry(mut self) -> Self {
+        self.0.is_final = true;
+        self
+    }
+
+    /// Says that nothing of the request left this side, so that no node was bothered.
+    pub(crate) fn unsent(mut self) -> Self {
+        self.0.reach = Reach::Never;
+        self.0.is_unsent = true;
+        self
+    }
+
+    pub(crate) fn is_unsent(&self) -> bool {
+        self.0.is_unsent
+    }
+
+    /// True when whoever failed asked not to be tried again.
+    pub fn forbids_retry(&self) -> bool {
+        self.0.is_final
+    }
+
     /// Keeps the metadata of the answer that carried the failure.
     pub(crate) fn with_answer(mut self, headers: HeaderMap, trailers: HeaderMap) -> Self {
         let answer = Answer { headers: headers.into(), trailers: trailers.into() };
@@ -256,6 +322,12 @@ impl Error {
     #[must_use]
     pub fn with_attached(mut self, detail: Detail) -> Self {
         self.0.details.push(detail);
+        self
+    }
+
+    /// Says what kept the call from every handler.
+    pub(crate) fn with_reason(mut self, reason: Reason) -> Self {
+        self.0.reason = Some(reason);
         self
     }
 
@@ -314,6 +386,18 @@ impl Error {
     /// How far the attempt got.
     pub fn reach(&self) -> Reach {
         self.0.reach
+    }
+
+    /// What kept a call of this side from every handler, where the code alone does not tell; `None` for all that the far
+    /// side said.
+    pub fn reason(&self) -> Option<Reason> {
+        self.0.reason
+    }
+
+    /// What a caller is told instead of a text that was not meant for callers, and the server's log beside it: 16 hexadecimal
+    /// digits; `None` for every error that somebody put into words.
+    pub fn incident(&self) -> Option<&str> {
+        self.0.incident.as_deref()
     }
 
     /// Where the call failed; `None` for errors that no client call returned.
@@ -451,6 +535,9 @@ impl fmt::Debug for Error {
         let mut out = f.debug_struct("Error");
         out.field("code", &self.0.code).field("id", &self.0.id).field("http", &self.0.http);
         out.field("detail", &self.0.detail).field("reach", &self.0.reach);
+        if let Some(reason) = &self.0.reason {
+            out.field("reason", reason);
+        }
         if let Some(origin) = &self.0.origin {
             out.field("origin", origin);
         }
@@ -474,6 +561,8 @@ impl PartialEq for Error {
     }
 }
 
+/// On this side it is what the system said. A handler that fails with it tells its caller no more than that it failed, as with
+/// [`Error::unexpected`]: file names are nobody else's business, and a missing file is no missing thing.
 impl From<std::io::Error> for Error {
     fn from(error: std::io::Error) -> Self {
         let code = match error.kind() {
@@ -484,7 +573,7 @@ impl From<std::io::Error> for Error {
             std::io::ErrorKind::InvalidInput => Code::InvalidArgument,
             _ => Code::Unavailable,
         };
-        Self::new(code, error.to_string()).with_source(error)
+        Self::new(code, error.to_string()).with_source(error).kept_from_callers()
     }
 }
 

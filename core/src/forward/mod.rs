@@ -7,6 +7,7 @@
 use http::header::{HeaderMap, HeaderName};
 
 use crate::error::{Error, Result};
+use crate::metadata::append;
 
 /// Names a rule may have in each of its lists: each is compared with every header of a call.
 const MAX_NAMES: usize = 64;
@@ -234,7 +235,8 @@ pub(crate) fn forward(
     }
     for name in names {
         for value in inbound.get_all(name) {
-            target.append(name.clone(), value.clone());
+            // What finds no room could not be sent either: peers take far less.
+            let _ = append(target, name.clone(), value.clone());
         }
     }
 }
@@ -291,7 +293,7 @@ fn kind(name: &str) -> Kind {
         | "cookie" | "cookie2" | "dnt" | "origin" | "referer" | "save-data" | "set-cookie" | "upgrade-insecure-requests"
         | "user-agent" | "x-csrf-token" | "x-requested-with" | "x-user-agent" | "x-xsrf-token"
         // gRPC-Web, go-micro, and what each hop says anew.
-        | "local" | "micro-from-service" | "remote" | "timeout" | "x-content-type" | "x-grpc-web"
+        | "local" | "micro-from-service" | "micro-refused" | "micro-target" | "micro-target-at" | "remote" | "timeout" | "x-content-type" | "x-grpc-web"
         | "accept" | "content" => Kind::Hop,
         _ if STARTS.iter().any(|start| name.starts_with(start)) => Kind::Hop,
         _ => Kind::Metadata,

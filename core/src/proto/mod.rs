@@ -27,6 +27,11 @@ pub(crate) static DESCRIPTORS: LazyLock<DescriptorPool> = LazyLock::new(|| {
         .expect("the checked-in descriptors decode")
 });
 
+/// Makes what this room shares in a process, see [`crate::fork`].
+pub(crate) fn warm_up() {
+    LazyLock::force(&DESCRIPTORS);
+}
+
 #[cfg(test)]
 mod tests {
     use prost_reflect::ReflectMessage;

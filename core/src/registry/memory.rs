@@ -70,6 +70,16 @@ type Expiry = (Instant, String, String, String);
 /// Registries that `memory://name` shares within this process, as long as somebody holds them.
 static NAMED: LazyLock<Named<Shared>> = LazyLock::new(Named::default);
 
+/// Makes what this file shares in a process, see [`crate::fork`].
+pub(crate) fn warm_up() {
+    LazyLock::force(&NAMED);
+}
+
+/// In a child of a fork.
+pub(crate) fn in_child() {
+    NAMED.begin_anew();
+}
+
 impl Memory {
     /// An empty registry that nobody else sees.
     pub fn new() -> Self {
@@ -278,7 +288,7 @@ impl State {
 
     fn announce(&mut self, action: Action, service: Service) {
         if !service.nodes.is_empty() {
-            let change = Change { action, service };
+            let change = Arc::new(Change { action, service });
             self.watchers.retain(|watcher| watcher.send(&change));
         }
     }

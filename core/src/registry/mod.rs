@@ -24,17 +24,19 @@ pub(crate) mod fuzzing;
 mod local;
 pub mod mdns;
 mod memory;
+mod watch;
+mod weight;
+mod witness;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::Weak;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
-use tokio::sync::mpsc;
 
-use crate::error::{Code, Error, Result};
+use crate::error::{Error, Reach, Reason, Result};
 
 pub use auto::Auto;
 pub use cache::{Cache, Snapshot};
@@ -42,6 +44,10 @@ pub use connect::{connect, from_environment};
 pub use local::Local;
 pub use mdns::Mdns;
 pub use memory::Memory;
+pub(crate) use memory::{in_child, warm_up};
+pub use watch::{WATCH_BYTES, WATCH_CAPACITY, WatchSender, Watcher};
+pub use witness::Witness;
+pub(crate) use witness::Witnesses;
 
 /// String pairs that describe a node, an endpoint or a service.
 pub type Labels = BTreeMap<String, String>;
@@ -235,73 +241,22 @@ pub trait Registry: Send + Sync + fmt::Debug + 'static {
         Ok(())
     }
 
+    /// True when a node that listens on any address is to be registered as such, with the host
+    /// `0.0.0.0` or `[::]`, because this registry tells each network the address that the node has
+    /// there, and follows when it changes. Services register the address of the default route
+    /// elsewhere, and register anew when that changes.
+    fn tells_each_interface(&self) -> bool {
+        false
+    }
+
     /// Told by callers that a node refused a connection: a registry that learns of crashes only
     /// by asking (mDNS) looks again. Returns at once.
     fn suspect(&self, _service: &str, _node: &Node) {}
-}
 
-/// Changes queued for one watcher; a reader further behind than this must watch again.
-pub const WATCH_CAPACITY: usize = 1024;
-
-/// The reading end of a watch. Dropping it ends the watch.
-#[derive(Debug)]
-pub struct Watcher {
-    changes: mpsc::Receiver<Change>,
-    /// Keeps alive what feeds the watch, and stops it on drop.
-    _guard: Option<Box<dyn fmt::Debug + Send + Sync>>,
-}
-
-/// The writing end of a watch, for implementations of [`Registry`].
-#[derive(Debug, Clone)]
-pub struct WatchSender {
-    changes: mpsc::Sender<Change>,
-    service: Option<Arc<str>>,
-}
-
-impl Watcher {
-    /// Both ends of a watch on one service, or on all.
-    pub fn channel(service: Option<&str>) -> (WatchSender, Self) {
-        let (sender, changes) = mpsc::channel(WATCH_CAPACITY);
-        (
-            WatchSender { changes: sender, service: service.map(Arc::from) },
-            Self { changes, _guard: None },
-        )
-    }
-
-    /// Drops `guard` when the watcher is dropped, to stop whatever feeds it.
-    #[must_use]
-    pub fn with_guard(mut self, guard: impl fmt::Debug + Send + Sync + 'static) -> Self {
-        self._guard = Some(Box::new(guard));
-        self
-    }
-
-    /// The next change; waits for it. Cancelled safely by dropping the future.
-    ///
-    /// # Errors
-    /// `ABORTED` when the watch ended: the registry went away, or this reader fell more than
-    /// [`WATCH_CAPACITY`] changes behind. Watch again, then read the current state.
-    pub async fn next(&mut self) -> Result<Change> {
-        self.changes
-            .recv()
-            .await
-            .ok_or_else(|| Error::new(Code::Aborted, "watch ended: watch again and read anew"))
-    }
-}
-
-impl WatchSender {
-    /// Offers a change. False when the watch is over: the reader left or fell too far behind, and
-    /// the sender should be dropped, which ends the reader's wait.
-    pub fn send(&self, change: &Change) -> bool {
-        if self.service.as_deref().is_some_and(|name| name != change.service.name) {
-            return !self.changes.is_closed();
-        }
-        self.changes.try_send(change.clone()).is_ok()
-    }
-
-    /// True when the reader has left.
-    pub fn is_closed(&self) -> bool {
-        self.changes.is_closed()
-    }
+    /// Given a witness that knows of nodes by talking to them: a registry that forgets what it has
+    /// not heard of for a while (mDNS) asks its witnesses first, and keeps a node that one of them
+    /// vouches for until that ends or the node says goodbye. A witness that is gone is let go.
+    fn witness(&self, _witness: Weak<dyn Witness>) {}
 }
 
 impl Service {
@@ -322,6 +277,19 @@ impl Service {
             )));
         }
         Ok(())
+    }
+
+    /// The error of a call to a service that has no node now: go-micro's id, number and text of it, and gRPC's code for
+    /// what another moment may change.
+    pub(crate) fn no_nodes(name: &str) -> Error {
+        let detail = format!(
+            "service {name}: not found: it has no node now, is it running, and in this registry?"
+        );
+        Error::unavailable(detail)
+            .with_id("go.micro.client")
+            .with_http_code(500)
+            .with_reach(Reach::Never)
+            .with_reason(Reason::NoNodes)
     }
 
     /// The error of a lookup that found nothing.
@@ -354,21 +322,5 @@ mod tests {
         let service: Service = serde_json::from_str(RECORD).expect("record parses");
         assert_eq!(service.nodes[0].metadata["protocol"], "grpc");
         assert_eq!(serde_json::to_string(&service).expect("record writes"), RECORD);
-    }
-
-    #[tokio::test]
-    async fn reader_that_falls_behind_is_told_to_watch_again() {
-        let (sender, mut watcher) = Watcher::channel(Some("a"));
-        let change = Change { action: Action::Create, service: Service::new("a", "1") };
-        let other = Change { action: Action::Create, service: Service::new("b", "1") };
-        for _ in 0..WATCH_CAPACITY {
-            assert!(sender.send(&other) && sender.send(&change));
-        }
-        assert!(!sender.send(&change));
-        drop(sender);
-        for _ in 0..WATCH_CAPACITY {
-            assert_eq!(watcher.next().await.expect("queued change"), change);
-        }
-        assert_eq!(watcher.next().await.expect_err("the watch is over").code(), Code::Aborted);
     }
 }

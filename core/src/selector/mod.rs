@@ -28,10 +28,11 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Reach, Reason, Result};
 
 pub use filter::Filter;
 pub use hash::Hash;
+pub(crate) use live::warm_up;
 pub use live::{Attempt, Outcome};
 pub use node::{Node, Release};
 pub use p2c::P2c;
@@ -133,6 +134,7 @@ pub fn select<'a>(
 
 #[cold]
 fn none_available(nodes: &[Arc<Node>], request: &Pick<'_>) -> Error {
+    let reason = if nodes.is_empty() { Reason::NoNodes } else { Reason::NoMatch };
     let why = if nodes.is_empty() {
         "the service has no nodes".to_owned()
     } else {
@@ -151,7 +153,12 @@ fn none_available(nodes: &[Arc<Node>], request: &Pick<'_>) -> Error {
         }
     };
     let detail = format!("error selecting {} node: none available: {why}", request.service);
-    Error::unavailable(detail).with_id("go.micro.client").with_reach(crate::error::Reach::Never)
+    // go-micro's id and number of it.
+    Error::unavailable(detail)
+        .with_id("go.micro.client")
+        .with_http_code(500)
+        .with_reach(Reach::Never)
+        .with_reason(reason)
 }
 
 /// Nodes `n0`, `n1`, … with a label for odd and even, and one for every hundredth.

@@ -7,6 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::live::{Attempt, Live};
@@ -209,11 +210,31 @@ impl Node {
         self.live.is_ejected(now)
     }
 
+    /// How long the node is still left out; zero when it is not.
+    pub fn ejected_for(&self, now: Instant) -> Duration {
+        self.live.ejected_for(now)
+    }
+
     /// Takes the node for a call: what a strategy asks last of the node it chose. False when it is
     /// ejected, or when another caller was faster to probe it: exactly one is let through each
     /// time the node is due.
     pub fn admit(&self, now: Instant) -> bool {
         self.live.admit(now)
+    }
+
+    /// True once it has answered a call.
+    pub(crate) fn is_known(&self) -> bool {
+        self.live.is_known()
+    }
+
+    /// True, or closed, once this instance has left the registry, or this address.
+    pub(crate) fn left(&self) -> watch::Receiver<bool> {
+        self.live.left()
+    }
+
+    /// Tells those who watch that it has left.
+    pub(crate) fn leave(&self) {
+        self.live.leave();
     }
 
     /// Moment of the last refusal, for choosing among nodes that all refuse.
@@ -228,11 +249,14 @@ fn secure(record: &registry::Node) -> Option<Box<str>> {
     if !record.speaks_tls() || address.contains("://") {
         return None;
     }
-    let name = record.metadata.get(registry::TLS_NAME);
-    Some(match name {
-        Some(name) => format!("https://{address}#{name}").into(),
-        None => format!("https://{address}").into(),
-    })
+    // A node may have several addresses, with commas between them.
+    let each: Vec<_> = address.split(',').map(|one| format!("https://{}", one.trim())).collect();
+    let mut target = each.join(",");
+    if let Some(name) = record.metadata.get(registry::TLS_NAME) {
+        target.push('#');
+        target.push_str(name);
+    }
+    Some(target.into())
 }
 
 impl fmt::Debug for Node {

@@ -2,11 +2,13 @@
 //! the gate of its endpoint.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::arriving::Unfinished;
+use super::connection::Connection;
 use super::dispatch::deadline_passed;
 use super::endpoint::Endpoint;
 use super::in_flight::{InFlight, Permit};
@@ -16,12 +18,20 @@ use crate::resilience::{Gate, Line, Load, Pass};
 
 /// Probes that get in when the server is full of calls: whoever watches it must not take it for dead.
 const PROBES: usize = 1_024;
+/// Requests that may wait for their end, however few calls may run.
+const UNFINISHED: usize = 1_024;
+/// The last one in so many places is kept for connections that have few.
+const KEPT: usize = 8;
 
 /// What a server lets in.
 #[derive(Debug)]
 pub(crate) struct Admission {
     pub(super) service: Arc<str>,
     pub(super) in_flight: Arc<InFlight>,
+    /// Requests that are not all there yet: they have places of their own.
+    pub(super) unfinished: Arc<InFlight>,
+    /// Connections that are open.
+    pub(super) connections: Arc<AtomicUsize>,
     pub(super) max_calls: usize,
     pub(super) line: Option<Line>,
     /// Calls refused because of `max_calls`.
@@ -42,22 +52,17 @@ impl Timing {
 }
 
 impl Admission {
-    /// Lets a call in before anything of it is read but the head.
+    /// Lets a call go on before anything of it is read but the head. It has no place yet.
     ///
     /// # Errors
     /// `RESOURCE_EXHAUSTED` when the server has enough to do, `DEADLINE_EXCEEDED` for a call whose
     /// time is over.
-    pub(super) fn enter(&self, endpoint: &Endpoint, probe: bool, timing: Timing) -> Result<Permit> {
-        let most = if probe { self.max_calls.saturating_add(PROBES) } else { self.max_calls };
-        let permit = self.in_flight.enter(most).ok_or_else(|| {
-            self.shed.fetch_add(1, Relaxed);
-            refusal(format!(
-                "{} is serving its limit of {} calls: try another node or later",
-                self.service, self.max_calls
-            ))
-        })?;
+    pub(super) fn enter(&self, endpoint: &Endpoint, probe: bool, timing: Timing) -> Result<()> {
+        if self.in_flight.count() >= self.most(probe) {
+            return Err(self.full());
+        }
         if timing.budget.is_none() && self.line.is_none() {
-            return Ok(permit);
+            return Ok(());
         }
         let now = Instant::now();
         if let (Some(line), false) = (&self.line, probe) {
@@ -69,7 +74,71 @@ impl Admission {
         if timing.deadline().is_some_and(|deadline| deadline <= now) {
             return Err(deadline_passed());
         }
-        Ok(permit)
+        Ok(())
+    }
+
+    /// The place of a call that can run.
+    ///
+    /// # Errors
+    /// `RESOURCE_EXHAUSTED` when there is none, or when the last ones are kept for other connections.
+    pub(super) fn place(&self, connection: &Arc<Connection>, probe: bool) -> Result<Place> {
+        let own = connection.running.fetch_add(1, Relaxed);
+        let permit = if probe || self.is_fair(&self.in_flight, self.max_calls, own) {
+            self.in_flight.enter(self.most(probe))
+        } else {
+            None
+        };
+        match permit {
+            Some(permit) => Ok(Place { connection: connection.clone(), _permit: permit }),
+            None => {
+                connection.running.fetch_sub(1, Relaxed);
+                Err(self.full())
+            }
+        }
+    }
+
+    /// The place of a request that is not all there yet.
+    ///
+    /// # Errors
+    /// As [`Admission::place`].
+    pub(super) fn wait(&self, connection: &Arc<Connection>) -> Result<Unfinished> {
+        let most = self.max_calls.max(UNFINISHED);
+        let own = connection.unfinished.load(Relaxed);
+        let fair = self.is_fair(&self.unfinished, most, own);
+        match self.unfinished.enter(most).filter(|_| fair) {
+            Some(permit) => Ok(Unfinished::new(connection, permit)),
+            None => {
+                self.shed.fetch_add(1, Relaxed);
+                Err(refusal(format!(
+                    "{} waits for the end of as many requests as it can: send whole requests, or try another node",
+                    self.service
+                )))
+            }
+        }
+    }
+
+    /// Whether a connection that has `own` places may have one more. While there are plenty, it may. The last ones are shared
+    /// by all connections, so that those which took the others find an end before all are gone.
+    fn is_fair(&self, taken: &InFlight, most: usize, own: usize) -> bool {
+        let free = most.saturating_sub(taken.count());
+        if free > most / KEPT || own == 0 {
+            return true;
+        }
+        let connections = self.connections.load(Relaxed);
+        connections <= 1 || own < free / connections
+    }
+
+    fn most(&self, probe: bool) -> usize {
+        if probe { self.max_calls.saturating_add(PROBES) } else { self.max_calls }
+    }
+
+    #[cold]
+    fn full(&self) -> Error {
+        self.shed.fetch_add(1, Relaxed);
+        refusal(format!(
+            "{} is serving its limit of {} calls: try another node or later",
+            self.service, self.max_calls
+        ))
     }
 
     /// Lets a call whose request is there into its handler. `None` where the endpoint has no gate.
@@ -109,6 +178,19 @@ impl Admission {
             self.service, endpoint.name
         ))
         .with_retry_after(wait)
+    }
+}
+
+/// The place of a call that runs, until dropped.
+#[derive(Debug)]
+pub(super) struct Place {
+    connection: Arc<Connection>,
+    _permit: Permit,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.connection.running.fetch_sub(1, Relaxed);
     }
 }
 

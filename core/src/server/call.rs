@@ -4,16 +4,20 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::in_flight::Permit;
+use super::admission::Place;
 use crate::context::Context;
 use crate::error::Error;
 use crate::telemetry::{EdgeStats, Measured};
+use crate::transport::Hold;
 
 /// One call, from its arrival to its end. Dropped unfinished, it counts as cancelled.
 pub(super) struct CallRecord {
     context: Context,
     measured: Measured,
-    _permit: Permit,
+    /// Present once the call can run.
+    place: Option<Place>,
+    /// What its head holds, where that is much.
+    _head: Option<Hold>,
 }
 
 impl CallRecord {
@@ -21,10 +25,16 @@ impl CallRecord {
     pub(super) fn begin(
         context: Context,
         edge: Arc<EdgeStats>,
-        permit: Permit,
+        head: Option<Hold>,
         arrived: Instant,
     ) -> Self {
-        Self { context, measured: Measured::begin_at(edge, arrived.into_std()), _permit: permit }
+        let measured = Measured::begin_at(edge, arrived.into_std());
+        Self { context, measured, place: None, _head: head }
+    }
+
+    /// The call can run, in its place.
+    pub(super) fn enter(&mut self, place: Place) {
+        self.place = Some(place);
     }
 
     pub(super) fn context(&self) -> &Context {

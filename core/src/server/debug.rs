@@ -14,12 +14,17 @@ use crate::telemetry::Metrics;
 
 static STARTED: LazyLock<SystemTime> = LazyLock::new(SystemTime::now);
 
+/// Makes what this file shares in a process, see [`crate::fork`].
+pub(crate) fn warm_up() {
+    LazyLock::force(&STARTED);
+}
+
 pub(super) fn endpoints(
     metrics: Arc<Metrics>,
     health: Health,
     pressure: Pressure,
 ) -> [Endpoint; 3] {
-    LazyLock::force(&STARTED);
+    warm_up();
     [
         Endpoint::unary("Debug.Health", move |_, _: HealthRequest| {
             // go-micro knows only `ok`; a service that drains says so.

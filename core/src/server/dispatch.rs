@@ -7,10 +7,9 @@
 
 use std::any::Any;
 use std::future::poll_fn;
-use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::task::Poll;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -19,23 +18,25 @@ use tokio::time::{Instant, timeout_at};
 use tracing::Instrument as _;
 
 use super::admission::{Admission, Timing};
+use super::arriving::Wait;
 use super::call::CallRecord;
+use super::connection::Connection;
 use super::endpoint::Endpoint;
 use super::handler::{Body, Handler, NO_MESSAGE, Request};
 use super::protocol::{Cors, Query, Requests};
 use super::routes::Routes;
-use super::unsent::Unsent;
-use crate::auth::expect_bearer;
 use crate::codec::Codec;
 use crate::context::{Arrival, Context};
-use crate::error::{Code, Error, Result};
+use crate::error::{Error, Result};
 use crate::metadata::Metadata;
 use crate::telemetry::Metrics;
-use crate::transport::Compression;
+use crate::transport::{Compression, Hold, Said};
 
 /// Everything a connection needs to answer calls.
 pub(crate) struct Dispatch {
     pub(super) service: Arc<str>,
+    /// True where the registry has this server under its name, and under no other.
+    pub(super) registered: bool,
     pub(super) routes: Routes,
     /// Health and reflection, which no user's endpoint of the same short name replaces.
     pub(super) standard: Routes,
@@ -44,6 +45,8 @@ pub(crate) struct Dispatch {
     pub(super) metrics: Arc<Metrics>,
     pub(super) admission: Arc<Admission>,
     pub(super) max_message: usize,
+    /// How long a message may take to come.
+    pub(super) patience: Duration,
     pub(super) compression: Option<Compression>,
     /// Web pages of other origins that may call.
     pub(super) cors: Option<Cors>,
@@ -52,9 +55,11 @@ pub(crate) struct Dispatch {
 /// What is known of the connection a request came on.
 #[derive(Clone)]
 pub(crate) struct Peer {
-    pub(super) address: Option<SocketAddr>,
-    pub(super) renamed: Arc<AtomicBool>,
-    pub(super) unsent: Arc<Unsent>,
+    pub(super) connection: Arc<Connection>,
+    /// What its peer said of itself.
+    pub(super) said: Arc<Said>,
+    /// True when the request is for another service, which had this address before.
+    pub(super) misdirected: bool,
     /// When the request came.
     pub(super) arrived: Instant,
 }
@@ -68,8 +73,6 @@ pub(super) struct Head {
     pub(super) outgoing: Option<Compression>,
     /// Time the caller gives the call.
     pub(super) timeout: Option<Duration>,
-    /// What a request that cannot be decoded is called.
-    pub(super) unreadable: Code,
     /// The query of a call that was made by GET.
     pub(super) query: Option<Query>,
 }
@@ -79,6 +82,19 @@ pub(super) struct Admitted {
     pub(super) endpoint: Arc<Endpoint>,
     pub(super) head: Head,
     pub(super) record: CallRecord,
+    probe: bool,
+}
+
+/// A head of so many bytes and more is counted.
+const LARGE_HEAD: usize = 4 * 1024;
+
+/// What a call's head holds, where that is much.
+///
+/// # Errors
+/// `RESOURCE_EXHAUSTED` when there is no room for it.
+fn held(headers: &HeaderMap, connection: &Connection) -> Result<Option<Hold>> {
+    let bytes = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum();
+    if bytes < LARGE_HEAD { Ok(None) } else { connection.share.take(bytes).map(Some) }
 }
 
 impl Dispatch {
@@ -100,37 +116,46 @@ impl Dispatch {
         peer: &Peer,
         read: impl FnOnce(&mut HeaderMap) -> Result<Head>,
     ) -> Result<Admitted> {
+        if peer.misdirected {
+            return Err(self.misdirected());
+        }
         let endpoint = self.find(path)?.clone();
         // go-micro exempts its own `Debug`; probes of the platform carry whatever they carry.
         let probe = is_standard(path) || endpoint.name.starts_with("Debug.");
-        if !probe {
-            expect_bearer(headers).map_err(|error| error.with_id(self.service.to_string()))?;
-        }
         let mut head = read(headers)?;
         let timing = Timing { arrived: peer.arrived, budget: head.timeout };
-        let permit = self.admission.enter(&endpoint, probe, timing)?;
+        self.admission.enter(&endpoint, probe, timing)?;
+        let held = held(headers, &peer.connection)?;
         let context = Context::new(Arrival {
             service: self.service.clone(),
             endpoint: endpoint.name.clone(),
             metadata: Metadata::from(std::mem::take(headers)),
             deadline: timing.deadline(),
-            peer: peer.address,
+            peer: Some(peer.connection.address),
         });
         if let Some(query) = head.query.take() {
             context.insert(query);
         }
         let edge =
             self.metrics.edge(context.caller().unwrap_or_default(), &self.service, &endpoint.name);
-        let record = CallRecord::begin(context, edge, permit, timing.arrived);
-        Ok(Admitted { endpoint, head, record })
+        let record = CallRecord::begin(context, edge, held, timing.arrived);
+        Ok(Admitted { endpoint, head, record, probe })
+    }
+
+    /// go-micro's number of a call that could not be, so that its rules repeat it too.
+    #[cold]
+    fn misdirected(&self) -> Error {
+        let own = &self.service;
+        let detail = format!("the call is for another service, and {own} has its address now");
+        Error::unavailable(detail).with_id("go.micro.server").with_http_code(500)
     }
 
     /// Runs the handler with everything that bounds it: deadline, panic, cancellation by drop.
     pub(super) async fn run(
         &self,
-        call: &Admitted,
+        call: &mut Admitted,
         mut requests: impl Requests,
-        unsent: &Unsent,
+        connection: &Arc<Connection>,
     ) -> Result<Body> {
         let context = call.record.context().clone();
         let deadline = context.deadline();
@@ -142,13 +167,33 @@ impl Dispatch {
             caller = context.caller().unwrap_or_default(),
         );
         let handle = async {
-            unsent.room().await;
+            // What is held for the one message stays so until the handler is done, whatever it makes of it.
+            let mut _held = None;
             let body = if kind.client_streams() {
-                Body::Stream(requests.into_messages(context.clone()))
+                call.record.enter(self.admission.place(connection, call.probe)?);
+                connection.unsent.room().await;
+                Body::Stream(requests.into_messages(context.clone(), self.patience))
             } else {
-                let message = poll_fn(|cx| requests.poll_message(cx)).await?;
+                let mut wait = Wait::new(self.patience);
+                let place = || self.admission.wait(connection);
+                if !connection.unsent.has_room() {
+                    let _waiting = place()?;
+                    connection.unsent.room().await;
+                }
+                let message = poll_fn(|cx| match requests.poll_message(cx) {
+                    Poll::Pending => wait.poll(requests.received(), cx, place),
+                    ready => ready,
+                })
+                .await?;
                 context.note_compressed(requests.compressed());
-                poll_fn(|cx| requests.poll_only(cx)).await?;
+                _held = requests.take_hold();
+                poll_fn(|cx| match requests.poll_only(cx) {
+                    Poll::Pending => wait.poll(requests.received(), cx, place),
+                    ready => ready,
+                })
+                .await?;
+                drop(wait);
+                call.record.enter(self.admission.place(connection, call.probe)?);
                 Body::Message(message.ok_or_else(|| Error::unimplemented(NO_MESSAGE))?)
             };
             let pass = self.admission.start(&call.endpoint, deadline)?;
@@ -157,7 +202,6 @@ impl Dispatch {
                 kind,
                 codec: call.head.codec,
                 body,
-                unreadable: call.head.unreadable,
                 route: call.endpoint.handler.clone(),
             };
             let handler = self.layers.as_ref().unwrap_or(&call.endpoint.handler);
@@ -168,8 +212,10 @@ impl Dispatch {
                 pass.finish(Instant::now(), matches!(handled, Ok(Ok(_))));
             }
             match handled {
-                Ok(answer) => answer.map(|response| response.body),
-                Err(panic) => Err(panicked(panic.as_ref())),
+                Ok(answer) => {
+                    answer.map(|response| response.body).map_err(|error| told(error, &context))
+                }
+                Err(panic) => Err(panicked(panic.as_ref(), &context)),
             }
         };
         let handle = handle.instrument(span);
@@ -189,13 +235,26 @@ pub(super) fn deadline_passed() -> Error {
     Error::deadline_exceeded("context deadline exceeded").with_id("go.micro.server")
 }
 
-/// go-micro's error of a handler that panicked (wire reference 1.4).
-pub(super) fn panicked(panic: &(dyn Any + Send)) -> Error {
+/// What the caller is told of a handler's failure. What nobody meant for callers is in the log alone, under the incident that
+/// they are told.
+pub(in crate::server) fn told(error: Error, context: &Context) -> Error {
+    let Some(incident) = error.incident() else { return error };
+    tracing::error!(incident, endpoint = context.endpoint(), %error, "handler failed");
+    Error::internal(format!("the handler failed: the log of the service says why, at {incident}"))
+        .with_id("go.micro.server")
+}
+
+/// go-micro's error of a handler that panicked (wire reference 1.4), without the text of the panic.
+pub(super) fn panicked(panic: &(dyn Any + Send), context: &Context) -> Error {
     let text = panic
         .downcast_ref::<&str>()
         .map(|text| (*text).to_owned())
         .or_else(|| panic.downcast_ref::<String>().cloned())
         .unwrap_or_else(|| "unknown cause".to_owned());
-    tracing::error!(panic = text, "handler panicked");
-    Error::internal(format!("panic recovered: {text}")).with_id("go.micro.server")
+    let error = Error::unexpected(text);
+    let incident = error.incident().unwrap_or_default();
+    let endpoint = context.endpoint();
+    tracing::error!(incident, endpoint, panic = error.detail(), "handler panicked");
+    Error::internal(format!("panic recovered: the log of the service says more, at {incident}"))
+        .with_id("go.micro.server")
 }

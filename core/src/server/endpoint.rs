@@ -120,7 +120,7 @@ impl Endpoint {
             let handler = handler.clone();
             let codec = request.codec;
             async move {
-                let messages = Streaming::new(request.body.into_messages(), codec);
+                let messages = Streaming::requests(request.body.into_messages(), codec);
                 let reply = handler(request.context, messages).await?;
                 Ok(Response { body: Body::Message(reply.into_bytes(codec, Side::Server)?) })
             }
@@ -142,7 +142,7 @@ impl Endpoint {
             let handler = handler.clone();
             let codec = request.codec;
             async move {
-                let messages = Streaming::new(request.body.into_messages(), codec);
+                let messages = Streaming::requests(request.body.into_messages(), codec);
                 let replies = handler(request.context, messages).await?;
                 let replies = encoded(replies, codec);
                 Ok(Response { body: Body::Stream(Messages::new(replies)) })

@@ -12,9 +12,9 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::endpoint::Kind;
-use crate::codec::{Codec, Message};
+use crate::codec::{Codec, Message, read_request};
 use crate::context::Context;
-use crate::error::{Code, Error, Result};
+use crate::error::{Error, Result};
 use crate::streaming::Messages;
 
 /// A future that can be moved and named.
@@ -31,24 +31,14 @@ pub struct Request {
     pub codec: Codec,
     /// The messages.
     pub body: Body,
-    /// What a message that cannot be decoded is called: protocols differ.
-    pub(crate) unreadable: Code,
     pub(crate) route: Handler,
 }
 
 impl Request {
     /// The one message of the caller, read.
     pub(crate) async fn message<T: Message>(self) -> Result<(Context, T)> {
-        let unreadable = self.unreadable;
-        let message = T::decode(self.codec, self.body.into_message().await?);
-        let named = |error: Error| match error.code() {
-            Code::Internal if unreadable != Code::Internal => {
-                Error::new(unreadable, error.detail().to_owned())
-            }
-            // A codec the type does not speak, say.
-            _ => error,
-        };
-        Ok((self.context, message.map_err(named)?))
+        let message = read_request(self.codec, self.body.into_message().await?)?;
+        Ok((self.context, message))
     }
 }
 

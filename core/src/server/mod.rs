@@ -31,8 +31,11 @@
 //! its user misspells an endpoint.
 
 mod admission;
+mod arriving;
 mod call;
+mod connection;
 mod debug;
+mod descriptors;
 mod dispatch;
 mod endpoint;
 #[cfg(any(test, fuzzing))]
@@ -54,6 +57,8 @@ use std::time::Duration;
 
 use tower_layer::Layer;
 
+pub(crate) use debug::warm_up;
+
 use admission::{Admission, Gates, Pressure};
 use dispatch::Dispatch;
 use listener::{Limits, Listening};
@@ -68,9 +73,10 @@ pub use health::Health;
 use crate::error::{Error, Result};
 use crate::registry;
 use crate::resilience::{Limiter, Load};
+use crate::settings::range;
 use crate::telemetry::Metrics;
 use crate::transport::network::{Network, Tcp};
-use crate::transport::{Compression, DEFAULT_MAX_MESSAGE, ServerTls};
+use crate::transport::{Compression, DEFAULT_MAX_BUFFERED, DEFAULT_MAX_MESSAGE, ServerTls};
 
 /// Any address, any free port: go-micro's default.
 const ANY_ADDRESS: &str = ":0";
@@ -92,6 +98,7 @@ pub struct Server {
 #[must_use = "a server is started by `start`"]
 pub struct ServerBuilder {
     name: Arc<str>,
+    registered: bool,
     network: Arc<dyn Network>,
     address: Option<String>,
     routes: Routes,
@@ -102,6 +109,7 @@ pub struct ServerBuilder {
     max_calls: usize,
     limiter: Limiter,
     max_message: usize,
+    patience: Duration,
     compression: Option<Compression>,
     origins: Vec<String>,
     grace: Duration,
@@ -133,9 +141,9 @@ impl Server {
         &self.metrics
     }
 
-    /// Calls that are running.
+    /// Calls that are running, or whose requests are waited for.
     pub fn in_flight(&self) -> usize {
-        self.admission.in_flight.count()
+        self.admission.in_flight.count() + self.admission.unfinished.count()
     }
 
     /// How busy every unary endpoint is, sorted by name; empty when the limiter is off.
@@ -168,9 +176,16 @@ impl Server {
 }
 
 impl ServerBuilder {
+    /// The registry has the server under its name, and under no other: calls that looked another one up are refused.
+    pub(crate) fn registered(mut self) -> Self {
+        self.registered = true;
+        self
+    }
+
     fn new(name: Arc<str>) -> Self {
         Self {
             name,
+            registered: false,
             network: Arc::new(Tcp),
             address: None,
             routes: Routes::default(),
@@ -178,18 +193,22 @@ impl ServerBuilder {
             pending: Vec::new(),
             wrong: None,
             limits: Limits {
-                max_connections: 10_000,
+                max_connections: None,
                 max_streams: 1_000,
                 max_headers: 64 * 1024,
                 keepalive: Some(Duration::from_secs(60)),
                 max_connection_age: None,
                 handshake: Duration::from_secs(10),
+                idle: Duration::from_secs(75),
                 max_unsent: 64 * 1024 * 1024,
+                max_buffered: DEFAULT_MAX_BUFFERED,
+                max_buffered_per_connection: 64 * 1024 * 1024,
                 tls: None,
             },
             max_calls: 16_384,
             limiter: Limiter::default(),
             max_message: DEFAULT_MAX_MESSAGE,
+            patience: Duration::from_secs(30),
             compression: None,
             origins: Vec::new(),
             grace: Duration::from_secs(10),
@@ -243,7 +262,9 @@ impl ServerBuilder {
         self
     }
 
-    /// Calls that may run at once, 16 384 unless set; more are answered `RESOURCE_EXHAUSTED`.
+    /// Calls that may run at once, 16 384 unless set; more are answered `RESOURCE_EXHAUSTED`. A call has its place once its
+    /// request is there; as many, and 1 024 at least, may wait for the end of theirs. The last eighth of either is shared by
+    /// all connections: one that has its part of what is free gets no more while others are open.
     pub fn max_concurrent_calls(mut self, calls: usize) -> Self {
         self.max_calls = calls;
         self
@@ -256,9 +277,11 @@ impl ServerBuilder {
         self
     }
 
-    /// Connections that may be open at once, 10 000 unless set; more wait to be accepted.
+    /// Connections that may be open at once, 10 000 unless set, and no more than leave some of the open files that the system
+    /// allows for (`ulimit -n`). Where there are as many, the one that has been without a call for longest is closed for each
+    /// new one; where none is idle, new ones wait to be accepted.
     pub fn max_connections(mut self, connections: usize) -> Self {
-        self.limits.max_connections = connections.min(tokio::sync::Semaphore::MAX_PERMITS);
+        self.limits.max_connections = Some(connections);
         self
     }
 
@@ -314,26 +337,85 @@ impl ServerBuilder {
         self
     }
 
-    /// How long a peer may take for its TLS handshake, for its first bytes and, in HTTP/1.1, for the
-    /// head of each request, 10 s each unless set. An HTTP/1.1 connection that is idle as long is
-    /// closed.
+    /// Bytes of request messages held at once, inflated, 256 MiB unless set: of those that are coming in, and of calls until
+    /// their handlers are done, or have asked for the next message. What finds no room waits, and its caller too; after 5 s
+    /// it is refused with `RESOURCE_EXHAUSTED`. A connection may hold as much as stays free for others. Four messages of
+    /// [`ServerBuilder::max_message_size`] have room in any case, and messages under 16 KiB are not counted.
+    pub fn max_buffered(mut self, bytes: usize) -> Self {
+        self.limits.max_buffered = bytes;
+        self
+    }
+
+    /// Bytes of [`ServerBuilder::max_buffered`] that one connection may hold, 64 MiB unless set; two messages of
+    /// [`ServerBuilder::max_message_size`] have room in any case.
+    pub fn max_buffered_per_connection(mut self, bytes: usize) -> Self {
+        self.limits.max_buffered_per_connection = bytes;
+        self
+    }
+
+    /// How long a peer may take for its TLS handshake, for its first bytes and for the head of each request once that has
+    /// begun, 10 s each unless set; then its connection is closed.
     pub fn handshake_timeout(mut self, patience: Duration) -> Self {
         self.limits.handshake = patience;
         self
     }
 
-    /// How long running calls may go on after a stop, 10 s unless set.
+    /// How long the message of a request may take to come, 30 s unless set, and a millisecond more for each of its bytes: a
+    /// slow upload goes on, one that stands still ends in `DEADLINE_EXCEEDED`. In a stream it counts for each message that
+    /// has begun.
+    pub fn body_timeout(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
+    /// How long a connection of HTTP/1.1 is kept open between requests, 75 s unless set, which is more than proxies keep
+    /// theirs. Those of HTTP/2 are probed instead: see [`ServerBuilder::keepalive`].
+    pub fn idle_timeout(mut self, patience: Duration) -> Self {
+        self.limits.idle = patience;
+        self
+    }
+
+    /// How long running calls may go on after a stop, 10 s unless set; [`Duration::MAX`] is as long as they take.
     pub fn grace(mut self, grace: Duration) -> Self {
         self.grace = grace;
         self
     }
 
+    /// Refuses options that make no sense.
+    ///
+    /// # Errors
+    /// `INVALID_ARGUMENT` with the option, its value and its range.
+    pub(crate) fn check(&self) -> Result<()> {
+        let limits = &self.limits;
+        range::MAX_CONCURRENT_CALLS.number(self.max_calls)?;
+        limits.max_connections.map_or(Ok(()), |most| range::MAX_CONNECTIONS.number(most))?;
+        range::MAX_CONCURRENT_STREAMS.number(limits.max_streams)?;
+        range::MAX_MESSAGE_SIZE.number(self.max_message)?;
+        range::MAX_HEADER_SIZE.number(limits.max_headers)?;
+        range::MAX_UNSENT_REPLIES.number(limits.max_unsent)?;
+        range::MAX_BUFFERED.number(limits.max_buffered)?;
+        range::MAX_BUFFERED_PER_CONNECTION.number(limits.max_buffered_per_connection)?;
+        // Endless is a grace, too.
+        range::GRACE.time(Some(self.grace).filter(|grace| *grace != Duration::MAX))?;
+        range::KEEPALIVE.time(limits.keepalive)?;
+        range::MAX_CONNECTION_AGE.time(limits.max_connection_age)?;
+        range::HANDSHAKE_TIMEOUT.time(limits.handshake)?;
+        range::BODY_TIMEOUT.time(self.patience)?;
+        range::IDLE_TIMEOUT.time(limits.idle)?;
+        self.limiter.check(self.max_calls)?;
+        self.origins.iter().try_for_each(|origin| {
+            range::origin(origin)
+                .map_err(|why| Error::invalid_argument(format!("allow_origin: {why}")))
+        })
+    }
+
     /// Listens and serves.
     ///
     /// # Errors
-    /// `INVALID_ARGUMENT` or `ALREADY_EXISTS` for a wrong endpoint, `UNAVAILABLE` when the address
+    /// `INVALID_ARGUMENT` for an option out of its range, `INVALID_ARGUMENT` or `ALREADY_EXISTS` for a wrong endpoint, `UNAVAILABLE` when the address
     /// cannot be bound.
     pub async fn start(mut self) -> Result<Server> {
+        self.check()?;
         if let Some(error) = self.wrong {
             return Err(error);
         }
@@ -344,6 +426,8 @@ impl ServerBuilder {
         let admission = Arc::new(Admission {
             service: self.name.clone(),
             in_flight: Arc::default(),
+            unfinished: Arc::default(),
+            connections: Arc::default(),
             max_calls: self.max_calls,
             line: self.limiter.line(),
             shed: AtomicU64::new(0),
@@ -374,12 +458,14 @@ impl ServerBuilder {
         }
         let dispatch = Arc::new(Dispatch {
             service: self.name,
+            registered: self.registered,
             routes: self.routes,
             standard,
             layers: self.layers,
             metrics: metrics.clone(),
             admission: admission.clone(),
             max_message: self.max_message,
+            patience: self.patience,
             compression: self.compression,
             cors: (!self.origins.is_empty()).then(|| Cors::new(self.origins)),
         });
@@ -410,6 +496,7 @@ impl std::fmt::Debug for ServerBuilder {
             .field("max_calls", &self.max_calls)
             .field("limiter", &self.limiter)
             .field("max_message", &self.max_message)
+            .field("patience", &self.patience)
             .field("compression", &self.compression)
             .field("origins", &self.origins)
             .field("grace", &self.grace)

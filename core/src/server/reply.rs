@@ -13,12 +13,12 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::time::Sleep;
 
 use super::call::CallRecord;
-use super::dispatch::{deadline_passed, panicked};
+use super::connection::Connection;
+use super::dispatch::{Peer, deadline_passed, panicked, told};
 use super::protocol::Ending;
-use super::unsent::Unsent;
 use crate::error::{Error, Result};
 use crate::streaming::Messages;
-use crate::transport::{Compression, caller_is_micro, frame_into, write_status};
+use crate::transport::{Compression, Said, Turn, caller_is_micro, frame_into, write_status};
 
 /// Messages that are ready together leave together, up to about this many bytes.
 const BATCH: usize = 32 * 1024;
@@ -75,6 +75,38 @@ impl Body for ReplyBody {
     }
 }
 
+/// A reply over HTTP/1.1, which takes requests one after the other.
+pub(crate) struct Served {
+    body: ReplyBody,
+    _turn: Turn,
+}
+
+impl Served {
+    pub(super) fn new(body: ReplyBody, turn: Turn) -> Self {
+        Self { body, _turn: turn }
+    }
+}
+
+impl Body for Served {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
 /// Replies of a streaming handler on their way out. The handler runs inside [`StreamBody::poll`],
 /// so HTTP/2's flow control is its back-pressure: it is asked for the next message only when the
 /// last ones were taken.
@@ -84,7 +116,8 @@ pub(crate) struct StreamBody {
     compression: Option<Compression>,
     deadline: Option<Pin<Box<Sleep>>>,
     record: CallRecord,
-    unsent: Arc<Unsent>,
+    connection: Arc<Connection>,
+    said: Arc<Said>,
     /// How the call ended, once it has.
     outcome: Option<Option<Error>>,
     done: bool,
@@ -95,7 +128,7 @@ impl StreamBody {
         messages: Messages,
         compression: Option<Compression>,
         record: CallRecord,
-        unsent: Arc<Unsent>,
+        peer: &Peer,
     ) -> Self {
         let deadline = record.context().deadline();
         Self {
@@ -104,7 +137,8 @@ impl StreamBody {
             compression,
             deadline: deadline.map(|at| Box::pin(tokio::time::sleep_until(at))),
             record,
-            unsent,
+            connection: peer.connection.clone(),
+            said: peer.said.clone(),
             outcome: None,
             done: false,
         }
@@ -118,14 +152,18 @@ impl StreamBody {
             return Poll::Pending;
         }
         if !self.buffer.is_empty() {
-            let messages = self.unsent.count(self.buffer.split().freeze());
+            let messages = self.connection.unsent.count(self.buffer.split().freeze());
             return Poll::Ready(Some(Frame::data(messages)));
         }
-        let error = self.outcome.take().flatten();
+        let mut error = self.outcome.take().flatten();
         self.done = true;
+        let mut trailers = self.record.context().take_reply_trailers();
+        if let Err(large) = self.said.takes("the trailers of the answer", &trailers) {
+            trailers.clear();
+            error = error.or(Some(large));
+        }
         self.record.finish(error.as_ref());
         let context = self.record.context();
-        let mut trailers = context.take_reply_trailers();
         let micro = error.is_some() && caller_is_micro(context.metadata().headers());
         write_status(&mut trailers, error.as_ref(), micro);
         Poll::Ready(Some(Frame::trailers(trailers)))
@@ -145,7 +183,7 @@ impl StreamBody {
             let item = match polled {
                 Ok(Poll::Pending) => return false,
                 Ok(Poll::Ready(item)) => item,
-                Err(panic) => Some(Err(panicked(panic.as_ref()))),
+                Err(panic) => Some(Err(panicked(panic.as_ref(), &context))),
             };
             let outcome = match item {
                 Some(Ok(message)) => {
@@ -159,7 +197,7 @@ impl StreamBody {
                         Err(error) => Some(error),
                     }
                 }
-                Some(Err(error)) => Some(error),
+                Some(Err(error)) => Some(told(error, &context)),
                 None => None,
             };
             self.outcome = Some(outcome);

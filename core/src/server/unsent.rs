@@ -6,66 +6,46 @@
 //! are asked for the next message only when the last one was taken.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
-use tokio::sync::Notify;
 
-/// Smaller replies are not counted: they are bounded by the number of calls at once.
-const COUNTED: usize = 16 * 1024;
+use crate::transport::{COUNTED, Reservoir, Share};
 
-/// What one connection holds.
-#[derive(Debug)]
-pub(super) struct Unsent {
-    bytes: AtomicUsize,
-    limit: usize,
-    freed: Notify,
+/// Connections that may keep as much as they like: what all of them keep is bounded by so many times the limit of one.
+const FULL: usize = 4;
+
+/// What all connections of a server keep.
+pub(super) fn everybody(limit: usize) -> Arc<Reservoir> {
+    Reservoir::new(limit.saturating_mul(FULL), 0)
 }
 
+/// What one connection keeps. Smaller replies than [`COUNTED`] are not counted: they are bounded by the number of calls at
+/// once.
+#[derive(Debug)]
+pub(super) struct Unsent(Arc<Share>);
+
 impl Unsent {
-    pub(super) fn new(limit: usize) -> Arc<Self> {
-        Arc::new(Self { bytes: AtomicUsize::new(0), limit, freed: Notify::new() })
+    pub(super) fn new(everybody: &Arc<Reservoir>, limit: usize) -> Self {
+        Self(Share::new(everybody, limit, 0))
+    }
+
+    pub(super) fn has_room(&self) -> bool {
+        self.0.has_room()
     }
 
     /// Waits until the peer has taken enough.
     pub(super) async fn room(&self) {
-        while self.is_full() {
-            let freed = self.freed.notified();
-            if self.is_full() {
-                freed.await;
-            }
+        if !self.has_room() {
+            self.0.until(|| self.0.has_room().then_some(())).await;
         }
-    }
-
-    fn is_full(&self) -> bool {
-        self.bytes.load(Ordering::Relaxed) >= self.limit
     }
 
     /// The same bytes, counted until nobody holds them any more.
-    pub(super) fn count(self: &Arc<Self>, bytes: Bytes) -> Bytes {
+    pub(super) fn count(&self, bytes: Bytes) -> Bytes {
         if bytes.len() < COUNTED {
             return bytes;
         }
-        self.bytes.fetch_add(bytes.len(), Ordering::Relaxed);
-        Bytes::from_owner(Counted { bytes, unsent: self.clone() })
-    }
-}
-
-struct Counted {
-    bytes: Bytes,
-    unsent: Arc<Unsent>,
-}
-
-impl AsRef<[u8]> for Counted {
-    fn as_ref(&self) -> &[u8] {
-        &self.bytes
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.unsent.bytes.fetch_sub(self.bytes.len(), Ordering::Relaxed);
-        self.unsent.freed.notify_waiters();
+        self.0.force(bytes.len()).on(bytes)
     }
 }
 
@@ -75,7 +55,7 @@ mod tests {
 
     #[tokio::test]
     async fn room_is_there_again_once_the_last_bytes_are_gone() {
-        let unsent = Unsent::new(COUNTED);
+        let unsent = Unsent::new(&everybody(COUNTED), COUNTED);
         unsent.room().await;
         let small = unsent.count(Bytes::from_static(b"small"));
         unsent.room().await;
@@ -87,5 +67,18 @@ mod tests {
         assert!(futures_util::poll!(&mut waiting).is_pending());
         drop(part);
         assert!(futures_util::poll!(&mut waiting).is_ready());
+    }
+
+    #[tokio::test]
+    async fn all_connections_together_are_bounded_and_one_that_keeps_nothing_is_served() {
+        let everybody = everybody(COUNTED);
+        let connections: Vec<_> = (0..FULL).map(|_| Unsent::new(&everybody, 2 * COUNTED)).collect();
+        let kept: Vec<_> =
+            connections.iter().map(|one| one.count(Bytes::from(vec![7; COUNTED]))).collect();
+        let mut waiting = Box::pin(connections[0].room());
+        assert!(futures_util::poll!(&mut waiting).is_pending());
+        Unsent::new(&everybody, COUNTED).room().await;
+        drop(kept);
+        waiting.await;
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::document::{Document, document};
+use super::range;
 use super::value::{Fields, Value};
 use crate::client::CallOptions;
 use crate::codec::Codec;
@@ -36,6 +37,7 @@ use crate::transport::Compression;
 /// | `strategy` | `"p2c"`, `"random"`, `"round_robin"` or `"hash"`; one for all calls with these settings |
 /// | `key` | a text; calls with equal keys go to the same node |
 /// | `idempotent` | whether repeating the call is harmless, whatever the endpoint says |
+/// | `wait_for_ready` | `true`: waits within the deadline until the service has a node that takes connections |
 /// | `retries` | attempts after the first |
 /// | `retry` | `"safe"`, `"go_micro"` or `"never"` |
 /// | `backoff` | `"jittered"`, `"go_micro"` or `"none"` |
@@ -52,6 +54,7 @@ pub struct CallSettings {
     strategy: Option<Arc<dyn Strategy>>,
     key: Option<Vec<u8>>,
     idempotent: Option<bool>,
+    wait_for_ready: Option<bool>,
     retries: Option<u32>,
     retry: Option<Retry>,
     backoff: Option<Backoff>,
@@ -93,7 +96,8 @@ impl CallSettings {
             strategy: fields.read("strategy", strategy)?,
             key: fields.read("key", Value::text)?.map(String::into_bytes),
             idempotent: fields.read("idempotent", Value::flag)?,
-            retries: fields.read("retries", Value::number)?,
+            wait_for_ready: fields.read("wait_for_ready", Value::flag)?,
+            retries: fields.read("retries", |value| value.number_in(&range::RETRIES))?,
             retry: fields.read("retry", |value| value.choice(&retries))?,
             backoff: fields.read("backoff", |value| value.choice(&backoffs))?,
             compression: fields.read("compression", compression)?,
@@ -103,12 +107,12 @@ impl CallSettings {
     }
 
     /// Sets them on one call, or as the defaults of a client.
-    pub(crate) fn apply(&self, options: &mut CallOptions) {
+    ///
+    /// # Errors
+    /// `INVALID_ARGUMENT` for more metadata than there is room for; the rest is set.
+    pub(crate) fn apply(&self, options: &mut CallOptions) -> Result<()> {
         if let Some(timeout) = self.timeout {
             options.timeout = timeout;
-        }
-        if !self.metadata.is_empty() {
-            options.metadata.append_all(self.metadata.clone());
         }
         options.codec = self.codec.or(options.codec);
         options.addresses.extend_from_slice(&self.addresses);
@@ -120,6 +124,7 @@ impl CallSettings {
             options.key(key.clone());
         }
         options.idempotent = self.idempotent.or(options.idempotent);
+        options.wait_for_ready = self.wait_for_ready.unwrap_or(options.wait_for_ready);
         options.retries = self.retries.unwrap_or(options.retries);
         if let Some(retry) = &self.retry {
             options.retry = retry.clone();
@@ -134,6 +139,10 @@ impl CallSettings {
         if self.detached {
             options.detach();
         }
+        if self.metadata.is_empty() {
+            return Ok(());
+        }
+        options.metadata.append_all(self.metadata.clone())
     }
 }
 

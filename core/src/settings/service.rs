@@ -6,6 +6,7 @@ use super::ClientSettings;
 use super::call::compression;
 use super::client::Named;
 use super::document::{Document, document};
+use super::range;
 use super::tls::ServerTlsSettings;
 use super::value::{Fields, Value};
 use crate::error::Result;
@@ -29,11 +30,11 @@ use crate::transport::Compression;
 /// | `tls` | `{"certificate": …, "private_key": …, "authority": …}`, the last one to let in only its clients; each PEM text or `{"file": path}`, which is read again when it changes |
 /// | `client` | [`ClientSettings`] of the client inside; its `registry` is the service's |
 /// | `max_concurrent_calls`, `max_connections`, `max_concurrent_streams` | how many at once |
-/// | `max_message_size`, `max_header_size`, `max_unsent_replies` | bytes |
+/// | `max_message_size`, `max_header_size`, `max_unsent_replies`, `max_buffered`, `max_buffered_per_connection` | bytes |
 /// | `compression` | `"gzip"`, `"zstd"` or `"none"`: how answers are sent |
 /// | `allow_origins` | a list of origins whose web pages may call |
 /// | `keepalive` | a duration; `null` or `"none"` never probes |
-/// | `max_connection_age`, `handshake_timeout` | durations |
+/// | `max_connection_age`, `handshake_timeout`, `body_timeout`, `idle_timeout` | durations |
 /// | `limiter` | `"adaptive"`, `"off"` or `{"patience": duration, "at_least": calls}` |
 ///
 /// Signals are left to the program: see
@@ -65,11 +66,15 @@ struct Server {
     max_message_size: Option<usize>,
     max_header_size: Option<u32>,
     max_unsent_replies: Option<usize>,
+    max_buffered: Option<usize>,
+    max_buffered_per_connection: Option<usize>,
     compression: Option<Compression>,
     allow_origins: Vec<String>,
     keepalive: Option<Option<Duration>>,
     max_connection_age: Option<Duration>,
     handshake_timeout: Option<Duration>,
+    body_timeout: Option<Duration>,
+    idle_timeout: Option<Duration>,
     limiter: Option<Limiter>,
 }
 
@@ -79,14 +84,14 @@ impl Document for ServiceSettings {
     fn read(value: Value) -> Result<Self> {
         let mut fields = value.fields()?;
         let settings = Self {
-            version: fields.read("version", Value::text)?,
-            id: fields.read("id", Value::text)?,
+            version: fields.read("version", |value| value.text_in(&range::VERSION))?,
+            id: fields.read("id", |value| value.text_in(&range::ID))?,
             metadata: fields.read("metadata", Value::labels)?.unwrap_or_default(),
             advertise: fields.read("advertise", Value::text)?,
             registry: fields.read("registry", Named::read)?,
             register_ttl: fields.read("register_ttl", Value::period)?,
             register_interval: fields.read("register_interval", Value::period)?,
-            propagation: fields.read("propagation", Value::duration)?,
+            propagation: fields.read("propagation", |value| value.time_in(&range::PROPAGATION))?,
             network: fields.read("network", Named::read)?,
             tls: fields.read("tls", ServerTlsSettings::read)?,
             client: fields.read("client", ClientSettings::of_service)?.unwrap_or_default(),
@@ -144,21 +149,40 @@ impl ServiceSettings {
 
 impl Server {
     fn take(fields: &mut Fields) -> Result<Self> {
-        let keepalive = |value| Value::unless_none(value, Value::period);
+        let keepalive = |value| Value::unless_none(value, |value| value.time_in(&range::KEEPALIVE));
         Ok(Self {
             address: fields.read("address", Value::text)?,
-            grace: fields.read("grace", Value::duration)?,
-            max_concurrent_calls: fields.read("max_concurrent_calls", Value::number)?,
-            max_connections: fields.read("max_connections", Value::number)?,
-            max_concurrent_streams: fields.read("max_concurrent_streams", Value::number)?,
-            max_message_size: fields.read("max_message_size", Value::number)?,
-            max_header_size: fields.read("max_header_size", Value::number)?,
-            max_unsent_replies: fields.read("max_unsent_replies", Value::number)?,
+            grace: fields.read("grace", |value| value.time_in(&range::GRACE))?,
+            max_concurrent_calls: fields.read("max_concurrent_calls", |value| {
+                value.number_in(&range::MAX_CONCURRENT_CALLS)
+            })?,
+            max_connections: fields
+                .read("max_connections", |value| value.number_in(&range::MAX_CONNECTIONS))?,
+            max_concurrent_streams: fields.read("max_concurrent_streams", |value| {
+                value.number_in(&range::MAX_CONCURRENT_STREAMS)
+            })?,
+            max_message_size: fields
+                .read("max_message_size", |value| value.number_in(&range::MAX_MESSAGE_SIZE))?,
+            max_header_size: fields
+                .read("max_header_size", |value| value.number_in(&range::MAX_HEADER_SIZE))?,
+            max_unsent_replies: fields
+                .read("max_unsent_replies", |value| value.number_in(&range::MAX_UNSENT_REPLIES))?,
+            max_buffered: fields
+                .read("max_buffered", |value| value.number_in(&range::MAX_BUFFERED))?,
+            max_buffered_per_connection: fields.read("max_buffered_per_connection", |value| {
+                value.number_in(&range::MAX_BUFFERED_PER_CONNECTION)
+            })?,
             compression: fields.read("compression", compression)?.flatten(),
-            allow_origins: fields.read("allow_origins", Value::texts)?.unwrap_or_default(),
+            allow_origins: fields.read("allow_origins", Value::origins)?.unwrap_or_default(),
             keepalive: fields.read_or_null("keepalive", keepalive)?,
-            max_connection_age: fields.read("max_connection_age", Value::period)?,
-            handshake_timeout: fields.read("handshake_timeout", Value::period)?,
+            max_connection_age: fields
+                .read("max_connection_age", |value| value.time_in(&range::MAX_CONNECTION_AGE))?,
+            handshake_timeout: fields
+                .read("handshake_timeout", |value| value.time_in(&range::HANDSHAKE_TIMEOUT))?,
+            body_timeout: fields
+                .read("body_timeout", |value| value.time_in(&range::BODY_TIMEOUT))?,
+            idle_timeout: fields
+                .read("idle_timeout", |value| value.time_in(&range::IDLE_TIMEOUT))?,
             limiter: fields.read("limiter", limiter)?,
         })
     }
@@ -188,6 +212,12 @@ impl Server {
         if let Some(bytes) = self.max_unsent_replies {
             builder = builder.max_unsent_replies(bytes);
         }
+        if let Some(bytes) = self.max_buffered {
+            builder = builder.max_buffered(bytes);
+        }
+        if let Some(bytes) = self.max_buffered_per_connection {
+            builder = builder.max_buffered_per_connection(bytes);
+        }
         if let Some(compression) = self.compression {
             builder = builder.compression(compression);
         }
@@ -203,6 +233,12 @@ impl Server {
         if let Some(patience) = self.handshake_timeout {
             builder = builder.handshake_timeout(patience);
         }
+        if let Some(patience) = self.body_timeout {
+            builder = builder.body_timeout(patience);
+        }
+        if let Some(patience) = self.idle_timeout {
+            builder = builder.idle_timeout(patience);
+        }
         if let Some(limiter) = self.limiter {
             builder = builder.limiter(limiter);
         }
@@ -216,10 +252,10 @@ fn limiter(value: Value) -> Result<Limiter> {
     }
     let mut fields = value.fields()?;
     let mut limiter = Limiter::adaptive();
-    if let Some(wait) = fields.read("patience", Value::duration)? {
+    if let Some(wait) = fields.read("patience", |value| value.time_in(&range::PATIENCE))? {
         limiter = limiter.patience(wait);
     }
-    if let Some(calls) = fields.read("at_least", Value::number)? {
+    if let Some(calls) = fields.read("at_least", |value| value.number_in(&range::AT_LEAST))? {
         limiter = limiter.at_least(calls);
     }
     fields.finish()?;

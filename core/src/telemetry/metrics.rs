@@ -13,6 +13,8 @@ use crate::error::Code;
 /// Edges kept apart; what comes later is counted together under `other`, so that a caller who
 /// makes up names cannot fill the memory.
 const MAX_EDGES: usize = 4096;
+/// Bytes kept of each name; callers send their own.
+const MAX_NAME: usize = 128;
 
 /// Caller, callee and endpoint of a kind of call.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -132,6 +134,7 @@ pub struct Metrics {
 impl Metrics {
     /// The numbers of one edge, made on first sight.
     pub(crate) fn edge(&self, caller: &str, callee: &str, endpoint: &str) -> Arc<EdgeStats> {
+        let [caller, callee, endpoint] = [caller, callee, endpoint].map(clipped);
         let edges = self.edges.pin();
         if let Some(stats) = edges.get(&EdgeRef { caller, callee, endpoint }) {
             return stats.clone();
@@ -193,6 +196,15 @@ impl Metrics {
     }
 }
 
+/// A name as far as it is kept, with whole characters.
+fn clipped(name: &str) -> &str {
+    let mut end = name.len().min(MAX_NAME);
+    while !name.is_char_boundary(end) {
+        end -= 1;
+    }
+    &name[..end]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -223,5 +235,18 @@ mod tests {
             metrics.edge(&caller.to_string(), "greeter", "Greeter.Hello");
         }
         assert_eq!(metrics.snapshot().len(), MAX_EDGES + 1);
+    }
+
+    #[test]
+    fn long_names_are_clipped_at_a_whole_character() {
+        let metrics = Metrics::default();
+        for tail in ["a", "b"] {
+            let long = "\u{e9}".repeat(MAX_NAME) + tail;
+            metrics.edge(&format!("x{long}"), &long, &long);
+        }
+        let edges = metrics.snapshot();
+        let (edge, _) = &edges[0];
+        assert_eq!(edges.len(), 1, "what differs past the limit is counted together");
+        assert_eq!((edge.caller.len(), edge.callee.len()), (MAX_NAME - 1, MAX_NAME));
     }
 }

@@ -9,7 +9,6 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -20,8 +19,9 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::begun::Begun;
+use super::head::{HeadTimer, Turns};
 use super::network;
-use super::relax::Relaxed;
+use super::relax::{Relaxed, Said};
 use super::tls::{ServerTls, Side, refused};
 use crate::error::{Error, Result};
 
@@ -37,6 +37,8 @@ const NO_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent
 /// [`Accepted::returned`].
 pub(crate) struct Accepted {
     io: Io,
+    heads: HeadTimer,
+    http2: bool,
     back: Option<oneshot::Sender<Io>>,
 }
 
@@ -61,7 +63,8 @@ impl Io {
 }
 
 impl Accepted {
-    /// Waits at most `patience` for the peer's TLS handshake, and as long for its first bytes.
+    /// Waits at most `patience` for the peer's TLS handshake, and as long for its first bytes. The head of each request then
+    /// may take as long.
     pub(crate) async fn open(
         stream: network::Io,
         tls: Option<&ServerTls>,
@@ -96,23 +99,29 @@ impl Accepted {
                 "the client speaks TLS, and this port does not: set `tls` of the service, or call http://",
             ));
         }
-        Ok(Self { io, back: None })
+        let http2 = match &io {
+            Io::Plain(stream) => stream.is_http2(),
+            Io::Tls(stream) => stream.is_http2(),
+            Io::Gone => false,
+        };
+        Ok(Self { io, heads: HeadTimer::new(patience), http2, back: None })
     }
 
     /// True when the peer speaks HTTP/2.
     pub(crate) fn is_http2(&self) -> bool {
-        match &self.io {
-            Io::Plain(stream) => stream.is_http2(),
-            Io::Tls(stream) => stream.is_http2(),
-            Io::Gone => false,
-        }
+        self.http2
     }
 
-    /// True once a header of this connection was renamed; see [`Relaxed`].
-    pub(crate) fn renamed(&self) -> Arc<AtomicBool> {
+    /// To be told of each request of HTTP/1.1: between them, heads are waited for.
+    pub(crate) fn turns(&self) -> Turns {
+        self.heads.turns()
+    }
+
+    /// What is seen of the peer; see [`Relaxed`].
+    pub(crate) fn said(&self) -> Arc<Said> {
         match &self.io {
-            Io::Plain(stream) => stream.renamed(),
-            Io::Tls(stream) => stream.renamed(),
+            Io::Plain(stream) => stream.said(),
+            Io::Tls(stream) => stream.said(),
             Io::Gone => Arc::default(),
         }
     }
@@ -220,7 +229,23 @@ impl AsyncRead for Accepted {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_read(cx, buffer)
+        let this = &mut *self;
+        let read = Pin::new(&mut this.io).poll_read(cx, buffer);
+        if read.is_ready() {
+            this.heads.came(this.http2);
+            return read;
+        }
+        let held = match &this.io {
+            Io::Plain(stream) => this.http2 && stream.is_holding(),
+            Io::Tls(stream) => this.http2 && stream.is_holding(),
+            Io::Gone => false,
+        };
+        this.heads.poll_late(held, cx).map(|()| {
+            Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                "the head of a request did not come to its end",
+            ))
+        })
     }
 }
 

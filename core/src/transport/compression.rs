@@ -14,6 +14,9 @@ pub(crate) const GRPC_ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grp
 /// bound of RFC 9659. The library's own is 128 MiB, which a message of ten bytes can ask for.
 const ZSTD_WINDOW: u32 = 23;
 
+/// Bytes that a byte of gzip can inflate to: DEFLATE's longest match, told in two bits.
+const GZIP_MOST: usize = 1032;
+
 /// How messages are compressed on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -121,10 +124,19 @@ impl Compression {
             .map_err(|e| Error::internal(format!("cannot compress the message: {e}")))
     }
 
+    /// Bytes that [`Compression::decompress`] may put out at most.
+    pub(crate) fn most(self, message: &[u8], limit: usize) -> usize {
+        match self {
+            Self::Gzip => message.len().saturating_mul(GZIP_MOST).min(limit),
+            // A frame need not tell, and may be followed by another one.
+            Self::Zstd => limit,
+        }
+    }
+
     /// At most `limit` bytes come out; a bomb is cut off there, not after it went off.
     pub(crate) fn decompress(self, message: &[u8], limit: usize) -> Result<Bytes> {
         let wrong = |e: std::io::Error| {
-            Error::internal(format!("grpc: failed to decompress the received message: {e}"))
+            Error::invalid_argument(format!("grpc: failed to decompress the received message: {e}"))
         };
         let mut out = Vec::new();
         let take = limit as u64 + 1;
@@ -158,7 +170,7 @@ mod tests {
         let frame = |doublings: u8| [0x28, 0xb5, 0x2f, 0xfd, 0, doublings << 3, 1, 0, 0];
         assert_eq!(Compression::Zstd.decompress(&frame(13), 10), Ok(Bytes::new()));
         let error = Compression::Zstd.decompress(&frame(14), 10).expect_err("16 MiB");
-        assert_eq!(error.code(), Code::Internal);
+        assert_eq!(error.code(), Code::InvalidArgument);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! gRPC's message framing: one byte of flags, four of length, then the message.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
@@ -8,12 +9,13 @@ use http::HeaderMap;
 use http_body::Body;
 
 use super::compression::Compression;
+use super::held::{COUNTED, Hold, Room, Share};
 use crate::error::{Error, Result};
 
 /// Bytes before each message.
 pub(crate) const PREFIX: usize = 5;
-/// A message is given this much room before its bytes arrive; a peer that only claims a large one
-/// costs no more.
+/// A message is given at most this much memory before its bytes arrive, and less while few of them have: a peer that only
+/// claims a large one costs nothing.
 const FIRST_RESERVE: usize = 64 * 1024;
 
 /// Appends the prefix of a message of `length` bytes.
@@ -70,12 +72,16 @@ pub(crate) struct Frames<B> {
     ended: bool,
     /// Whether the message cut last was compressed.
     compressed: bool,
+    /// Where what is put together is counted; absent where nobody bounds it.
+    room: Option<Room>,
+    /// The message that is held came out: it is its reader's until the next one is asked for.
+    delivered: bool,
 }
 
 struct Partial {
     compressed: bool,
     length: usize,
-    bytes: BytesMut,
+    bytes: Vec<u8>,
 }
 
 impl<B> Frames<B>
@@ -93,7 +99,16 @@ where
             trailers: None,
             ended: false,
             compressed: false,
+            room: None,
+            delivered: false,
         }
+    }
+
+    /// The same, with every message of some size counted in `share` from its first byte until the next one is asked for, or
+    /// for as long as its [`Frames::take_hold`] lasts.
+    pub(crate) fn within(mut self, share: Arc<Share>) -> Self {
+        self.room = Some(Room::new(share));
+        self
     }
 
     /// The next message; `None` at the end of the body.
@@ -105,8 +120,12 @@ where
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Option<Bytes>, FrameError<B::Error>>> {
+        if std::mem::take(&mut self.delivered) {
+            self.give_up();
+        }
         loop {
-            if let Some(message) = self.cut().map_err(FrameError::Message)? {
+            if let Some(message) = ready!(self.poll_cut(cx)).map_err(FrameError::Message)? {
+                self.delivered = true;
                 return Poll::Ready(Ok(Some(message)));
             }
             if self.ended {
@@ -115,7 +134,8 @@ where
                 } else {
                     self.rest.clear();
                     self.partial = None;
-                    Err(FrameError::Message(Error::internal(
+                    self.give_up();
+                    Err(FrameError::Message(Error::invalid_argument(
                         "the stream ended in the middle of a message",
                     )))
                 });
@@ -126,6 +146,7 @@ where
                     self.ended = true;
                     self.rest.clear();
                     self.partial = None;
+                    self.give_up();
                     return Poll::Ready(Err(FrameError::Body(error)));
                 }
                 Some(Ok(frame)) => match frame.into_data() {
@@ -161,62 +182,120 @@ where
         }
     }
 
-    fn cut(&mut self) -> Result<Option<Bytes>> {
+    fn poll_cut(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>>> {
         if self.partial.is_none() {
             if self.rest.len() < PREFIX {
-                return Ok(None);
+                return Poll::Ready(Ok(None));
             }
-            let compressed = match self.rest[0] {
-                0 => false,
-                1 => true,
-                flag => {
-                    return Err(Error::internal(format!(
-                        "message begins with flag {flag}, gRPC knows 0 and 1: is the peer speaking gRPC?"
-                    )));
-                }
-            };
-            let length = (&self.rest[1..PREFIX]).get_u32() as usize;
-            if length > self.limit {
-                return Err(Error::resource_exhausted(format!(
-                    "message of {length} bytes is larger than the limit of {} bytes: raise max_message_size or send less",
-                    self.limit
-                )));
-            }
-            if compressed && self.compression.is_none() {
-                return Err(Error::internal(
-                    "message is marked compressed but the headers name no grpc-encoding",
-                ));
-            }
-            if self.rest.len() >= PREFIX + length {
+            let (compressed, length) = self.prefix()?;
+            if let Some(end) = PREFIX.checked_add(length).filter(|end| *end <= self.rest.len()) {
+                let message = &self.rest[PREFIX..end];
+                let larger = match self.compression {
+                    Some(compression) if compressed => compression.most(message, self.limit),
+                    _ => 0,
+                };
+                let counted = if length < COUNTED { 0 } else { length };
+                ready!(self.poll_room(counted.saturating_add(larger), cx))?;
                 self.rest.advance(PREFIX);
                 let message = self.rest.split_to(length);
-                return self.open(compressed, message).map(Some);
+                return Poll::Ready(self.open(compressed, message).map(Some));
             }
             self.rest.advance(PREFIX);
-            self.partial = Some(Partial {
-                compressed,
-                length,
-                bytes: BytesMut::with_capacity(length.min(FIRST_RESERVE)),
-            });
+            self.partial = Some(Partial { compressed, length, bytes: Vec::new() });
         }
-        let Some(partial) = &mut self.partial else { return Ok(None) };
+        let Some(partial) = &mut self.partial else { return Poll::Ready(Ok(None)) };
         let missing = partial.length - partial.bytes.len();
-        let taken = self.rest.split_to(missing.min(self.rest.len()));
-        partial.bytes.extend_from_slice(&taken);
-        if partial.bytes.len() < partial.length {
-            return Ok(None);
+        let taken = missing.min(self.rest.len());
+        let capacity = partial.bytes.capacity();
+        if partial.bytes.len() + taken > capacity {
+            let first = (4 * taken).min(FIRST_RESERVE);
+            let grown = (2 * capacity).max(partial.bytes.len() + taken).max(first);
+            let grown = grown.min(partial.length);
+            let counted = if partial.length < COUNTED { 0 } else { grown - capacity };
+            if let Some(room) = &mut self.room {
+                ready!(room.poll_take(counted, cx))?;
+            }
+            partial.bytes.reserve_exact(grown - partial.bytes.len());
         }
-        let compressed = partial.compressed;
-        let message = self.partial.take().map(|partial| partial.bytes.freeze()).unwrap_or_default();
-        self.open(compressed, message).map(Some)
+        partial.bytes.extend_from_slice(&self.rest.split_to(taken));
+        if partial.bytes.len() < partial.length {
+            return Poll::Ready(Ok(None));
+        }
+        let larger = match self.compression {
+            Some(compression) if partial.compressed => compression.most(&partial.bytes, self.limit),
+            _ => 0,
+        };
+        if let Some(room) = &mut self.room {
+            ready!(room.poll_take(larger, cx))?;
+        }
+        let Some(partial) = self.partial.take() else { return Poll::Ready(Ok(None)) };
+        Poll::Ready(self.open(partial.compressed, partial.bytes.into()).map(Some))
+    }
+
+    /// What the prefix at the front of `rest` says: whether the message is compressed, and its length.
+    fn prefix(&self) -> Result<(bool, usize)> {
+        let compressed = match self.rest[0] {
+            0 => false,
+            1 => true,
+            flag => {
+                return Err(Error::invalid_argument(format!(
+                    "message begins with flag {flag}, gRPC knows 0 and 1: is the peer speaking gRPC?"
+                )));
+            }
+        };
+        let length = (&self.rest[1..PREFIX]).get_u32() as usize;
+        if length > self.limit {
+            return Err(Error::resource_exhausted(format!(
+                "message of {length} bytes is larger than the limit of {} bytes: raise max_message_size or send less",
+                self.limit
+            )));
+        }
+        if compressed && self.compression.is_none() {
+            return Err(Error::internal(
+                "message is marked compressed but the headers name no grpc-encoding",
+            ));
+        }
+        Ok((compressed, length))
+    }
+
+    fn poll_room(&mut self, bytes: usize, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        match &mut self.room {
+            Some(room) => room.poll_take(bytes, cx),
+            None => Poll::Ready(Ok(())),
+        }
     }
 
     fn open(&mut self, compressed: bool, message: Bytes) -> Result<Bytes> {
         self.compressed = compressed;
-        match self.compression {
-            Some(compression) if compressed => compression.decompress(&message, self.limit),
-            _ => Ok(message),
+        let message = match self.compression {
+            Some(compression) if compressed => compression.decompress(&message, self.limit)?,
+            _ => message,
+        };
+        if let Some(room) = &mut self.room {
+            room.settle(if message.len() < COUNTED { 0 } else { message.len() });
         }
+        Ok(message)
+    }
+
+    fn give_up(&mut self) {
+        if let Some(room) = &mut self.room {
+            room.clear();
+        }
+    }
+
+    /// What is held for the message that came out last, for as long as the caller likes.
+    pub(crate) fn take_hold(&mut self) -> Option<Hold> {
+        self.room.as_mut()?.take_hold()
+    }
+
+    /// True while a message has begun that is not all there.
+    pub(crate) fn is_partial(&self) -> bool {
+        self.partial.is_some() || !self.rest.is_empty()
+    }
+
+    /// The body that messages are cut out of.
+    pub(crate) fn body(&self) -> &B {
+        &self.body
     }
 }
 
@@ -286,9 +365,9 @@ mod tests {
     #[tokio::test]
     async fn half_a_message_and_unknown_flags_are_errors() {
         let half = read(vec![Bytes::from_static(&[0, 0, 0, 0, 9, 1, 2])], 4096).await;
-        assert_eq!(half.expect_err("ends early").code(), Code::Internal);
+        assert_eq!(half.expect_err("ends early").code(), Code::InvalidArgument);
         let flag = read(vec![Bytes::from_static(&[9, 0, 0, 0, 0])], 4096).await;
-        assert_eq!(flag.expect_err("flag").code(), Code::Internal);
+        assert_eq!(flag.expect_err("flag").code(), Code::InvalidArgument);
     }
 
     proptest::proptest! {

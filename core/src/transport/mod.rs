@@ -10,9 +10,14 @@ mod dial;
 mod frame;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
+mod greeting;
+mod head;
+mod held;
+mod line;
 pub mod network;
 mod relax;
 mod status;
+mod target;
 mod tls;
 
 pub(crate) use accept::Accepted;
@@ -23,11 +28,25 @@ pub(crate) use connection::{Answering, Connection, Opened, broken};
 pub(crate) use deadline::{once, read_timeout, remove_timeout, write_timeout};
 pub(crate) use dial::Dial;
 pub(crate) use frame::{FrameError, Frames, PREFIX, frame, frame_into};
-pub(crate) use relax::restore_names;
+pub(crate) use head::Turn;
+pub use held::Hold;
+pub(crate) use held::{COUNTED, Reservoir, Room, Share};
+pub(crate) use network::in_child;
+pub(crate) use relax::{Said, restore_names};
 pub(crate) use status::{
     FROM_SERVICE, GRPC_STATUS, caller_is_micro, details, is_status, read_status, write_status,
 };
+pub(crate) use target::{OTHER_SERVICE, REFUSED, TARGET, is_for_another, is_of_target};
 pub use tls::{ClientTls, Pem, ServerTls, TlsPolicy};
+
+/// Makes what this room shares in a process, see [`crate::fork`].
+pub(crate) fn warm_up() {
+    relax::warm_up();
+    network::warm_up();
+}
 
 /// Largest message either side takes unless told otherwise: go-micro's 4 MiB.
 pub const DEFAULT_MAX_MESSAGE: usize = 4 * 1024 * 1024;
+
+/// Bytes of messages that a server or a client holds at once unless told otherwise.
+pub(crate) const DEFAULT_MAX_BUFFERED: usize = 256 * 1024 * 1024;

@@ -15,7 +15,7 @@ use tokio::sync::Semaphore;
 
 use crate::completion::{Ending, Teller};
 use crate::credit::Credit;
-use crate::event::{EventKind, flags};
+use crate::event::{EventKind, Held, flags};
 use crate::failure::{Failure, Result};
 use crate::id::{Id, Kind};
 use crate::live::{self, Live};
@@ -30,6 +30,8 @@ use crate::things::{Open, Task, Thing};
 
 /// Operations of one client that may be under way at once, unless set.
 pub(crate) const IN_FLIGHT: usize = 1024;
+/// As many as other limits of the kind may be.
+const MOST_IN_FLIGHT: usize = 1_000_000;
 /// The option of the bridge's own in the client's document.
 const MAX_IN_FLIGHT: &str = "max_in_flight";
 
@@ -81,7 +83,7 @@ impl Client {
         let place = self.place(request.flags)?;
         let call =
             self.0.client.call::<Raw, Raw>(request.service, request.endpoint, Raw(request.payload));
-        let call = on_terms!(call, terms);
+        let call = on_terms!(call, terms).counted();
         let operation =
             Operation::new(queue, token, Kind::Operation, EventKind::Reply).place(place);
         self.0.shared.begin(operation, |_| {
@@ -140,7 +142,7 @@ impl Client {
                             Err(error) => return error.into(),
                         };
                         let meta = pack_both(&reply.headers, &reply.trailers);
-                        open.credit.spend(&name).await;
+                        open.credit.spend(&name, 0, None).await;
                         teller.tell(EventKind::Message, |event| {
                             event.flags =
                                 codec | if reply.compressed { flags::COMPRESSED } else { 0 };
@@ -235,7 +237,7 @@ impl Client {
                         Ok(change) => change,
                         Err(error) => return error.into(),
                     };
-                    open.credit.spend(&"watch of the registry").await;
+                    open.credit.spend(&"watch of the registry", change.len(), None).await;
                     teller.tell(EventKind::Change, |event| event.payload = change);
                 }
             }
@@ -347,10 +349,12 @@ where
         // One message is read ahead of what is granted, so that the end is seen without a grant.
         while let Some(message) = stream.next().await.transpose()? {
             let compressed = if stream.compressed() { flags::COMPRESSED } else { 0 };
-            open.credit.spend(&name).await;
+            let (bytes, hold) = (message.0.len(), stream.take_hold());
+            let hold = open.credit.spend(&name, bytes, hold).await;
             teller.tell(EventKind::Message, |event| {
                 event.flags = codec | compressed;
                 event.payload = message.0;
+                event.held = Held::of(hold);
             });
         }
         Ok(())
@@ -381,9 +385,11 @@ fn own_option(options: &str) -> Result<(usize, String)> {
     let Some(own) = document.remove(MAX_IN_FLIGHT) else {
         return Ok((IN_FLIGHT, options.to_owned()));
     };
-    let places = own.as_u64().and_then(|n| usize::try_from(n).ok()).filter(|n| *n > 0);
-    let places = places.ok_or_else(|| {
-        wrong(format!("client options: {MAX_IN_FLIGHT} is {own}: give a number from 1"))
+    let places = own.as_u64().and_then(|n| usize::try_from(n).ok());
+    let places = places.filter(|n| (1..=MOST_IN_FLIGHT).contains(n)).ok_or_else(|| {
+        wrong(format!(
+            "client settings: {MAX_IN_FLIGHT}: {own} is out of range: give 1 to 1 000 000"
+        ))
     })?;
     Ok((places, serde_json::Value::Object(document).to_string()))
 }

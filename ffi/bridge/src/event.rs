@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use micro::Codec;
+use micro::{Codec, Hold};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::failure::Failure;
@@ -120,6 +120,16 @@ pub(crate) enum Held {
     },
     /// A call nobody has seen yet; it is answered if nobody ever does.
     Unseen(Unseen),
+    /// Bytes of a message, which count among those that are held until the host has it.
+    Bytes {
+        _hold: Hold,
+    },
+}
+
+impl Held {
+    pub(crate) fn of(hold: Option<Hold>) -> Self {
+        hold.map_or(Self::Nothing, |hold| Self::Bytes { _hold: hold })
+    }
 }
 
 /// A call that came in and waits in a queue.
@@ -175,9 +185,14 @@ impl Event {
     pub(crate) fn take(&mut self) -> bool {
         if let Held::Unseen(unseen) = &mut self.held
             && let Some(call) = unseen.call.take()
-            && !call.see()
         {
-            return false;
+            if !call.see() {
+                return false;
+            }
+            // The caller has waited while the call lay in the queue.
+            if let Some(left) = call.context().remaining() {
+                self.timeout_ns = u64::try_from(left.as_nanos()).unwrap_or(NO_TIMEOUT - 1);
+            }
         }
         self.held = Held::Nothing;
         true

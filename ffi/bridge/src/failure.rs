@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use micro::{Code, Detail, Error, Origin};
+use micro::{Code, Detail, Error, Origin, Reason};
 
 use crate::status::Status;
 
@@ -75,6 +75,11 @@ impl Failure {
         self.core()?.origin()
     }
 
+    /// What kept a call from every handler, where the status alone does not tell, for example `no_nodes`; empty otherwise.
+    pub fn reason(&self) -> &'static str {
+        self.core().and_then(Error::reason).map_or("", Reason::name)
+    }
+
     /// Messages for programs to read.
     pub fn attached(&self) -> &[Detail] {
         self.core().map_or(&[], Error::attached)
@@ -97,6 +102,10 @@ impl Failure {
     pub fn into_core(self) -> Error {
         match self.0 {
             Inner::Core(error) => error,
+            // Whatever panicked did not speak to callers.
+            Inner::Border { status: Status::PANIC, message } => {
+                Error::unexpected(message).with_id("micro")
+            }
             Inner::Border { status, message } => {
                 Error::new(status.code().unwrap_or(Code::Unknown), message).with_id("micro")
             }

@@ -25,11 +25,12 @@ const GENERATION_BITS: u32 = 21;
 pub(crate) const SHARDS: usize = 1 << SHARD_BITS;
 /// Places in one shard.
 pub(crate) const PLACES: usize = 1 << INDEX_BITS;
-/// Generations of one place; then they begin anew, at 1.
+/// Generations of one place, of which the first is 1; then it is used no more.
 pub(crate) const GENERATIONS: u32 = 1 << GENERATION_BITS;
 
 /// Name of a call, stream or watch: 53 bits, so that it is an exact JavaScript number: generation 21, shard 4, index 24,
-/// kind 4. A place that is used again has another generation, so the id of what is over names nothing.
+/// kind 4. A place that is used again has a generation that no place of that number had before, in
+/// whichever runtime, so the id of what is over names nothing, for ever.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Id(u64);
 

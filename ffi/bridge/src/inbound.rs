@@ -76,9 +76,11 @@ impl Inbound {
     }
 
     /// The one answer; the call is in nobody's hands any more.
-    pub(crate) fn answer(&self, answer: Result<Bytes, Error>, trailers: Metadata) {
-        if !trailers.is_empty() {
-            self.context.extend_trailers(trailers);
+    pub(crate) fn answer(&self, mut answer: Result<Bytes, Error>, trailers: Metadata) {
+        if !trailers.is_empty()
+            && let Err(error) = self.context.extend_trailers(trailers)
+        {
+            answer = answer.and(Err(error));
         }
         let Some(outbox) = &self.outbox else {
             self.tell_core(match answer {
@@ -120,6 +122,12 @@ impl Inbound {
         };
         credit.grant(messages);
         Ok(())
+    }
+
+    pub(crate) fn bound(&self, bytes: usize) {
+        if let Some(credit) = &self.credit {
+            credit.bound(bytes);
+        }
     }
 
     /// True when this was the first thing the core was told.
@@ -295,11 +303,13 @@ async fn read(call: Arc<Inbound>, mut messages: Messages, (id, token): (Id, u64)
             Ok(Some(message)) => {
                 let compressed =
                     if call.context.request_compressed() { flags::COMPRESSED } else { 0 };
+                let mut hold = messages.take_hold();
                 if let Some(credit) = &call.credit {
-                    credit.spend(&name).await;
+                    hold = credit.spend(&name, message.len(), hold).await;
                 }
                 let event = Event::new(EventKind::Message, token, id);
-                Event { flags: codec | compressed, payload: message, ..event }
+                let held = Held::of(hold);
+                Event { flags: codec | compressed, payload: message, held, ..event }
             }
             Ok(None) => Event::new(EventKind::End, token, id),
             Err(error) => Event::new(EventKind::End, token, id).ended(Failure::from(error)),

@@ -3,10 +3,8 @@
 //! A `tracing` subscriber that filters by the host's level before anything is put into words, keeps records in a bounded ring and
 //! delivers many of them in one event. It never calls the host. Until a queue receives them they go to stderr.
 
-use std::cell::Cell;
 use std::collections::VecDeque;
 use std::fmt::{self, Write as _};
-use std::io::Write as _;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError, Weak};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -60,7 +58,7 @@ struct Record {
     message: String,
 }
 
-struct Ring {
+pub(crate) struct Ring {
     records: VecDeque<Record>,
     dropped: u64,
     /// A LOG event waits in the queue.
@@ -72,23 +70,8 @@ static LEVEL: AtomicU8 = AtomicU8::new(Level::Warn as u8);
 static RING: Mutex<Ring> =
     Mutex::new(Ring { records: VecDeque::new(), dropped: 0, announced: false, to: Weak::new() });
 
-thread_local! {
-    /// The lock, while this thread forks.
-    static HELD: Cell<Option<MutexGuard<'static, Ring>>> = const { Cell::new(None) };
-}
-
-/// Keeps every other thread out of the records until [`let_go`].
-pub(crate) fn hold() {
-    // A thread that has no such place any more is about to end, and forks nothing.
-    let _ = HELD.try_with(|held| held.set(Some(ring())));
-}
-
-/// Ends [`hold`], on the same thread; without effect when it did not hold them.
-pub(crate) fn let_go() {
-    let _ = HELD.try_with(|held| drop(held.take()));
-}
-
-fn ring() -> MutexGuard<'static, Ring> {
+/// The records, for nobody else; also while this process forks.
+pub(crate) fn ring() -> MutexGuard<'static, Ring> {
     RING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -159,7 +142,7 @@ fn keep(record: Record) {
     let Some(queue) = ring.to.upgrade().filter(|queue| queue.is_open()) else {
         drop(ring);
         let line = format!("{:?} {}: {}\n", record.level, record.target, record.message);
-        let _ = std::io::stderr().write_all(line.as_bytes());
+        to_stderr(line.as_bytes());
         return;
     };
     if ring.records.len() == CAPACITY {
@@ -172,6 +155,19 @@ fn keep(record: Record) {
     if announce {
         queue.push(marker());
     }
+}
+
+/// Straight to the descriptor: the lock of the standard library's may be held by a thread that stayed behind in a fork.
+#[cfg(unix)]
+fn to_stderr(mut line: &[u8]) {
+    while let Ok(written @ 1..) = rustix::io::write(rustix::stdio::stderr(), line) {
+        line = line.get(written..).unwrap_or_default();
+    }
+}
+
+#[cfg(not(unix))]
+fn to_stderr(line: &[u8]) {
+    let _ = std::io::Write::write_all(&mut std::io::stderr(), line);
 }
 
 /// The subscriber. Spans are none of its business, which makes them cost nothing.
@@ -267,29 +263,5 @@ impl Visit for Words {
             "message" => write!(self.message, "{value:?}"),
             name => write!(self.fields, " {name}={value:?}"),
         };
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::mpsc;
-    use std::time::Duration;
-
-    use super::*;
-
-    #[test]
-    fn nobody_else_gets_at_the_records_while_a_thread_forks() {
-        hold();
-        let (done, taken) = mpsc::channel();
-        let other = std::thread::spawn(move || {
-            drop(take());
-            let _ = done.send(());
-        });
-        assert!(taken.recv_timeout(Duration::from_millis(50)).is_err(), "they were free");
-        let_go();
-        taken.recv_timeout(Duration::from_secs(20)).expect("free again");
-        other.join().expect("the other thread");
-        // As in a child whose parent did not hold them.
-        let_go();
     }
 }

@@ -224,6 +224,22 @@ mod tests {
     }
 
     #[test]
+    fn more_names_than_fit_are_refused() {
+        let mut block = BytesMut::new();
+        block.put_u32_ne(30_000);
+        for n in 0..30_000 {
+            let name = format!("name-{n}");
+            block.put_u32_ne(length(name.len()));
+            block.put_u32_ne(1);
+            block.put_slice(name.as_bytes());
+            block.put_slice(b"1");
+        }
+        let failure = unpack(&block).expect_err("too many");
+        assert_eq!(failure.status(), Status(3));
+        assert!(failure.message().contains("more than 8192 names"), "{failure}");
+    }
+
+    #[test]
     fn names_that_cannot_be_sent_are_refused_with_the_cores_words() {
         let mut block = BytesMut::new();
         block.put_u32_ne(1);

@@ -12,6 +12,7 @@ use tokio::runtime::Builder;
 use crate::completion::Ending;
 use crate::event::EventKind;
 use crate::failure::{Failure, Result};
+use crate::fork;
 use crate::id::{Id, Kind};
 use crate::log::{self, Level};
 use crate::queue::Queue;
@@ -71,14 +72,20 @@ impl Runtime {
             let wrong = format!("runtime options: {workers} workers: give 1 to 512");
             return Err(Error::invalid_argument(wrong).into());
         }
-        log::install();
+        fork::watch();
         if let Some(level) = settings.log {
             log::set_level(level);
         }
+        // What tokio shares in a process is made at its first use, and threads take theirs from it.
+        let _no_fork = fork::gate();
         let tokio = Builder::new_multi_thread()
             .worker_threads(workers)
             .max_blocking_threads(BLOCKING_THREADS)
             .thread_name("micro-io")
+            .on_thread_start(|| {
+                let _no_fork = fork::gate();
+                micro::fork::warm_up_thread();
+            })
             .enable_all()
             .build()
             .map_err(|error| Error::resource_exhausted(format!("cannot start threads: {error}")))?;
@@ -146,8 +153,7 @@ impl Runtime {
     /// As [`Runtime::reply`].
     pub fn set_headers(&self, call: Id, headers: &[u8]) -> Result<()> {
         let context = self.inside()?.context_of(call)?;
-        context.extend_headers(crate::unpack(headers)?);
-        Ok(())
+        Ok(context.extend_headers(crate::unpack(headers)?)?)
     }
 
     /// What is known of a call that came in, as JSON: `service`, `endpoint`, `caller`, `peer`, `trace_id`, `span_id`.
@@ -214,6 +220,21 @@ impl Runtime {
             Thing::Call(call) => call.grant(messages),
             Thing::Operation(_) => Err(no_messages()),
         }
+    }
+
+    /// The host queues messages of a stream on its own side, and has room for `bytes` of them: more are not delivered, unless
+    /// one alone is larger. From now on each message it grants says that it has read one; those of 64 KiB in all, and of
+    /// half of what it granted first, it says at once.
+    ///
+    /// # Errors
+    /// [`Status::STALE`](crate::Status::STALE), [`Status::ARG`](crate::Status::ARG) for what receives no messages.
+    pub fn bound(&self, stream: Id, bytes: usize) -> Result<()> {
+        match self.inside()?.things.get(stream).ok_or_else(Failure::stale)? {
+            Thing::Stream(open, _) => open.credit.bound(bytes),
+            Thing::Call(call) => call.bound(bytes),
+            Thing::Operation(_) => return Err(no_messages()),
+        }
+        Ok(())
     }
 
     /// The runtime's inside, unless this is a child of its process.

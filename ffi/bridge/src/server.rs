@@ -117,7 +117,7 @@ impl Server {
                     Ok(service) => service,
                     Err(error) => return error.into(),
                 };
-                let record = serde_json::to_vec(service.record()).unwrap_or_default();
+                let record = serde_json::to_vec(&*service.record()).unwrap_or_default();
                 teller.tell(EventKind::Opened, |event| {
                     event.flags = flags::JSON;
                     event.payload = Bytes::from(record);

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::panic::{self, AssertUnwindSafe};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
@@ -23,7 +23,8 @@ use crate::event::EventKind;
 use crate::failure::{Failure, Result};
 use crate::fork::Stamp;
 use crate::guard;
-use crate::id::{GENERATIONS, Id, Kind, SHARDS};
+use crate::id::{Id, Kind, SHARDS};
+use crate::leases::Leases;
 use crate::live::{self, Live};
 use crate::log;
 use crate::queue::Queue;
@@ -34,6 +35,9 @@ use crate::things::{Task, Thing};
 
 /// How often queues are looked at for a host that is stuck.
 const ROUND: Duration = Duration::from_secs(1);
+
+/// Keeps ids of all runtimes of the process apart.
+pub(crate) static LEASES: LazyLock<Arc<Leases>> = LazyLock::new(|| Arc::new(Leases::new()));
 
 pub(crate) struct Shared {
     stamp: Stamp,
@@ -135,7 +139,7 @@ impl Shared {
             born: Instant::now(),
             handle: tokio.handle().clone(),
             tokio: Mutex::new(Some(tokio)),
-            things: Slab::new(SHARDS.min(workers * 2), first_generation()),
+            things: Slab::new(SHARDS.min(workers * 2), LEASES.clone()),
             tasks: TaskTracker::new(),
             ends: Mutex::default(),
             closing: AtomicBool::new(false),
@@ -324,7 +328,7 @@ impl Shared {
 }
 
 async fn shut_down(shared: Arc<Shared>, grace: Duration) {
-    let until = tokio::time::Instant::now() + grace;
+    let until = micro::deadline_after(grace);
     let servers: Vec<_> = shared.ends().servers.iter().filter_map(Weak::upgrade).collect();
     join_all(servers.iter().map(|server| server.stop_by(until))).await;
     shared.tasks.close();
@@ -340,13 +344,6 @@ async fn shut_down(shared: Arc<Shared>, grace: Duration) {
         queue.finish();
     }
     shared.over.cancel();
-}
-
-/// Where the ids of a runtime begin: far from those of the others, so that an id given to the wrong one names nothing.
-fn first_generation() -> u32 {
-    static RUNTIMES: AtomicU32 = AtomicU32::new(0);
-    // The golden ratio of all there are spreads however many runtimes evenly.
-    RUNTIMES.fetch_add(1, Ordering::Relaxed).wrapping_mul(1_296_111) % (GENERATIONS - 1)
 }
 
 /// Looks at the queues now and then, until the end.

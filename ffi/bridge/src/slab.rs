@@ -1,9 +1,13 @@
-//! Where ids lead: places used again and again, each time under another generation.
+//! Where ids lead: places used again and again, each time under another generation. A place that has had all of its
+//! generations is used no more: an id never names another thing.
 //!
 //! Sharded, so that threads seldom meet at a lock, and without a hash: the id says where to look. Free of tokio and of what the
 //! things are, so that loom and Miri can run it.
 
-use crate::id::{GENERATIONS, Id, Kind, PLACES, SHARDS};
+use std::sync::Arc;
+
+use crate::id::{Id, Kind, PLACES, SHARDS};
+use crate::leases::{Lease, Leases};
 use crate::sync::{AtomicUsize, Mutex, MutexGuard, Ordering, PoisonError};
 
 /// Things by their ids.
@@ -11,32 +15,32 @@ use crate::sync::{AtomicUsize, Mutex, MutexGuard, Ordering, PoisonError};
 pub(crate) struct Slab<T> {
     shards: Vec<Mutex<Shard<T>>>,
     next: AtomicUsize,
-    /// Generation before the first of every place.
-    first: u32,
+    leases: Arc<Leases>,
 }
 
 #[derive(Debug)]
 struct Shard<T> {
     places: Vec<Place<T>>,
-    /// Places that hold nothing, the last used first: it is warm.
+    /// Places that hold nothing and have generations left, the last used first: it is warm.
     free: Vec<u32>,
 }
 
 #[derive(Debug)]
 struct Place<T> {
     generation: u32,
+    lease: Lease,
     kind: Option<Kind>,
     thing: Option<T>,
 }
 
 impl<T: Clone> Slab<T> {
-    /// Nothing, in `shards` shards; the generations of a place begin after `first`.
-    pub(crate) fn new(shards: usize, first: u32) -> Self {
+    /// Nothing, in `shards` shards.
+    pub(crate) fn new(shards: usize, leases: Arc<Leases>) -> Self {
         let shard = || Mutex::new(Shard { places: Vec::new(), free: Vec::new() });
         Self {
             shards: (0..shards.clamp(1, SHARDS)).map(|_| shard()).collect(),
             next: AtomicUsize::new(0),
-            first: first % GENERATIONS,
+            leases,
         }
     }
 
@@ -46,15 +50,10 @@ impl<T: Clone> Slab<T> {
         let mut shard = lock(&self.shards[number]);
         let index = match shard.free.pop() {
             Some(index) => index as usize,
-            None if shard.places.len() == PLACES => return None,
-            None => {
-                shard.places.push(Place { generation: self.first, kind: None, thing: None });
-                shard.places.len() - 1
-            }
+            None => shard.grow(number, &self.leases)?,
         };
         let place = &mut shard.places[index];
-        place.generation =
-            if place.generation + 1 == GENERATIONS { 1 } else { place.generation + 1 };
+        place.generation = place.lease.generation()?;
         place.kind = Some(kind);
         place.thing = Some(thing);
         Some(Id::new(place.generation, number, index, kind))
@@ -74,11 +73,14 @@ impl<T: Clone> Slab<T> {
     pub(crate) fn remove(&self, id: Id) -> Option<T> {
         let mut shard = lock(self.shards.get(id.shard())?);
         let place = shard.places.get_mut(id.index()).filter(|place| place.is(id))?;
-        let thing = place.thing.take();
-        if thing.is_some() {
+        let thing = place.thing.take()?;
+        if place.lease.is_over() {
+            place.lease = self.leases.take(id.shard(), id.index()).unwrap_or_default();
+        }
+        if !place.lease.is_over() {
             shard.free.push(u32::try_from(id.index()).unwrap_or_default());
         }
-        thing
+        Some(thing)
     }
 
     /// Everything that is there now, with its name.
@@ -99,6 +101,24 @@ impl<T: Clone> Slab<T> {
     }
 }
 
+impl<T> Shard<T> {
+    /// One more place; `None` when there is none.
+    fn grow(&mut self, number: usize, leases: &Leases) -> Option<usize> {
+        while self.places.len() < PLACES {
+            let index = self.places.len();
+            let lease = leases.take(number, index);
+            // Also where other runtimes have used up a place: the next one has a name of its own only behind it.
+            let usable = lease.is_some();
+            let lease = lease.unwrap_or_default();
+            self.places.push(Place { generation: 0, lease, kind: None, thing: None });
+            if usable {
+                return Some(index);
+            }
+        }
+        None
+    }
+}
+
 impl<T> Place<T> {
     fn is(&self, id: Id) -> bool {
         self.generation == id.generation() && self.kind.is_some_and(|kind| kind as u8 == id.kind())
@@ -112,11 +132,17 @@ fn lock<T>(shard: &Mutex<Shard<T>>) -> MutexGuard<'_, Shard<T>> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
+
+    fn slab<T: Clone>(shards: usize) -> Slab<T> {
+        Slab::new(shards, Arc::new(Leases::new()))
+    }
 
     #[test]
     fn an_id_names_its_thing_until_it_is_removed() {
-        let slab = Slab::new(4, 0);
+        let slab = slab(4);
         let ids: Vec<_> =
             (0..100).map(|n| slab.insert(Kind::Operation, n).expect("room")).collect();
         assert!(ids.iter().enumerate().all(|(n, id)| slab.get(*id) == Some(n)));
@@ -132,7 +158,7 @@ mod tests {
 
     #[test]
     fn a_place_used_again_has_another_name() {
-        let slab = Slab::new(1, 0);
+        let slab = slab(1);
         let first = slab.insert(Kind::Stream, 1).expect("room");
         slab.remove(first);
         let second = slab.insert(Kind::Stream, 2).expect("room");
@@ -143,18 +169,48 @@ mod tests {
     }
 
     #[test]
-    fn generations_begin_anew_and_never_at_none() {
-        let slab = Slab::new(1, 0);
-        for _ in 0..GENERATIONS + 1 {
-            let id = slab.insert(Kind::Call, ()).expect("room");
-            assert!(!id.is_none() && id.generation() > 0);
+    fn the_id_of_what_is_over_never_names_another_thing() {
+        let slab = Slab::new(1, Arc::new(Leases::nearly_used_up()));
+        let mut ids = HashSet::new();
+        for n in 0..10_000 {
+            let id =
+                slab.insert(Kind::Call, n).expect("a place that is used up makes room for another");
+            assert!(id.generation() > 0 && ids.insert(id), "{id:?} has named something before");
+            assert_eq!(slab.remove(id), Some(n));
+        }
+        assert!(ids.iter().any(|id| id.index() == 0) && ids.iter().any(|id| id.index() == 2));
+        assert!(ids.iter().all(|id| slab.get(*id).is_none() && slab.remove(*id).is_none()));
+    }
+
+    #[test]
+    fn what_stays_does_not_share_a_place_that_is_used_up() {
+        let slab = Slab::new(1, Arc::new(Leases::nearly_used_up()));
+        let stays = slab.insert(Kind::Stream, u32::MAX).expect("room");
+        for n in 0..10_000 {
+            let id = slab.insert(Kind::Call, n).expect("room");
+            assert_ne!(id.index(), stays.index());
             slab.remove(id);
+        }
+        assert_eq!(slab.remove(stays), Some(u32::MAX));
+    }
+
+    #[test]
+    fn no_two_runtimes_share_a_name() {
+        let leases = Arc::new(Leases::nearly_used_up());
+        let mut ids = HashSet::new();
+        for runtime in 0..100 {
+            let slab = Slab::new(2, leases.clone());
+            for _ in 0..10 {
+                let id = slab.insert(Kind::Operation, runtime).expect("room");
+                assert!(ids.insert(id), "{id:?} has named a thing of another runtime");
+                slab.remove(id);
+            }
         }
     }
 
     #[test]
     fn foreign_ids_name_nothing() {
-        let slab = Slab::new(1, 0);
+        let slab = slab(1);
         let id = slab.insert(Kind::Call, ()).expect("room");
         for raw in [0, 1, u64::MAX, 1 << 53, id.to_raw() ^ 1, id.to_raw() | 1 << 60] {
             assert_eq!(slab.get(Id::from_raw(raw)), None, "{raw:#x}");

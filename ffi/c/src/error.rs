@@ -149,6 +149,14 @@ pub unsafe extern "C" fn micro_error_http_code(error: *const micro_error) -> i32
     unsafe { look(error, 0, |problem| problem.failure.http_code()) }
 }
 
+/// What kept a call from every handler, where the status alone does not tell; empty otherwise. "no_nodes": the service has no
+/// node now. "no_match": the call's filters allow none of its nodes. "other_service": the address belongs to another service now.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn micro_error_reason(error: *const micro_error) -> micro_slice {
+    // SAFETY: the caller promises a live error or NULL.
+    unsafe { words(error, |problem| problem.failure.reason()) }
+}
+
 /// The service of a call that failed; empty where no call did.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn micro_error_service(error: *const micro_error) -> micro_slice {

@@ -97,7 +97,6 @@ pub unsafe extern "C" fn micro_runtime_new(
             // Threads begin with what the thread that starts them keeps away.
             #[cfg(unix)]
             let _unbroken = crate::signal::Unbroken::new();
-            notice_forks();
             Object::<micro_runtime>::give(out, || Runtime::new(micro_options::json(options)?))
         })
     }
@@ -139,22 +138,6 @@ pub unsafe extern "C" fn micro_cancel(runtime: *mut micro_runtime, any: micro_id
         })
     }
 }
-
-/// Has a child of this process know that it is one.
-#[cfg(unix)]
-fn notice_forks() {
-    static ONCE: std::sync::Once = std::sync::Once::new();
-    extern "C" fn in_child() {
-        micro_bridge::fork::in_child();
-    }
-    ONCE.call_once(|| {
-        // SAFETY: the hook adds to an atomic number and does nothing else, which is allowed after a fork.
-        unsafe { libc::pthread_atfork(None, None, Some(in_child)) };
-    });
-}
-
-#[cfg(not(unix))]
-fn notice_forks() {}
 
 #[cfg(test)]
 mod tests {

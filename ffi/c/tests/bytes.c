@@ -138,7 +138,7 @@ TEST(an_operation_that_fails_later_gives_its_payload_back) {
     micro_request request = hello("");
     request.payload = wrapped("Ada", &count);
     fleet_submit(&f, client, &request, 1);
-    fleet_ends(&f, MICRO_EVENT_REPLY, MICRO_NOT_FOUND);
+    fleet_ends(&f, MICRO_EVENT_REPLY, MICRO_UNAVAILABLE);
     for (uint64_t begun = now(); atomic_load(&count) == 0; sched_yield()) {
         CHECK(now() - begun < PATIENCE);
     }

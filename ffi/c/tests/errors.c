@@ -19,6 +19,7 @@ TEST(an_error_carries_its_id_details_and_origin) {
     EQUAL(reply.status, MICRO_NOT_FOUND);
     EQUAL(micro_error_status(reply.error), MICRO_NOT_FOUND);
     SAYS(micro_error_id(reply.error), "people");
+    SAYS(micro_error_reason(reply.error), "");
     SAYS(micro_error_message(reply.error), "nobody of that name");
     EQUAL(micro_error_http_code(reply.error), 404);
     SAYS(micro_error_service(reply.error), "greeter");
@@ -55,12 +56,13 @@ TEST(failures_of_this_side_say_what_to_do) {
     micro_client *client = fleet_client(&f, "");
     fleet_call(&f, client, "Ada", 1);
     micro_event reply = fleet_next(&f, MICRO_EVENT_REPLY);
-    EQUAL(reply.status, MICRO_NOT_FOUND);
+    EQUAL(reply.status, MICRO_UNAVAILABLE);
+    SAYS(micro_error_reason(reply.error), "no_nodes");
     SAYS(micro_error_id(reply.error), "go.micro.client");
     SAYS(micro_error_service(reply.error), "greeter");
     SAYS(micro_error_node(reply.error), "");
     EQUAL(micro_error_attempts(reply.error), 0);
-    EQUAL(micro_error_http_code(reply.error), 404);
+    EQUAL(micro_error_http_code(reply.error), 500);
     micro_error *error = NULL;
     EQUAL(micro_client_call(client, f.queue, NULL, 1, NULL, &error), MICRO_ARG);
     SAYS(micro_error_id(error), "micro");

@@ -173,7 +173,7 @@ TEST(a_stream_to_nobody_ends_with_why) {
     fleet f = fleet_new();
     micro_client *client = fleet_client(&f, "");
     open_stream(&f, client, MICRO_BIDI_STREAM, "", 9);
-    fleet_ends(&f, MICRO_EVENT_END, MICRO_NOT_FOUND);
+    fleet_ends(&f, MICRO_EVENT_END, MICRO_UNAVAILABLE);
     micro_client_free(client);
     fleet_end(&f);
 }

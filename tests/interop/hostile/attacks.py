@@ -1,10 +1,15 @@
 """Clients that break the rules, or keep them in bad faith. Each attack yields bytes to send."""
 
+import gzip
+
 from hyperframe import frame as frames
 
 from wire import data, frame, integer, literal, message, raw, reset, window
 
 ATTACKS = {}
+MIB = 1024 * 1024
+PACKED = gzip.compress(bytes(4 * MIB), 9)
+GZIP = [("grpc-encoding", "gzip")]
 
 
 def attack(connections=3, hold=0, settings=None, deaf=False, together=False):
@@ -211,3 +216,60 @@ def slow_headers(wire):
 def deaf_callers(wire):
     """Callers that vanished: nothing is acknowledged, no probe is answered."""
     yield wire.request(1, "Wait", b"")
+
+
+@attack(connections=4, hold=2, together=True)
+def packed_calls(wire):
+    """Small calls that inflate to the largest message, and last."""
+    for stream in range(1, 100, 2):
+        yield wire.request(stream, "Wait", end=False, extra=GZIP)
+        yield from wire.upload(stream, message(PACKED, flag=1))
+
+
+@attack(connections=2, hold=2, together=True)
+def packed_streams(wire):
+    """Streams of small messages that inflate to the largest, to a handler that takes its time."""
+    for stream in range(1, 9, 2):
+        yield wire.request(stream, "Hoard", end=False, extra=GZIP)
+        yield from wire.upload(stream, message(PACKED, flag=1) * 100, patience=1)
+
+
+@attack(connections=4, hold=2, together=True)
+def unfinished_messages(wire):
+    """Large messages that lack their last byte."""
+    most = message(bytes(4 * MIB - 1), length=4 * MIB)
+    for stream in range(1, 80, 2):
+        yield wire.request(stream, "Call", end=False)
+        yield from wire.upload(stream, most, patience=0.2)
+
+
+@attack(connections=17, hold=2, together=True)
+def many_heads(wire):
+    """As many heads as a connection may send, without a message."""
+    for stream in range(1, 2_000, 2):
+        yield wire.request(stream, "Call", end=False)
+
+
+@attack(connections=4, hold=2, together=True)
+def large_heads(wire):
+    """Calls that last, each with a head of nearly the limit."""
+    for stream in range(1, 600, 2):
+        name = b"x-%d" % stream
+        head = wire.request(stream, "Wait", end=False)
+        flags = head[4] & ~4
+        yield head[:4] + bytes([flags]) + head[5:]
+        for part in range(3):
+            yield raw(9, 4 if part == 2 else 0, stream, literal(name, b"y" * 16_000))
+        yield data(stream, message(b""))
+
+
+@attack(connections=1, hold=2)
+def made_up_callers(wire):
+    """Each call comes from another service with a very long name."""
+    for number in range(4_200):
+        stream = 2 * number + 1
+        head = wire.request(stream, "Call", end=False)
+        yield head[:4] + bytes([head[4] & ~4]) + head[5:]
+        name = b"%06d" % number + b"z" * 15_000
+        yield raw(9, 4, stream, literal(b"micro-from-service", name))
+        yield data(stream, message(b""), end=True)

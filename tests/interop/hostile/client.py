@@ -19,8 +19,9 @@ def run(name, address, outcome):
     try:
         batch = b""
         for chunk in attack(connection):
-            batch += chunk
-            if len(batch) >= BATCH:
+            batch += chunk or b""
+            # `None` waits for an answer to what was sent.
+            if chunk is None or len(batch) >= BATCH:
                 connection.send(batch)
                 batch = b""
         connection.send(batch)
@@ -77,7 +78,24 @@ def silent(prefix):
     return run_silent
 
 
-SILENT = {"silent": silent(b""), "slow_preface": silent(PREFACE[:-1]), "no_settings": silent(PREFACE)}
+def unfinished_bodies(address, outcome):
+    """Calls over HTTP/1.1 whose bodies never come to their ends."""
+    host, port = address.rsplit(":", 1)
+    head = b"POST /echo.Echo/Call HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+    connection = socket.create_connection((host, int(port)), timeout=3)
+    connection.sendall(head + b'content-length: 1000\r\n\r\n"half')
+    stopped = was_closed(connection, 30)
+    connection.close()
+    with outcome["lock"]:
+        outcome["stopped"] += stopped
+
+
+SILENT = {
+    "silent": silent(b""),
+    "slow_preface": silent(PREFACE[:-1]),
+    "no_settings": silent(PREFACE),
+    "unfinished_bodies": unfinished_bodies,
+}
 
 
 def attack(request):

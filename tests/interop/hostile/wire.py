@@ -31,6 +31,8 @@ class Wire:
         self.closed = threading.Event()
         self.sent = 0
         self.trouble = None
+        # What may be sent: 0 is the connection.
+        self.room, self.first_room, self.widened = {0: 65_535}, 65_535, threading.Condition()
         self._writing = threading.Lock()
         connection = h2.connection.H2Connection()
         connection.local_settings.update(settings or {})
@@ -51,6 +53,24 @@ class Wire:
             self.sent += len(data)
         except OSError as problem:
             raise Closed from problem
+
+    def upload(self, stream, payload, patience=2):
+        """Data as far as the other side lets it come; it may be told to wait for so many seconds in all."""
+        until, at = now() + patience, 0
+        while at < len(payload) and not self.closed.is_set():
+            with self.widened:
+                own = self.room.setdefault(stream, self.first_room)
+                size = max(0, min(own, self.room[0], 16_384, len(payload) - at))
+                self.room[0] -= size
+                self.room[stream] -= size
+            if size:
+                yield data(stream, payload[at : at + size])
+                at += size
+                continue
+            yield None
+            with self.widened:
+                if min(self.room[0], self.room[stream]) <= 0 and not self.widened.wait(max(0, until - now())):
+                    return
 
     def request(self, stream, endpoint, body=None, end=True, extra=()):
         """The head of a gRPC call and one message, if any."""
@@ -110,10 +130,16 @@ class Wire:
             self.goaways.append(seen.error_code)
         elif isinstance(seen, frames.RstStreamFrame):
             self.resets.append(seen.error_code)
+        elif isinstance(seen, frames.WindowUpdateFrame):
+            with self.widened:
+                own = self.room.setdefault(seen.stream_id, self.first_room)
+                self.room[seen.stream_id] = own + seen.window_increment
+                self.widened.notify_all()
         elif isinstance(seen, frames.SettingsFrame):
             if "ACK" in seen.flags:
                 self._welcome.set()
             else:
+                self.first_room = seen.settings.get(4, self.first_room)
                 self.send(frame(frames.SettingsFrame, 0, ["ACK"]))
         elif isinstance(seen, frames.PingFrame) and "ACK" not in seen.flags:
             self.send(frame(frames.PingFrame, 0, ["ACK"], opaque_data=seen.opaque_data))

@@ -9,6 +9,7 @@ use loom::thread;
 
 use crate::id::{Id, Kind};
 use crate::inbox::{Bell, Inbox};
+use crate::leases::Leases;
 use crate::models::both;
 use crate::slab::Slab;
 
@@ -65,7 +66,7 @@ fn inbox() -> (Arc<Inbox<u32, Doorbell>>, Doorbell) {
 }
 
 fn slab(shards: usize) -> Slab<u32> {
-    Slab::new(shards, 0)
+    Slab::new(shards, Arc::new(Leases::new()))
 }
 
 /// Leaves events, and rings at once for each that has to be rung for.

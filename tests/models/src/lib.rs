@@ -35,6 +35,8 @@ mod id;
 mod in_flight;
 #[path = "../../../ffi/bridge/src/inbox.rs"]
 mod inbox;
+#[path = "../../../ffi/bridge/src/leases.rs"]
+mod leases;
 #[path = "../../../core/src/selector/live.rs"]
 mod live;
 #[path = "../../../ffi/bridge/src/slab.rs"]

@@ -28,7 +28,10 @@ async fn main() {
         // Short and small, so that a test sees what they do.
         .handshake_timeout(Duration::from_secs(1))
         .keepalive(Some(Duration::from_secs(1)))
-        .max_unsent_replies(8 * BLOB);
+        .body_timeout(Duration::from_secs(2))
+        .max_unsent_replies(8 * BLOB)
+        .max_buffered_per_connection(16 * BLOB)
+        .max_buffered(64 * BLOB);
     let server = Arc::new(endpoints(builder).start().await.expect("the server starts"));
     let registry = registry::connect("memory://").expect("a registry");
     let client = Client::builder().registry(registry).build().expect("a client");
@@ -79,6 +82,15 @@ fn endpoints(builder: ServerBuilder) -> ServerBuilder {
         .handle(Endpoint::server_stream("Echo.Pour", |_: Context, _: Raw| async {
             Ok(stream::repeat_with(|| Ok(Raw(vec![7; BLOB].into()))).take(1_000))
         }))
+        .handle(Endpoint::client_stream(
+            "Echo.Hoard",
+            |_: Context, mut requests: Streaming<Raw>| async move {
+                while requests.message().await?.is_some() {
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+                Ok(Raw::default())
+            },
+        ))
         .handle(Endpoint::client_stream(
             "Echo.Drain",
             |_: Context, mut requests: Streaming<Raw>| async move {

@@ -74,8 +74,7 @@ impl From<TestOrcaReport> for LoadReport {
 pub fn report(context: &Context, report: TestOrcaReport) -> Result<()> {
     let mut trailers = Metadata::new();
     trailers.insert_bin(TRAILER, &LoadReport::from(report).encode_to_vec())?;
-    context.extend_trailers(trailers);
-    Ok(())
+    context.extend_trailers(trailers)
 }
 
 /// Reports the server's load as often as the client asks for.

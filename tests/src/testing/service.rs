@@ -187,7 +187,7 @@ fn echo_metadata(context: &Context) -> Result<()> {
     if let Some(value) = context.metadata().get_bin(TRAILING) {
         let mut trailers = Metadata::new();
         trailers.insert_bin(TRAILING, &value)?;
-        context.extend_trailers(trailers);
+        context.extend_trailers(trailers)?;
     }
     Ok(())
 }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use micro::{Code, Raw};
 use micro_tests::greeter::{
-    CountReply, CountRequest, HeadersReply, HeadersRequest, HelloReply, HelloRequest, WaitReply,
-    WaitRequest,
+    CountReply, CountRequest, HeadersReply, HeadersRequest, HelloReply, HelloRequest, RelayReply,
+    RelayRequest, WaitReply, WaitRequest,
 };
 use micro_tests::{Need, go, isolated, ours};
 use prost::Message as _;
@@ -187,6 +187,24 @@ fn p0_10_our_client_passes_no_http_1_headers_on() {
         assert_eq!(sent["tenant"], json!(["blue"]), "other metadata goes on");
         for name in ["content-length", "connection", "host", "remote"] {
             assert!(sent.get(name).is_none(), "{name} in {sent}");
+        }
+    });
+}
+
+#[test]
+fn p0_14_the_service_a_call_is_for_does_not_reach_past_a_go_handler() {
+    isolated(&[Need::Go], || async {
+        let ours = ours::serve("greeter").await;
+        let _relay = go::serve("relay").await;
+        let client = ours::client();
+        // Go's handler sends on what it was sent, the name of its own service too.
+        for address in [String::new(), ours.address().to_owned()] {
+            let request = RelayRequest { service: "greeter".into(), address };
+            let reply: RelayReply = client.call("relay", "Greeter.Relay", request).await.unwrap();
+            assert_eq!(reply.here["Micro-Target"], "relay");
+            assert_eq!(reply.there["micro-target"], "relay");
+            let called = ours.next_call().await;
+            assert_eq!(called.context.endpoint(), "Greeter.Headers");
         }
     });
 }

@@ -106,6 +106,29 @@ fn p0_11_errors_of_our_framework_have_no_other_detail_either() {
 }
 
 #[test]
+fn p0_11_a_service_without_a_node_behind_ours_is_to_go_what_it_is_behind_a_go_server() {
+    isolated(&[Need::Go], || async {
+        let ours = ours::serve("ours").await;
+        let theirs = go::serve("theirs").await;
+        let client = go::client().await;
+        let mut seen = Vec::new();
+        for address in [ours.address(), theirs.fact("address")] {
+            let request = json!({ "service": "nobody" });
+            let fields = json!({ "address": address, "request": request, "retries": 0 });
+            let mut outcome = go::call_with(&client, "greeter", "Greeter.Relay", fields).await;
+            seen.push(outcome["error"].take());
+        }
+        let (ours, theirs) = (&seen[0], &seen[1]);
+        for field in ["id", "code", "status"] {
+            assert_eq!(ours[field], theirs[field], "{seen:?}");
+        }
+        assert_eq!((&ours["id"], &ours["code"]), (&json!("go.micro.client"), &json!(500)));
+        let text = theirs["detail"].as_str().unwrap();
+        assert!(ours["detail"].as_str().unwrap().starts_with(text), "{seen:?}");
+    });
+}
+
+#[test]
 fn p0_12_our_client_reads_a_go_error_from_its_details() {
     isolated(&[Need::Go], || async {
         let _greeter = go::serve("greeter").await;

@@ -85,7 +85,7 @@ impl Registry for Lagging {
             let tell = async {
                 while let Some((arrives, change)) = arriving.recv().await {
                     sleep_until(arrives).await;
-                    if !sender.send(&change) {
+                    if !sender.send(&Arc::new(change)) {
                         return;
                     }
                 }

@@ -81,7 +81,7 @@ fn a_stream_arrives_in_order_and_whole_or_ends_in_an_error_in_time() {
                 match failed {
                     None => assert_eq!(read, MESSAGES, "an end without an error is the end"),
                     Some(code) => assert!(
-                        matches!(code, Code::Unavailable | Code::DeadlineExceeded | Code::NotFound),
+                        matches!(code, Code::Unavailable | Code::DeadlineExceeded),
                         "{code:?} after {begun:?}"
                     ),
                 }

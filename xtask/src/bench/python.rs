@@ -122,6 +122,10 @@ pub(crate) async fn rows(plan: &Plan) -> Vec<Row> {
         println!("SKIPPED python: run scripts/python --build first, for the package and its peers");
         return rows;
     }
+    if !plan.is_quick() && !is_release() {
+        println!("SKIPPED python: its package is a debug build, run scripts/python --build first");
+        return rows;
+    }
     for serving in &SERVERS {
         rows.extend(serve(plan, serving).await);
     }
@@ -205,6 +209,14 @@ fn python(half: Half, program: &str) -> Command {
     let mut command = half.pin(&Command::new(interpreter()));
     command.arg(programs.join(program));
     command
+}
+
+/// Whether `scripts/python` last built the package as it is released.
+fn is_release() -> bool {
+    let profile = interpreter().parent().and_then(Path::parent).map(|home| home.join("profile"));
+    profile
+        .and_then(|path| std::fs::read_to_string(path).ok())
+        .is_some_and(|built| built.trim() == "release")
 }
 
 /// The one that `scripts/python` makes.

@@ -11,7 +11,7 @@ from . import _codec, _micro
 from ._context import current
 from ._errors import Closed
 from ._metadata import Metadata, of_blocks, pairs
-from ._options import CallOptions, ClientOptions, document, nanoseconds
+from ._options import CallOptions, ClientOptions, document, name_of, nanoseconds
 from ._pipe import LoopPipe, Pipe
 from ._registry import Change, Health, Record, changes, healths, records
 from ._runtime import Runtime, default
@@ -63,7 +63,7 @@ class BaseClient:
 
     def _start(self, pipe: Pipe, id: int) -> None:
         self._under_way.add(id)
-        pipe.on_end = self._under_way.discard
+        pipe.is_mine, pipe.on_end = True, self._under_way.discard
         pipe.start(id)
 
     def _close(self) -> None:
@@ -82,6 +82,8 @@ class BaseClient:
 
 def terms(service: str, endpoint: str, payload: Any, codec: int, options: CallOptions) -> Terms:
     """A request as the native client takes it."""
+    if type(service) is not str or type(endpoint) is not str:
+        service, endpoint = name_of("service", service), name_of("endpoint", endpoint)
     flags, inbound = codec | _WAIT, current.get(None)
     parent = 0 if inbound is None else inbound._id
     if not options:
@@ -107,12 +109,11 @@ def unary(service: str, endpoint: str, request: Any, options: CallOptions) -> Te
     return terms(service, endpoint, payload, codec, options)
 
 
-def reply(answer: Answer, returns: Any) -> Reply[Any]:
+def reply(answer: Answer, read: _codec.Decode) -> Reply[Any]:
     """An answer with what came along."""
     payload, flags, meta = answer
     headers, trailers = of_blocks(meta)
-    message = _codec.decode(returns, payload, flags)
-    return Reply(message, headers, trailers, bool(flags & _COMPRESSED))
+    return Reply(read(payload, flags), headers, trailers, bool(flags & _COMPRESSED))
 
 
 class Client(BaseClient):
@@ -177,8 +178,9 @@ class Client(BaseClient):
         Raises what the far side said or what kept the call from it, one of :mod:`micro.errors`; each knows endpoint, node and
         attempts. Cancelling the task cancels the call, on both sides.
         """
+        read = _codec.reader(returns)
         payload, flags, _ = await self._ask("call", unary(service, endpoint, request, options))
-        return _codec.decode(returns, payload, flags)
+        return read(payload, flags)
 
     async def request(
         self,
@@ -190,7 +192,8 @@ class Client(BaseClient):
         **options: Unpack[CallOptions],
     ) -> Reply[T]:
         """As :meth:`call`, and returns the reply with its headers and trailers."""
-        return reply(await self._ask("call", unary(service, endpoint, request, options)), returns)
+        read = _codec.reader(returns)
+        return reply(await self._ask("call", unary(service, endpoint, request, options)), read)
 
     async def _ask(self, what: str, argument: Any) -> Answer:
         runtime, client = self._open()
@@ -200,7 +203,7 @@ class Client(BaseClient):
         self._under_way.add(id)
         try:
             return await future
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, GeneratorExit):
             runtime._native.cancel(id)
             raise
         finally:
@@ -209,7 +212,7 @@ class Client(BaseClient):
     def _pipe(self, returns: Any, shape: int, request: Terms) -> LoopPipe:
         runtime, client = self._open()
         hub = runtime.hub()
-        pipe = LoopPipe(runtime._native, _codec.decoder(returns, "a reply"), hub.loop)
+        pipe = LoopPipe(runtime._native, _codec.of_replies(returns, "a reply"), hub.loop)
         self._start(pipe, client.open(hub.queue, pipe, shape, request))
         return pipe
 

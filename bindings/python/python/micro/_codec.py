@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 import types
 import typing
-from collections.abc import Callable
-from typing import Any, Union
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
-from ._errors import Internal, Unimplemented
+from ._errors import Error, Internal, Unimplemented, WrongArgument
 from ._micro import Payload
+from ._plain import is_protobuf, is_pydantic, written
+from ._scalars import Digits, Wrong, described
+
+if TYPE_CHECKING:
+    from ._shapes import Shapes
 
 PROTO, JSON, BYTES, TEXT = 0, 1, 2, 3
 """Codecs: the lowest bits of the flags of a message."""
@@ -18,31 +24,6 @@ _NAMES = {PROTO: "protobuf", JSON: "JSON", BYTES: "bytes", TEXT: "text"}
 
 Raw = bytes | bytearray | memoryview | Payload
 Decode = Callable[[Any, int], Any]
-
-_dump_json = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, default=lambda o: _plain(o)).encode
-
-
-def is_protobuf(kind: Any) -> bool:
-    """True for classes that protoc has generated, and their objects."""
-    return hasattr(kind, "DESCRIPTOR") and hasattr(kind, "SerializeToString")
-
-
-def _is_pydantic(kind: Any) -> bool:
-    return hasattr(kind, "model_validate_json") and hasattr(kind, "model_dump_json")
-
-
-def _plain(value: Any) -> Any:
-    if hasattr(value, "__dataclass_fields__") and not isinstance(value, type):
-        import dataclasses
-
-        return dataclasses.asdict(value)
-    if _is_pydantic(value) and not isinstance(value, type):
-        return value.model_dump(mode="json")
-    if is_protobuf(value) and not isinstance(value, type):
-        from google.protobuf import json_format
-
-        return json_format.MessageToDict(value)
-    raise TypeError(type(value).__name__)
 
 
 def natural(message: Any) -> int:
@@ -75,16 +56,20 @@ def encode(message: Any, flags: int, what: str, *, reply: bool = False) -> Raw:
     if isinstance(message, (bytes, bytearray, memoryview, Payload)):
         return message
     codec = flags & _CODEC
-    if codec == PROTO and is_protobuf(message):
-        return message.SerializeToString()  # type: ignore[no-any-return]
-    if codec == JSON:
-        return _json(message, what, reply)
-    if codec == TEXT and isinstance(message, str):
-        return message.encode()
-    raise _unsendable(message, codec, what)
+    why = ""
+    try:
+        if codec == PROTO and is_protobuf(message):
+            return message.SerializeToString()  # type: ignore[no-any-return]
+        if codec == JSON:
+            return _json(message, reply)
+        if codec == TEXT and isinstance(message, str):
+            return message.encode()
+    except ValueError as error:
+        why = str(error)
+    raise _unsendable(message, codec, what, why, Internal if reply else WrongArgument)
 
 
-def _json(message: Any, what: str, reply: bool) -> bytes:
+def _json(message: Any, reply: bool) -> bytes:
     if is_protobuf(message):
         from google.protobuf import json_format
 
@@ -96,56 +81,72 @@ def _json(message: Any, what: str, reply: bool) -> bytes:
             always_print_fields_with_no_presence=reply,
         )
         return text.encode()
-    if _is_pydantic(message):
-        return message.model_dump_json().encode()  # type: ignore[no-any-return]
-    try:
-        return _dump_json(message).encode()
-    except (TypeError, ValueError) as error:
-        raise _unsendable(message, JSON, what, error) from None
+    if is_pydantic(message) and message.model_config.get("ser_json_inf_nan") != "constants":
+        # By the names it is read by.
+        return message.model_dump_json(by_alias=True).encode()  # type: ignore[no-any-return]
+    return written(message)
 
 
-def _unsendable(message: Any, codec: int, what: str, why: Exception | None = None) -> Exception:
-    kind = type(message).__name__
+def _unsendable(message: Any, codec: int, what: str, why: str, kind: type[Error]) -> Exception:
+    name = type(message).__name__
     if isinstance(message, types.CoroutineType):
         message.close()
-        return Internal(f"{what} is a coroutine: `await` is missing", id="micro")
+        return kind(f"{what} is a coroutine: `await` is missing", id="micro")
     if message is None:
-        return Internal(f"{what} is None: is a `return` missing?", id="micro")
+        return kind(f"{what} is None: is a `return` missing?", id="micro")
     if codec == JSON:
-        reason = f" ({why})" if why and str(why) != kind else ""
         hint = "a dict, list, str, number, dataclass, pydantic model or protobuf message"
-        return Internal(f"{what} is {kind}, which is no JSON{reason}: give {hint}", id="micro")
+        return kind(f"{what} is {name}, which is no JSON ({why}): give {hint}", id="micro")
     hint = "a str" if codec == TEXT else "a protobuf message or bytes"
     if codec == BYTES:
         hint = "bytes"
-    return Internal(f"{what} is {kind}, but the call speaks {_NAMES.get(codec, '?')}: give {hint}", id="micro")
+    reason = f" ({why})" if why else ""
+    return kind(f"{what} is {name}, but the call speaks {_NAMES.get(codec, '?')}{reason}: give {hint}", id="micro")
 
 
-def decoder(kind: Any, what: str) -> Decode:
-    """Reads messages of a type; ``None`` and ``Any`` are whatever the codec makes of them."""
-    kind = _strip(kind)
+def decoder(kind: Any, what: str, names: Mapping[str, Any] | None = None, refusal: type[Error] = Internal) -> Decode:
+    """Reads messages of a type; ``None`` and ``Any`` are whatever the codec makes of them.
+
+    What is not of the type is refused with ``refusal``, whose text names the field and what it should be. Raises
+    ``TypeError`` for a type that cannot be promised. ``names`` are local names that annotations may use.
+    """
+    while typing.get_origin(kind) is typing.Annotated and _is_free(kind):
+        kind = typing.get_args(kind)[0]
     if kind in (None, Any, object, type(None)):
-        return _natural_decode(what)
+        return _natural_decode(what, refusal)
     if kind in (bytes, bytearray):
         return lambda payload, flags: payload if type(payload) is kind else kind(payload)
     if kind in (memoryview, Payload):
         return lambda payload, flags: memoryview(payload)
     if is_protobuf(kind):
-        return _protobuf_decode(kind, what)
-    return _json_decode(kind, what)
+        return _protobuf_decode(kind, what, refusal)
+    if is_pydantic(kind):
+        return _model_decode(kind, what, refusal)
+    from ._shapes import Shapes
+
+    return _json_decode(kind, Shapes(names), what, refusal)
 
 
-def _natural_decode(what: str) -> Decode:
+def _is_free(kind: Any) -> bool:
+    """True when what an annotation adds is a remark, and no rule."""
+    added = typing.get_args(kind)[1:]
+    return not any(type(one).__module__.partition(".")[0] in ("pydantic", "annotated_types") for one in added)
+
+
+def _natural_decode(what: str, refusal: type[Error]) -> Decode:
     def decode(payload: Any, flags: int) -> Any:
         codec = flags & _CODEC
-        if codec == JSON:
-            return _loads(payload, what)
-        return _text(payload, what) if codec == TEXT else bytes(payload)
+        if codec != JSON and codec != TEXT:
+            return bytes(payload)
+        try:
+            return loads(payload) if codec == JSON else _text(payload)
+        except Wrong as wrong:
+            raise refusal(f"{what} is no {_NAMES[codec]}: {wrong.text}", id="micro") from None
 
     return decode
 
 
-def _protobuf_decode(kind: Any, what: str) -> Decode:
+def _protobuf_decode(kind: Any, what: str, refusal: type[Error]) -> Decode:
     parse, name = kind.FromString, kind.DESCRIPTOR.full_name
 
     def decode(payload: Any, flags: int) -> Any:
@@ -157,133 +158,133 @@ def _protobuf_decode(kind: Any, what: str) -> Decode:
                 return json_format.Parse(bytes(payload), kind(), ignore_unknown_fields=True)
             return parse(payload if type(payload) is bytes else memoryview(payload))
         except Exception as error:
-            raise Internal(f"{what} is no {name}: {error}", id="micro") from error
+            raise refusal(f"{what} is no {name}: {error}", id="micro") from error
 
     return decode
 
 
-def _json_decode(kind: Any, what: str) -> Decode:
-    validate = getattr(kind, "model_validate_json", None)
-    shape = None if validate else _shape(kind)
+def _model_decode(kind: Any, what: str, refusal: type[Error]) -> Decode:
+    validate, name = kind.model_validate_json, described(kind)
+
+    def decode(payload: Any, flags: int) -> Any:
+        if flags & _CODEC != JSON:
+            raise _foreign(what, flags, name)
+        payload = bytes(payload)
+        try:
+            if b"NaN" in payload or b"Infinity" in payload:
+                # pydantic takes what JSON has not.
+                loads(payload)
+            return validate(payload)
+        except Wrong as wrong:
+            raise refusal(f"{what} is no JSON: {wrong.text}", id="micro") from None
+        except (ValueError, RecursionError) as error:
+            raise refusal(f"{what} is no {name}: {Wrong.of_pydantic(error)}", id="micro") from error
+
+    return decode
+
+
+def _json_decode(kind: Any, shapes: Shapes, what: str, refusal: type[Error]) -> Decode:
+    shape = shapes.of(kind)
+    name, read = described(kind), loads_exactly if shapes.is_exact else loads
 
     def decode(payload: Any, flags: int) -> Any:
         codec = flags & _CODEC
-        if codec == TEXT and kind is str:
-            return _text(payload, what)
-        if codec != JSON:
-            name = getattr(kind, "__name__", str(kind))
-            raise Unimplemented(f"{what} came as {_NAMES.get(codec, '?')}, and {name} is read from JSON: send JSON", id="micro")
         try:
-            if validate:
-                return validate(bytes(payload))
-            value = _loads(payload, what)
-            return shape(value) if shape else value
-        except Internal:
-            raise
-        except Exception as error:
-            name = getattr(kind, "__name__", str(kind))
-            raise Internal(f"{what} is no {name}: {error}", id="micro") from error
+            if codec == TEXT and kind is str:
+                return _text(payload)
+            if codec != JSON:
+                raise _foreign(what, flags, name)
+            value = read(payload)
+        except Wrong as wrong:
+            raise refusal(f"{what} is no {_NAMES[codec]}: {wrong.text}", id="micro") from None
+        try:
+            return value if shape is None else shape(value)
+        except Wrong as wrong:
+            raise refusal(f"{what} is no {name}: {wrong}", id="micro") from wrong.__cause__
+        except RecursionError:
+            raise refusal(f"{what} is no {name}: it is nested too deep", id="micro") from None
 
     return decode
 
 
-def _loads(payload: Any, what: str) -> Any:
+def _foreign(what: str, flags: int, name: str) -> Error:
+    came = _NAMES.get(flags & _CODEC, "?")
+    return Unimplemented(f"{what} came as {came}, and {name} is read from JSON: send JSON", id="micro")
+
+
+def _finite(text: str) -> float:
+    found = float(text)
+    if found - found != 0:
+        raise ValueError(f"{text[:40]} is larger than a number can be")
+    return found
+
+
+def _digits(text: str) -> Digits:
+    _finite(text)
+    return Digits(text)
+
+
+def _constant(text: str) -> Any:
+    raise ValueError(f"it has {text}, which JSON has not")
+
+
+_read_json = json.JSONDecoder(parse_float=_finite, parse_constant=_constant).decode
+_read_exactly = json.JSONDecoder(parse_float=_digits, parse_constant=_constant).decode
+_HALF = re.compile(r"\\u[dD][89a-fA-F]")
+
+
+def loads(payload: Any) -> Any:
+    """What JSON says. Raises ``Wrong`` for what is none: RFC 8259, and no number or text that others cannot read."""
+    return _loaded(payload, _read_json)
+
+
+def loads_exactly(payload: Any) -> Any:
+    """The same; numbers keep the digits they were written with."""
+    return _loaded(payload, _read_exactly)
+
+
+def _loaded(payload: Any, read: Callable[[str], Any]) -> Any:
+    text = _text(payload)
     try:
-        return json.loads(payload if type(payload) is bytes else bytes(payload))
+        value = read(text)
+        if "\\u" in text and _HALF.search(text):
+            json.dumps(value, ensure_ascii=False).encode()
+        return value
+    except UnicodeEncodeError:
+        raise Wrong.saying("it has half a surrogate pair") from None
+    except RecursionError:
+        raise Wrong.saying("it is nested too deep") from None
     except ValueError as error:
-        raise Internal(f"{what} is no JSON: {error}", id="micro") from error
+        raise Wrong.saying(str(error) if text else "it is empty") from None
 
 
-def _text(payload: Any, what: str) -> str:
+def _text(payload: Any) -> str:
     try:
         return str(payload, "utf-8")
     except ValueError as error:
-        raise Internal(f"{what} is no UTF-8: {error}", id="micro") from error
-
-
-def _strip(kind: Any) -> Any:
-    if typing.get_origin(kind) is typing.Annotated:
-        return typing.get_args(kind)[0]
-    return kind
-
-
-def _shape(kind: Any) -> Callable[[Any], Any] | None:
-    """Makes an object of ``kind`` out of JSON; ``None`` where JSON's own is what is wanted."""
-    kind = _strip(kind)
-    origin, args = typing.get_origin(kind), typing.get_args(kind)
-    validate: Callable[[Any], Any] | None = getattr(kind, "model_validate", None)
-    if validate is not None:
-        return validate
-    if hasattr(kind, "__dataclass_fields__") and isinstance(kind, type):
-        return _dataclass(kind)
-    if origin in (Union, types.UnionType):
-        some = [arg for arg in args if arg is not type(None)]
-        inner = _shape(some[0]) if len(some) == 1 else None
-        return _optional(inner) if inner else None
-    if origin in (list, tuple, set, frozenset) and args:
-        inner, make = _shape(args[0]), typing.cast(Any, origin)
-        if inner is None:
-            return None if origin is list else make
-        return _many(make, inner)
-    if origin is dict and len(args) == 2:
-        inner = _shape(args[1])
-        return _mapping(inner) if inner else None
-    if kind in (int, str, bool, list, dict):
-        return _exactly(kind)
-    if kind is float:
-        return lambda value: float(_exactly((int, float))(value))
-    return None
-
-
-def _optional(inner: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    return lambda value: None if value is None else inner(value)
-
-
-def _many(make: Any, inner: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    return lambda value: make(inner(one) for one in value)
-
-
-def _mapping(inner: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    return lambda value: {key: inner(one) for key, one in value.items()}
-
-
-def _exactly(kind: Any) -> Callable[[Any], Any]:
-    def check(value: Any) -> Any:
-        wrong = not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool)
-        if wrong:
-            raise TypeError(f"it is {type(value).__name__}")
-        return value
-
-    return check
-
-
-def _dataclass(kind: Any) -> Callable[[Any], Any]:
-    made: list[dict[str, Any]] = []
-
-    def make(value: Any) -> Any:
-        if not made:
-            # Not before the first message: types may name each other.
-            import dataclasses
-
-            hints = typing.get_type_hints(kind)
-            made.append({field.name: _shape(hints[field.name]) for field in dataclasses.fields(kind)})
-        if not isinstance(value, dict):
-            raise TypeError(f"it is {type(value).__name__}, not an object")
-        shapes = made[0]
-        known = {name: one for name, one in value.items() if name in shapes}
-        return kind(**{name: shape(known[name]) if shape else known[name] for name, shape in shapes.items() if name in known})
-
-    return make
+        raise Wrong.saying(f"it is no UTF-8: {error}") from None
 
 
 _decoders: dict[Any, Decode] = {}
 
 
-def decode(kind: Any, payload: Any, flags: int) -> Any:
-    """Reads a reply of a type."""
-    found = _decoders.get(kind)
+def reader(kind: Any) -> Decode:
+    """Reads replies of a type. Asked for before a call is made, so that none is made whose reply cannot be read."""
+    try:
+        found = _decoders.get(kind)
+    except TypeError:
+        # Of a type with remarks that cannot be looked up by.
+        return of_replies(kind, "the reply")
     if found is None:
-        found = decoder(kind, "the reply")
+        found = of_replies(kind, "the reply")
         if len(_decoders) < 1024:
             _decoders[kind] = found
-    return found(payload, flags)
+    return found
+
+
+def of_replies(kind: Any, what: str) -> Decode:
+    """Reads what comes back. Raises ``TypeError`` for a type that cannot be promised, or is not there."""
+    try:
+        return decoder(kind, what)
+    except NameError as error:
+        raise TypeError(f"the types of {described(kind)} cannot be read: {error}") from None

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from ._metadata import Metadata, of_blocks
-
-if TYPE_CHECKING:
-    from asyncio import CancelledError
+from ._text import text_of
 
 
 class Code(enum.IntEnum):
@@ -51,6 +49,9 @@ class Error(Exception):
 
     ``details`` are protobuf messages, or :class:`Detail`. ``http`` is go-micro's HTTP-like number, where it should be
     another than the one that follows from the code.
+
+    The error arrives whatever it is made of: an exception, a number or a UUID as ``detail`` or ``id`` becomes text, and so
+    does a detail that is no message.
     """
 
     code: Code = Code.UNKNOWN
@@ -58,23 +59,23 @@ class Error(Exception):
 
     def __init__(
         self,
-        detail: str = "",
+        detail: Any = "",
         *,
-        id: str = "",
+        id: Any = "",
         code: Code | int | None = None,
         http: int = 0,
         details: Iterable[Any] = (),
     ) -> None:
-        super().__init__(detail)
-        self.detail = detail
+        self.detail = text_of(detail)
         """What is wrong, for people."""
-        self.id = id
+        super().__init__(self.detail)
+        self.id = text_of(id)
         """The component that failed."""
         if code is not None:
             self.code = Code(code)
         self.http = http
         """go-micro's number; 0 for the one that follows from the code."""
-        self.details = tuple(_detail(one) for one in details)
+        self.details = details_of(details)
         """Protobuf messages that say more."""
         self.service = ""
         """The service that was called; of a call that failed."""
@@ -84,8 +85,12 @@ class Error(Exception):
         """Id and address of the node that was tried last; empty when none was."""
         self.attempts = 0
         """How often it was tried; 0 when it failed before the first time."""
+        self.reason = ""
+        """What kept the call from every handler, where the code alone does not tell: ``no_nodes``, ``no_match``,
+        ``other_service``. Empty for all that the far side said."""
         self.is_remote = False
         """True when the far side said so."""
+        self._retry_after = 0.0
         self.headers = Metadata()
         """Headers that came with the failure."""
         self.trailers = Metadata()
@@ -94,7 +99,7 @@ class Error(Exception):
     @property
     def name(self) -> str:
         """Spelling of the code, for example ``NOT_FOUND``."""
-        return self.code.name
+        return Code(self.code).name
 
     def __str__(self) -> str:
         said = f"{self.name} {self.id}: {self.detail}" if self.id else f"{self.name}: {self.detail}"
@@ -116,15 +121,34 @@ def _restored(kind: type[Error], args: tuple[Any, ...], state: dict[str, Any]) -
     return error
 
 
+def details_of(given: Any) -> tuple[Detail, ...]:
+    """Details of whatever is given as such: many, or one."""
+    if isinstance(given, (Detail, str, bytes, dict)) or _is_message(given) or not isinstance(given, Iterable):
+        return () if given is None else (_detail(given),)
+    return tuple(_detail(one) for one in given)
+
+
+def _is_message(given: Any) -> bool:
+    return hasattr(given, "SerializeToString") and hasattr(given, "DESCRIPTOR")
+
+
 def _detail(given: Any) -> Detail:
-    if isinstance(given, Detail):
-        return given
-    if hasattr(given, "SerializeToString") and hasattr(given, "DESCRIPTOR"):
-        name = f"type.googleapis.com/{given.DESCRIPTOR.full_name}"
-        return Detail(name, given.SerializeToString())
-    if isinstance(given, tuple) and len(given) == 2:
-        return Detail(*given)
-    raise TypeError(f"a detail is a protobuf message or micro.Detail, not {type(given).__name__}")
+    try:
+        if _is_message(given):
+            return Detail(f"type.googleapis.com/{given.DESCRIPTOR.full_name}", given.SerializeToString())
+        if isinstance(given, tuple) and len(given) == 2:
+            return Detail(text_of(given[0]), bytes(memoryview(given[1])))
+    except Exception:
+        # It says what it can, below.
+        pass
+    # A message with one text, as field 1.
+    text = text_of(given).encode()
+    length, size = bytearray(), len(text)
+    while size > 0x7F:
+        length.append(size & 0x7F | 0x80)
+        size >>= 7
+    length.append(size)
+    return Detail("type.googleapis.com/google.protobuf.StringValue", b"\x0a" + bytes(length) + text)
 
 
 class Cancelled(Error):
@@ -264,8 +288,8 @@ class Full(LocalError):
     status, code = 1004, Code.RESOURCE_EXHAUSTED
 
 
-class WrongArgument(LocalError):
-    """An argument is wrong; the message says what would be right."""
+class WrongArgument(LocalError, ValueError):
+    """An argument is wrong; the message says what would be right. Also a ``ValueError``."""
 
     status, code = 1006, Code.INVALID_ARGUMENT
 
@@ -288,42 +312,17 @@ def class_of(code: Code | int) -> type[Error]:
 def from_native(
     status: tuple[int, str, int],
     said: tuple[str, str, int],
-    rest: tuple[tuple[str, str, str, int] | None, bool, list[tuple[str, bytes]], bytes],
+    rest: tuple[tuple[str, str, str, int] | None, tuple[bool, str], list[tuple[str, bytes]], bytes],
 ) -> Error:
     """The exception of a failure of the bridge."""
     number, _, code = status
     id, detail, http = said
-    origin, is_remote, details, meta = rest
+    origin, found, details, meta = rest
     kind = _LOCAL.get(number) or class_of(code)
     error = kind(detail, id=id, http=http, details=details)
     if origin is not None:
         error.service, error.endpoint, error.node, error.attempts = origin
-    error.is_remote = is_remote
+    error.is_remote, error.reason = found
     if meta:
         error.headers, error.trailers = of_blocks(meta)
     return error
-
-
-def describe(error: BaseException, endpoint: str) -> tuple[int, int, str, str, list[tuple[str, bytes]]]:
-    """What the caller of a handler that raised is told: code, go-micro's number, id, detail and details."""
-    if isinstance(error, Error):
-        said = error.detail or error.code.name
-        details = [(detail.type_url, detail.value) for detail in error.details]
-        http = 0 if isinstance(error, LocalError) else error.http
-        return int(error.code), http, error.id, said, details
-    if _is_cancelled(error):
-        return int(Code.CANCELLED), 0, "micro", f"{endpoint} was cancelled", []
-    if isinstance(error, Exception):
-        # What ends the program is told elsewhere.
-        from ._logging import logger
-
-        logger().error("%s raised %s", endpoint, type(error).__name__, exc_info=error)
-    text = f"{endpoint} raised {type(error).__name__}: {error}".removesuffix(": ")
-    return int(Code.INTERNAL), 0, "micro", text, []
-
-
-def _is_cancelled(error: BaseException) -> bool:
-    import asyncio
-
-    cancelled: type[CancelledError] = asyncio.CancelledError
-    return isinstance(error, cancelled)

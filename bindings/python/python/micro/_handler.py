@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import base64
-import collections.abc as abc
 import contextvars
-import inspect
-import sys
-import typing
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+# Loaded before anything can go wrong: a child that is forked while a module is loaded could wait for that for ever.
 from . import _codec
+from . import _told as _told
 from ._context import current
-from ._errors import Internal
+from ._errors import Internal, InvalidArgument
 from ._pipe import LoopPipe, Pipe, ThreadPipe
+from ._plain import is_protobuf
+from ._signature import Signature, caller_names
 from ._streams import Requests
 from ._threads import IncomingRequests, Threads
 
@@ -24,17 +24,6 @@ if TYPE_CHECKING:
 
 UNARY, CLIENT_STREAM, SERVER_STREAM, BIDI_STREAM = 0, 1, 2, 3
 EAGER, STREAMING, DIRECT = 0, 1, 2
-
-_STREAMS = (
-    abc.AsyncIterator,
-    abc.AsyncIterable,
-    abc.AsyncGenerator,
-    abc.Iterator,
-    abc.Iterable,
-    abc.Generator,
-    Requests,
-    IncomingRequests,
-)
 
 
 class Handler:
@@ -52,26 +41,33 @@ class Handler:
         inline: bool = False,
         names: dict[str, Any] | None = None,
     ) -> None:
-        self.name, self.function, self.inline = name, function, inline
-        self.settings = settings
-        self.is_async = _is(function, inspect.iscoroutinefunction) or _is(function, inspect.isasyncgenfunction)
-        self.yields = _is(function, inspect.isasyncgenfunction) or _is(function, inspect.isgeneratorfunction)
-        parameters = _parameters(name, function)
-        hints = _hints(name, function, names)
-        self.takes_context = len(parameters) == 2
-        first = hints.get(parameters[0].name) if parameters else None
-        streamed = typing.get_origin(first) in _STREAMS or first in _STREAMS
-        self.shape = self._shape(shape, streamed)
-        item = (typing.get_args(first) or (None,))[0] if streamed else first
-        returned = hints.get("return")
-        many = typing.get_origin(returned) in _STREAMS
-        sent = (typing.get_args(returned) or (None,))[0] if many else returned
+        if not isinstance(name, str):
+            raise TypeError(f'the name of an endpoint is {type(name).__name__}: give text such as "Greeter.Hello"')
+        self.name, self.inline, self.settings, self._names = name, inline, settings, names
+        self.function = function.__func__ if isinstance(function, staticmethod) else function
+        said = Signature(name, function, names, is_told=request is not None and not isinstance(request, str))
+        self.is_async, self.is_certain, self.yields = said.is_async, said.is_certain, said.yields
+        self.takes_context, self.takes_request = said.takes_context, said.takes_request
+        self.shape = self._shape(shape, said.streamed)
         # Names of messages say what callers may know; what the handler takes is said by its annotations.
-        self.request = item if request is None or isinstance(request, str) else request
-        self.response = sent if response is None or isinstance(response, str) else response
-        named = (request or self.request, response or self.response)
-        self.schemas = _schemas(*named)
-        self.takes_request = bool(parameters)
+        self.request = said.request if request is None or isinstance(request, str) else request
+        self.response = said.response if response is None or isinstance(response, str) else response
+        self.schemas = _schemas(request or self.request, response or self.response)
+        try:
+            self._decoder()
+        except NameError:
+            # Types may be written below their first use: they are looked for again when the service starts.
+            pass
+
+    def _decoder(self) -> _codec.Decode:
+        """Reads requests. Raises ``TypeError`` for annotations that cannot be promised."""
+        try:
+            what = f"what {self.name} {'yields' if self.yields else 'returns'}"
+            _codec.decoder(self.response, what, self._names)
+            what = f"the request of {self.name}"
+            return _codec.decoder(self.request, what, self._names, InvalidArgument)
+        except TypeError as error:
+            raise TypeError(f"{what} cannot be promised: {error}") from None
 
     def _shape(self, shape: int | None, streamed: bool) -> int:
         found = (CLIENT_STREAM if streamed else UNARY) | (SERVER_STREAM if self.yields else UNARY)
@@ -89,7 +85,10 @@ class Handler:
 
     def served(self, hub: Hub, runtime: _micro.Runtime, threads: Threads) -> tuple[str, Any, int]:
         """What the native part calls for each call, and how."""
-        decode = _codec.decoder(self.request, f"the request of {self.name}")
+        try:
+            decode = self._decoder()
+        except NameError as error:
+            raise TypeError(f"the types of the handler of {self.name} cannot be read: {error}") from None
         if self.is_async or self.inline:
             if self.shape == UNARY:
                 return self.name, self._unary(decode), EAGER
@@ -102,19 +101,22 @@ class Handler:
         return self.function(request) if self.takes_request else self.function()
 
     def _unary(self, decode: _codec.Decode) -> Any:
-        function, what, is_async = self.function, f"what {self.name} returned", self.is_async
-        if self.takes_context and is_async:
+        function, what = self.function, f"what {self.name} returned"
+        if self.takes_context and self.is_certain:
 
             async def serve(payload: Any, context: _micro.Context) -> Any:
                 flags = context._flags
                 return _codec.encode(await function(decode(payload, flags), context), flags, what, reply=True)
 
             return serve
+        is_certain = self.is_certain
 
         async def serve_any(payload: Any, context: _micro.Context) -> Any:
             flags = context._flags
             reply = self._call(decode(payload, flags), context)
-            return _codec.encode(await reply if is_async else reply, flags, what, reply=True)
+            if is_certain or _is_later(reply):
+                reply = await reply
+            return _codec.encode(reply, flags, what, reply=True)
 
         return serve_any
 
@@ -140,16 +142,18 @@ class Handler:
             self._begin(context, pipe)
             flags = context._flags
             replies = self._call(self._request(decode, payload, context, pipe), context)
+            if _is_later(replies):
+                replies = await replies
             if not self.yields:
-                reply = await replies if self.is_async else replies
-                return _codec.encode(reply, flags, what, reply=True)
-            if not self.is_async:
-                raise Internal(f"{self.name} is served inline, but streams: make it `async def`")
+                return _codec.encode(replies, flags, what, reply=True)
+            if not hasattr(replies, "__aiter__"):
+                raise Internal(f"{self.name} streams, and gave no asynchronous iterator: make it `async def`", id="micro")
             try:
                 async for reply in replies:
                     await pipe.send(_codec.encode(reply, flags, what, reply=True))
             finally:
-                await replies.aclose()
+                if hasattr(replies, "aclose"):
+                    await replies.aclose()
             return b""
 
         return serve
@@ -163,57 +167,61 @@ class Handler:
             flags = context._flags
             if pipe is None:
                 reply = self._call(decode(payload, flags), context)
-                return _codec.encode(reply, flags, what, reply=True)
+                return reply if _is_later(reply) else _codec.encode(reply, flags, what, reply=True)
             replies = self._call(self._request(decode, payload, context, pipe), context)
             if not self.yields:
-                return _codec.encode(replies, flags, what, reply=True)
-            for reply in replies:
-                pipe.send(_codec.encode(reply, flags, what, reply=True))
+                return replies if _is_later(replies) else _codec.encode(replies, flags, what, reply=True)
+            try:
+                for reply in replies:
+                    pipe.send(_codec.encode(reply, flags, what, reply=True))
+            finally:
+                # Whoever keeps the generator, or an exception of its, keeps what it holds open.
+                if hasattr(replies, "close"):
+                    replies.close()
             return b""
 
+        def later(reply: Any, context: _micro.Context, variables: contextvars.Context) -> None:
+            # A function that only passes on what another gives: that is the loop's to run.
+            async def finish() -> None:
+                try:
+                    message = _codec.encode(await reply, context._flags, what, reply=True)
+                except BaseException as error:
+                    queue.answer(context, name, None, error)
+                else:
+                    queue.answer(context, name, message, None)
+
+            context._task = hub.loop.create_task(finish(), context=variables)
+
         def job(payload: Any, context: _micro.Context, pipe: ThreadPipe | None) -> None:
+            variables = base.copy()
             try:
-                message = base.copy().run(work, payload, context, pipe)
+                message = variables.run(work, payload, context, pipe)
+                if _is_later(message):
+                    hub.loop.call_soon_threadsafe(later, message, context, variables)
+                    return
             except BaseException as error:
                 queue.answer(context, name, None, error)
             else:
                 queue.answer(context, name, message, None)
+
+        def refuse(context: _micro.Context, error: BaseException) -> None:
+            queue.answer(context, name, None, error)
+
+        line = threads.line(name, job, refuse, streams=self.shape != UNARY)
 
         def serve(payload: Any, context: _micro.Context) -> None:
             pipe = None
             if self.shape != UNARY:
                 pipe = ThreadPipe(runtime, decode)
                 self._begin(context, pipe)
-            threads.put(job, payload, context, pipe)
+            line.put(payload, context, pipe)
 
         return serve
 
 
-def _is(function: Any, test: Callable[[Any], bool]) -> bool:
-    return test(function) or test(getattr(function, "__call__", None))  # noqa: B004
-
-
-def _parameters(name: str, function: Callable[..., Any]) -> list[inspect.Parameter]:
-    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    every = inspect.signature(function).parameters.values()
-    found = [one for one in every if one.kind in positional]
-    needed = [one for one in found if one.default is inspect.Parameter.empty]
-    keyword = any(one.kind is inspect.Parameter.KEYWORD_ONLY and one.default is inspect.Parameter.empty for one in every)
-    if len(needed) > 2 or keyword:
-        raise TypeError(f"the handler of {name} should take a request, or a request and a context")
-    return found[:2] if len(needed) <= 1 and len(found) >= 2 and _is_context(found[1]) else found[: max(1, len(needed))]
-
-
-def _is_context(parameter: inspect.Parameter) -> bool:
-    return "Context" in str(parameter.annotation) or parameter.name in ("context", "ctx", "cx")
-
-
-def _hints(name: str, function: Any, names: dict[str, Any] | None) -> dict[str, Any]:
-    plain = function if inspect.isroutine(function) else getattr(function, "__call__", function)  # noqa: B004
-    try:
-        return typing.get_type_hints(plain, localns=names)
-    except NameError as error:
-        raise TypeError(f"the types of the handler of {name} cannot be read: {error}") from None
+def _is_later(reply: Any) -> bool:
+    """True for what has to be awaited."""
+    return hasattr(type(reply), "__await__")
 
 
 def _schemas(request: Any, response: Any) -> dict[str, Any]:
@@ -221,11 +229,11 @@ def _schemas(request: Any, response: Any) -> dict[str, Any]:
     out: dict[str, Any] = {}
     files: dict[str, bytes] = {}
     kinds = (("request", request), ("response", response))
-    proto = [kind for _, kind in kinds if _codec.is_protobuf(kind)]
+    proto = [kind for _, kind in kinds if is_protobuf(kind)]
     for name, kind in kinds:
         if isinstance(kind, str):
             out[name] = kind
-        elif _codec.is_protobuf(kind):
+        elif is_protobuf(kind):
             _add_file(kind.DESCRIPTOR.file, files)
             out[name] = kind.DESCRIPTOR.full_name
         elif not proto and isinstance(kind, type) and kind not in (type(None), object):
@@ -253,7 +261,4 @@ def _varint(number: int) -> bytes:
     return bytes(out)
 
 
-def caller_names(depth: int = 2) -> dict[str, Any] | None:
-    """Local names of whoever decorates a handler inside of a function, for annotations that are text."""
-    frame = sys._getframe(depth)
-    return None if frame.f_locals is frame.f_globals else dict(frame.f_locals)
+__all__ = ["BIDI_STREAM", "CLIENT_STREAM", "SERVER_STREAM", "UNARY", "Handler", "caller_names"]

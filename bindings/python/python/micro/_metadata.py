@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from . import _micro
 
@@ -63,19 +64,37 @@ def of_blocks(blocks: bytes | None) -> tuple[Metadata, Metadata]:
 
 
 def pairs(metadata: MetadataLike | None) -> list[tuple[str, Value]] | None:
-    """Pairs of whatever is given as metadata."""
+    """Pairs of whatever is given as metadata. Raises ``TypeError`` that names what is none."""
     if metadata is None:
         return None
     if isinstance(metadata, Metadata):
         return list(metadata.pairs)
-    if not isinstance(metadata, Mapping):
-        return list(metadata)
+    if isinstance(metadata, bytes) or not isinstance(metadata, Iterable):
+        raise TypeError(f"metadata is {type(metadata).__name__}: give a mapping of names to values, or pairs of both")
     out: list[tuple[str, Value]] = []
-    # A mapping is an iterable too, which type checkers take for pairs.
-    known: Mapping[str, Value | Iterable[Value]] = metadata  # pyright: ignore[reportAssignmentType]
-    for name, value in known.items():
-        if isinstance(value, (str, bytes)):
-            out.append((name, value))
-        else:
-            out.extend((name, one) for one in value)
+    if isinstance(metadata, Mapping):
+        # A mapping is an iterable too, which type checkers take for pairs.
+        known: Mapping[str, Value | Iterable[Value]] = metadata  # pyright: ignore[reportAssignmentType]
+        for name, value in known.items():
+            if isinstance(value, (str, bytes)) or not isinstance(value, (list, tuple, set, frozenset, Iterator)):
+                out.append(_pair(name, value))
+            else:
+                out.extend(_pair(name, one) for one in value)
+        return out
+    for pair in metadata:
+        if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+            raise TypeError(f"metadata has {type(pair).__name__} in it: give pairs of a name and a value")
+        out.append(_pair(*pair))
     return out
+
+
+def _pair(name: Any, value: Any) -> tuple[str, Value]:
+    if not isinstance(name, str):
+        raise TypeError(f"a name of metadata is {type(name).__name__}: give text")
+    if not isinstance(value, (str, bytes)):
+        raise TypeError(f"metadata `{name}` is {type(value).__name__}: give text, or bytes under a name that ends in -bin")
+    try:
+        name.encode(), value.encode() if isinstance(value, str) else value
+    except UnicodeEncodeError:
+        raise ValueError(f"metadata `{name!a}` has half a surrogate pair: give text that UTF-8 can say") from None
+    return name, value

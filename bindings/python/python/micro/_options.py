@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Union
 
 from ._metadata import MetadataLike
+from ._text import text_of
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -27,6 +28,8 @@ class _Routing(TypedDict, total=False):
     """How a node is chosen."""
     key: str
     """Calls with equal keys go to the same node."""
+    wait_for_ready: bool
+    """Wait, within the timeout, until the service has a node that takes connections, instead of failing at once."""
     retries: int
     """Attempts after the first."""
     retry: Literal["safe", "go_micro", "never"]
@@ -71,8 +74,14 @@ class ClientOptions(_Routing, total=False):
     """How often connections with calls are probed."""
     keepalive_timeout: Seconds
     """How long a probed connection may be silent."""
+    idle_timeout: Seconds | None
+    """How long a connection may be without calls before it is closed; ``None`` keeps it."""
+    max_connections: int
+    """Connections to all nodes together."""
     max_message_size: int
     """Bytes."""
+    max_buffered: int
+    """Bytes of replies held at once, inflated; more wait, and fail after 5 s."""
     max_in_flight: int
     """Operations under way at once; more wait."""
     tls: Any
@@ -136,6 +145,10 @@ class ServiceOptions(TypedDict, total=False):
     max_message_size: int
     max_header_size: int
     max_unsent_replies: int
+    max_buffered: int
+    """Bytes of requests held at once, inflated; more wait, and are refused after 5 s."""
+    max_buffered_per_connection: int
+    """Those of one connection."""
     compression: Literal["gzip", "zstd", "none"]
     """How answers are sent."""
     allow_origins: Sequence[str]
@@ -143,6 +156,11 @@ class ServiceOptions(TypedDict, total=False):
     keepalive: Seconds | None
     max_connection_age: Seconds
     handshake_timeout: Seconds
+    """For a TLS handshake, the first bytes, and each head that has begun."""
+    body_timeout: Seconds
+    """For the message of a request, with a millisecond more for each of its bytes."""
+    idle_timeout: Seconds
+    """How long an HTTP/1.1 connection may be idle."""
     limiter: Any
     """``"adaptive"``, ``"off"``, or ``patience`` and ``at_least``."""
 
@@ -153,49 +171,119 @@ _DURATIONS = frozenset(
         "dial_timeout",
         "keepalive",
         "keepalive_timeout",
+        "idle_timeout",
         "register_ttl",
         "register_interval",
         "propagation",
         "grace",
         "max_connection_age",
         "handshake_timeout",
+        "body_timeout",
+        "idle_timeout",
         "patience",
     )
 )
 
 
-def seconds(value: float | timedelta) -> float:
-    """A duration in seconds."""
-    return float(value) if isinstance(value, (int, float)) else value.total_seconds()
+def count(option: str, value: Any) -> int | None:
+    """A number of things, at least one; ``None`` is the default."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise (ValueError if isinstance(value, int) else TypeError)(f"{option} is {value!r}: give a number from 1 on")
+    return value
 
 
-def nanoseconds(timeout: Seconds | None) -> int:
+def name_of(what: str, value: Any) -> str:
+    """The name of a service or an endpoint, which is text."""
+    if not isinstance(value, str):
+        raise TypeError(f"the name of the {what} is {_shown(value)}: give text")
+    return str.__str__(value)
+
+
+def seconds(value: Any, option: str = "the time") -> float:
+    """A duration in seconds: a number of any kind, or a ``timedelta``. Endless ones are ``math.inf``."""
+    if isinstance(value, bool) or isinstance(value, (str, bytes)):
+        raise TypeError(f"{option} is {value!r}: give seconds, or a timedelta")
+    try:
+        found = float(value.total_seconds()) if hasattr(value, "total_seconds") else float(value)
+    except OverflowError:
+        # Longer than a float can say.
+        found = math.copysign(_BEYOND, value)
+    except (TypeError, ValueError, ArithmeticError):
+        raise TypeError(f"{option} is {_shown(value)}: give seconds, or a timedelta") from None
+    if math.isnan(found):
+        raise ValueError(f"{option} is no number: give seconds, or math.inf to wait for ever")
+    if found == -math.inf:
+        raise ValueError(f"{option} is {found}: give seconds, or math.inf to wait for ever")
+    return found
+
+
+def nanoseconds(timeout: Any) -> int:
     """The timeout of a call as the bridge takes it; 0 is the client's own."""
     if timeout is None or isinstance(timeout, str):
         # Text is for the core to read.
         return 0
-    given = seconds(timeout)
-    if math.isnan(given):
-        raise ValueError("timeout is no number: give seconds, or math.inf to wait for ever")
-    if math.isinf(given) and given > 0:
+    given = seconds(timeout, "timeout")
+    if given == math.inf:
         return NO_TIMEOUT
     # No time left is a deadline that has passed, not none.
     return max(1, min(round(given * 1e9), NO_TIMEOUT - 1))
 
 
 def document(options: Mapping[str, Any]) -> str:
-    """Options as a JSON document."""
-    return json.dumps(_plain(options), ensure_ascii=False) if options else ""
+    """Options as a JSON document. Raises ``TypeError`` and ``ValueError`` that name the option which cannot be one."""
+    return json.dumps(_plain(options, ""), ensure_ascii=False) if options else ""
 
 
-def _plain(options: Mapping[str, Any]) -> dict[str, Any]:
+def _plain(options: Mapping[Any, Any], within: str) -> dict[str, Any]:
     out: dict[str, Any] = {}
     for name, value in options.items():
-        if hasattr(value, "total_seconds") or (name in _DURATIONS and isinstance(value, (int, float))):
-            length = seconds(value)
-            out[name] = "none" if math.isinf(length) else f"{length:.9f}s"
-        elif isinstance(value, Mapping):
-            out[name] = _plain(value)
+        if not isinstance(name, str):
+            raise TypeError(f"an option {within or 'here'} is named by {_shown(name)}: names are text")
+        where = f"{within}.{name}" if within else name
+        if hasattr(value, "total_seconds") or (name in _DURATIONS and _is_number(value)):
+            length = seconds(value, where)
+            if length == math.inf:
+                out[name] = "none" if name in _ENDLESS else f"{_LONGEST}s"
+            else:
+                out[name] = f"{min(length, _BEYOND):.9f}s"
         else:
-            out[name] = value
+            out[name] = _value(value, where)
     return out
+
+
+def _value(value: Any, where: str) -> Any:
+    if isinstance(value, Mapping):
+        return _plain(value, where)
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise ValueError(f"{where} has half a surrogate pair: give text that UTF-8 can say") from None
+        return str.__str__(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{where} is {value}: give a number that is finite")
+    if value is None or isinstance(value, (bool, int, float)):
+        return value
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_value(one, f"{where}[{place}]") for place, one in enumerate(value)]
+    if hasattr(value, "__fspath__"):
+        return str(value)
+    raise TypeError(f"{where} is {_shown(value)}: give text, a number, a list or a mapping")
+
+
+def _is_number(value: Any) -> bool:
+    return not isinstance(value, (bool, str, bytes)) and hasattr(value, "__float__")
+
+
+def _shown(value: Any) -> str:
+    return f"{text_of(repr(value))[:60]} ({type(value).__name__})" if not isinstance(value, Mapping) else "a mapping"
+
+
+_ENDLESS = ("timeout", "keepalive")
+"""Durations that have a word for no end."""
+_LONGEST = 366 * 24 * 3600
+"""Seconds that stand for no end where there is no word for it: the most the core takes."""
+_BEYOND = 1e12
+"""Seconds that are more than any option takes."""

@@ -19,6 +19,12 @@ from ._metadata import Metadata, of_blocks
 WINDOW = 64
 """Messages a stream may be ahead of its reader."""
 
+WINDOW_BYTES = 1024 * 1024
+"""Bytes of messages a stream may be ahead of its reader, unless one alone is larger."""
+
+TOLD = 64 * 1024
+"""Bytes that are read before the stream is told; the bridge counts on it."""
+
 Decode = Callable[[Any, int], Any]
 
 
@@ -38,11 +44,15 @@ class Pipe:
         """Why this side gave up, which says more than that the stream was cancelled."""
         self.feeding: asyncio.Future[None] | None = None
         self.on_end: Callable[[int], object] | None = None
+        self.is_mine = False
+        """Opened by this side, and not a call that came in."""
         self._owed = 0
+        self._owed_bytes = 0
 
     def start(self, id: int) -> None:
         """Names the stream and lets messages come."""
         self.id = id
+        self.runtime.bound(id, WINDOW_BYTES)
         self.runtime.grant(id, WINDOW)
 
     def notify(self) -> None:
@@ -87,9 +97,10 @@ class Pipe:
         """The next message, which is there."""
         payload, flags = self.messages.popleft()
         self._owed += 1
-        if self._owed >= WINDOW // 2 and not self.ended:
+        self._owed_bytes += len(payload)
+        if (self._owed >= WINDOW // 2 or self._owed_bytes >= TOLD) and not self.ended:
             self.runtime.grant(self.id, self._owed)
-            self._owed = 0
+            self._owed = self._owed_bytes = 0
         return self.decode(payload, flags)
 
     def check(self) -> bool:
@@ -112,6 +123,7 @@ class LoopPipe(Pipe):
         self._loop = loop
         self._waiter: asyncio.Future[None] | None = None
         self._room: asyncio.Future[None] | None = None
+        self._reader: asyncio.Task[Any] | None = None
 
     def notify(self) -> None:
         waiter, self._waiter = self._waiter, None
@@ -128,11 +140,43 @@ class LoopPipe(Pipe):
         if self._waiter is not None:
             raise RuntimeError("another task reads this stream: one at a time")
         waiter = self._waiter = self._loop.create_future()
+        if self.is_mine:
+            self._follow()
         try:
             await waiter
+        except BaseException:
+            self.left()
+            raise
         finally:
             if self._waiter is waiter:
                 self._waiter = None
+
+    def left(self) -> None:
+        """Whoever waited does so no more, and will not be back: what this side opened is over. Not left to the collector,
+        because somebody may keep the exception, and with it the stream."""
+        if self.is_mine:
+            self.cancel()
+
+    def _follow(self) -> None:
+        """A task that reads may be cancelled anywhere, also between two messages."""
+        task = asyncio.current_task()
+        if task is not None and task is not self._reader:
+            self._unfollow()
+            self._reader = task
+            task.add_done_callback(self._read)
+
+    def _unfollow(self) -> None:
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            reader.remove_done_callback(self._read)
+
+    def _read(self, reader: asyncio.Task[Any]) -> None:
+        if reader.cancelled() and reader is self._reader:
+            self.left()
+
+    def _end(self, error: BaseException | None, meta: bytes) -> None:
+        super()._end(error, meta)
+        self._unfollow()
 
     async def next(self) -> Any:
         """The next message. Raises ``StopAsyncIteration`` after the last."""
@@ -152,7 +196,11 @@ class LoopPipe(Pipe):
         while not self.runtime.send(self.id, payload):
             if self._room is None:
                 self._room = self._loop.create_future()
-            await asyncio.shield(self._room)
+            try:
+                await asyncio.shield(self._room)
+            except BaseException:
+                self.left()
+                raise
 
 
 class ThreadPipe(Pipe):
@@ -208,7 +256,12 @@ class QueuePipe(ThreadPipe):
     def wait(self, seen: int) -> None:
         # A second of Python's own, because signals are only seen in between.
         while self._version == seen:
-            self.queue.wait(0.5)
+            try:
+                self.queue.wait(0.5)
+            except BaseException:
+                # Interrupted: nobody goes on reading.
+                self.cancel()
+                raise
             if not self.queue.is_open and not self.ended and self._version == seen:
                 self.queue.drain()
                 self._over()

@@ -10,12 +10,16 @@ import threading
 import time
 import weakref
 from collections.abc import AsyncGenerator, Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import _micro
 from ._context import current
 from ._logging import Pump, level
+from ._options import seconds
 from ._tasks import Spare
+
+if TYPE_CHECKING:
+    from ._service import _Running
 
 _lock = threading.Lock()
 _default: Runtime | None = None
@@ -39,8 +43,7 @@ class Hub:
         except NotImplementedError:
             self._bell = _Bell(loop, self.queue, self._descriptor)
 
-        self.servers: set[int] = set()
-        self._native = runtime
+        self.servers: set[_Running] = set()
         # Whoever runs the loop closes its asynchronous generators before the loop itself, as `asyncio.run` does. That is how
         # a service that nobody stopped learns that its handlers cannot run any more.
         self._guard = self._until_the_end()
@@ -56,9 +59,9 @@ class Hub:
             self.close()
 
     def close(self) -> None:
-        """Ends what runs for the loop, at once: services, calls, streams. Only on the loop's thread."""
-        for server in self.servers:
-            self._native.cancel(server)
+        """Ends what runs for the loop: services, which the registry is told of, calls, streams. Only on the loop's thread."""
+        for server in list(self.servers):
+            server.leave()
         if self._bell is not None:
             self._bell.close()
         elif not self.loop.is_closed():
@@ -71,8 +74,8 @@ class Hub:
 
     def abandon(self) -> None:
         """The loop was closed: nobody can be told anything any more."""
-        for server in self.servers:
-            self._native.cancel(server)
+        for server in list(self.servers):
+            server.leave()
         self.queue.close(tell=False)
         self.is_open = False
         if self._bell is not None:
@@ -184,7 +187,7 @@ class Runtime:
             _all.discard(self)
             if _default is self:
                 _default = None
-        self._native.shutdown(grace)
+        self._native.shutdown(seconds(grace, "grace"))
         self._native.free()
         with self._lock:
             hubs, threads = list(self._hubs.values()), list(self._threads)
@@ -233,6 +236,10 @@ def _at_exit() -> None:
     with _lock:
         runtimes = list(_all)
     for runtime in runtimes:
+        for hub in list(runtime._hubs.values()):
+            for server in list(hub.servers):
+                # On its loop nobody may be there to stop it.
+                _try(server.leave)
         runtime.close()
     # No thread of Python's may be in the native part when the interpreter ends.
     _micro.end()

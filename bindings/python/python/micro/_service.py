@@ -7,14 +7,15 @@ import contextvars
 import json
 import signal
 import threading
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from . import _micro
 from ._client import Client
-from ._errors import Cancelled
+from ._errors import Cancelled, Closed, Error
 from ._handler import BIDI_STREAM, CLIENT_STREAM, SERVER_STREAM, UNARY, Handler, caller_names
-from ._options import EndpointOptions, ServiceOptions, document
+from ._options import EndpointOptions, ServiceOptions, count, document
 from ._registry import Record, record
 from ._runtime import Runtime, default
 from ._threads import Threads
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from ._runtime import Hub
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+LEAVING = 0.25
+"""Seconds that telling the registry may take for a service whose loop, or program, ends without stopping it."""
 
 
 class Service:
@@ -40,7 +44,8 @@ class Service:
 
         service.run()
 
-    Handlers that are plain functions run on ``threads`` threads.
+    Handlers that are plain functions run on ``threads`` threads, by default 4 more than there are processors and at most 32;
+    those that stream on ``stream_threads`` others, by default 64. A call whose turn would come too late is refused at once.
     """
 
     def __init__(
@@ -48,15 +53,19 @@ class Service:
         name: str,
         *,
         threads: int | None = None,
+        stream_threads: int | None = None,
         runtime: Runtime | None = None,
         **options: Unpack[ServiceOptions],
     ) -> None:
+        if not isinstance(name, str):
+            raise TypeError(f"the name of a service is {type(name).__name__}: give text")
         self.name = name
         self._options: dict[str, Any] = dict(options)
         self._given = runtime
-        self._threads = threads
+        self._threads = count("threads", threads), count("stream_threads", stream_threads)
         self._handlers: list[Handler] = []
         self._running: _Running | None = None
+        self._lock = threading.Lock()
 
     def endpoint(
         self,
@@ -141,29 +150,38 @@ class Service:
             self._add(handler)
 
     def _add(self, handler: Handler) -> None:
-        if self._running is not None:
+        if self._running is not None and not self._running.is_over:
             raise RuntimeError(f"{self.name} runs already: add {handler.name} before it is started")
         self._handlers.append(handler)
 
     async def start(self) -> None:
-        """Listens and registers; returns when callers may come."""
-        if self._running is not None:
-            raise RuntimeError(f"{self.name} runs already: stop it first")
-        runtime = self._given or default()
-        running = self._running = _Running(self, runtime)
+        """Listens and registers; returns when callers may come. It ends with its event loop, at the latest."""
+        with self._lock:
+            if self._running is not None and not self._running.is_over:
+                raise RuntimeError(f"{self.name} runs already: stop it first")
+            running = self._running = _Running(self, self._given or default())
         try:
-            await running.start(self._handlers, Threads(self._threads))
+            await running.start(self._handlers, Threads(*self._threads))
         except BaseException:
-            self._running = None
+            self._forget(running)
             running.abort()
             raise
 
     async def stop(self) -> None:
-        """Deregisters, finishes running calls within ``grace``, and returns when that is done. Harmless when repeated."""
+        """Deregisters, finishes running calls within ``grace``, and returns when that is done. From any event loop; harmless
+        when repeated, or when its own loop is over."""
         running = self._running
-        if running is not None:
-            running.server.stop()
-            await Service.wait(self)
+        if running is None:
+            return
+        running.server.stop()
+        try:
+            await running.wait()
+        except Closed:
+            # Its loop or its runtime was over before, and it with them.
+            pass
+        finally:
+            if running.is_over:
+                self._forget(running)
 
     async def wait(self) -> None:
         """Returns when the service is over."""
@@ -171,9 +189,14 @@ class Service:
         if running is None:
             return
         try:
-            await asyncio.shield(running.ended)
+            await running.wait()
         finally:
-            if running.ended.done():
+            if running.is_over:
+                self._forget(running)
+
+    def _forget(self, running: _Running) -> None:
+        with self._lock:
+            if self._running is running:
                 self._running = None
 
     async def __aenter__(self) -> Service:
@@ -210,7 +233,8 @@ class Service:
         finally:
             for one, handler in before:
                 loop.remove_signal_handler(one)
-                signal.signal(one, handler)
+                # One that Python did not set cannot be put back.
+                signal.signal(one, signal.SIG_DFL if handler is None else handler)
 
     def _signalled(self, started: asyncio.Future[None]) -> None:
         running = self._running
@@ -249,9 +273,10 @@ class Service:
         return json.loads(self._up().server.stats())
 
     def _up(self) -> _Running:
-        if self._running is None:
+        running = self._running
+        if running is None or running.is_over:
             raise RuntimeError(f"{self.name} does not run: await start()")
-        return self._running
+        return running
 
     def __repr__(self) -> str:
         return f"<micro.Service {self.name!r}, {len(self._handlers)} endpoints>"
@@ -265,12 +290,15 @@ class _Running:
         self.hub: Hub = runtime.hub()
         self.server = _micro.Server(runtime._native, service.name, document(service._options))
         self.opened: asyncio.Future[None] = self.hub.loop.create_future()
-        self.ended: asyncio.Future[None] = self.hub.loop.create_future()
         self.record: Record | None = None
         self.stopping = False
+        self.is_over = False
         self.id = 0
         self.threads: Threads | None = None
         self._client: Client | None = None
+        self._error: BaseException | None = None
+        self._waiting: set[asyncio.Future[None]] = set()
+        self._lock = threading.Lock()
 
     async def start(self, handlers: list[Handler], threads: Threads) -> None:
         self.threads = threads
@@ -278,12 +306,50 @@ class _Running:
         for handler in handlers:
             self.server.method(handler.name, handler.shape, document(handler.options()))
         self.id = self.server.start(self.hub.queue, self, served, contextvars.copy_context())
-        self.hub.servers.add(self.id)
+        self.hub.servers.add(self)
         await self.opened
 
+    async def wait(self) -> None:
+        """Returns when it is over, on whichever loop. Raises what it ended with."""
+        loop = asyncio.get_running_loop()
+        if loop is not self.hub.loop and not self.hub.loop.is_running():
+            # Nobody would hear of the end there.
+            await asyncio.to_thread(self.leave)
+        future: asyncio.Future[None] = loop.create_future()
+        with self._lock:
+            if not self.is_over:
+                self._waiting.add(future)
+        try:
+            if not self.is_over or future in self._waiting:
+                await future
+        finally:
+            with self._lock:
+                self._waiting.discard(future)
+        if self._error is not None:
+            raise self._error
+
     def abort(self) -> None:
+        """Cuts everything off."""
         if self.id:
             self.runtime._native.cancel(self.id)
+
+    def leave(self, patience: float = LEAVING) -> None:
+        """Ends it because nobody can serve it any more. The registry hears of it first, within ``patience`` seconds."""
+        if self.is_over:
+            return
+        self.server.stop()
+        until = time.monotonic() + patience
+        while time.monotonic() < until and self._is_up():
+            time.sleep(0.002)
+        self.abort()
+        self._ended(None)
+
+    def _is_up(self) -> bool:
+        try:
+            self.server.stats()
+        except Error:
+            return False
+        return True
 
     def client(self) -> Client:
         if self._client is None:
@@ -297,18 +363,36 @@ class _Running:
             self.opened.set_result(None)
 
     def _ended(self, error: BaseException | None) -> None:
-        self.hub.servers.discard(self.id)
+        self.hub.servers.discard(self)
         if self.threads is not None:
             self.threads.close()
-        if not self.opened.done():
+        if not self.opened.done() and not self.hub.loop.is_closed():
             self.opened.set_exception(error or RuntimeError("the service ended before it had started"))
             error = None
-        if self.ended.done():
-            return
-        # Cancelled is what somebody here has asked for.
-        if error is None or isinstance(error, Cancelled):
-            self.ended.set_result(None)
-        else:
-            self.ended.set_exception(error)
-            # Nobody may be waiting for the end.
-            self.ended.exception()
+        with self._lock:
+            if self.is_over:
+                return
+            # Cancelled is what somebody here has asked for.
+            self._error = None if isinstance(error, Cancelled) else error
+            self.is_over = True
+            waiting = list(self._waiting)
+        for future in waiting:
+            _tell(future)
+
+
+def _tell(future: asyncio.Future[None]) -> None:
+    """Ends a wait, on whichever thread its loop runs."""
+    loop = future.get_loop()
+
+    def told() -> None:
+        if not future.done():
+            future.set_result(None)
+
+    if asyncio._get_running_loop() is loop:
+        told()
+        return
+    try:
+        loop.call_soon_threadsafe(told)
+    except RuntimeError:
+        # That loop is closed, and nobody waits on it.
+        pass

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Generator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Generator, Iterable
 from typing import Any, Generic, TypeVar
 
 from ._errors import Closed, Internal, Stale
@@ -29,7 +29,8 @@ class Requests(AsyncIterator[In]):
 class Stream(AsyncIterator[In], Generic[Out, In]):
     """A stream that this side opened. Replies are read with ``async for``.
 
-    Leaving ``async with`` before the end cancels it, and so does letting go of it.
+    Leaving ``async with`` before the end cancels it, and so do :meth:`aclose`, letting go of it, and cancelling a task that
+    reads or writes it.
     """
 
     def __init__(self, pipe: LoopPipe, encode: Callable[[Any], Any]) -> None:
@@ -103,7 +104,7 @@ class ClientStream(Generic[Out, In]):
             await self._pipe.finish()
         except StopAsyncIteration:
             raise Internal("the stream ended without a reply", id="micro") from None
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, GeneratorExit):
             self._pipe.cancel()
             raise
         return reply
@@ -152,3 +153,7 @@ async def feed(pipe: LoopPipe, encode: Callable[[Any], Any], requests: Any) -> N
     except Exception as error:
         pipe.failed = error
         pipe.cancel()
+    finally:
+        # A generator that is not read to its end is told so now, and not when it is collected.
+        if isinstance(requests, AsyncGenerator):
+            await requests.aclose()

@@ -19,6 +19,7 @@ from ._pipe import QueuePipe
 from ._registry import Change, Health, Record, changes, healths, records
 from ._runtime import Runtime
 from ._service import Service as _Service
+from ._streams import peek
 from ._stub import Stub
 from ._threads import IncomingRequests as Requests
 
@@ -103,8 +104,9 @@ class Client(BaseClient):
         **options: Unpack[CallOptions],
     ) -> Any:
         """Makes a call and returns the reply."""
+        read = _codec.reader(returns)
         payload, flags, _ = self._ask("call", unary(service, endpoint, request, options))
-        return _codec.decode(returns, payload, flags)
+        return read(payload, flags)
 
     def request(
         self,
@@ -116,7 +118,8 @@ class Client(BaseClient):
         **options: Unpack[CallOptions],
     ) -> Reply[T]:
         """As :meth:`call`, and returns the reply with its headers and trailers."""
-        return reply(self._ask("call", unary(service, endpoint, request, options)), returns)
+        read = _codec.reader(returns)
+        return reply(self._ask("call", unary(service, endpoint, request, options)), read)
 
     def _ask(self, what: str, argument: Any) -> Answer:
         runtime, client = self._open()
@@ -143,7 +146,7 @@ class Client(BaseClient):
     def _pipe(self, returns: Any, shape: int, request: Terms) -> QueuePipe:
         runtime, client = self._open()
         queue = runtime.new_queue()
-        pipe = QueuePipe(runtime._native, _codec.decoder(returns, "a reply"), queue)
+        pipe = QueuePipe(runtime._native, _codec.of_replies(returns, "a reply"), queue)
         self._start(pipe, client.open(queue, pipe, shape, request))
         return pipe
 
@@ -170,22 +173,21 @@ class Client(BaseClient):
         **options: Unpack[CallOptions],
     ) -> T:
         """Many requests, one reply, which this returns. There is no timeout unless one is given."""
-        outgoing = iter(requests)
-        first = next(outgoing, None)
+        first, outgoing = peek(requests)
         codec = _codec.codec_of(options.get("codec"), first)
         pipe = self._pipe(returns, 1, terms(service, endpoint, b"", codec, options))
         stream: Stream[Any, T] = Stream(pipe, lambda message: _codec.encode(message, codec, "a request"))
-        try:
-            if first is not None:
-                stream.send(first)
-            for request in outgoing:
-                stream.send(request)
-        except (Stale, Closed):
-            # The far side has ended it, and what comes next says how.
-            pass
-        stream.done_sending()
-        for message in stream:
-            return message
+        # What is wrong with the requests ends it, whoever keeps the exception.
+        with stream:
+            try:
+                for request in outgoing:
+                    stream.send(request)
+            except (Stale, Closed):
+                # The far side has ended it, and what comes next says how.
+                pass
+            stream.done_sending()
+            for message in stream:
+                return message
         raise Internal("the stream ended without a reply", id="micro")
 
     def bidi_stream(
@@ -291,11 +293,11 @@ class Service(_Service):
         name: str,
         *,
         threads: int | None = None,
+        stream_threads: int | None = None,
         runtime: Runtime | None = None,
         **options: Unpack[ServiceOptions],
     ) -> None:
-        super().__init__(name, threads=threads, runtime=runtime, **options)
-        self._loop: asyncio.AbstractEventLoop | None = None
+        super().__init__(name, threads=threads, stream_threads=stream_threads, runtime=runtime, **options)
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:  # type: ignore[override]
@@ -304,7 +306,6 @@ class Service(_Service):
         failed: list[BaseException] = []
 
         async def serve() -> None:
-            self._loop = asyncio.get_running_loop()
             try:
                 await _Service.start(self)
             except BaseException as error:
@@ -314,27 +315,31 @@ class Service(_Service):
                 ready.set()
             await _Service.wait(self)
 
-        self._thread = threading.Thread(target=asyncio.run, args=(serve(),), name=f"micro {self.name}")
-        self._thread.daemon = True
-        self._thread.start()
+        thread = threading.Thread(target=lambda: asyncio.run(serve()), name=f"micro {self.name}", daemon=True)
+        with self._lock:
+            if self._thread is not None and self._thread.is_alive():
+                raise RuntimeError(f"{self.name} runs already: stop it first")
+            self._thread = thread
+            thread.start()
         ready.wait()
         if failed:
-            self._thread.join()
+            thread.join()
             raise failed[0]
 
     def stop(self) -> None:  # type: ignore[override]
-        """Deregisters, finishes running calls within ``grace``, and returns when that is done."""
-        running, thread = self._running, self._thread
+        """Deregisters, finishes running calls within ``grace``, and returns when that is done. Harmless when repeated."""
+        running = self._running
         if running is not None:
             running.stopping = True
             running.server.stop()
-        if thread is not None:
-            thread.join()
+        self.wait()
 
     def wait(self) -> None:  # type: ignore[override]
         """Returns when the service is over."""
-        if self._thread is not None:
-            self._thread.join()
+        thread = self._thread
+        # A handler that stops its own service does not wait for itself.
+        if thread is not None and thread is not threading.current_thread():
+            thread.join()
 
     def __enter__(self) -> Service:
         self.start()

@@ -16,10 +16,11 @@ use futures_util::stream::FuturesUnordered;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, Sleep, sleep, timeout};
 
+use super::awaited::Awaited;
 use super::intern::Interner;
 use super::{Snapshot, Table};
 use crate::error::{Code, Error, Result};
-use crate::registry::{Change, Registry, Service, WATCH_CAPACITY, Watcher};
+use crate::registry::{Change, Registry, Service, WATCH_BYTES, Watcher};
 
 /// Reads under way at once.
 const READS: usize = 32;
@@ -32,10 +33,19 @@ const UNKNOWN: (Duration, usize) = (Duration::from_secs(1), 1024);
 /// Services kept; the least used make room for more.
 const SERVICES: usize = 65_536;
 
-/// A lookup that found nothing in the table.
+/// A lookup that found nothing in the table, or not what it wants.
 pub(super) struct Request {
     pub(super) service: Arc<str>,
+    pub(super) wanted: Wanted,
     pub(super) answer: Answer,
+}
+
+/// What a lookup is content with.
+pub(super) enum Wanted {
+    /// Whatever there is, also the word that there is nothing.
+    Any,
+    /// Another snapshot than this one, or any at all: it waits.
+    Newer(Option<Arc<Snapshot>>),
 }
 
 type Answer = oneshot::Sender<Result<Arc<Snapshot>>>;
@@ -48,6 +58,7 @@ pub(super) struct Follower {
     table: Arc<Table>,
     interner: Interner,
     unknown: Unknown,
+    awaited: Awaited,
     watch: Watch,
     failures: u32,
     reads: HashMap<Arc<str>, Read>,
@@ -63,7 +74,7 @@ enum Watch {
 
 enum Event {
     Started(Result<Watcher>),
-    Changed(Result<Change>),
+    Changed(Result<Arc<Change>>),
     Due,
 }
 
@@ -72,7 +83,9 @@ enum Event {
 struct Read {
     answers: Vec<Answer>,
     running: bool,
-    changes: Vec<Change>,
+    changes: Vec<Arc<Change>>,
+    /// What these weigh.
+    bytes: usize,
     /// The result may miss changes: read once more.
     again: bool,
 }
@@ -88,7 +101,7 @@ impl Watch {
     async fn next(&mut self) -> Event {
         match self {
             Self::Starting(task) => Event::Started(task.await),
-            Self::Up(watcher, _) => Event::Changed(watcher.next().await),
+            Self::Up(watcher, _) => Event::Changed(watcher.next_shared().await),
             Self::Down(pause) => {
                 pause.await;
                 Event::Due
@@ -105,6 +118,7 @@ impl Follower {
             table,
             interner: Interner::default(),
             unknown: Unknown::default(),
+            awaited: Awaited::default(),
             failures: 0,
             reads: HashMap::new(),
             waiting: VecDeque::new(),
@@ -127,7 +141,10 @@ impl Follower {
         }
     }
 
-    fn on_request(&mut self, Request { service, answer }: Request) {
+    fn on_request(&mut self, Request { service, wanted, answer }: Request) {
+        if let Wanted::Newer(than) = wanted {
+            return self.on_wait(service, than.as_ref(), answer);
+        }
         if let Some(snapshot) = self.table.pin().get(&service) {
             let _ = answer.send(Ok(Arc::clone(snapshot)));
         } else if self.unknown.holds(&service) {
@@ -140,6 +157,29 @@ impl Follower {
             let read = Read { answers: vec![answer], ..Read::default() };
             self.reads.insert(Arc::clone(&service), read);
             // Somebody waits for this one; renewals can wait.
+            self.waiting.push_front(service);
+        }
+    }
+
+    fn on_wait(&mut self, service: Arc<str>, than: Option<&Arc<Snapshot>>, answer: Answer) {
+        let known = self.table.pin().get(&service).cloned();
+        match known {
+            Some(known) if than.is_none_or(|than| !Arc::ptr_eq(than, &known)) => {
+                let _ = answer.send(Ok(known));
+            }
+            known => {
+                self.awaited.add(&service, answer);
+                if known.is_none() && !self.unknown.holds(&service) {
+                    self.read_first(service);
+                }
+            }
+        }
+    }
+
+    /// Reads a service that somebody waits for, unless that is under way.
+    fn read_first(&mut self, service: Arc<str>) {
+        if !self.reads.contains_key(&service) {
+            self.reads.insert(Arc::clone(&service), Read::default());
             self.waiting.push_front(service);
         }
     }
@@ -164,7 +204,7 @@ impl Follower {
         for read in self.reads.values_mut() {
             read.again = read.running;
         }
-        for service in self.table.pin().keys() {
+        for service in self.table.pin().keys().chain(self.awaited.services()) {
             if !self.reads.contains_key(service) {
                 self.reads.insert(Arc::clone(service), Read::default());
                 self.waiting.push_back(Arc::clone(service));
@@ -198,16 +238,20 @@ impl Follower {
         });
     }
 
-    fn on_change(&mut self, change: Change) {
+    fn on_change(&mut self, change: Arc<Change>) {
         let service = change.service.name.as_str();
         self.unknown.forget(service);
         let known = self.table.pin().get(service).cloned();
-        if let Some(known) = known {
+        if let Some(known) = &known {
             let snapshot = known.changed(&change, &mut self.interner);
             self.store(snapshot);
         }
+        if known.is_none() && self.awaited.holds(service) {
+            self.read_first(service.into());
+        }
         if let Some(read) = self.reads.get_mut(service).filter(|read| read.running) {
-            if read.changes.len() < WATCH_CAPACITY {
+            read.bytes = read.bytes.saturating_add(change.service.weight());
+            if read.bytes <= WATCH_BYTES {
                 read.changes.push(change);
             } else {
                 read.again = true;
@@ -241,7 +285,12 @@ impl Follower {
         let result = match (records, known) {
             // An answer that fails says nothing about the nodes: the last known ones stay.
             (Err(error), Some(known)) if error.code() != Code::NotFound => Ok(known),
-            (Err(error), None) if error.code() != Code::NotFound => Err(error),
+            (Err(error), None) if error.code() != Code::NotFound => {
+                if outage.is_none() {
+                    self.awaited.refuse(&service, &error);
+                }
+                Err(error)
+            }
             (records, known) => {
                 let known =
                     known.unwrap_or_else(|| Arc::new(Snapshot::empty(Arc::clone(&service))));
@@ -271,6 +320,9 @@ impl Follower {
     /// Puts a snapshot in place of the one before; takes the service out when no node is left.
     fn store(&mut self, snapshot: Snapshot) -> Option<Arc<Snapshot>> {
         let table = self.table.pin();
+        if let Some(known) = table.get(snapshot.service()) {
+            known.part(&snapshot);
+        }
         if snapshot.nodes().is_empty() {
             table.remove(snapshot.service());
             return None;
@@ -286,6 +338,7 @@ impl Follower {
         }
         let snapshot = Arc::new(snapshot);
         table.insert(snapshot.name(), Arc::clone(&snapshot));
+        self.awaited.tell(&snapshot);
         Some(snapshot)
     }
 }

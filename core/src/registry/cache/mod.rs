@@ -9,6 +9,7 @@
 //! While the registry is down the last known set stays: nothing is removed on the word of a
 //! registry that cannot be asked. When the watch is back, everything known is read again.
 
+mod awaited;
 mod follow;
 mod intern;
 mod snapshot;
@@ -16,16 +17,16 @@ mod snapshot;
 mod tests;
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
-use self::follow::{Follower, Request};
-use super::{Node, Registry, Service, Watcher};
-use crate::error::{Error, Result};
+use self::follow::{Follower, Request, Wanted};
+use super::{Node, Registry, Service, Watcher, Witness};
+use crate::error::{Code, Error, Result};
 
 pub use snapshot::Snapshot;
 
@@ -65,14 +66,39 @@ impl Cache {
     /// ask at once share one read.
     ///
     /// # Errors
-    /// `NOT_FOUND` when no live node has that name, which is remembered for a second unless the
-    /// watch reports one sooner. `UNAVAILABLE` when the registry is down and nothing is known.
+    /// `UNAVAILABLE` when no live node has that name, with the reason
+    /// [`NoNodes`](crate::Reason::NoNodes); that is remembered for a second unless the watch reports one
+    /// sooner. `UNAVAILABLE` without a reason when the registry is down and nothing is known.
     pub async fn resolve(&self, service: &str) -> Result<Arc<Snapshot>> {
-        if let Some(snapshot) = self.peek(service) {
-            return Ok(snapshot);
+        match self.find(service).await {
+            Err(error) if error.code() == Code::NotFound => Err(Service::no_nodes(service)),
+            found => found,
         }
+    }
+
+    /// What is known of `service` once that is something else than `than`: waits for a node where there is none, and for the
+    /// next change of what is known. Dropping the future ends the wait.
+    ///
+    /// # Errors
+    /// What the registry says of the name; not that it is down, or knows no such service.
+    pub(crate) async fn newer(
+        &self,
+        service: &str,
+        than: Option<&Arc<Snapshot>>,
+    ) -> Result<Arc<Snapshot>> {
+        self.ask(service, Wanted::Newer(than.cloned())).await
+    }
+
+    async fn find(&self, service: &str) -> Result<Arc<Snapshot>> {
+        match self.peek(service) {
+            Some(snapshot) => Ok(snapshot),
+            None => self.ask(service, Wanted::Any).await,
+        }
+    }
+
+    async fn ask(&self, service: &str, wanted: Wanted) -> Result<Arc<Snapshot>> {
         let (answer, answered) = oneshot::channel();
-        let request = Request { service: service.into(), answer };
+        let request = Request { service: service.into(), wanted, answer };
         let ended = || Error::unavailable("the registry cache lost its runtime: resolve again");
         self.requests()?.send(request).await.map_err(|_| ended())?;
         answered.await.map_err(|_| ended())?
@@ -121,7 +147,7 @@ impl Registry for Cache {
 
     /// Records made from the snapshot, free to be changed.
     async fn get(&self, name: &str) -> Result<Vec<Service>> {
-        Ok(self.resolve(name).await?.records())
+        Ok(self.find(name).await?.records())
     }
 
     async fn list(&self) -> Result<Vec<Service>> {
@@ -138,5 +164,9 @@ impl Registry for Cache {
 
     fn suspect(&self, service: &str, node: &Node) {
         self.registry.suspect(service, node);
+    }
+
+    fn witness(&self, witness: Weak<dyn Witness>) {
+        self.registry.witness(witness);
     }
 }

@@ -74,7 +74,7 @@ impl Registry for Switched {
                     biased;
                     _ = off.wait_for(|off| *off) => return,
                     change = inner.next() => match change {
-                        Ok(change) if sender.send(&change) => {}
+                        Ok(change) if sender.send(&Arc::new(change.clone())) => {}
                         _ => return,
                     },
                 }
@@ -167,7 +167,7 @@ async fn changes_reach_the_snapshot() {
     registry.deregister(&service("greeter", "2", &["b"])).await.unwrap();
     settle().await;
     assert!(cache.peek("greeter").is_none());
-    assert_eq!(cache.resolve("greeter").await.unwrap_err().code(), Code::NotFound);
+    assert_eq!(cache.resolve("greeter").await.unwrap_err().code(), Code::Unavailable);
 }
 
 #[tokio::test(start_paused = true)]
@@ -199,7 +199,7 @@ async fn change_of_one_node_keeps_the_others_and_what_was_learned() {
 async fn unknown_name_is_remembered_for_a_second_or_until_it_appears() {
     let (registry, cache, _) = cached(&service("greeter", "1", &["a"])).await;
     for _ in 0..10 {
-        assert_eq!(cache.resolve("nobody").await.unwrap_err().code(), Code::NotFound);
+        assert_eq!(cache.resolve("nobody").await.unwrap_err().code(), Code::Unavailable);
     }
     assert_eq!(registry.gets(), 2);
     sleep(Duration::from_secs(1)).await;

@@ -20,11 +20,13 @@ pub(super) struct Folder {
 
 impl Folder {
     pub(super) fn of_user() -> Result<Self> {
-        let user = owner_of_new_files()?;
         let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
-        let base = match runtime.filter(|path| path.is_absolute() && path.is_dir()) {
+        let runtime = runtime.filter(|path| path.is_absolute() && path.is_dir());
+        let temporary = std::env::temp_dir();
+        let user = owner_of_new_files([runtime.as_deref(), Some(&*temporary)])?;
+        let base = match runtime {
             Some(path) => path.join("micro"),
-            None => std::env::temp_dir().join(format!("micro-{user}")),
+            None => temporary.join(format!("micro-{user}")),
         };
         let path = base.join("registry");
         Self { guarded: vec![base, path.clone()], path, user, warned: AtomicBool::new(false) }
@@ -38,7 +40,9 @@ impl Folder {
                 path.display()
             )));
         }
-        let user = owner_of_new_files()?;
+        make_private(&path).map_err(|error| unfit(&path, error))?;
+        // One that this process only reads tells nothing of it; any other folder does then.
+        let user = owner_of_new_files([Some(&*path), Some(&*std::env::temp_dir())])?;
         Self { guarded: vec![path.clone()], path, user, warned: AtomicBool::new(false) }.made()
     }
 
@@ -54,13 +58,8 @@ impl Folder {
     /// Makes the folder if need be, and refuses one that others can write to.
     pub(super) fn ensure(&self) -> Result<()> {
         for path in &self.guarded {
-            make_private(path).and_then(|()| self.check(path)).map_err(|error| {
-                Error::failed_precondition(format!(
-                    "folder {} cannot hold a registry: {error}; name another with local:///path",
-                    path.display()
-                ))
-                .with_source(error)
-            })?;
+            let made = make_private(path).and_then(|()| self.check(path));
+            made.map_err(|error| unfit(path, error))?;
         }
         Ok(())
     }
@@ -109,6 +108,14 @@ impl Folder {
     }
 }
 
+fn unfit(path: &Path, error: io::Error) -> Error {
+    Error::failed_precondition(format!(
+        "folder {} cannot hold a registry: {error}; name another with local:///path",
+        path.display()
+    ))
+    .with_source(error)
+}
+
 #[cfg(unix)]
 fn make_private(path: &Path) -> io::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
@@ -121,22 +128,30 @@ fn make_private(path: &Path) -> io::Result<()> {
     fs::create_dir_all(path)
 }
 
-/// The user this process acts as: the one its files belong to.
+/// The user this process acts as: the one its files belong to, in the first folder that takes one.
 #[cfg(unix)]
-fn owner_of_new_files() -> Result<u32> {
+fn owner_of_new_files<const N: usize>(folders: [Option<&Path>; N]) -> Result<u32> {
     use std::os::unix::fs::MetadataExt;
 
-    let path = std::env::temp_dir().join(format!("micro-{}", uuid::Uuid::new_v4().simple()));
-    let owner =
-        fs::File::create_new(&path).and_then(|file| file.metadata()).map(|metadata| metadata.uid());
-    let _ = fs::remove_file(&path);
-    owner.map_err(|error| {
-        Error::failed_precondition(format!("cannot write to {}: {error}", path.display()))
-            .with_source(error)
-    })
+    let mut failed = Error::failed_precondition("no folder to keep a registry in");
+    for folder in folders.into_iter().flatten() {
+        // Named as a draft, so that it goes should this process not come to remove it.
+        let path = folder.join(format!(".owner-{}.tmp", uuid::Uuid::new_v4().simple()));
+        let made = fs::File::create_new(&path);
+        let owner = made.and_then(|file| file.metadata()).map(|metadata| metadata.uid());
+        let _ = fs::remove_file(&path);
+        match owner {
+            Ok(owner) => return Ok(owner),
+            Err(error) => {
+                let reason = format!("cannot write to {}: {error}", folder.display());
+                failed = Error::failed_precondition(reason).with_source(error);
+            }
+        }
+    }
+    Err(failed)
 }
 
 #[cfg(not(unix))]
-fn owner_of_new_files() -> Result<u32> {
+fn owner_of_new_files<const N: usize>(_folders: [Option<&Path>; N]) -> Result<u32> {
     Ok(0)
 }

@@ -6,6 +6,9 @@
 //! ends; a file whose lock is free is dead, and whoever meets it removes it. Every change is a new
 //! file under a new name, locked before it becomes visible and never written again, so that "its
 //! lock is free" stays true for ever and removing it cannot hit a live record.
+//!
+//! What is not refreshed in time is removed by its own process. No wall clock has a say: one that
+//! is set forward makes nobody older.
 
 mod changes;
 mod folder;
@@ -21,7 +24,7 @@ mod tests;
 use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use self::folder::Folder;
@@ -29,6 +32,9 @@ use self::record::{Key, Owned, Reader};
 use super::{Registry, Service, Watcher};
 use crate::error::{Error, Result};
 use async_trait::async_trait;
+use tokio::runtime::Handle;
+use tokio::sync::Notify;
+use tokio_util::task::AbortOnDropHandle;
 
 /// Registry of the processes of one user on this machine. Unix only.
 ///
@@ -45,7 +51,11 @@ pub struct Local {
 struct Shared {
     folder: Arc<Folder>,
     owned: Mutex<HashMap<Key, Owned>>,
+    reader: Mutex<Reader>,
     watch: watch::Task,
+    expiry: Mutex<Option<AbortOnDropHandle<()>>>,
+    /// Wakes the task that waits for the next expiry.
+    sooner: Arc<Notify>,
 }
 
 impl Local {
@@ -79,7 +89,14 @@ impl Local {
     fn with_folder(folder: Folder) -> Self {
         let folder = Arc::new(folder);
         Self {
-            shared: Arc::new(Shared { folder, owned: Mutex::default(), watch: Mutex::default() }),
+            shared: Arc::new(Shared {
+                folder,
+                owned: Mutex::default(),
+                reader: Mutex::default(),
+                watch: Mutex::default(),
+                expiry: Mutex::default(),
+                sooner: Arc::default(),
+            }),
         }
     }
 
@@ -96,6 +113,53 @@ impl Local {
     }
 }
 
+impl Shared {
+    fn owned(&self) -> MutexGuard<'_, HashMap<Key, Owned>> {
+        self.owned.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn read(&self, service: Option<&str>) -> Result<Vec<Service>> {
+        self.expire();
+        let mut reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(reader.read(&self.folder, service)?.services)
+    }
+
+    /// Removes what was not refreshed in time. The time until the next is due.
+    fn expire(&self) -> Option<Duration> {
+        let mut owned = self.owned();
+        owned.retain(|_, owned| owned.left().is_none_or(|left| !left.is_zero()));
+        owned.values().filter_map(Owned::left).min()
+    }
+
+    /// Starts the task that waits for expiry when none runs, also after its runtime ended.
+    fn ensure_expiry(self: &Arc<Self>) {
+        let mut expiry = self.expiry.lock().unwrap_or_else(PoisonError::into_inner);
+        if expiry.as_ref().is_none_or(|task| task.is_finished())
+            && let Ok(runtime) = Handle::try_current()
+        {
+            let task = expire(Arc::downgrade(self), Arc::clone(&self.sooner));
+            *expiry = Some(AbortOnDropHandle::new(runtime.spawn(task)));
+        }
+    }
+}
+
+async fn expire(shared: Weak<Shared>, sooner: Arc<Notify>) {
+    loop {
+        let Some(held) = shared.upgrade() else { return };
+        let Ok(next) = tokio::task::spawn_blocking(move || held.expire()).await else { return };
+        let due = async {
+            match next {
+                Some(left) => tokio::time::sleep(left).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = due => {}
+            () = sooner.notified() => {}
+        }
+    }
+}
+
 impl fmt::Debug for Local {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Local").field("folder", &self.path()).finish()
@@ -107,22 +171,28 @@ impl Registry for Local {
     async fn register(&self, service: &Service, ttl: Option<Duration>) -> Result<()> {
         service.validate()?;
         let service = service.clone();
+        if ttl.is_some() {
+            self.shared.ensure_expiry();
+        }
         self.blocking(move |shared| {
             shared.folder.ensure()?;
-            let mut owned = shared.owned.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut owned = shared.owned();
             for node in &service.nodes {
                 let record = Service { nodes: vec![node.clone()], ..service.clone() };
                 let key = Key::of(&service.name, &service.version, &node.id);
-                match owned.get_mut(&key) {
-                    Some(known) if known.refresh(&record, ttl)? => {}
-                    known => {
-                        let after = known.map(|known| known.written());
-                        let fresh = Owned::write(&shared.folder, &key, record, ttl, after)?;
-                        // The file it replaces goes as its owner is dropped, after this one came.
-                        owned.insert(key, fresh);
-                    }
+                let known = owned.get_mut(&key);
+                let after = known.as_ref().map(|known| known.written());
+                let refreshed = match known {
+                    Some(known) => known.refresh(&record, ttl)?,
+                    None => false,
+                };
+                if !refreshed {
+                    let fresh = Owned::write(&shared.folder, &key, record, ttl, after)?;
+                    // The file it replaces goes as its owner is dropped, after this one came.
+                    owned.insert(key, fresh);
                 }
             }
+            shared.sooner.notify_one();
             Ok(())
         })
         .await
@@ -132,7 +202,7 @@ impl Registry for Local {
         let keys = service.nodes.iter().map(|node| (&service.name, &service.version, &node.id));
         let keys: Vec<Key> = keys.map(|(name, version, id)| Key::of(name, version, id)).collect();
         self.blocking(move |shared| {
-            let mut owned = shared.owned.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut owned = shared.owned();
             for key in &keys {
                 owned.remove(key);
             }
@@ -147,9 +217,7 @@ impl Registry for Local {
             Some(found) => found?,
             None => {
                 let wanted = name.to_owned();
-                let found = self.blocking(move |shared| {
-                    Ok(Reader::new().read(&shared.folder, Some(&wanted))?.services)
-                });
+                let found = self.blocking(move |shared| shared.read(Some(&wanted)));
                 found.await?
             }
         };
@@ -157,7 +225,7 @@ impl Registry for Local {
     }
 
     async fn list(&self) -> Result<Vec<Service>> {
-        self.blocking(|shared| Ok(Reader::new().read(&shared.folder, None)?.services)).await
+        self.blocking(|shared| shared.read(None)).await
     }
 
     async fn watch(&self, service: Option<&str>) -> Result<Watcher> {

@@ -10,9 +10,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
 use super::folder::Folder;
 use crate::error::{Error, Result};
+use crate::fork::Uninherited;
 use crate::registry::Service;
 
 /// Longest record.
@@ -35,7 +37,7 @@ pub(super) struct Key(String);
 pub(super) struct Record {
     /// The service with this one node.
     service: Service,
-    /// Life without a refresh, from the time of the file's last modification.
+    /// Life without a refresh, which changes the time of the file's last modification.
     ttl_ms: Option<u64>,
     /// Nanoseconds since 1970; of two records of a node, the later one holds.
     written: u64,
@@ -47,15 +49,29 @@ pub(super) struct Owned {
     record: Record,
     path: PathBuf,
     /// Holds the lock that proves the process alive.
-    file: File,
+    file: Uninherited<File>,
+    refreshed: Instant,
     /// The process that wrote the file: a forked copy of it must not remove it.
     process: u32,
 }
 
 /// Reads folders, and remembers the files it has read: they do not change.
+///
+/// A file whose lock is held is alive. That its owner stopped to refresh it, as one that hangs
+/// does, is seen by watching the time of its last modification stand still: clocks are set, and
+/// what a clock says about a file proves nothing.
 #[derive(Debug, Default)]
 pub(super) struct Reader {
-    known: HashMap<OsString, Arc<Record>>,
+    known: HashMap<OsString, Seen>,
+}
+
+/// A file that was read.
+#[derive(Debug, Clone)]
+struct Seen {
+    record: Arc<Record>,
+    modified: SystemTime,
+    /// When that time of modification was first seen.
+    since: Instant,
 }
 
 /// What a folder holds.
@@ -130,10 +146,13 @@ impl Owned {
             file.try_lock().map_err(io::Error::from)?;
             file.write_all(&bytes)?;
             fs::rename(&draft, &path)?;
-            Ok(file)
+            Ok(Uninherited::new(file))
         });
         match written {
-            Ok(file) => Ok(Self { record, path, file, process: std::process::id() }),
+            Ok(file) => {
+                let (refreshed, process) = (Instant::now(), std::process::id());
+                Ok(Self { record, path, file, refreshed, process })
+            }
             Err(error) => {
                 let _ = fs::remove_file(&draft);
                 Err(unusable(folder, error))
@@ -146,13 +165,20 @@ impl Owned {
     }
 
     /// Starts the time to live anew. False when the record says something else, or was removed.
-    pub(super) fn refresh(&self, service: &Service, ttl: Option<Duration>) -> Result<bool> {
+    pub(super) fn refresh(&mut self, service: &Service, ttl: Option<Duration>) -> Result<bool> {
         let same = self.record.service == *service && self.record.ttl_ms == ttl.map(milliseconds);
         if !same || !self.path.exists() {
             return Ok(false);
         }
         self.file.set_modified(SystemTime::now())?;
+        self.refreshed = Instant::now();
         Ok(true)
+    }
+
+    /// Time it has left without a refresh; `None` is for ever.
+    pub(super) fn left(&self) -> Option<Duration> {
+        let ttl = Duration::from_millis(self.record.ttl_ms?);
+        Some(ttl.saturating_sub(self.refreshed.elapsed()))
     }
 }
 
@@ -207,9 +233,8 @@ impl Reader {
         let mut records = Vec::new();
         for name in file_names(folder)?.into_iter().filter(|name| wanted(name)) {
             let path = folder.path().join(&name);
-            let known = self.known.get(&name);
-            let (record, modified) = match read_live(folder, &path, known) {
-                Ok(Some(live)) => live,
+            let seen = match read_live(folder, &path, self.known.get(&name)) {
+                Ok(Some(seen)) => seen,
                 Ok(None) => continue,
                 Err(error) if error.kind() == io::ErrorKind::NotFound && last => continue,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -218,20 +243,21 @@ impl Reader {
                     continue;
                 }
             };
-            read.insert(name, Arc::clone(&record));
+            read.insert(name, seen.clone());
+            let Seen { record, since, .. } = seen;
             if service.is_some_and(|service| record.service.name != service) {
                 continue;
             }
             if let Some(ttl) = record.ttl_ms {
-                // A clock that was set back does not shorten lives.
-                let age = modified.elapsed().unwrap_or_default();
+                let age = since.elapsed();
                 let Some(left) = Duration::from_millis(ttl).checked_sub(age) else { continue };
                 contents.next_expiry =
                     Some(contents.next_expiry.map_or(left, |soonest| soonest.min(left)));
             }
             records.push(record);
         }
-        self.known = read;
+        self.known.retain(|name, _| !wanted(name));
+        self.known.extend(read);
         contents.services = merge(records);
         Ok(Some(contents))
     }
@@ -299,13 +325,8 @@ fn remove_abandoned(folder: &Folder, entry: &fs::DirEntry) {
     }
 }
 
-/// The record and when it was last refreshed; nothing when its process is gone, and then the file
-/// goes too.
-fn read_live(
-    folder: &Folder,
-    path: &Path,
-    known: Option<&Arc<Record>>,
-) -> io::Result<Option<(Arc<Record>, SystemTime)>> {
+/// What the file says and since when; nothing when its process is gone, and then the file goes too.
+fn read_live(folder: &Folder, path: &Path, known: Option<&Seen>) -> io::Result<Option<Seen>> {
     let file = File::open(path)?;
     let metadata = file.metadata()?;
     if !metadata.is_file() || !folder.owns(&metadata) {
@@ -321,15 +342,18 @@ fn read_live(
         }
     }
     let modified = metadata.modified()?;
-    if let Some(record) = known {
-        return Ok(Some((Arc::clone(record), modified)));
+    if let Some(known) = known {
+        let same = known.modified == modified;
+        let since = if same { known.since } else { Instant::now() };
+        return Ok(Some(Seen { record: Arc::clone(&known.record), modified, since }));
     }
     let mut bytes = Vec::new();
     file.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > MAX_BYTES {
         return Err(io::Error::other("it is too long"));
     }
-    Ok(Some((Arc::new(Record::parse(&bytes)?), modified)))
+    let record = Arc::new(Record::parse(&bytes)?);
+    Ok(Some(Seen { record, modified, since: Instant::now() }))
 }
 
 fn milliseconds(ttl: Duration) -> u64 {

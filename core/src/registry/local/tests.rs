@@ -40,6 +40,9 @@ impl Process {
         let child = Command::new(std::env::current_exe().unwrap())
             .args(["--ignored", "--exact", "registry::local::tests::second_process"])
             .env(CHILD, folder)
+            // A folder that is given is all it needs.
+            .env("TMPDIR", "/nonexistent")
+            .env_remove("XDG_RUNTIME_DIR")
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .spawn();
@@ -84,6 +87,55 @@ async fn node_that_was_looked_up_is_reported_gone_however_short_its_life() {
             assert_eq!((change.action, &change.service), (action, &service), "node {number}");
         }
     }
+}
+
+#[tokio::test]
+async fn folder_that_is_given_needs_no_folder_for_temporary_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let registry = Local::at(folder.path()).unwrap();
+    let mut watcher = registry.watch(None).await.unwrap();
+    let _process = Process::start(folder.path());
+    let change = timeout(PATIENCE, watcher.next()).await.expect("it starts without one").unwrap();
+    assert_eq!((change.action, change.service), (Action::Create, greeter("second")));
+}
+
+#[tokio::test]
+async fn clock_that_steps_forward_forgets_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    let registry = Local::at(folder.path()).unwrap();
+    registry.register(&greeter("a"), Some(Duration::from_secs(60))).await.unwrap();
+    let mut watcher = registry.watch(None).await.unwrap();
+    // To a clock that was set, the last refresh is an hour ago.
+    let hour_ago = std::time::SystemTime::now() - Duration::from_secs(3600);
+    fs::File::open(&files(folder.path())[0]).unwrap().set_modified(hour_ago).unwrap();
+    for reader in [&registry, &Local::at(folder.path()).unwrap()] {
+        assert_eq!(reader.get("greeter").await.unwrap(), [greeter("a")]);
+        assert_eq!(reader.list().await.unwrap().len(), 1);
+    }
+    registry.register(&greeter("b"), None).await.unwrap();
+    let change = timeout(PATIENCE, watcher.next()).await.unwrap().unwrap();
+    assert_eq!((change.action, change.service), (Action::Create, greeter("b")), "nothing before");
+}
+
+#[tokio::test]
+async fn node_that_is_not_refreshed_is_gone_for_newcomers_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let registry = Local::at(folder.path()).unwrap();
+    let mut watcher = registry.watch(None).await.unwrap();
+    registry.register(&greeter("a"), Some(Duration::from_millis(100))).await.unwrap();
+    for action in [Action::Create, Action::Delete] {
+        assert_eq!(timeout(PATIENCE, watcher.next()).await.unwrap().unwrap().action, action);
+    }
+    // Whoever sees its end removes the file a moment later, at the latest.
+    timeout(PATIENCE, async {
+        while !files(folder.path()).is_empty() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .expect("its own process removes the record");
+    let newcomer = Local::at(folder.path()).unwrap();
+    assert_eq!(newcomer.get("greeter").await.unwrap_err().code(), Code::NotFound);
 }
 
 #[tokio::test]

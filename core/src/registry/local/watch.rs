@@ -148,6 +148,7 @@ impl Looks {
                 found = changes::between(before, &services);
             }
             for change in found {
+                let change = Arc::new(change);
                 watchers.retain(|watcher| watcher.send(&change));
             }
         }

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::names::Names;
 use super::packet::Packet;
-use super::table::{Socket, Table};
+use super::table::{Heard, Socket, Table};
 use super::txt::{INFLATED_LIMIT, Payload};
 use super::writer;
 use crate::fuzzing::Input;
@@ -27,7 +27,10 @@ pub(crate) fn dns(data: &[u8]) {
         let socket = Socket::Group(input.byte() & 1 == 0);
         let packet = if turn == 0 && input.byte() & 1 == 0 { input.rest() } else { input.slice() };
         match Packet::decode(packet) {
-            Some(Packet::Response(records)) => table.observe(&records, socket, now),
+            Some(Packet::Response(records)) => {
+                let from = [10, 0, 0, input.byte() & 3].into();
+                table.hear(&records, &Heard { socket, from, at: now });
+            }
             Some(Packet::Query { questions, .. }) => {
                 for question in &questions {
                     // Whatever can be asked can be asked on, but for labels that end in a dot.

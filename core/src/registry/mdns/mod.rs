@@ -3,21 +3,22 @@
 //! This is go-micro v2's default registry, and both sides see each other: records, domain and
 //! packets are go-micro's (`registry/mdns_registry.go`, `util/mdns`). What go-micro leaves open is
 //! closed here: crashed nodes are noticed, changed ones are told, lookups return when the answers
-//! are in, and a lookup and a watch never disagree.
+//! are in, late answers count, and a lookup and a watch never disagree.
 //!
 //! | room | what |
 //! |---|---|
 //! | [`Options`] | what can be chosen |
 //! | `names`, `txt`, `packet`, `writer` | the wire: DNS names, the TXT payload, reading, writing |
 //! | `zone` | what this process answers for |
-//! | `known`, `table` | what is known of others; lookups, watches, expiry |
+//! | `known`, `table`, `gather` | what is known of others; watches, expiry; lookups |
 //! | `socket`, `limiter` | sockets and interfaces; floods |
 //!
-//! Three kinds of tasks live as long as the [`Mdns`] object: one reader for each socket, and one
-//! caretaker that announces, asks and expires when something is due.
+//! Two kinds of tasks live as long as the [`Mdns`] object: one reader for each socket, and one
+//! caretaker that announces, asks and expires when something is due, and follows the interfaces.
 
 #[cfg(any(test, fuzzing))]
 pub(super) mod fuzzing;
+mod gather;
 mod known;
 mod limiter;
 mod names;
@@ -35,8 +36,8 @@ mod vectors;
 mod writer;
 mod zone;
 
-use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -44,33 +45,41 @@ use tokio::net::UdpSocket;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::task::AbortOnDropHandle;
 
-use self::limiter::Limiter;
+use self::limiter::{Cost, Limiter};
 use self::names::Names;
 pub use self::options::Options;
-use self::packet::{PACKET_LIMIT, Packet, Question, kind};
-use self::socket::{From, Links};
-use self::table::{LOOKUP_LIMIT, Lookup, Subject, Table, WATCH_LIMIT};
-use self::zone::{Prepared, Zone};
-use super::{Node, Registry, Service, Watcher};
+use self::packet::{PACKET_LIMIT, Packet, Question, Record, kind};
+use self::socket::{From, Link, Links, News};
+use self::table::{Asks, Heard, Reading, Subject, Table, WATCH_LIMIT, Wanted};
+use self::txt::{INFLATED_LIMIT, Payload};
+use self::zone::{Announcement, Prepared, Zone};
+use super::{Node, Registry, Service, Watcher, Witness, Witnesses};
 use crate::error::{Error, Result};
+use crate::fork::Uninherited;
 
-/// A lookup with answers ends when no further one came for this long.
-const QUIET: Duration = Duration::from_millis(30);
-/// How often interfaces that came up are looked for.
-const RESCAN_EVERY: Duration = Duration::from_secs(30);
+/// How often the interfaces are looked at.
+const RESCAN_EVERY: Duration = Duration::from_secs(1);
 /// How long a probe waits for its own packet.
 const PROBE_TIMEOUT: Duration = Duration::from_millis(50);
 /// Shortest time between two rounds of the caretaker, so that no flood of news keeps it running.
 const CARE_PAUSE: Duration = Duration::from_millis(5);
+/// A round of the caretaker is followed by so many times the time it took, however many nodes
+/// there are.
+const CARE_PART: u32 = 10;
+/// Longest time between two rounds that something is due in.
+const CARE_PAUSE_LIMIT: Duration = Duration::from_millis(500);
+/// Answers sent before others get a turn.
+const ANSWERS_AT_ONCE: usize = 32;
 /// Pause of a reader after an error of its socket.
 const ERROR_PAUSE: Duration = Duration::from_millis(50);
 
 /// The mDNS registry. Dropping it says goodbye for its nodes and ends its watches.
 ///
-/// A node is remembered until it says goodbye, its records expire (120 s for go-micro's nodes), or
-/// it stays silent when asked. Watched nodes are asked before their records expire, and
-/// [`Registry::suspect`] asks at once.
+/// A node is remembered until it says goodbye, or its records expire (120 s for go-micro's nodes)
+/// and no [`Witness`] vouches for it. Watched nodes are asked before their records expire.
+/// [`Registry::suspect`] asks at once, and a node that stays silent then is dropped.
 #[derive(Debug)]
 pub struct Mdns {
     shared: Arc<Shared>,
@@ -86,6 +95,9 @@ struct Shared {
     links: Links,
     /// Never held across an await.
     state: Mutex<State>,
+    /// Never held across an await, nor together with the state.
+    limiter: Mutex<Limiter>,
+    witnesses: Witnesses,
     /// Wakes the caretaker.
     care: Notify,
 }
@@ -94,14 +106,47 @@ struct Shared {
 struct State {
     zone: Zone,
     table: Table,
-    limiter: Limiter,
 }
 
-/// A lookup under way; dropping it ends it.
+/// The task that reads from a link, as long as this lives.
 #[derive(Debug)]
-struct Gathering<'a> {
-    shared: &'a Shared,
-    lookup: Arc<Lookup>,
+struct Reader {
+    link: Arc<Link>,
+    _task: AbortOnDropHandle<()>,
+}
+
+/// Where a packet came in.
+#[derive(Debug)]
+enum Arrival {
+    /// On the port of the group.
+    Link(Arc<Link>),
+    /// On the port that questions leave from; `true` for IPv6.
+    Answers(bool),
+}
+
+impl Arrival {
+    fn link(&self) -> Option<&Link> {
+        match self {
+            Self::Link(link) => Some(link),
+            Self::Answers(_) => None,
+        }
+    }
+
+    /// How the table knows it; `None` for a packet that another link hears too.
+    fn socket(&self, sender: SocketAddr) -> Option<table::Socket> {
+        let scope = match sender {
+            SocketAddr::V6(v6) => v6.scope_id(),
+            SocketAddr::V4(_) => 0,
+        };
+        match self {
+            Self::Link(link) => {
+                let socket = table::Socket::Link(link.interface.index, link.v6);
+                link.is_arrival(sender).then_some(socket)
+            }
+            Self::Answers(_) if scope != 0 => Some(table::Socket::AnswersIn(scope)),
+            Self::Answers(v6) => Some(table::Socket::Answers(*v6)),
+        }
+    }
 }
 
 impl Mdns {
@@ -111,33 +156,36 @@ impl Mdns {
     /// `FAILED_PRECONDITION` outside a tokio runtime, `INVALID_ARGUMENT` for options that cannot
     /// be, `UNAVAILABLE` when neither IPv4 nor IPv6 multicast can be set up.
     pub fn new(options: Options) -> Result<Self> {
-        let runtime = tokio::runtime::Handle::try_current().map_err(|_| {
-            Error::failed_precondition("mdns needs a tokio runtime: create it inside one")
-        })?;
+        if tokio::runtime::Handle::try_current().is_err() {
+            return Err(Error::failed_precondition(
+                "mdns needs a tokio runtime: create it inside one",
+            ));
+        }
         let options = options.checked()?;
         let names = Arc::new(Names::new(&options.domain)?);
         let links = Links::open(&options, options.port)?;
-        let readers = links.readers()?;
         let host = names::host();
-        let state = State {
-            zone: Zone::new(names.clone(), host.clone()),
-            table: Table::new(names.clone()),
-            limiter: Limiter::default(),
-        };
+        let mut table = Table::new(names.clone());
+        table.ipv6_alone = links.is_ipv6_alone();
+        let state = State { zone: Zone::new(names.clone(), host.clone()), table };
         let shared = Arc::new(Shared {
             wait: options.timeout,
             names,
             host,
             links,
             state: Mutex::new(state),
+            limiter: Mutex::default(),
+            witnesses: Witnesses::default(),
             care: Notify::new(),
         });
         let mut tasks = JoinSet::new();
-        for (socket, reader) in readers {
-            let reader = UdpSocket::from_std(reader)?;
-            tasks.spawn_on(shared.clone().read(socket, reader), &runtime);
+        for (v6, reader) in shared.links.asking()? {
+            let reader = Uninherited::new(UdpSocket::from_std(reader)?);
+            tasks.spawn(shared.clone().read(reader, Arrival::Answers(v6)));
         }
-        tasks.spawn_on(shared.clone().take_care(), &runtime);
+        let links = shared.links.all().into_iter();
+        let readers = links.map(|link| shared.listen(link)).collect::<std::io::Result<Vec<_>>>()?;
+        tasks.spawn(shared.clone().take_care(readers));
         Ok(Self { shared, _tasks: tasks })
     }
 
@@ -161,19 +209,16 @@ impl Mdns {
         let links = Links::open(&options, 0)?;
         let token: [u8; 16] = std::array::from_fn(|_| fastrand::u8(..));
         let mut heard = JoinSet::new();
-        for (socket, reader) in links.readers()? {
-            if let table::Socket::Group(_) = socket {
-                let reader = UdpSocket::from_std(reader)?;
-                heard.spawn(async move {
-                    let mut buffer = [0; 32];
-                    while !matches!(reader.recv(&mut buffer).await, Ok(16) if buffer[..16] == token)
-                    {
-                        tokio::task::yield_now().await;
-                    }
-                });
-            }
+        for link in links.all() {
+            let reader = Uninherited::new(UdpSocket::from_std(link.reader()?)?);
+            heard.spawn(async move {
+                let mut buffer = [0; 32];
+                while !matches!(reader.recv(&mut buffer).await, Ok(16) if buffer[..16] == token) {
+                    tokio::task::yield_now().await;
+                }
+            });
         }
-        if links.multicast(From::Asking, &token) == 0 {
+        if links.ask(From::Asking, &token) == 0 {
             return Err(Error::unavailable("multicast does not work here: no packet can be sent"));
         }
         match timeout(PROBE_TIMEOUT, heard.join_next()).await {
@@ -182,47 +227,6 @@ impl Mdns {
                 "multicast does not work here: packets are sent but do not come back; a firewall \
                  or the network of a container may drop them",
             )),
-        }
-    }
-
-    /// Asks the group and waits until the answers are in.
-    async fn gather(&self, subject: Subject, question: Question) -> Result<Gathering<'_>> {
-        let shared = &*self.shared;
-        let service = match &subject {
-            Subject::Service(name) => Some(name.clone()),
-            Subject::List => None,
-        };
-        let started = Instant::now();
-        let lookup = shared.with(|state| state.table.begin(subject, started)).ok_or_else(|| {
-            Error::resource_exhausted(format!("more than {LOOKUP_LIMIT} mDNS lookups wait already"))
-        })?;
-        let gathering = Gathering { shared, lookup };
-        if shared.ask(&question) == 0 {
-            return Err(Error::unavailable("mdns: no interface can send a packet now"));
-        }
-        let end = started + shared.wait;
-        let mut again = Some(started + shared.wait / 2);
-        let mut answered: Option<Instant> = None;
-        loop {
-            let missing = service
-                .as_deref()
-                .is_some_and(|service| shared.with(|state| state.table.misses(service, started)));
-            let quiet = answered.filter(|_| !missing).map(|last| last + QUIET);
-            let wake = [again, quiet].into_iter().flatten().fold(end, Instant::min);
-            tokio::select! {
-                () = gathering.lookup.heard.notified() => answered = Some(Instant::now()),
-                () = sleep_until(wake) => {}
-            }
-            let now = Instant::now();
-            if now >= end || quiet.is_some_and(|quiet| now >= quiet) {
-                return Ok(gathering);
-            }
-            if again.is_some_and(|again| now >= again) {
-                again = None;
-                if missing || answered.is_none() {
-                    shared.ask(&question);
-                }
-            }
         }
     }
 }
@@ -245,9 +249,7 @@ impl Registry for Mdns {
             });
             Ok::<_, Error>(registered.collect::<Vec<_>>())
         })?;
-        for announcement in announcements {
-            shared.links.multicast(From::Group, &announcement);
-        }
+        announcements.iter().for_each(|announcement| shared.announce(announcement));
         shared.care.notify_one();
         Ok(())
     }
@@ -263,17 +265,16 @@ impl Registry for Mdns {
             return Err(Service::not_found(name));
         }
         let question = Question::new(self.shared.names.service(name), kind::PTR);
-        let gathering = self.gather(Subject::Service(name.to_owned()), question).await?;
-        let started = gathering.lookup.started;
-        let found = self.shared.with(|state| state.table.found(name, started));
+        let _gathering = self.gather(Subject::Service(name.to_owned()), question).await?;
+        let found = self.shared.with(|state| state.table.found(name));
         if found.is_empty() { Err(Service::not_found(name)) } else { Ok(found) }
     }
 
     async fn list(&self) -> Result<Vec<Service>> {
         let question = Question::new(self.shared.names.list.clone(), kind::PTR);
-        let gathering = self.gather(Subject::List, question).await?;
-        let started = gathering.lookup.started;
-        Ok(self.shared.with(|state| state.table.list(state.zone.services(), started)))
+        let _gathering = self.gather(Subject::List, question).await?;
+        let now = Instant::now();
+        Ok(self.shared.with(|state| state.table.list(state.zone.services(), now)))
     }
 
     async fn watch(&self, service: Option<&str>) -> Result<Watcher> {
@@ -289,12 +290,20 @@ impl Registry for Mdns {
         "mdns"
     }
 
+    fn tells_each_interface(&self) -> bool {
+        true
+    }
+
     fn suspect(&self, service: &str, node: &Node) {
         let now = Instant::now();
         let question = self.shared.with(|state| state.table.suspect(service, &node.id, now));
         if let Some(question) = question {
-            self.shared.ask(&question);
+            self.shared.ask(From::Asking, &question);
         }
+    }
+
+    fn witness(&self, witness: Weak<dyn Witness>) {
+        self.shared.witnesses.add(witness);
     }
 }
 
@@ -304,15 +313,7 @@ impl Drop for Mdns {
             state.table.close();
             state.zone.goodbyes().collect()
         });
-        for goodbye in goodbyes {
-            self.shared.links.multicast(From::Group, &goodbye);
-        }
-    }
-}
-
-impl Drop for Gathering<'_> {
-    fn drop(&mut self) {
-        self.shared.with(|state| state.table.end(&self.lookup));
+        goodbyes.iter().for_each(|goodbye| self.shared.announce(goodbye));
     }
 }
 
@@ -326,9 +327,9 @@ impl Shared {
         result
     }
 
-    /// Sends a question to the group. The number of packets that left.
-    fn ask(&self, question: &Question) -> usize {
-        self.links.multicast(From::Asking, &writer::query(question))
+    /// Sends an announcement or a goodbye to the group, by each interface with its own address.
+    fn announce(&self, announcement: &Announcement) {
+        self.links.announce(|reach| announcement.packet(reach));
     }
 
     /// Stops answering for nodes of ours, and says so.
@@ -341,16 +342,23 @@ impl Shared {
                 Some(goodbye)
             });
             if let Some(goodbye) = goodbye {
-                self.links.multicast(From::Group, &goodbye);
+                self.announce(&goodbye);
             }
         }
     }
 
-    async fn read(self: Arc<Self>, socket: table::Socket, reader: UdpSocket) {
+    /// Reads from a link until it is dropped.
+    fn listen(self: &Arc<Self>, link: Arc<Link>) -> std::io::Result<Reader> {
+        let reader = Uninherited::new(UdpSocket::from_std(link.reader()?)?);
+        let task = tokio::spawn(self.clone().read(reader, Arrival::Link(link.clone())));
+        Ok(Reader { link, _task: AbortOnDropHandle::new(task) })
+    }
+
+    async fn read(self: Arc<Self>, reader: Uninherited<UdpSocket>, arrival: Arrival) {
         let mut buffer = vec![0; PACKET_LIMIT + 1];
         loop {
             match reader.recv_from(&mut buffer).await {
-                Ok((length, sender)) => self.take(&buffer[..length], sender, socket),
+                Ok((length, sender)) => self.take(&buffer[..length], sender, &arrival).await,
                 Err(error) => {
                     tracing::debug!(%error, "mDNS socket");
                     tokio::time::sleep(ERROR_PAUSE).await;
@@ -360,50 +368,148 @@ impl Shared {
     }
 
     /// Answers or learns from one packet.
-    fn take(&self, bytes: &[u8], sender: SocketAddr, socket: table::Socket) {
-        let now = Instant::now();
-        if !self.links.is_near(sender.ip())
-            || !self.with(|state| state.limiter.admits(sender.ip(), now))
-        {
+    async fn take(&self, bytes: &[u8], sender: SocketAddr, arrival: &Arrival) {
+        let (now, from) = (Instant::now(), sender.ip());
+        let Some(socket) = arrival.socket(sender) else { return };
+        let admits = || self.limited(|limiter| limiter.admits(from, bytes.len(), now));
+        if !self.links.is_near(sender, arrival.link()) || !admits() {
             return;
         }
-        match (Packet::decode(bytes), socket) {
-            (Some(Packet::Query { id, questions }), table::Socket::Group(_)) => {
-                for answer in self.with(|state| state.zone.answer(id, &questions)) {
-                    self.links.reply(&answer, sender);
-                }
+        match (Packet::decode(bytes), arrival.link()) {
+            (Some(Packet::Query { id, questions }), Some(link)) => {
+                self.answer(id, &questions, sender, link).await;
             }
             (Some(Packet::Response(records)), _) => {
-                self.with(|state| state.table.observe(&records, socket, now));
+                self.learn(&records, &Heard { socket, from, at: now });
             }
             _ => {}
         }
     }
 
-    /// Announces, asks and expires when that is due.
-    async fn take_care(self: Arc<Self>) {
+    async fn answer(&self, id: u16, questions: &[Question], sender: SocketAddr, link: &Link) {
+        let (from, now) = (sender.ip(), Instant::now());
+        if self.limited(|limiter| limiter.left(Cost::Answers, from, now)) == 0 {
+            return self.limited(|limiter| limiter.leave_out(from, now));
+        }
+        let reach = link.interface.reach();
+        let answers = self.with(|state| state.zone.answer(id, questions, &reach));
+        let bytes = answers.iter().map(Vec::len).sum();
+        self.limited(|limiter| limiter.spend(Cost::Answers, from, bytes, now));
+        for (number, answer) in answers.iter().enumerate() {
+            // A burst that is longer than the buffer of its reader would be cut.
+            if number % ANSWERS_AT_ONCE == ANSWERS_AT_ONCE - 1 {
+                tokio::task::yield_now().await;
+            }
+            link.reply(answer, sender);
+        }
+    }
+
+    /// Takes in a response. What has to be inflated holds up nobody else meanwhile.
+    fn learn(&self, records: &[Record], heard: &Heard) {
+        for (seen, wanted) in self.with(|state| state.table.observe(records, heard)) {
+            let cost = if wanted == Wanted::ByName { Cost::Asked } else { Cost::Unasked };
+            let left = self.limited(|limiter| limiter.left(cost, heard.from, heard.at));
+            let reading = match self.inflate(seen.text(), heard.from, cost) {
+                Some(payload) => Reading::Done(payload),
+                None if left < INFLATED_LIMIT => Reading::Later,
+                None => Reading::Garbage,
+            };
+            self.with(|state| state.table.learn(&seen, reading, heard));
+        }
+    }
+
+    /// Reads a text as far as its sender may cost.
+    fn inflate(&self, text: &[u8], from: IpAddr, cost: Cost) -> Option<Payload> {
+        let now = Instant::now();
+        let left = self.limited(|limiter| limiter.left(cost, from, now)).min(INFLATED_LIMIT);
+        let mut budget = left;
+        let payload = Payload::decode(text, &mut budget);
+        self.limited(|limiter| {
+            limiter.spend(cost, from, left - budget, now);
+            if payload.is_none() && left < INFLATED_LIMIT {
+                limiter.leave_out(from, now);
+            }
+        });
+        payload
+    }
+
+    fn limited<R>(&self, act: impl FnOnce(&mut Limiter) -> R) -> R {
+        act(&mut self.limiter.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Has witnesses speak for nodes that nothing was heard of, before these are dropped.
+    fn vouch(&self, now: Instant) {
+        let mut dying = self.with(|state| state.table.dying(now));
+        dying.retain(|(_, address)| self.witnesses.vouch(&address.to_string()));
+        let living: Vec<String> = dying.into_iter().map(|(instance, _)| instance).collect();
+        if !living.is_empty() {
+            self.with(|state| state.table.vouch(&living, now));
+        }
+    }
+
+    /// Tells the networks that are new, and those where this machine has another address; asks there
+    /// for what somebody wants to know.
+    fn follow(&self, news: &[News]) {
+        let now = Instant::now();
+        for News { link, before } in news {
+            let reach = link.interface.reach();
+            for packet in self.with(|state| state.zone.moved(*before, reach)) {
+                self.links.announce_at(link, &packet);
+            }
+        }
+        let ipv6_alone = self.links.is_ipv6_alone();
+        let questions = self.with(|state| {
+            state.table.ipv6_alone = ipv6_alone;
+            state.zone.repeat(now);
+            for (instance, address) in state.zone.anywhere() {
+                state.table.move_own(&instance, &address, now);
+            }
+            state.table.questions()
+        });
+        for question in &questions {
+            self.ask(From::Asking, question);
+        }
+    }
+
+    /// Announces, asks and expires when that is due, and follows the interfaces.
+    async fn take_care(self: Arc<Self>, mut readers: Vec<Reader>) {
         let mut rescan = Instant::now() + RESCAN_EVERY;
         loop {
             let now = Instant::now();
             if now >= rescan {
-                self.links.rescan();
                 rescan = now + RESCAN_EVERY;
+                let news = self.links.rescan();
+                let links = self.links.all();
+                readers.retain(|reader| links.iter().any(|link| Arc::ptr_eq(link, &reader.link)));
+                for News { link, .. } in &news {
+                    match self.listen(link.clone()) {
+                        Ok(reader) => readers.push(reader),
+                        Err(error) => tracing::warn!(%error, "mDNS cannot hear an interface"),
+                    }
+                }
+                if !news.is_empty() {
+                    self.follow(&news);
+                }
             }
+            self.vouch(now);
             let (own, (questions, next)) =
                 self.with(|state| (state.zone.due(now), state.table.due(now)));
-            for announcement in &own.announcements {
-                self.links.multicast(From::Group, announcement);
-            }
+            own.announcements.iter().for_each(|announcement| self.announce(announcement));
             self.retire(own.expired.into_iter());
-            for question in &questions {
-                self.ask(question);
+            for Asks { question, again } in &questions {
+                self.ask(From::Asking, question);
+                if *again {
+                    // A firewall may let answers in to the group's port only.
+                    self.ask(From::Group, question);
+                }
             }
+            let pause = (now.elapsed() * CARE_PART).clamp(CARE_PAUSE, CARE_PAUSE_LIMIT);
             let wake = [own.next, next].into_iter().flatten().fold(rescan, Instant::min);
             tokio::select! {
                 () = sleep_until(wake) => {}
                 () = self.care.notified() => {}
             }
-            sleep_until(now + CARE_PAUSE).await;
+            sleep_until(now + pause).await;
         }
     }
 }

@@ -12,7 +12,9 @@ use crate::settings::duration;
 pub struct Options {
     /// Domain that separates fleets on one network; both sides must agree. Default `micro`.
     pub domain: String,
-    /// Longest wait of a lookup. Default 100 ms, from 1 ms to 60 s.
+    /// Longest wait of a lookup for nodes that are known. The first lookup of what nothing was heard
+    /// of waits ten times as long, at most 1 s, unless this is longer. Default 100 ms, from 1 ms to
+    /// 60 s.
     pub timeout: Duration,
     /// Interfaces to use, by name (`eth0`) or by one of their addresses (`127.0.0.1`), which also
     /// chooses the address family. Default: all that are up, loopback included.

@@ -4,63 +4,81 @@
 //! end a watcher would not hear about. Nodes that answer become known and reach watchers; known
 //! nodes that stay silent when asked leave, and reach watchers too.
 
+mod interest;
+mod listed;
+mod news;
+mod room;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::known::{Known, Sighting};
+use self::interest::Interest;
+use self::listed::Listed;
+use self::room::{Place, Room};
+use super::known::Known;
 use super::names::Names;
-use super::packet::{Data, Question, Record, kind};
-use super::txt::INFLATED_LIMIT;
+use super::packet::{Question, kind};
 use crate::registry::{Action, Change, Service, WatchSender};
 
-/// Most nodes known; further ones are not seen until others leave.
-const NODE_LIMIT: usize = 16_384;
-/// Most bytes that descriptions of nodes may take together.
-const BYTE_LIMIT: usize = 64 << 20;
-/// Most services remembered from the list.
-const SERVICE_LIMIT: usize = 4096;
-/// Most lookups at a time.
-pub(super) const LOOKUP_LIMIT: usize = 1024;
-/// Most watches at a time.
-pub(super) const WATCH_LIMIT: usize = 1024;
+pub(super) use self::interest::{LOOKUP_LIMIT, Lookup, Subject, WATCH_LIMIT, Wanted};
+pub(super) use self::news::Reading;
+
 /// Most goodbyes remembered.
 const GOODBYE_LIMIT: usize = 1024;
 /// How long after a goodbye copies of older packets may still be under way on other sockets.
 const STRAGGLERS: Duration = Duration::from_millis(300);
 /// Nodes under suspicion at a time, so that an outage does not become a storm of questions.
 const SUSPECT_LIMIT: usize = 64;
-/// A service that lost a silent node is asked once more after this: the answer may have been lost.
-const RECHECK_AFTER: Duration = Duration::from_secs(1);
+
+/// Most services asked for at once when an interface comes up.
+const QUESTION_LIMIT: usize = 256;
 
 /// Where a packet arrived. One socket keeps the order of packets, two do not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Socket {
-    /// The group's port; `true` for IPv6.
+    /// The group's port, where interfaces do not matter; `true` for IPv6.
+    #[cfg(any(test, fuzzing))]
     Group(bool),
+    /// The group's port on one interface, by its index; `true` for IPv6.
+    Link(u32, bool),
     /// The port questions leave from; `true` for IPv6.
     Answers(bool),
+    /// The same, from a link-local sender on the interface of that index.
+    AnswersIn(u32),
 }
 
-/// A lookup that waits for answers.
-#[derive(Debug)]
-pub(super) struct Lookup {
-    subject: Subject,
-    pub(super) started: Instant,
-    /// Wakes the lookup for every answer.
-    pub(super) heard: Notify,
+impl Socket {
+    /// True where answers arrive, whatever interface they were sent by.
+    pub(super) fn is_answers(self) -> bool {
+        matches!(self, Self::Answers(_) | Self::AnswersIn(_))
+    }
+
+    /// The zone of link-local senders; 0 is none.
+    pub(super) fn scope(self) -> u32 {
+        match self {
+            Self::Link(index, true) | Self::AnswersIn(index) => index,
+            _ => 0,
+        }
+    }
 }
 
-/// What a lookup is about.
+/// How a packet came.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Heard {
+    pub(super) socket: Socket,
+    pub(super) from: IpAddr,
+    pub(super) at: Instant,
+}
+
+/// A question that is due, and whether it was asked before.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Subject {
-    /// The nodes of one service.
-    Service(String),
-    /// The list of services.
-    List,
+pub(super) struct Asks {
+    pub(super) question: Question,
+    pub(super) again: bool,
 }
 
 /// When a node said goodbye, and where that was heard: `None` when it is ours.
@@ -75,14 +93,14 @@ struct Goodbye {
 pub(super) struct Table {
     names: Arc<Names>,
     nodes: HashMap<String, Known>,
-    /// Instances by service.
+    /// Instances that were read, by service.
     services: HashMap<String, BTreeSet<String>>,
-    bytes: usize,
+    room: Room,
     goodbyes: HashMap<String, Goodbye>,
-    lookups: Vec<Arc<Lookup>>,
-    listed: BTreeMap<String, Instant>,
-    watchers: Vec<WatchSender>,
-    rechecks: BTreeMap<String, Instant>,
+    listed: Listed,
+    interest: Interest,
+    /// This machine reaches nobody by IPv4.
+    pub(super) ipv6_alone: bool,
     /// When the caretaker looks next.
     wakes: Option<Instant>,
     /// Set when it should look sooner.
@@ -95,96 +113,28 @@ impl Table {
             names,
             nodes: HashMap::new(),
             services: HashMap::new(),
-            bytes: 0,
+            room: Room::default(),
             goodbyes: HashMap::new(),
-            lookups: Vec::new(),
-            listed: BTreeMap::new(),
-            watchers: Vec::new(),
-            rechecks: BTreeMap::new(),
+            listed: Listed::default(),
+            interest: Interest::default(),
+            ipv6_alone: false,
             wakes: None,
             hurry: false,
         }
     }
 
-    /// Takes in the records of one response.
-    pub(super) fn observe(&mut self, records: &[Record], socket: Socket, now: Instant) {
-        let mut budget = INFLATED_LIMIT;
-        for record in records {
-            match &record.data {
-                Data::Server { port, target } if self.names.contains(&record.name) => {
-                    let server = (*port, target.as_str());
-                    let seen = Sighting::gather(&record.name, server, record.ttl, records);
-                    if seen.is_goodbye() {
-                        self.left(&seen, socket, now, &mut budget);
-                    } else if seen.is_complete() {
-                        self.seen(&seen, socket, now, &mut budget);
-                    }
-                }
-                Data::Pointer(target) if record.name == self.names.list => {
-                    self.listed(target, record.ttl, now);
-                }
-                Data::Pointer(target) if record.ttl == 0 && self.nodes.contains_key(target) => {
-                    self.gone(target, Some(socket), now);
-                }
-                _ => {}
-            }
-        }
-    }
-
-    fn listed(&mut self, target: &str, ttl: u32, now: Instant) {
-        let Some(service) = self.names.service_of_listed(target) else { return };
-        let room = self.listed.len() < SERVICE_LIMIT || self.listed.contains_key(service);
-        let asked = self.lookups.iter().any(|lookup| lookup.subject == Subject::List);
-        if ttl > 0 && room && asked {
-            self.listed.insert(service.to_owned(), now);
-            self.tell(&Subject::List);
-        }
-    }
-
-    fn seen(&mut self, seen: &Sighting<'_>, socket: Socket, now: Instant, budget: &mut usize) {
-        if let Some(known) = self.nodes.get_mut(seen.instance)
-            && (known.own || known.confirm(seen, now))
-        {
-            self.hurry |= !known.own && self.wakes.is_none_or(|wakes| known.dies() < wakes);
-            self.tell_of(seen.instance);
-        } else if let Some(known) = seen.read(&self.names, now, budget)
-            && !self.is_straggler(seen.instance, &known.service.name, socket, now)
-        {
-            self.put(seen.instance, known);
-        }
-    }
-
-    fn left(&mut self, seen: &Sighting<'_>, socket: Socket, now: Instant, budget: &mut usize) {
-        let copy =
-            self.goodbyes.get(seen.instance).is_some_and(|goodbye| now - goodbye.at < STRAGGLERS);
-        if !copy
-            && !self.nodes.contains_key(seen.instance)
-            && let Some(known) = seen.read(&self.names, now, budget)
-        {
-            self.emit(Action::Delete, known.service);
-        }
-        self.gone(seen.instance, Some(socket), now);
-    }
-
-    /// True for a copy of an older packet that was overtaken by the node's goodbye.
-    fn is_straggler(&self, instance: &str, service: &str, socket: Socket, now: Instant) -> bool {
-        let Some(goodbye) = self.goodbyes.get(instance) else { return false };
-        if now - goodbye.at >= STRAGGLERS || goodbye.socket == Some(socket) {
-            return false;
-        }
-        let subject = Subject::Service(service.to_owned());
-        let asked_since = self
-            .lookups
-            .iter()
-            .any(|lookup| lookup.started > goodbye.at && lookup.subject == subject);
-        let answers = matches!(socket, Socket::Answers(_));
-        !(answers && asked_since && goodbye.socket.is_some())
-    }
-
     /// Makes a node of ours known at once, so that its watchers need not wait for its packets.
     pub(super) fn add_own(&mut self, instance: &str, service: Service, now: Instant) {
         self.goodbyes.remove(instance);
-        self.put(instance, Known::own(service, now));
+        self.put(instance, Known::own(Some(service), now));
+    }
+
+    /// Notes that a node of ours is shown with another address.
+    pub(super) fn move_own(&mut self, instance: &str, address: &str, now: Instant) {
+        let own = self.nodes.get(instance).filter(|known| known.own);
+        let Some(mut service) = own.and_then(|own| own.service.as_deref().cloned()) else { return };
+        service.nodes.iter_mut().for_each(|node| address.clone_into(&mut node.address));
+        self.put(instance, Known::own(Some(service), now));
     }
 
     /// Forgets a node of ours.
@@ -194,63 +144,78 @@ impl Table {
 
     /// Starts to gather answers. `None` when too many lookups wait.
     pub(super) fn begin(&mut self, subject: Subject, now: Instant) -> Option<Arc<Lookup>> {
-        if self.lookups.len() >= LOOKUP_LIMIT {
-            return None;
+        let (lookup, first) = self.interest.begin(subject, now)?;
+        if let Subject::Service(service) = &lookup.subject
+            && first
+        {
+            for (instance, known) in self.nodes.iter_mut().filter(|(_, known)| !known.wanted) {
+                if self.names.id(instance, service).is_some() {
+                    self.room.remove(known);
+                    known.wanted = true;
+                    self.room.add(known);
+                }
+            }
         }
-        let lookup = Arc::new(Lookup { subject, started: now, heard: Notify::new() });
-        self.lookups.push(lookup.clone());
         Some(lookup)
     }
 
     /// Stops gathering.
     pub(super) fn end(&mut self, lookup: &Arc<Lookup>) {
-        self.lookups.retain(|known| !Arc::ptr_eq(known, lookup));
-        if !self.lookups.iter().any(|lookup| lookup.subject == Subject::List) {
-            self.listed.clear();
+        self.interest.end(lookup);
+    }
+
+    /// True while nothing is known of `subject`, and no lookup of it waited long yet.
+    pub(super) fn may_wait(&self, subject: &Subject, now: Instant) -> bool {
+        let nothing = match subject {
+            Subject::List => self.services.is_empty() && self.listed.names(now).next().is_none(),
+            Subject::Service(service) => !self.services.contains_key(service),
+        };
+        nothing && self.interest.may_wait(subject)
+    }
+
+    /// Notes that a lookup waited to its end.
+    pub(super) fn waited(&mut self, lookup: &Lookup, now: Instant) {
+        self.interest.waited(&lookup.subject);
+        if lookup.subject == Subject::List {
+            self.listed.settle(lookup.started, now);
         }
     }
 
-    /// True when somebody known for `service` has not answered since `started`.
-    pub(super) fn misses(&self, service: &str, started: Instant) -> bool {
-        self.instances(service).any(|known| !known.own && known.heard < started)
-    }
-
-    /// Every version of `service` with the nodes that live. Nodes silent since `started` are
-    /// dropped, and the service is asked once more soon.
-    pub(super) fn found(&mut self, service: &str, started: Instant) -> Vec<Service> {
-        let instances: Vec<String> =
-            self.services.get(service).into_iter().flatten().cloned().collect();
-        for instance in instances {
-            let known = self.nodes.get(&instance);
-            if known.is_some_and(|known| !known.own && known.heard < started) {
-                self.drop_node(&instance);
-                if self.rechecks.len() < SERVICE_LIMIT {
-                    self.rechecks.insert(service.to_owned(), started + RECHECK_AFTER);
-                    self.hurry = true;
-                }
+    /// True when somebody known of `subject` has not answered since `started`.
+    pub(super) fn misses(&self, subject: &Subject, started: Instant) -> bool {
+        match subject {
+            Subject::List => self.listed.misses(started),
+            Subject::Service(service) => {
+                self.instances(service).any(|known| !known.own && known.heard < started)
             }
         }
+    }
+
+    /// Every version of `service` with its nodes: those that answered, and those that were heard of
+    /// within their time to live, since an answer may be late, or be kept out by a firewall.
+    pub(super) fn found(&self, service: &str) -> Vec<Service> {
         let mut versions: BTreeMap<&str, Service> = BTreeMap::new();
-        for known in self.instances(service) {
+        for known in self.instances(service).filter_map(|known| known.service.as_deref()) {
             let record = versions
-                .entry(&known.service.version)
-                .or_insert_with(|| Service { nodes: Vec::new(), ..known.service.clone() });
-            record.nodes.extend(known.service.nodes.iter().cloned());
+                .entry(&known.version)
+                .or_insert_with(|| Service { nodes: Vec::new(), ..known.clone() });
+            record.nodes.extend(known.nodes.iter().cloned());
         }
         versions.into_values().collect()
     }
 
-    /// Every service listed since `started` or announced here, with the versions known of it.
+    /// Every service that is listed, that nodes were heard of, or that is announced here, with the
+    /// versions known of it.
     pub(super) fn list<'a>(
         &'a self,
         own: impl Iterator<Item = &'a str>,
-        started: Instant,
+        now: Instant,
     ) -> Vec<Service> {
         let mut found: BTreeSet<(&str, &str)> = BTreeSet::new();
-        let listed = self.listed.iter().filter(|(_, heard)| **heard >= started);
-        for name in listed.map(|(name, _)| name.as_str()).chain(own) {
-            let versions: BTreeSet<&str> =
-                self.instances(name).map(|known| known.service.version.as_str()).collect();
+        let heard = self.services.keys().map(String::as_str);
+        for name in self.listed.names(now).chain(heard).chain(own) {
+            let known = self.instances(name).filter_map(|known| known.service.as_deref());
+            let versions: BTreeSet<&str> = known.map(|service| &*service.version).collect();
             if versions.is_empty() {
                 found.insert((name, ""));
             }
@@ -261,18 +226,24 @@ impl Table {
 
     /// Adds a watcher. False when there are too many.
     pub(super) fn watch(&mut self, watcher: WatchSender) -> bool {
-        self.watchers.retain(|watcher| !watcher.is_closed());
-        let room = self.watchers.len() < WATCH_LIMIT;
-        if room {
-            self.watchers.push(watcher);
-            self.hurry = true;
-        }
+        let room = self.interest.watch(watcher);
+        self.hurry |= room;
         room
+    }
+
+    /// Questions about every service that somebody wants to know of, but for more than
+    /// [`QUESTION_LIMIT`].
+    pub(super) fn questions(&self) -> Vec<Question> {
+        let known = self.services.keys().map(String::as_str);
+        let names: BTreeSet<&str> =
+            self.interest.names().chain(known.filter(|name| self.interest.watched(name))).collect();
+        let names = names.into_iter().take(QUESTION_LIMIT);
+        names.map(|name| Question::new(self.names.service(name), kind::PTR)).collect()
     }
 
     /// Ends every watch.
     pub(super) fn close(&mut self) {
-        self.watchers.clear();
+        self.interest.close();
     }
 
     /// The question to send at once about a node that refused a connection, if it is worth one.
@@ -287,40 +258,72 @@ impl Table {
         doubted.then(|| Question::new(instance, kind::ANY))
     }
 
+    /// Nodes that would be dropped now, for want of news of them, with their addresses. A node whose
+    /// address was taken over by another is not among them: nobody can vouch for it.
+    pub(super) fn dying(&self, now: Instant) -> Vec<(String, SocketAddr)> {
+        let dying = |known: &&Known| !known.own && known.service.is_some() && known.dies() <= now;
+        if !self.nodes.values().any(|known| dying(&known)) {
+            return Vec::new();
+        }
+        let mut latest: HashMap<SocketAddr, Instant> = HashMap::new();
+        for known in self.nodes.values().filter(|known| !known.own) {
+            let heard = latest.entry(known.address).or_insert(known.heard);
+            *heard = known.heard.max(*heard);
+        }
+        let dying = self.nodes.iter().filter(|(_, known)| dying(known));
+        dying
+            .filter(|(_, known)| latest.get(&known.address) == Some(&known.heard))
+            .map(|(instance, known)| (instance.clone(), known.address))
+            .collect()
+    }
+
+    /// A witness says that these nodes live.
+    pub(super) fn vouch(&mut self, instances: &[String], now: Instant) {
+        for instance in instances {
+            if let Some(known) = self.nodes.get_mut(instance) {
+                known.vouch(now);
+            }
+        }
+    }
+
     /// Drops what is over, and tells whom to ask and when to look again.
-    pub(super) fn due(&mut self, now: Instant) -> (Vec<Question>, Option<Instant>) {
+    pub(super) fn due(&mut self, now: Instant) -> (Vec<Asks>, Option<Instant>) {
         let (mut questions, mut over, mut next) = (Vec::new(), Vec::new(), None::<Instant>);
-        let mut ask: BTreeSet<String> = BTreeSet::new();
-        self.watchers.retain(|watcher| !watcher.is_closed());
+        let mut ask: BTreeMap<String, bool> = BTreeMap::new();
+        self.interest.tidy();
+        let (interest, mut watched) = (&self.interest, HashMap::<String, bool>::new());
         for (instance, known) in self.nodes.iter_mut().filter(|(_, known)| !known.own) {
             if known.dies() <= now {
                 over.push(instance.clone());
                 continue;
             }
             if known.repeats(now) {
-                questions.push(Question::new(instance.clone(), kind::ANY));
+                let question = Question::new(instance.clone(), kind::ANY);
+                questions.push(Asks { question, again: true });
             }
-            let name = &known.service.name;
-            let watches = |watched: &str| watched == name;
-            let watched =
-                self.watchers.iter().any(|watcher| watcher.service.as_deref().is_none_or(watches));
-            if watched && known.fades(now) {
-                ask.insert(known.service.name.clone());
+            let service = known.service.clone();
+            let watched = service.as_ref().is_some_and(|service| {
+                *watched
+                    .entry(service.name.clone())
+                    .or_insert_with(|| interest.watched(&service.name))
+            });
+            if let Some(service) = service
+                && watched
+                && known.fades(now)
+            {
+                *ask.entry(service.name.clone()).or_default() |= known.was_asked();
             }
             next = next.into_iter().chain([known.wakes(watched)]).min();
         }
         over.iter().for_each(|instance| self.drop_node(instance));
-        self.goodbyes.retain(|_, goodbye| now - goodbye.at < STRAGGLERS);
-        self.rechecks.retain(|service, at| {
-            let later = *at > now;
-            if !later {
-                ask.insert(service.clone());
-            }
-            later
+        self.goodbyes.retain(|_, goodbye| now.saturating_duration_since(goodbye.at) < STRAGGLERS);
+        self.listed.expire(now);
+        let asked = ask.into_iter().map(|(name, again)| Asks {
+            question: Question::new(self.names.service(&name), kind::PTR),
+            again,
         });
-        let asked = ask.iter().map(|name| Question::new(self.names.service(name), kind::PTR));
         questions.extend(asked);
-        self.wakes = next.into_iter().chain(self.rechecks.values().copied()).min();
+        self.wakes = next;
         (questions, self.wakes)
     }
 
@@ -335,33 +338,67 @@ impl Table {
     }
 
     /// Stores what is known of a node now and tells watchers what that changed.
-    fn put(&mut self, instance: &str, known: Known) {
-        let old = self.nodes.get(instance);
-        let bytes = self.bytes - old.map_or(0, |old| old.weight) + known.weight;
-        let room = bytes <= BYTE_LIMIT && (old.is_some() || self.nodes.len() < NODE_LIMIT);
-        if !room && !known.own {
-            tracing::debug!(instance, "too many mDNS nodes known: this one is not seen");
+    fn put(&mut self, instance: &str, mut known: Known) {
+        known.wanted = self.interest.wanted(&self.names, instance) == Wanted::ByName;
+        if !self.make_room(instance, &known) {
             return;
         }
         self.hurry |= !known.own && self.wakes.is_none_or(|wakes| known.wakes(true) < wakes);
         let service = known.service.clone();
-        let action = match self.forget(instance) {
-            None => Some(Action::Create),
-            Some(old) if old.service == service => None,
-            Some(old) if old.service.version == service.version => Some(Action::Update),
-            Some(old) => {
-                self.emit(Action::Delete, old.service);
+        let old = self.forget(instance);
+        if let Some(old) = old.as_ref().filter(|old| !old.own) {
+            known.succeed(old);
+        }
+        let old = old.and_then(|old| old.service);
+        let action = match (&old, &service) {
+            (_, None) => None,
+            (None, Some(_)) => Some(Action::Create),
+            (Some(old), Some(service)) if old == service => None,
+            (Some(old), Some(service)) if old.version == service.version => Some(Action::Update),
+            (Some(old), Some(_)) => {
+                self.emit(Action::Delete, old);
                 Some(Action::Create)
             }
         };
-        self.bytes += known.weight;
-        self.services.entry(service.name.clone()).or_default().insert(instance.to_owned());
+        self.room.add(&known);
+        if let Some(service) = &service {
+            self.services.entry(service.name.clone()).or_default().insert(instance.to_owned());
+        }
         self.nodes.insert(instance.to_owned(), known);
         self.goodbyes.remove(instance);
-        self.tell_of(instance);
-        if let Some(action) = action {
-            self.emit(action, service);
+        self.tell_of(instance, action == Some(Action::Create));
+        if let (Some(action), Some(service)) = (action, service) {
+            self.emit(action, &service);
         }
+    }
+
+    /// Gives up other nodes where there are too many beside this one. False where it gets no place.
+    fn make_room(&mut self, instance: &str, known: &Known) -> bool {
+        if known.own || self.nodes.get(instance).is_some_and(|old| old.weight >= known.weight) {
+            return true;
+        }
+        if let Some(service) = known.service.as_ref().filter(|_| !self.nodes.contains_key(instance))
+        {
+            let instances = self.services.get(&service.name).into_iter().flatten();
+            let nodes = instances.filter_map(|instance| self.nodes.get_key_value(instance));
+            match room::place(nodes, known) {
+                Place::Free => {}
+                Place::Of(other) => self.drop_node(&other),
+                Place::Taken => {
+                    tracing::debug!(instance, from = %known.from, "mDNS: too many nodes of one host");
+                    return false;
+                }
+            }
+        }
+        while let Some(excess) = self.room.excess(known) {
+            let victims = self.room.victims(self.nodes.iter(), excess);
+            tracing::debug!(nodes = victims.len(), "mDNS: too many nodes, some are forgotten");
+            if victims.is_empty() {
+                return false;
+            }
+            victims.iter().for_each(|victim| self.drop_node(victim));
+        }
+        true
     }
 
     /// A goodbye arrived at `socket`, or was said by us.
@@ -376,43 +413,42 @@ impl Table {
             self.goodbyes.insert(instance.to_owned(), Goodbye { at: now, socket });
         }
         self.drop_node(instance);
+        // Entries of the list take no goodbye of their own. One that lives on is heard again.
+        if !self.listed.is_empty() {
+            for service in self.names.services(instance) {
+                if !self.services.contains_key(service) {
+                    self.listed.forget(service);
+                }
+            }
+        }
     }
 
     fn drop_node(&mut self, instance: &str) {
-        if let Some(known) = self.forget(instance) {
-            self.emit(Action::Delete, known.service);
+        if let Some(service) = self.forget(instance).and_then(|known| known.service) {
+            self.emit(Action::Delete, &service);
         }
     }
 
     fn forget(&mut self, instance: &str) -> Option<Known> {
         let known = self.nodes.remove(instance)?;
-        self.bytes -= known.weight;
-        if let Some(instances) = self.services.get_mut(&known.service.name) {
+        self.room.remove(&known);
+        if let Some(service) = &known.service
+            && let Some(instances) = self.services.get_mut(&service.name)
+        {
             instances.remove(instance);
             if instances.is_empty() {
-                self.services.remove(&known.service.name);
+                self.services.remove(&service.name);
             }
         }
         Some(known)
     }
 
-    fn emit(&mut self, action: Action, service: Service) {
-        if !self.watchers.is_empty() {
-            let change = Change { action, service };
-            self.watchers.retain(|watcher| watcher.send(&change));
-        }
+    fn emit(&mut self, action: Action, service: &Arc<Service>) {
+        self.interest.emit(|| Change { action, service: Service::clone(service) });
     }
 
-    fn tell_of(&self, instance: &str) {
-        if let Some(known) = self.nodes.get(instance).filter(|_| !self.lookups.is_empty()) {
-            self.tell(&Subject::Service(known.service.name.clone()));
-        }
-    }
-
-    fn tell(&self, subject: &Subject) {
-        for lookup in self.lookups.iter().filter(|lookup| lookup.subject == *subject) {
-            lookup.heard.notify_one();
-        }
+    fn tell_of(&self, instance: &str, new: bool) {
+        self.interest.tell(|subject| self.concerns(subject, instance), new);
     }
 }
 
@@ -420,12 +456,14 @@ impl Table {
 impl Table {
     /// Panics unless the table agrees with itself and keeps its limits.
     pub(super) fn check(&self) {
-        let weights: usize = self.nodes.values().map(|known| known.weight).sum();
-        assert_eq!(self.bytes, weights);
-        assert!(self.bytes <= BYTE_LIMIT && self.nodes.len() <= NODE_LIMIT);
-        assert!(self.goodbyes.len() <= GOODBYE_LIMIT && self.listed.len() <= SERVICE_LIMIT);
+        let others = || self.nodes.values().filter(|known| !known.own);
+        let bytes: usize = others().map(|known| known.weight).sum();
+        assert_eq!(self.room.all, room::Use { nodes: others().count(), bytes });
+        assert!(bytes <= room::ALL.bytes && self.room.all.nodes <= room::ALL.nodes);
+        assert!(self.goodbyes.len() <= GOODBYE_LIMIT);
+        self.listed.check();
         let instances: usize = self.services.values().map(BTreeSet::len).sum();
-        assert_eq!(instances, self.nodes.len());
+        assert_eq!(instances, self.nodes.values().filter(|known| known.service.is_some()).count());
         assert!(self.services.values().flatten().all(|instance| self.nodes.contains_key(instance)));
     }
 }

@@ -87,6 +87,154 @@ async fn unknown_service_is_not_found() {
     }
 }
 
+/// Hears what is asked of the group of `registry`, as another host would.
+fn listener(registry: &Mdns) -> (Links, UdpSocket) {
+    let options = options_on("127.0.0.1", registry.shared.links.port().expect("a port"));
+    let links = Links::open(&options, options.port).expect("loopback multicast");
+    let group = links.all().first().expect("a link").reader().expect("its socket");
+    (links, UdpSocket::from_std(group).expect("a socket"))
+}
+
+/// The next question that arrives, and who asks.
+async fn question(group: &UdpSocket) -> SocketAddr {
+    let mut packet = [0; 2000];
+    loop {
+        let receive = timeout(PATIENCE, group.recv_from(&mut packet));
+        let (length, from) = receive.await.expect("in time").expect("a packet");
+        if let Some(Packet::Query { .. }) = Packet::decode(&packet[..length]) {
+            return from;
+        }
+    }
+}
+
+fn brief(timeout: Duration) -> Options {
+    Options { timeout, ..options("127.0.0.1") }
+}
+
+#[tokio::test]
+async fn node_that_answers_late_is_found_by_the_first_lookup() {
+    let ours = Mdns::new(brief(Duration::from_millis(100))).expect("loopback multicast");
+    let (_links, group) = listener(&ours);
+    let late = tokio::spawn(async move {
+        let from = question(&group).await;
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        group.send_to(&bytes(vectors::ANSWER), from).await.expect("sent");
+    });
+    let found = ours.get("greeter").await.expect("found");
+    assert_eq!(found[0].nodes[0].id, vectors::ID);
+    late.await.expect("it answered");
+}
+
+#[tokio::test]
+async fn answer_that_comes_after_a_lookup_ended_is_found_by_the_next() {
+    let ours = Mdns::new(brief(Duration::from_millis(10))).expect("loopback multicast");
+    let (_links, group) = listener(&ours);
+    let lookup = tokio::spawn(async move {
+        let error = ours.get("greeter").await.expect_err("nobody answers in time");
+        assert_eq!(error.code(), Code::NotFound);
+        ours
+    });
+    let from = question(&group).await;
+    let ours = lookup.await.expect("it ended");
+    group.send_to(&bytes(vectors::ANSWER), from).await.expect("sent");
+    // Nobody answers this one, so it ends by its own time, with what was heard before.
+    let heard = async {
+        while ours.get("greeter").await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, heard).await.expect("a late answer counts");
+    let found = ours.get("greeter").await.expect("and counts on");
+    assert_eq!(found[0].nodes[0].id, vectors::ID);
+}
+
+#[tokio::test]
+async fn announcement_alone_makes_a_node_known() {
+    let ours = Mdns::new(brief(Duration::from_millis(100))).expect("loopback multicast");
+    // Nobody answers questions, as behind a firewall that only lets port 5353 in.
+    let stranger = stranger().await;
+    send(&stranger, &bytes(vectors::ANNOUNCEMENT), &ours).await;
+    for _ in 0..3 {
+        let found = ours.get("greeter").await.expect("found");
+        assert_eq!(found[0].nodes[0].id, vectors::ID);
+    }
+    assert_eq!(ours.list().await.expect("listed"), [Service::new("greeter", "latest")]);
+}
+
+#[tokio::test]
+async fn first_lookup_waits_longer_once_and_asks_from_the_port_of_the_group_too() {
+    let wait = Duration::from_millis(20);
+    let ours = Arc::new(Mdns::new(brief(wait)).expect("loopback multicast"));
+    let (_links, group) = listener(&ours);
+    let lookup = tokio::spawn({
+        let ours = ours.clone();
+        async move {
+            let started = Instant::now();
+            ours.get("greeter").await.expect_err("nobody is there");
+            started.elapsed()
+        }
+    });
+    let port = ours.shared.links.port().expect("a port");
+    while question(&group).await.port() != port {}
+    let first = lookup.await.expect("it ended");
+    assert!(first >= wait * 10, "{first:?}");
+    let mut later = Duration::MAX;
+    for _ in 0..5 {
+        let started = Instant::now();
+        ours.get("greeter").await.expect_err("nobody is there");
+        later = later.min(started.elapsed());
+    }
+    assert!(later < wait * 10, "{later:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn list_of_a_thousand_services_of_one_host_is_whole_each_time() {
+    let (ours, theirs) = pair();
+    for number in 0..1000 {
+        let service = service(&format!("service-{number}"), "1", &[4000]);
+        ours.register(&service, None).await.expect("registered");
+    }
+    for _ in 0..3 {
+        assert_eq!(theirs.list().await.expect("listed").len(), 1000);
+    }
+}
+
+/// Vouches while it is told to, and notes that it was asked.
+#[derive(Debug, Default)]
+struct Vouching {
+    ends: std::sync::atomic::AtomicBool,
+    asked: Notify,
+}
+
+impl Witness for Vouching {
+    fn vouches(&self, address: &str) -> bool {
+        assert_eq!(address, "10.9.0.1:41001");
+        self.asked.notify_one();
+        !self.ends.load(std::sync::atomic::Ordering::SeqCst)
+    }
+}
+
+#[tokio::test]
+async fn node_that_falls_silent_stays_while_somebody_is_connected_to_it() {
+    let (ours, _theirs) = pair();
+    let witness = Arc::new(Vouching::default());
+    let weak: Weak<Vouching> = Arc::downgrade(&witness);
+    ours.witness(weak);
+    let mut watcher = ours.watch(None).await.expect("watching");
+    let stranger = stranger().await;
+    let mut brief = bytes(vectors::ANNOUNCEMENT);
+    vectors::TTL_BYTES.iter().for_each(|at| brief[*at] = 1);
+    send(&stranger, &brief, &ours).await;
+    let created = next(&mut watcher).await;
+    for _ in 0..2 {
+        timeout(PATIENCE, witness.asked.notified()).await.expect("the witness is asked");
+    }
+    let found = ours.get("greeter").await.expect("it is known");
+    assert_eq!(found, std::slice::from_ref(&created.service));
+    witness.ends.store(true, std::sync::atomic::Ordering::SeqCst);
+    next_is(&mut watcher, Action::Delete, &created.service).await;
+}
+
 #[tokio::test]
 async fn lookup_returns_when_the_answers_are_in() {
     let options = Options { timeout: PATIENCE, ..options("lo") };

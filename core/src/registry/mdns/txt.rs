@@ -9,11 +9,17 @@ use flate2::write::ZlibEncoder;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::registry::{Endpoint, Labels, Value, nullable};
+use crate::registry::{Endpoint, Labels, nullable, weight};
 
 /// Most bytes of JSON taken from one packet. A packet of 9000 bytes could inflate to 4 MiB; real
 /// services with a hundred endpoints stay below this.
 pub(super) const INFLATED_LIMIT: usize = 256 * 1024;
+/// Most objects in that JSON: endpoints, and values of their requests and responses.
+const OBJECT_LIMIT: usize = 8192;
+/// Most endpoints of a service.
+const ENDPOINT_LIMIT: usize = 1024;
+/// Most memory that one description may take.
+pub(super) const WEIGHT_LIMIT: usize = 512 * 1024;
 /// Longest string inside a TXT record.
 const STRING_LIMIT: usize = 255;
 
@@ -33,6 +39,9 @@ pub(super) struct Payload {
     /// Metadata of the node; that of the service does not travel.
     #[serde(default, alias = "metadata", with = "nullable")]
     pub(super) metadata: Labels,
+    /// Full id of a node whose id does not fit into a name; go-micro does not read it.
+    #[serde(default, alias = "id", skip_serializing_if = "Option::is_none")]
+    pub(super) id: Option<String>,
 }
 
 impl Payload {
@@ -48,6 +57,15 @@ impl Payload {
                 json.len()
             )));
         }
+        if !self.is_bounded() || objects(&json) > OBJECT_LIMIT {
+            return Err(Error::invalid_argument(format!(
+                "service {} has {} endpoints that take {} bytes to describe; mDNS carries \
+                 {ENDPOINT_LIMIT} endpoints and {WEIGHT_LIMIT} bytes: shorten metadata or endpoints",
+                self.service,
+                self.endpoints.len(),
+                self.weight()
+            )));
+        }
         let mut zlib = ZlibEncoder::new(Vec::new(), Compression::best());
         let packed = zlib.write_all(&json).and_then(|()| zlib.finish());
         Ok(hex(&packed.map_err(|error| internal(&error))?))
@@ -61,35 +79,29 @@ impl Payload {
         let read = ZlibDecoder::new(packed.as_slice()).take(limit).read_to_end(&mut json);
         let left = budget.checked_sub(json.len());
         *budget = left.unwrap_or(0);
-        (read.is_ok() && left.is_some()).then(|| serde_json::from_slice(&json).ok())?
+        // Two bytes of JSON can become two hundred of memory.
+        if read.is_err() || left.is_none() || objects(&json) > OBJECT_LIMIT {
+            return None;
+        }
+        serde_json::from_slice(&json).ok().filter(Self::is_bounded)
     }
 
-    /// Roughly the memory it takes: `{}` in a packet is small, but not what it becomes.
-    pub(super) fn weight(&self) -> usize {
-        let labels = |labels: &Labels| -> usize {
-            labels
-                .iter()
-                .map(|(key, value)| size_of::<Labels>() * 2 + key.len() + value.len())
-                .sum()
-        };
-        let endpoint = |endpoint: &Endpoint| {
-            let values = [&endpoint.request, &endpoint.response].into_iter().flatten();
-            size_of::<Endpoint>()
-                + endpoint.name.len()
-                + labels(&endpoint.metadata)
-                + values.map(weight_of_value).sum::<usize>()
-        };
-        size_of::<Self>()
-            + self.service.len()
+    fn is_bounded(&self) -> bool {
+        self.endpoints.len() <= ENDPOINT_LIMIT && self.weight() <= WEIGHT_LIMIT
+    }
+
+    /// Roughly the memory it takes.
+    fn weight(&self) -> usize {
+        self.service.len()
             + self.version.len()
-            + labels(&self.metadata)
-            + self.endpoints.iter().map(endpoint).sum::<usize>()
+            + self.id.as_ref().map_or(0, String::len)
+            + weight::labels(&self.metadata)
+            + self.endpoints.iter().map(weight::endpoint).sum::<usize>()
     }
 }
 
-fn weight_of_value(value: &Value) -> usize {
-    let inner: usize = value.values.iter().map(weight_of_value).sum();
-    size_of::<Value>() + value.name.len() + value.kind.len() + inner
+fn objects(json: &[u8]) -> usize {
+    json.iter().filter(|byte| **byte == b'{').count()
 }
 
 /// RDATA of a TXT record: `text` in strings that carry their length. Empty text gives no string.
@@ -119,6 +131,7 @@ pub(super) mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::registry::Value;
 
     /// What a go-micro v2 node sent.
     pub(in super::super) const CAPTURED: &str = "789c8c90b14af5401046dfe5ab97ff01b6ffd1c646c1466eb126435cdcccac3393c025ecbb4b628c37d858851cceb70766c113e99c3b42c4a0444e8a806752cbc28828c9c91c01ffb9af92d90df16501a7715ddc7d2dfedd53298200a58f69d5e3613cee24c0aff50ce654263a3db77d0ed35c330f37224fa5b44b5b3356858d4e9d1ddd840ef2bb34daf097d0489efae4097169ed12f0f0f38f5795775244bcb957045415974eca76c8da6dd718b2b95ed75ecf8600239db7cd6eb826b62aeadfa8b5cf000000ffff8ce58812";
@@ -169,6 +182,44 @@ pub(super) mod tests {
         assert_eq!(budget, 0);
     }
 
+    /// A payload of JSON that somebody wrote by hand.
+    fn packed(json: &str) -> Vec<u8> {
+        let mut zlib = ZlibEncoder::new(Vec::new(), Compression::best());
+        zlib.write_all(json.as_bytes()).expect("zlib");
+        hex(&zlib.finish().expect("zlib"))
+    }
+
+    #[test]
+    fn description_that_grows_in_memory_is_refused() {
+        let endpoints = |count: usize| {
+            let endpoints = vec![r#"{"name":""}"#; count].join(",");
+            packed(&format!(r#"{{"Service":"a","Endpoints":[{endpoints}]}}"#))
+        };
+        assert!(decode(&endpoints(ENDPOINT_LIMIT)).is_some());
+        assert_eq!(decode(&endpoints(ENDPOINT_LIMIT + 1)), None);
+        let values = vec!["{}"; OBJECT_LIMIT].join(",");
+        let request = format!(r#"{{"name":"b","request":{{"values":[{values}]}}}}"#);
+        assert_eq!(decode(&packed(&format!(r#"{{"Service":"a","Endpoints":[{request}]}}"#))), None);
+        let labels: Vec<String> = (0..9000).map(|key| format!(r#""{key}":"""#)).collect();
+        let labels = packed(&format!(r#"{{"Service":"a","Metadata":{{{}}}}}"#, labels.join(",")));
+        assert_eq!(decode(&labels), None);
+    }
+
+    #[test]
+    fn service_with_a_hundred_large_endpoints_is_carried() {
+        let value = |name: usize| Value { name: name.to_string(), ..Value::default() };
+        let shape = Value { values: (0..10).map(value).collect(), ..Value::default() };
+        let endpoint = |number: usize| Endpoint {
+            name: format!("Greeter.Hello{number}"),
+            request: Some(shape.clone()),
+            response: Some(shape.clone()),
+            ..Endpoint::default()
+        };
+        let endpoints = (0..100).map(endpoint).collect();
+        let payload = Payload { service: "a".into(), endpoints, ..Payload::default() };
+        assert_eq!(decode(&payload.encode().expect("fits")), Some(payload));
+    }
+
     #[test]
     fn second_payload_of_a_packet_gets_what_the_first_left() {
         let mut budget = CAPTURED_JSON.len() + 10;
@@ -197,7 +248,7 @@ pub(super) mod tests {
         ) {
             let endpoints =
                 names.into_iter().map(|name| Endpoint { name, ..Endpoint::default() }).collect();
-            let payload = Payload { service, version, endpoints, metadata };
+            let payload = Payload { service, version, endpoints, metadata, id: None };
             prop_assert_eq!(decode(&payload.encode().expect("encodes")), Some(payload));
         }
 

@@ -1,20 +1,23 @@
 //! gRPC over HTTP/2, and the conversation it shares with the protocols that frame messages as it does.
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderValue};
+use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{HeaderMap, Response};
 
 use super::requests::{Conversation, Requests, Upload};
 use crate::codec::Codec;
-use crate::error::{Code, Error, Result};
+use crate::error::{Error, Result};
 use crate::server::dispatch::{Dispatch, Head, Peer};
 use crate::server::handler::Body;
 use crate::server::reply::{ReplyBody, StreamBody};
 use crate::transport::{
-    Compression, Compressor, Frames, caller_is_micro, frame, read_timeout, write_status,
+    Compression, Compressor, Frames, OTHER_SERVICE, REFUSED, caller_is_micro, frame, read_timeout,
+    write_status,
 };
 
+/// When the caller may try again; below zero says never (gRFC A6).
+const PUSHBACK: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
 /// Compressing less than this costs more than it saves.
 const WORTH_COMPRESSING: usize = 256;
 
@@ -39,7 +42,10 @@ pub(super) async fn answer(
     peer: &Peer,
 ) -> Response<ReplyBody> {
     let read = |headers: &mut HeaderMap| head(dispatch, &content_type, headers);
-    let requests = |incoming| Conversation::new(Frames::new(body, incoming, dispatch.max_message));
+    let share = peer.connection.share.clone();
+    let requests = |incoming| {
+        Conversation::new(Frames::new(body, incoming, dispatch.max_message).within(share))
+    };
     let answer = converse(dispatch, parts.uri.path(), parts.headers, peer, read, requests).await;
     answer.write(&content_type)
 }
@@ -60,7 +66,6 @@ pub(super) fn head(
         incoming: Compressor::incoming(headers)?,
         outgoing: dispatch.compression.filter(|c| Compressor::peer_reads(headers, *c)),
         timeout: read_timeout(headers),
-        unreadable: Code::Internal,
         query: None,
     })
 }
@@ -96,12 +101,23 @@ pub(super) async fn converse<R: Requests>(
         Ok(call) => call,
         Err(error) => {
             let micro = caller_is_micro(&headers);
-            return Answer::failure(HeaderMap::new(), HeaderMap::new(), error, micro);
+            let mut headers = HeaderMap::new();
+            if peer.misdirected {
+                headers.insert(REFUSED, OTHER_SERVICE);
+            }
+            return Answer::failure(headers, HeaderMap::new(), error, micro);
         }
     };
-    let outcome = dispatch.run(&call, requests(call.head.incoming), &peer.unsent).await;
+    let requests = requests(call.head.incoming);
+    let outcome = dispatch.run(&mut call, requests, &peer.connection).await;
     let context = call.record.context();
-    let headers = context.take_reply_headers();
+    let mut headers = context.take_reply_headers();
+    // The handler has run, whatever it says.
+    headers.remove(REFUSED);
+    let outcome = outcome.and_then(|body| {
+        peer.said.takes("the headers of the answer", &headers)?;
+        Ok(body)
+    });
     let chosen = context.compression();
     let compression = chosen.unwrap_or(call.head.outgoing);
     let framed = match outcome {
@@ -110,23 +126,34 @@ pub(super) async fn converse<R: Requests>(
             frame(&message, compression.filter(|_| wanted))
         }
         Ok(Body::Stream(messages)) => {
-            let body = StreamBody::new(messages, compression, call.record, peer.unsent.clone());
+            let body = StreamBody::new(messages, compression, call.record, peer);
             return Answer { headers, compression, reply: Reply::Stream(Box::new(body)) };
         }
         Err(error) => Err(error),
     };
     let mut trailers = context.take_reply_trailers();
+    trailers.remove(REFUSED);
+    let framed = framed.and_then(|message| {
+        peer.said.takes("the trailers of the answer", &trailers)?;
+        Ok(message)
+    });
     match framed {
         Ok(message) => {
             call.record.finish(None);
             write_status(&mut trailers, None, false);
             let compression = compression.filter(|_| message.first() == Some(&1));
-            let message = peer.unsent.count(message);
+            let message = peer.connection.unsent.count(message);
             Answer { headers, compression, reply: Reply::Message(message, trailers) }
         }
         Err(error) => {
             let micro = caller_is_micro(context.metadata().headers());
             call.record.finish(Some(&error));
+            // What is too large is left out, but why the call failed is not.
+            for metadata in [&mut headers, &mut trailers] {
+                if peer.said.takes("", metadata).is_err() {
+                    metadata.clear();
+                }
+            }
             Answer::failure(headers, trailers, error, micro)
         }
     }
@@ -146,7 +173,8 @@ impl Answer {
             Reply::Stream(body) => ReplyBody::Stream(body),
             Reply::Failure { error, trailers, micro } => {
                 // A failure has no messages: its trailers travel in the head.
-                crate::context::extend(&mut headers, trailers.into());
+                // What finds no room in there, no peer would take.
+                let _ = crate::context::extend(&mut headers, trailers.into());
                 write_failure(&mut headers, &error, micro);
                 ReplyBody::Empty
             }
@@ -163,8 +191,11 @@ fn write_failure(headers: &mut HeaderMap, error: &Error, micro: bool) {
     write_status(headers, Some(error), micro);
     // What this side reads; a client whose encoding was refused needs it.
     Compressor::accept(headers);
-    if let Some(wait) = error.retry_after() {
-        let millis = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-        headers.insert("grpc-retry-pushback-ms", HeaderValue::from(millis));
+    if error.forbids_retry() {
+        headers.insert(PUSHBACK, HeaderValue::from_static("-1"));
+    } else if let Some(wait) = error.retry_after() {
+        // Clients read 32 bits, and take what is more for a no.
+        let millis = i32::try_from(wait.as_millis()).unwrap_or(i32::MAX);
+        headers.insert(PUSHBACK, HeaderValue::from(millis));
     }
 }

@@ -30,7 +30,7 @@ pub(super) use requests::Requests;
 
 use super::dispatch::{Dispatch, Peer};
 use super::reply::ReplyBody;
-use crate::transport::restore_names;
+use crate::transport::{is_for_another, restore_names};
 use refusal::{discard, refusal};
 use requests::Upload;
 
@@ -38,12 +38,15 @@ use requests::Upload;
 pub(super) async fn answer(
     dispatch: Arc<Dispatch>,
     request: Request<Incoming>,
-    peer: Peer,
+    mut peer: Peer,
 ) -> Result<Response<ReplyBody>, Infallible> {
+    peer.connection.called(peer.arrived);
     let (mut parts, body) = request.into_parts();
-    if peer.renamed.load(Ordering::Relaxed) {
+    if peer.said.renamed() {
         restore_names(&mut parts.headers);
     }
+    peer.misdirected =
+        dispatch.registered && is_for_another(&dispatch.service, &parts.uri, &parts.headers);
     if parts.method == Method::POST
         && parts.version == Version::HTTP_2
         && let Some(content_type) = grpc::content_type(&parts.headers)

@@ -13,8 +13,9 @@ use hyper::body::Incoming;
 
 use crate::context::Context as CallContext;
 use crate::error::{Error, Result};
-use crate::streaming::Messages;
-use crate::transport::{FrameError, Frames};
+use crate::server::arriving::Arriving;
+use crate::streaming::{HeldMessage, Messages};
+use crate::transport::{FrameError, Frames, Hold};
 
 /// Messages on their way in.
 pub(in crate::server) trait Requests: Send + Sized + 'static {
@@ -37,13 +38,48 @@ pub(in crate::server) trait Requests: Send + Sized + 'static {
         false
     }
 
-    /// The messages as a stream. What is known of each is noted in `context`.
-    fn into_messages(mut self, context: CallContext) -> Messages {
-        Messages::new(futures_util::stream::poll_fn(move |cx| {
-            let next = ready!(self.poll_message(cx));
+    /// Bytes of the body that have come.
+    fn received(&self) -> u64 {
+        0
+    }
+
+    /// True while a message has begun that is not all there.
+    fn is_partial(&self) -> bool {
+        false
+    }
+
+    /// What is held for the message before.
+    fn take_hold(&mut self) -> Option<Hold> {
+        None
+    }
+
+    /// The messages as a stream, each of which may take so long to come once it has begun. What is known of each is noted in
+    /// `context`.
+    fn into_messages(mut self, context: CallContext, patience: Duration) -> Messages {
+        let held = Arc::new(HeldMessage::default());
+        let (kept, mut holding, mut arriving) = (held.clone(), false, None);
+        let messages = futures_util::stream::poll_fn(move |cx| {
+            if std::mem::take(&mut holding) {
+                held.put(None);
+            }
+            let Poll::Ready(next) = self.poll_message(cx) else {
+                if !self.is_partial() {
+                    arriving = None;
+                    return Poll::Pending;
+                }
+                let received = self.received();
+                let arriving = arriving.get_or_insert_with(|| Arriving::new(patience, received));
+                return arriving.poll(received, cx).map(|late| Some(Err(late)));
+            };
+            arriving = None;
             context.note_compressed(self.compressed());
+            if let Some(hold) = self.take_hold() {
+                held.put(Some(hold));
+                holding = true;
+            }
             Poll::Ready(next.transpose())
-        }))
+        });
+        Messages::new(messages).holding(kept)
     }
 }
 
@@ -65,6 +101,18 @@ impl Requests for Conversation {
         self.0.compressed()
     }
 
+    fn received(&self) -> u64 {
+        self.0.received()
+    }
+
+    fn is_partial(&self) -> bool {
+        Requests::is_partial(&self.0)
+    }
+
+    fn take_hold(&mut self) -> Option<Hold> {
+        Requests::take_hold(&mut self.0)
+    }
+
     /// Waits for nothing: go-micro's clients and proxies never half-close (wire reference 1.5).
     fn poll_only(&mut self, _: &mut Context<'_>) -> Poll<Result<()>> {
         Poll::Ready(Ok(()))
@@ -78,6 +126,18 @@ impl Requests for Frames<Upload> {
 
     fn compressed(&self) -> bool {
         Frames::compressed(self)
+    }
+
+    fn received(&self) -> u64 {
+        self.body().received()
+    }
+
+    fn is_partial(&self) -> bool {
+        Frames::is_partial(self)
+    }
+
+    fn take_hold(&mut self) -> Option<Hold> {
+        Frames::take_hold(self)
     }
 }
 
@@ -109,11 +169,18 @@ pub(super) struct Upload {
     body: Option<Incoming>,
     /// Present once somebody asked.
     read: Option<Arc<AtomicBool>>,
+    /// Bytes that have come.
+    received: u64,
 }
 
 impl Upload {
     pub(super) fn new(body: Incoming) -> Self {
-        Self { body: Some(body), read: None }
+        Self { body: Some(body), read: None, received: 0 }
+    }
+
+    /// Bytes that have come.
+    pub(super) fn received(&self) -> u64 {
+        self.received
     }
 
     /// Becomes true once all of it was read: only then can an HTTP/1.1 connection be used again.
@@ -133,6 +200,9 @@ impl Body for Upload {
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let Some(body) = &mut self.body else { return Poll::Ready(None) };
         let frame = ready!(Pin::new(&mut *body).poll_frame(cx));
+        if let Some(Ok(frame)) = &frame {
+            self.received += frame.data_ref().map_or(0, |data| data.len() as u64);
+        }
         if let Some(read) = &self.read
             && (frame.is_none() || self.is_end_stream())
         {

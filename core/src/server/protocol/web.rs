@@ -21,7 +21,7 @@ use super::requests::{Requests, Upload, gone};
 use crate::error::{Error, Result};
 use crate::server::dispatch::{Dispatch, Peer};
 use crate::server::reply::ReplyBody;
-use crate::transport::{FrameError, Frames};
+use crate::transport::{FrameError, Frames, Hold};
 
 /// A variant of gRPC-Web, by its content type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,11 +64,12 @@ pub(super) async fn answer(
     let grpc_type = HeaderValue::from_static(form.grpc);
     let read = |headers: &mut HeaderMap| grpc::head(dispatch, &grpc_type, headers);
     let (path, limit) = (parts.uri.path(), dispatch.max_message);
+    let share = peer.connection.share.clone();
     let answer = if form.text {
-        let requests = |incoming| Frames::new(Text::new(body), incoming, limit);
+        let requests = |incoming| Frames::new(Text::new(body), incoming, limit).within(share);
         grpc::converse(dispatch, path, parts.headers, peer, read, requests).await
     } else {
-        let requests = |incoming| Frames::new(body, incoming, limit);
+        let requests = |incoming| Frames::new(body, incoming, limit).within(share);
         grpc::converse(dispatch, path, parts.headers, peer, read, requests).await
     };
     let (mut head, body) = answer.write(&grpc_type).into_parts();
@@ -157,8 +158,20 @@ impl Requests for Frames<Text<Upload>> {
         self.poll_next(cx).map_err(|error| match error {
             FrameError::Message(error) => error,
             FrameError::Body(TextError::Body(error)) => gone(&error),
-            FrameError::Body(error) => Error::internal(error.to_string()),
+            FrameError::Body(error) => Error::invalid_argument(error.to_string()),
         })
+    }
+
+    fn received(&self) -> u64 {
+        self.body().body.received()
+    }
+
+    fn is_partial(&self) -> bool {
+        Frames::is_partial(self)
+    }
+
+    fn take_hold(&mut self) -> Option<Hold> {
+        Frames::take_hold(self)
     }
 }
 

@@ -79,14 +79,22 @@ fn every_field_of_a_service_does_what_its_builder_does() {
     limits(json!({"max_connections": 3}), |b| b.max_connections(3));
     limits(json!({"max_concurrent_streams": 3}), |b| b.max_concurrent_streams(3));
     limits(json!({"max_message_size": 3}), |b| b.max_message_size(3));
-    limits(json!({"max_header_size": 3}), |b| b.max_header_size(3));
-    limits(json!({"max_unsent_replies": 3}), |b| b.max_unsent_replies(3));
+    limits(json!({"max_header_size": 8192}), |b| b.max_header_size(8192));
+    limits(json!({"max_unsent_replies": 70_000}), |b| b.max_unsent_replies(70_000));
+    limits(json!({"max_buffered": 70_000}), |b| b.max_buffered(70_000));
+    limits(json!({"max_buffered_per_connection": 70_000}), |b| {
+        b.max_buffered_per_connection(70_000)
+    });
     limits(json!({"compression": "zstd"}), |b| b.compression(Compression::Zstd));
-    limits(json!({"allow_origins": ["a", "b"]}), |b| b.allow_origin("a").allow_origin("b"));
+    limits(json!({"allow_origins": ["http://a", "*"]}), |b| {
+        b.allow_origin("http://a").allow_origin("*")
+    });
     limits(json!({"keepalive": "9s"}), |b| b.keepalive(Some(MS(9000))));
     limits(json!({"keepalive": null}), |b| b.keepalive(None));
     limits(json!({"max_connection_age": "9s"}), |b| b.max_connection_age(MS(9000)));
     limits(json!({"handshake_timeout": "9s"}), |b| b.handshake_timeout(MS(9000)));
+    limits(json!({"body_timeout": "9s"}), |b| b.body_timeout(MS(9000)));
+    limits(json!({"idle_timeout": "9s"}), |b| b.idle_timeout(MS(9000)));
     limits(json!({"limiter": "off"}), |b| b.limiter(Limiter::off()));
     limits(json!({"limiter": {"patience": "20ms", "at_least": 4}}), |b| {
         b.limiter(Limiter::adaptive().patience(MS(20)).at_least(4))
@@ -103,7 +111,12 @@ fn every_field_of_a_client_does_what_its_builder_does() {
     dials(json!({"dial_timeout": "1s"}), |b| b.dial_timeout(MS(1000)));
     dials(json!({"keepalive": "1s"}), |b| b.keepalive(MS(1000)));
     dials(json!({"keepalive_timeout": "1s"}), |b| b.keepalive_timeout(MS(1000)));
+    dials(json!({"idle_timeout": "1s"}), |b| b.idle_timeout(MS(1000)));
+    dials(json!({"idle_timeout": null}), |b| b.idle_timeout(None));
+    dials(json!({"idle_timeout": "none"}), |b| b.idle_timeout(None));
+    dials(json!({"max_connections": 3}), |b| b.max_connections(3));
     dials(json!({"max_message_size": 3}), |b| b.max_message_size(3));
+    dials(json!({"max_buffered": 70_000}), |b| b.max_buffered(70_000));
     dials(json!({"retries": 7, "content_type": "application/json"}), |b| {
         b.retries(7).content_type("application/json")
     });
@@ -113,6 +126,7 @@ fn every_field_of_a_client_does_what_its_builder_does() {
 fn every_field_of_a_call_does_what_its_builder_does() {
     terms(json!({"timeout": "1s"}), |o| o.timeout = Some(MS(1000)));
     terms(json!({"timeout": null}), |o| o.timeout = None);
+    terms(json!({"wait_for_ready": true}), |o| o.wait_for_ready = true);
     terms(json!({"timeout": "none"}), |o| o.timeout = None);
     terms(json!({"metadata": {"a": "1", "b": ["2", "3"]}}), |o| {
         for (name, value) in [("a", "1"), ("b", "2"), ("b", "3")] {
@@ -169,7 +183,7 @@ fn every_field_of_an_endpoint_does_what_its_builder_does() {
 fn what_a_call_says_comes_before_what_its_client_says() {
     let mut options = call(&json!({"compression": "gzip", "timeout": "1s", "retries": 7})).unwrap();
     let own = CallSettings::from_json(r#"{"compression": "none", "timeout": null}"#).unwrap();
-    own.apply(&mut options);
+    own.apply(&mut options).unwrap();
     assert_eq!((options.compression, options.timeout, options.retries), (None, None, 7));
 }
 
@@ -178,7 +192,7 @@ fn calls_with_the_same_settings_share_their_strategy() {
     let settings = CallSettings::from_json(r#"{"strategy": "round_robin"}"#).unwrap();
     let [first, second] = [(); 2].map(|()| {
         let mut options = CallOptions::default();
-        settings.apply(&mut options);
+        settings.apply(&mut options).unwrap();
         options.strategy.unwrap()
     });
     assert!(Arc::ptr_eq(&first, &second));
@@ -254,6 +268,6 @@ fn metadata_of_settings_adds_to_what_the_call_has() {
     let settings = CallSettings::from_json(r#"{"metadata": {"tenant": "red"}}"#).unwrap();
     let mut options = CallOptions::default();
     options.metadata.append("tenant", "blue").unwrap();
-    settings.apply(&mut options);
+    settings.apply(&mut options).unwrap();
     assert_eq!(options.metadata.get_all("tenant").collect::<Vec<_>>(), ["blue", "red"]);
 }

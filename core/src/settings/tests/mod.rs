@@ -3,6 +3,9 @@
 mod arbitrary;
 mod fields;
 mod mistakes;
+mod ranges;
+
+use std::sync::Arc;
 
 use serde_json::Value as Json;
 
@@ -23,7 +26,7 @@ fn client(document: &Json) -> Result<ClientBuilder> {
 
 fn call(document: &Json) -> Result<CallOptions> {
     let mut options = CallOptions::default();
-    CallSettings::from_json(&document.to_string())?.apply(&mut options);
+    CallSettings::from_json(&document.to_string())?.apply(&mut options)?;
     Ok(options)
 }
 

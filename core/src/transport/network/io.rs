@@ -9,12 +9,14 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+use crate::fork::Uninherited;
+
 /// A connection. Made from a [`TcpStream`], it costs no more than that; made with [`Io::new`], it
 /// is anything that carries bytes both ways.
 pub struct Io(Kind);
 
 enum Kind {
-    Tcp(TcpStream),
+    Tcp(Uninherited<TcpStream>),
     Other(Box<dyn Stream>),
 }
 
@@ -43,7 +45,7 @@ impl Io {
         match &self.0 {
             #[cfg(target_os = "linux")]
             Kind::Tcp(stream) => {
-                socket2::SockRef::from(stream).set_tcp_user_timeout(Some(patience))
+                socket2::SockRef::from(&**stream).set_tcp_user_timeout(Some(patience))
             }
             _ => {
                 let _ = patience;
@@ -55,7 +57,7 @@ impl Io {
 
 impl From<TcpStream> for Io {
     fn from(stream: TcpStream) -> Self {
-        Self(Kind::Tcp(stream))
+        Self(Kind::Tcp(Uninherited::new(stream)))
     }
 }
 
@@ -76,7 +78,7 @@ impl AsyncRead for Io {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         match &mut self.get_mut().0 {
-            Kind::Tcp(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Kind::Tcp(stream) => Pin::new(&mut **stream).poll_read(cx, buffer),
             Kind::Other(stream) => Pin::new(stream).poll_read(cx, buffer),
         }
     }
@@ -90,7 +92,7 @@ impl AsyncWrite for Io {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         match &mut self.get_mut().0 {
-            Kind::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Kind::Tcp(stream) => Pin::new(&mut **stream).poll_write(cx, bytes),
             Kind::Other(stream) => Pin::new(stream).poll_write(cx, bytes),
         }
     }
@@ -102,7 +104,7 @@ impl AsyncWrite for Io {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         match &mut self.get_mut().0 {
-            Kind::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+            Kind::Tcp(stream) => Pin::new(&mut **stream).poll_write_vectored(cx, slices),
             Kind::Other(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
         }
     }
@@ -118,7 +120,7 @@ impl AsyncWrite for Io {
     #[inline]
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.get_mut().0 {
-            Kind::Tcp(stream) => Pin::new(stream).poll_flush(cx),
+            Kind::Tcp(stream) => Pin::new(&mut **stream).poll_flush(cx),
             Kind::Other(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
@@ -126,7 +128,7 @@ impl AsyncWrite for Io {
     #[inline]
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.get_mut().0 {
-            Kind::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            Kind::Tcp(stream) => Pin::new(&mut **stream).poll_shutdown(cx),
             Kind::Other(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }

@@ -53,6 +53,16 @@ struct Listening {
 /// Networks that `memory://name` shares within this process, as long as somebody holds them.
 static NAMED: LazyLock<Named<Mutex<State>>> = LazyLock::new(Named::default);
 
+/// Makes what this file shares in a process, see [`crate::fork`].
+pub(crate) fn warm_up() {
+    LazyLock::force(&NAMED);
+}
+
+/// In a child of a fork.
+pub(crate) fn in_child() {
+    NAMED.begin_anew();
+}
+
 impl Memory {
     /// A network on which nobody listens yet.
     pub fn new() -> Self {

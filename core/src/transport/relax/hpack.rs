@@ -25,6 +25,12 @@ static CODED_MARKS: LazyLock<[Vec<u8>; MARKS.len()]> = LazyLock::new(|| MARKS.ma
 static HUFFMAN: LazyLock<[Vec<u8>; NAMES.len()]> =
     LazyLock::new(|| NAMES.map(|(name, _)| huffman(name)));
 
+/// Makes what this file shares in a process, see [`crate::fork`].
+pub(crate) fn warm_up() {
+    LazyLock::force(&CODED_MARKS);
+    LazyLock::force(&HUFFMAN);
+}
+
 /// HPACK's code for the characters of [`NAMES`] and [`MARKS`] (RFC 7541, appendix B).
 pub(super) fn huffman(name: &str) -> Vec<u8> {
     let (mut bits, mut held, mut out) = (0u64, 0, Vec::new());

@@ -157,6 +157,7 @@ void with_failure(text *to, micro_status status, const micro_error *error) {
     with_number(to, "http", (uint64_t)micro_error_http_code(error));
     with(to, "detail", micro_error_message(error));
     with(to, "error_id", micro_error_id(error));
+    with(to, "reason", micro_error_reason(error));
     for (size_t n = 0; n < micro_error_detail_count(error); n++) {
         micro_slice value;
         micro_slice name = micro_error_detail(error, n, &value);

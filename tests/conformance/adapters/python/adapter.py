@@ -77,7 +77,13 @@ def shown(payload: Any) -> Fields:
 
 def failure(error: errors.Error) -> Fields:
     """How a failure is told."""
-    fields: Fields = [("code", int(error.code)), ("detail", error.detail), ("error_id", error.id), ("http", error.http)]
+    fields: Fields = [
+        ("code", int(error.code)),
+        ("detail", error.detail),
+        ("error_id", error.id),
+        ("http", error.http),
+        ("reason", error.reason),
+    ]
     fields += [(f"attached.{detail.type_url}", detail.value) for detail in error.details]
     if error.endpoint:
         fields += [("attempts", error.attempts), ("node", error.node)]

@@ -152,6 +152,9 @@ impl Ends {
         if let Some(id) = &self.error_id {
             same("id", id, result.get("error_id").unwrap_or_default())?;
         }
+        if let Some(reason) = &self.reason {
+            same("reason", reason, result.get("reason").unwrap_or_default())?;
+        }
         for (name, number) in
             [("http", &self.http), ("attempts", &self.attempts), ("elapsed_ms", &self.elapsed_ms)]
         {

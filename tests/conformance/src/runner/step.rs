@@ -167,6 +167,7 @@ pub(super) struct Ends {
     pub(super) http: Option<Number>,
     pub(super) detail: Option<String>,
     pub(super) error_id: Option<String>,
+    pub(super) reason: Option<String>,
     /// Words in the detail.
     #[serde(default)]
     pub(super) says: OneOf,

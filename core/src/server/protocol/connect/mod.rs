@@ -20,7 +20,7 @@ use http::HeaderMap;
 use http::header::{HeaderName, HeaderValue};
 
 use crate::codec::Codec;
-use crate::error::{Code, Error, Result};
+use crate::error::{Error, Result};
 use crate::server::dispatch::{Dispatch, Head};
 use crate::transport::Compression;
 
@@ -53,7 +53,7 @@ fn head(
     let incoming = Compression::named(incoming.as_ref().map(HeaderValue::as_bytes))?;
     let accepted = headers.remove(accepted);
     let outgoing = dispatch.compression.filter(|c| c.is_in(accepted.as_ref()));
-    Ok(Head { codec, incoming, outgoing, timeout, unreadable: Code::InvalidArgument, query: None })
+    Ok(Head { codec, incoming, outgoing, timeout, query: None })
 }
 
 fn timeout(value: &HeaderValue) -> Result<Duration> {

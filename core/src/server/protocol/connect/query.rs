@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use base64::Engine as _;
 use base64::alphabet::URL_SAFE;
@@ -20,7 +20,7 @@ use crate::server::dispatch::{Dispatch, Peer};
 use crate::server::protocol::refusal::{refusal, unsupported};
 use crate::server::protocol::requests::Requests;
 use crate::server::reply::ReplyBody;
-use crate::transport::Compression;
+use crate::transport::{Compression, Hold, Room};
 
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &URL_SAFE,
@@ -75,8 +75,8 @@ pub(in crate::server::protocol) async fn query(
         Ok(head)
     };
     let limit = dispatch.max_message;
-    let requests =
-        |compression| Once(Some(packed.and_then(|message| open(message, compression, limit))));
+    let room = Room::new(peer.connection.share.clone());
+    let requests = |compression| Once { message: Some(packed), compression, limit, room };
     let headers = parts.headers.clone();
     let (mut response, fine) = answer(dispatch, path, headers, peer, read, requests).await;
     if fine && !response.headers().contains_key(CACHE_CONTROL) {
@@ -115,11 +115,26 @@ fn pairs(query: &str) -> impl Iterator<Item = (&str, Cow<'_, [u8]>)> {
     })
 }
 
-/// A message that is here already.
-struct Once(Option<Result<Bytes>>);
+/// A message that is here already, perhaps in its compression.
+struct Once {
+    message: Option<Result<Bytes>>,
+    compression: Option<Compression>,
+    limit: usize,
+    room: Room,
+}
 
 impl Requests for Once {
-    fn poll_message(&mut self, _: &mut Context<'_>) -> Poll<Result<Option<Bytes>>> {
-        Poll::Ready(self.0.take().transpose())
+    fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>>> {
+        if let (Some(compression), Some(Ok(packed))) = (self.compression, &self.message) {
+            ready!(self.room.poll_take(compression.most(packed, self.limit), cx))?;
+        }
+        let Some(packed) = self.message.take() else { return Poll::Ready(Ok(None)) };
+        let message = open(packed?, self.compression, self.limit)?;
+        self.room.settle(message.len());
+        Poll::Ready(Ok(Some(message)))
+    }
+
+    fn take_hold(&mut self) -> Option<Hold> {
+        self.room.take_hold()
     }
 }

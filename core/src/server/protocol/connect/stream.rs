@@ -26,7 +26,8 @@ pub(in crate::server::protocol) async fn stream(
 ) -> Response<ReplyBody> {
     let read =
         |headers: &mut HeaderMap| head(dispatch, codec, headers, [&ENCODING, &ACCEPT_ENCODING]);
-    let requests = |incoming| Frames::new(body, incoming, dispatch.max_message);
+    let share = peer.connection.share.clone();
+    let requests = |incoming| Frames::new(body, incoming, dispatch.max_message).within(share);
     let answer = converse(dispatch, parts.uri.path(), parts.headers, peer, read, requests).await;
     let mut headers = answer.headers;
     let body = match answer.reply {

@@ -3,7 +3,7 @@
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::header::{
     ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue,
     RETRY_AFTER, VARY,
@@ -16,11 +16,11 @@ use super::error::{json, status};
 use super::head;
 use crate::codec::Codec;
 use crate::error::{Code, Error, Result};
-use crate::server::dispatch::{Dispatch, Head, Peer};
+use crate::server::dispatch::{Dispatch, Head, Peer, told};
 use crate::server::protocol::refusal::refusal;
 use crate::server::protocol::requests::{Requests, Upload, gone};
 use crate::server::reply::ReplyBody;
-use crate::transport::Compression;
+use crate::transport::{COUNTED, Compression, Hold, Room};
 
 /// Compressing less than this costs more than it saves.
 const WORTH_COMPRESSING: usize = 256;
@@ -42,7 +42,8 @@ pub(in crate::server::protocol) async fn unary(
     }
     let read = |headers: &mut HeaderMap| read_head(dispatch, codec, headers);
     let limit = dispatch.max_message;
-    let requests = |compression| Whole::new(body, compression, limit);
+    let room = Room::new(peer.connection.share.clone());
+    let requests = |compression| Whole::new(body, compression, limit, room);
     answer(dispatch, path, parts.headers, peer, read, requests).await.0
 }
 
@@ -75,8 +76,9 @@ pub(super) async fn answer<R: Requests>(
         }
     };
     let outgoing = call.head.outgoing;
-    let message = match dispatch.run(&call, requests(call.head.incoming), &peer.unsent).await {
-        Ok(body) => body.into_message().await,
+    let requests = requests(call.head.incoming);
+    let message = match dispatch.run(&mut call, requests, &peer.connection).await {
+        Ok(body) => body.into_message().await.map_err(|error| told(error, call.record.context())),
         Err(error) => Err(error),
     };
     let packed = message.and_then(|message| match outgoing {
@@ -88,6 +90,13 @@ pub(super) async fn answer<R: Requests>(
     let context = call.record.context();
     let mut headers = context.take_reply_headers();
     append_trailers(&mut headers, context.take_reply_trailers());
+    let packed = packed.and_then(|packed| {
+        peer.said.takes("the headers of the answer", &headers)?;
+        Ok(packed)
+    });
+    if packed.is_err() && peer.said.takes("", &headers).is_err() {
+        headers.clear();
+    }
     match packed {
         Ok((message, compression)) => {
             call.record.finish(None);
@@ -103,8 +112,10 @@ pub(super) async fn answer<R: Requests>(
                 _ => "application/proto",
             };
             headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-            let mut response =
-                Response::new(ReplyBody::Message(Some(peer.unsent.count(message)), None));
+            let mut response = Response::new(ReplyBody::Message(
+                Some(peer.connection.unsent.count(message)),
+                None,
+            ));
             *response.headers_mut() = headers;
             (response, true)
         }
@@ -120,7 +131,8 @@ fn append_trailers(headers: &mut HeaderMap, trailers: HeaderMap) {
     for name in trailers.keys() {
         let Ok(prefixed) = HeaderName::try_from(format!("trailer-{name}")) else { continue };
         for value in trailers.get_all(name) {
-            headers.append(prefixed.clone(), value.clone());
+            // Metadata of a handler always has room here.
+            let _ = headers.try_append(prefixed.clone(), value.clone());
         }
     }
 }
@@ -151,29 +163,21 @@ struct Whole {
     body: Upload,
     compression: Option<Compression>,
     limit: usize,
+    room: Room,
     /// The first piece, often the only one.
     first: Bytes,
     /// All pieces, once there are several.
-    joined: BytesMut,
+    joined: Vec<u8>,
+    /// A piece that waits for room.
+    next: Bytes,
     ended: bool,
+    done: bool,
 }
 
 impl Whole {
-    fn new(body: Upload, compression: Option<Compression>, limit: usize) -> Self {
-        let (first, joined) = (Bytes::new(), BytesMut::new());
-        Self { body, compression, limit, first, joined, ended: false }
-    }
-
-    fn add(&mut self, data: Bytes) -> Result<()> {
-        let length = self.first.len() + self.joined.len() + data.len();
-        self.check(length)?;
-        if self.first.is_empty() && self.joined.is_empty() {
-            self.first = data;
-            return Ok(());
-        }
-        self.joined.extend_from_slice(&std::mem::take(&mut self.first));
-        self.joined.extend_from_slice(&data);
-        Ok(())
+    fn new(body: Upload, compression: Option<Compression>, limit: usize, room: Room) -> Self {
+        let (first, joined, next) = (Bytes::new(), Vec::new(), Bytes::new());
+        Self { body, compression, limit, room, first, joined, next, ended: false, done: false }
     }
 
     fn check(&self, length: usize) -> Result<()> {
@@ -186,12 +190,49 @@ impl Whole {
         )))
     }
 
-    fn message(&mut self) -> Result<Bytes> {
+    /// Joins the piece that waits to those before it, once there is room.
+    fn poll_join(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        if self.next.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        let length = self.first.len() + self.joined.len() + self.next.len();
+        self.check(length)?;
+        let capacity = self.joined.capacity();
+        if self.first.is_empty() && capacity == 0 {
+            let counted = if length < COUNTED { 0 } else { length };
+            ready!(self.room.poll_take(counted, cx))?;
+            self.first = std::mem::take(&mut self.next);
+            return Poll::Ready(Ok(()));
+        }
+        if length > capacity {
+            let announced = usize::try_from(self.body.size_hint().lower()).unwrap_or(0);
+            let grown = (2 * capacity).max(length);
+            // What is announced is all that will come, so nothing is taken beyond it.
+            let grown = if announced == 0 { grown } else { grown.min(length + announced) };
+            let grown = grown.min(self.limit).max(length);
+            let counted = if self.first.len() < COUNTED { capacity } else { self.first.len() };
+            ready!(self.room.poll_take(grown - counted, cx))?;
+            self.joined.reserve_exact(grown - self.joined.len());
+        }
+        self.joined.extend_from_slice(&std::mem::take(&mut self.first));
+        self.joined.extend_from_slice(&std::mem::take(&mut self.next));
+        Poll::Ready(Ok(()))
+    }
+
+    /// The message, once all pieces are there.
+    fn poll_whole(&mut self, cx: &mut Context<'_>) -> Poll<Result<Bytes>> {
+        let packed = if self.joined.is_empty() { &self.first[..] } else { &self.joined };
+        if let Some(compression) = self.compression.filter(|_| !packed.is_empty()) {
+            let most = compression.most(packed, self.limit);
+            ready!(self.room.poll_take(most, cx))?;
+        }
         let bytes = match self.joined.is_empty() {
             true => std::mem::take(&mut self.first),
-            false => self.joined.split().freeze(),
+            false => std::mem::take(&mut self.joined).into(),
         };
-        open(bytes, self.compression, self.limit)
+        let message = open(bytes, self.compression, self.limit)?;
+        self.room.settle(if message.len() < COUNTED { 0 } else { message.len() });
+        Poll::Ready(Ok(message))
     }
 }
 
@@ -199,39 +240,41 @@ impl Whole {
 pub(super) fn open(bytes: Bytes, compression: Option<Compression>, limit: usize) -> Result<Bytes> {
     match compression.filter(|_| !bytes.is_empty()) {
         None => Ok(bytes),
-        Some(compression) => {
-            compression.decompress(&bytes, limit).map_err(|error| match error.code() {
-                Code::Internal => Error::invalid_argument(error.detail().to_owned()),
-                _ => error,
-            })
-        }
+        Some(compression) => compression.decompress(&bytes, limit),
     }
 }
 
 impl Requests for Whole {
     fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>>> {
-        if self.ended {
+        if self.done {
             return Poll::Ready(Ok(None));
         }
         // What announces to be too long is not waited for.
         let announced = usize::try_from(self.body.size_hint().lower()).unwrap_or(usize::MAX);
         self.check(announced)?;
         loop {
+            ready!(self.poll_join(cx))?;
+            if self.ended {
+                let message = ready!(self.poll_whole(cx))?;
+                self.done = true;
+                return Poll::Ready(Ok(Some(message)));
+            }
             match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
-                Some(Ok(frame)) => {
-                    if let Ok(data) = frame.into_data() {
-                        self.add(data)?;
-                    }
-                }
+                Some(Ok(frame)) => self.next = frame.into_data().unwrap_or_default(),
                 Some(Err(error)) => {
-                    self.ended = true;
+                    self.done = true;
                     return Poll::Ready(Err(gone(&error)));
                 }
-                None => {
-                    self.ended = true;
-                    return Poll::Ready(self.message().map(Some));
-                }
+                None => self.ended = true,
             }
         }
+    }
+
+    fn received(&self) -> u64 {
+        self.body.received()
+    }
+
+    fn take_hold(&mut self) -> Option<Hold> {
+        self.room.take_hold()
     }
 }

@@ -30,6 +30,9 @@ pub(crate) fn failure(line: Line, error: &Error) -> Line {
         .with("http", error.http_code())
         .with("detail", error.detail())
         .with("error_id", error.id());
+    if let Some(reason) = error.reason() {
+        line = line.with("reason", reason);
+    }
     for detail in error.attached() {
         line = line.with_bytes(&format!("attached.{}", detail.type_url), &detail.value);
     }

@@ -1,0 +1,80 @@
+//! Who knows that a node lives without the registry's help: a caller that holds a healthy
+//! connection to it.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+/// Somebody who talks to nodes. Asked before a node is given up for want of news.
+pub trait Witness: fmt::Debug + Send + Sync + 'static {
+    /// True while the node at `address` (`host:port`) is known to live, as by an open connection.
+    /// Answers at once: it is asked where nothing may wait.
+    fn vouches(&self, address: &str) -> bool;
+}
+
+/// Most witnesses asked; clients are few.
+const LIMIT: usize = 256;
+
+/// The witnesses of a registry.
+#[derive(Debug, Default)]
+pub(crate) struct Witnesses(Arc<Several>);
+
+#[derive(Debug, Default)]
+struct Several(Mutex<Vec<Weak<dyn Witness>>>);
+
+impl Witnesses {
+    /// Adds one; those that are gone make room. More than 256 are not asked.
+    pub(crate) fn add(&self, witness: Weak<dyn Witness>) {
+        let mut witnesses = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
+        witnesses.retain(|known| known.strong_count() > 0 && !Weak::ptr_eq(known, &witness));
+        if witnesses.len() < LIMIT {
+            witnesses.push(witness);
+        }
+    }
+
+    /// True when one of them vouches for the node at `address`.
+    pub(crate) fn vouch(&self, address: &str) -> bool {
+        self.0.vouches(address)
+    }
+
+    /// All of them as one, to be given to another registry, while these are kept.
+    pub(crate) fn as_witness(&self) -> Weak<dyn Witness> {
+        let several: Weak<Several> = Arc::downgrade(&self.0);
+        several
+    }
+}
+
+impl Witness for Several {
+    fn vouches(&self, address: &str) -> bool {
+        let witnesses = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut living = witnesses.iter().filter_map(Weak::upgrade);
+        living.any(|witness| witness.vouches(address))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug)]
+    struct Connected(&'static str);
+
+    impl Witness for Connected {
+        fn vouches(&self, address: &str) -> bool {
+            self.0 == address
+        }
+    }
+
+    #[test]
+    fn one_witness_is_enough_and_only_while_it_lives() {
+        let (inner, witnesses) = (Witnesses::default(), Witnesses::default());
+        // As a registry that passes its own on does.
+        inner.add(witnesses.as_witness());
+        let (first, second) = (Arc::new(Connected("a:1")), Arc::new(Connected("b:1")));
+        let (weak_first, weak_second) = (Arc::downgrade(&first), Arc::downgrade(&second));
+        witnesses.add(weak_first);
+        witnesses.add(weak_second);
+        assert!(inner.vouch("a:1") && inner.vouch("b:1") && !inner.vouch("c:1"));
+        drop(second);
+        assert!(inner.vouch("a:1") && !inner.vouch("b:1"));
+    }
+}
