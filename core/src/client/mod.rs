@@ -48,6 +48,7 @@ pub use stream::Outgoing;
 
 use crate::codec::Message;
 use crate::error::{Error, Result};
+use crate::forward::Forward;
 use crate::registry::{self, Cache, Registry, Witness};
 use crate::resilience::Budget;
 use crate::selector::{self, Node, Strategy};
@@ -263,6 +264,11 @@ impl Client {
     /// The cached view of the registry that calls go by.
     pub fn cache(&self) -> &Cache {
         &self.0.cache
+    }
+
+    /// The rule by which headers of a call being served go on with this client's calls, unless a call has its own.
+    pub fn forward(&self) -> Forward {
+        self.0.options.forward.as_deref().cloned().unwrap_or_default()
     }
 
     /// Name this client sends as `micro-from-service`; empty when it is no service.

@@ -69,7 +69,11 @@ impl Dial {
             })?;
             let tls = match &self.tls {
                 Some(tls) => tls.is_for(target.tls).then(|| tls.clone()),
-                None if target.tls => Some(ClientTls::system()?),
+                // Some hundred thousand bytes of authorities are read.
+                None if target.tls => {
+                    let system = tokio::task::spawn_blocking(ClientTls::system).await;
+                    Some(system.unwrap_or_else(|_| ClientTls::system())?)
+                }
                 None => None,
             };
             let Some(tls) = tls else {
