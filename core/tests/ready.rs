@@ -104,6 +104,21 @@ async fn a_new_node_ends_the_wait_for_one_that_cannot_be_reached() -> Result<()>
 }
 
 #[tokio::test]
+async fn an_address_that_is_another_services_now_is_no_node_to_wait_for_less() -> Result<()> {
+    let registry = support::memory();
+    let other = support::service(&registry, "other").handle(support::echo()).start().await?;
+    register(&registry, "echo-1", &other.node().address).await?;
+    let client = support::client(&registry);
+    assert_eq!(failed(support::call(&client, "echo").await).reason(), Some(Reason::OtherService));
+    let call = waiting(&client);
+    tokio::task::yield_now().await;
+    let service = support::service(&registry, "echo").handle(support::echo()).start().await?;
+    assert_eq!(call.await.expect("the call ends")?, Raw::from("hi"));
+    service.stop().await?;
+    other.stop().await
+}
+
+#[tokio::test]
 async fn a_wait_that_is_given_up_leaves_nothing_behind() -> Result<()> {
     let registry = support::memory();
     let client = support::client(&registry);
