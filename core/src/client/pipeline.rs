@@ -251,6 +251,7 @@ impl Run {
                 }
                 chosen => chosen?,
             };
+            self.waits_for = None;
             self.attempts += 1;
             self.node = Some(node.clone());
             self.span.record("node", node.id());
