@@ -105,14 +105,47 @@ async fn a_name_is_verified_where_nodes_are_addresses() -> Result<()> {
     let pair = authority.sign(&["greeter.internal"], nothing);
     let registry = memory();
     let running = serving(&registry, &pair).await?;
+    let address = running.node().address.clone();
     let trusting = || ClientTls::trusting(&authority.certificate);
-    call(&with(&registry, trusting()?.server_name("greeter.internal")?), "echo").await?;
-    let error = call(&with(&registry, trusting()?), "echo").await.expect_err("an address");
-    tells(&error, &["greeter.internal", "127.0.0.1", "server_name"]);
+    let at = async |tls: ClientTls| -> Result<Raw> {
+        let client = with(&memory(), tls);
+        client.call("echo", "Echo.Call", Raw::default()).address(&address).await
+    };
+    at(trusting()?.server_name("greeter.internal")?).await?;
+    tells(
+        &at(trusting()?).await.expect_err("an address"),
+        &["greeter.internal", "127.0.0.1", "server_name"],
+    );
     let other = trusting()?.server_name("other.internal")?;
-    let error = call(&with(&registry, other), "echo").await.expect_err("another name");
-    tells(&error, &["other.internal"]);
+    tells(&at(other.clone()).await.expect_err("another name"), &["other.internal"]);
+    // Also where the registry says another.
+    assert!(call(&with(&registry, other), "echo").await.is_err());
     assert!(trusting()?.server_name("no name!").is_err());
+    running.stop().await
+}
+
+#[tokio::test]
+async fn a_node_says_the_name_it_has_a_certificate_for() -> Result<()> {
+    let authority = Authority::new();
+    let registry = memory();
+    let client = with(&registry, ClientTls::trusting(&authority.certificate)?);
+    for (names, told) in [
+        (&["greeter.internal", "other.internal"][..], Some("greeter.internal")),
+        (&["*.shop.internal"], Some("node.shop.internal")),
+        (&["greeter.internal", "127.0.0.1"], None),
+    ] {
+        let running = serving(&registry, &authority.sign(names, nothing)).await?;
+        assert_eq!(running.node().metadata.get("tls_name").map(String::as_str), told, "{names:?}");
+        call(&client, "echo").await?;
+        for health in client.health("echo").await? {
+            assert!(health.is_serving(), "{health:?}");
+        }
+        running.stop().await?;
+    }
+    // What a node says of its name is no more believed than what it shows.
+    let stranger = Authority::new().sign(&["greeter.internal"], nothing);
+    let running = serving(&registry, &stranger).await?;
+    assert!(call(&client, "echo").await.is_err());
     running.stop().await
 }
 
@@ -126,7 +159,7 @@ async fn a_self_signed_certificate_may_be_trusted_by_itself() -> Result<()> {
         running.stop().await?;
         // Its name and its dates count all the same.
         let elsewhere = self_signed(&["localhost"], authority, nothing);
-        let tls = ClientTls::trusting(&elsewhere.certificate)?;
+        let tls = ClientTls::trusting(&elsewhere.certificate)?.server_name("other.example")?;
         tells(&refused(&elsewhere, tls).await, &["localhost", "server_name"]);
         let late = self_signed(&["127.0.0.1"], authority, |params| {
             params.not_after = date_time_ymd(2020, 2, 29);
@@ -266,8 +299,9 @@ async fn what_other_servers_say_to_a_plain_client_is_understood() -> Result<()> 
         (&[0x15, 3, 3, 0, 2, 2, 70][..], "speaks TLS"),
         (
             b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n",
-            "TLS port",
+            "speaks TLS",
         ),
+        (b"HTTP/1.1 404 Not Found\r\n\r\n", "HTTP/1.1 and no HTTP/2"),
     ] {
         let address = answering(answer).await;
         let call = plain.call::<_, Raw>("echo", "Echo.Call", Raw::default()).address(address);

@@ -95,10 +95,9 @@ impl fmt::Debug for Inner {
 }
 
 impl Witness for Inner {
-    /// Its connections are healthy while they are open: those that are silent are probed. Connections to nodes that speak TLS
-    /// are kept under their address with its scheme.
+    /// Its connections are healthy while they are open: those that are silent are probed.
     fn vouches(&self, address: &str) -> bool {
-        self.pool.is_connected(address) || self.pool.is_connected(&format!("https://{address}"))
+        self.pool.is_connected(address)
     }
 }
 
@@ -334,7 +333,12 @@ fn path_of(service: &str, endpoint: &str) -> Option<String> {
         return None;
     }
     let (kind, method) = endpoint.rsplit_once('.')?;
-    let whole = service.is_empty() || kind.contains('.');
+    // Packages begin with a small letter, which tells them from one part too many.
+    let packaged = kind.contains('.');
+    if packaged && endpoint.starts_with(|first: char| first.is_ascii_uppercase()) {
+        return None;
+    }
+    let whole = service.is_empty() || packaged;
     Some(if whole { format!("/{kind}/{method}") } else { format!("/{service}.{kind}/{method}") })
 }
 

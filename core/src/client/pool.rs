@@ -199,9 +199,17 @@ impl Pool {
         })
     }
 
-    /// True while a connection to `address` is open.
+    /// True while a connection to `address` is open, whatever is spoken on it.
     pub(super) fn is_connected(&self, address: &str) -> bool {
-        self.addresses.pin().get(address).is_some_and(|connections| connections.best().is_some())
+        let addresses = self.addresses.pin();
+        let is_open = |connections: &Arc<Connections>| connections.best().is_some();
+        if addresses.get(address).is_some_and(is_open) {
+            return true;
+        }
+        // Asked rarely, when a node falls silent.
+        let secure = format!("https://{}", address.replace(',', ",https://"));
+        let is_its = |target: &str| target.split('#').next() == Some(&*secure);
+        addresses.iter().any(|(target, connections)| is_its(target) && is_open(connections))
     }
 
     fn connections(&self, address: &str) -> Arc<Connections> {

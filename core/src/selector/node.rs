@@ -74,12 +74,6 @@ impl Release {
     }
 }
 
-/// An address, or several with commas between them, each with the scheme of TLS.
-fn secure(address: &str) -> Box<str> {
-    let each = address.split(',').map(|one| format!("https://{}", one.trim()));
-    each.collect::<Vec<_>>().join(",").into()
-}
-
 impl std::hash::Hash for Release {
     /// Names suffice to tell most releases apart; equality looks at everything.
     fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
@@ -125,8 +119,7 @@ impl Node {
         Self {
             id: record.id.as_str().into(),
             address: record.address.as_str().into(),
-            secure: (record.speaks_tls() && !record.address.contains("://"))
-                .then(|| secure(&record.address)),
+            secure: secure(record),
             labels,
             release,
             hash: super::hash::of(record.id.as_bytes()),
@@ -144,7 +137,7 @@ impl Node {
         &self.address
     }
 
-    /// Where a connection goes: the address, with `https://` where the record says that the node speaks TLS.
+    /// Where a connection goes: the address, with `https://` and perhaps `#name` where the record says that the node speaks TLS.
     pub(crate) fn target(&self) -> &str {
         self.secure.as_deref().unwrap_or(&self.address)
     }
@@ -248,6 +241,22 @@ impl Node {
     pub(crate) fn ejected_at(&self) -> u64 {
         self.live.ejected_at()
     }
+}
+
+/// Where connections to a node with TLS go: its address, and behind `#` the name that it says it has a certificate for.
+fn secure(record: &registry::Node) -> Option<Box<str>> {
+    let address = &record.address;
+    if !record.speaks_tls() || address.contains("://") {
+        return None;
+    }
+    // A node may have several addresses, with commas between them.
+    let each: Vec<_> = address.split(',').map(|one| format!("https://{}", one.trim())).collect();
+    let mut target = each.join(",");
+    if let Some(name) = record.metadata.get(registry::TLS_NAME) {
+        target.push('#');
+        target.push_str(name);
+    }
+    Some(target.into())
 }
 
 impl fmt::Debug for Node {

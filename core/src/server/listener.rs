@@ -1,5 +1,6 @@
 //! Accepts connections and ends them in order: no new calls, running calls finish, then the rest.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use super::dispatch::{Dispatch, Peer};
 use super::protocol::answer;
 use super::reply::{ReplyBody, Served};
 use crate::error::{Error, Result};
+use crate::time::deadline_after;
 use crate::transport::network::{Io, Listener, Network};
 use crate::transport::{Accepted, Batched, ServerTls};
 
@@ -117,10 +119,7 @@ impl Listening {
         limits: Limits,
         dispatch: Arc<Dispatch>,
     ) -> Result<Self> {
-        // go-micro writes `:0` for any address and port.
-        let any = address.strip_prefix(':').map(|port| format!("0.0.0.0:{port}"));
-        let target = any.as_deref().unwrap_or(address);
-        let listener = network.bind(target).await.map_err(|e| {
+        let listener = listen(network, address).await.map_err(|e| {
             Error::unavailable(format!("cannot listen on {address}: {e}")).with_source(e)
         })?;
         let address = listener.address()?;
@@ -139,13 +138,28 @@ impl Listening {
     /// Ends the server: stops accepting, sends GOAWAY, lets running calls finish until `grace` has
     /// passed and closes what is left. True when nothing had to be closed by force.
     pub(super) async fn drain(&self, grace: Duration) -> bool {
-        let deadline = Instant::now() + grace;
+        let deadline = deadline_after(grace);
         self.phase.send_replace(Phase::Draining);
         self.connections.close();
         let clean = timeout_at(deadline, self.connections.wait()).await.is_ok();
         self.phase.send_replace(Phase::Closed);
         self.connections.wait().await;
         clean
+    }
+}
+
+/// Listens on `address`. go-micro writes `:0` for any address and port: both families where the machine
+/// has IPv6, else IPv4.
+async fn listen(network: &dyn Network, address: &str) -> std::io::Result<Box<dyn Listener>> {
+    let Some(port) = address.strip_prefix(':') else { return network.bind(address).await };
+    match network.bind(&format!("[::]:{port}")).await {
+        // Somebody who has the port on one family must not go unnoticed.
+        Err(error)
+            if !matches!(error.kind(), ErrorKind::AddrInUse | ErrorKind::PermissionDenied) =>
+        {
+            network.bind(&format!("0.0.0.0:{port}")).await
+        }
+        bound => bound,
     }
 }
 

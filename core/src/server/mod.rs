@@ -90,7 +90,7 @@ pub struct Server {
     admission: Arc<Admission>,
     gates: Gates,
     endpoints: Vec<registry::Endpoint>,
-    tls: bool,
+    tls: Option<ServerTls>,
     grace: Duration,
 }
 
@@ -126,9 +126,9 @@ impl Server {
         self.listening.address
     }
 
-    /// True when it speaks TLS.
-    pub(crate) fn speaks_tls(&self) -> bool {
-        self.tls
+    /// What it shows, where it speaks TLS.
+    pub(crate) fn tls(&self) -> Option<&ServerTls> {
+        self.tls.as_ref()
     }
 
     /// What it says to health checks.
@@ -375,7 +375,7 @@ impl ServerBuilder {
         self
     }
 
-    /// How long running calls may go on after a stop, 10 s unless set.
+    /// How long running calls may go on after a stop, 10 s unless set; [`Duration::MAX`] is as long as they take.
     pub fn grace(mut self, grace: Duration) -> Self {
         self.grace = grace;
         self
@@ -395,7 +395,8 @@ impl ServerBuilder {
         range::MAX_UNSENT_REPLIES.number(limits.max_unsent)?;
         range::MAX_BUFFERED.number(limits.max_buffered)?;
         range::MAX_BUFFERED_PER_CONNECTION.number(limits.max_buffered_per_connection)?;
-        range::GRACE.time(self.grace)?;
+        // Endless is a grace, too.
+        range::GRACE.time(Some(self.grace).filter(|grace| *grace != Duration::MAX))?;
         range::KEEPALIVE.time(limits.keepalive)?;
         range::MAX_CONNECTION_AGE.time(limits.max_connection_age)?;
         range::HANDSHAKE_TIMEOUT.time(limits.handshake)?;
@@ -468,7 +469,7 @@ impl ServerBuilder {
             compression: self.compression,
             cors: (!self.origins.is_empty()).then(|| Cors::new(self.origins)),
         });
-        let tls = self.limits.tls.is_some();
+        let tls = self.limits.tls.clone();
         let address = self.address.as_deref().unwrap_or(ANY_ADDRESS);
         let listening = Listening::bind(&*self.network, address, self.limits, dispatch).await?;
         Ok(Server {

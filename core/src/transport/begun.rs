@@ -12,10 +12,9 @@ use super::network::Io;
 const ENOUGH: usize = 4;
 /// The content type of a TLS handshake.
 const HANDSHAKE: u8 = 0x16;
-/// HTTP/2: no settings, then GOAWAY with `INADEQUATE_SECURITY` and [`ADVICE`].
-const SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
-const GOAWAY: [u8; 17] = [0, 0, ADVICE.len() as u8 + 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xc];
-pub(super) const ADVICE: &str = "this port speaks TLS: use https:// and trust its authority";
+/// In HTTP/1.1 also for HTTP/2: gRPC's clients take it for the end of a try to connect, where an answer in HTTP/2 has them
+/// connect again at once and for ever.
+const REFUSAL: &str = "HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-type: text/plain\r\ncontent-length: 59\r\n\r\nthis port speaks TLS: use https:// and trust its authority\n";
 
 /// A connection, with the first bytes of the peer still to be read.
 pub(crate) struct Begun {
@@ -44,22 +43,19 @@ impl Begun {
         self.read == 0 || self.first[0] == HANDSHAKE
     }
 
-    /// Tells a peer without TLS, in its own protocol, what it needs. Returns the connection, which still has to be closed.
+    /// Tells a peer without TLS what it needs. Returns the connection, which still has to be closed.
     pub(super) async fn refuse(mut self) -> io::Result<Io> {
-        if &self.first[..self.read] == b"PRI " {
-            self.io.write_all(&[&SETTINGS[..], &GOAWAY, ADVICE.as_bytes()].concat()).await?;
-        } else if self.first[..self.read].iter().all(u8::is_ascii_uppercase)
-            || self.first.contains(&b' ')
-        {
-            let length = ADVICE.len() + 1;
-            let answer = format!(
-                "HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-type: text/plain\r\ncontent-length: {length}\r\n\r\n{ADVICE}\n"
-            );
-            self.io.write_all(answer.as_bytes()).await?;
-        }
+        self.io.write_all(REFUSAL.as_bytes()).await?;
         self.io.flush().await?;
         Ok(self.io)
     }
+}
+
+#[cfg(test)]
+#[test]
+fn the_refusal_has_the_length_it_says() {
+    let (head, body) = REFUSAL.split_once("\r\n\r\n").expect("a head and a body");
+    assert!(head.ends_with(&format!("content-length: {}", body.len())));
 }
 
 impl AsyncRead for Begun {

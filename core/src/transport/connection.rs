@@ -19,7 +19,6 @@ use tokio_util::io::InspectReader;
 use tokio_util::sync::CancellationToken;
 
 use super::batched::Batched;
-use super::begun::ADVICE;
 use super::greeting::{self, Greeting, UNSAID, too_large};
 use super::line::{self, Idling, Line, Probing, Waiting};
 use super::target::{TARGET, TARGET_AT};
@@ -39,8 +38,22 @@ const REMEMBERED_FOR: Duration = Duration::from_secs(30);
 /// about the memory that unread ones take beside their bytes.
 const SCRAPS: usize = 16 * 1024 * 1024;
 
-/// How a server with TLS answers one who speaks none: the content type of an alert.
-const TLS_ALERT: u8 = 0x15;
+/// The peer speaks TLS.
+const TLS: u8 = 1;
+/// The peer speaks HTTP/1.
+const HTTP1: u8 = 2;
+
+/// What a peer speaks by its first bytes: [`TLS`], [`HTTP1`], or 0. A server with TLS answers one who speaks none by an alert,
+/// or in HTTP/1 with a line about it.
+fn spoken(bytes: &[u8]) -> u8 {
+    let names = |name: &[u8]| bytes.windows(name.len()).any(|part| part == name);
+    match bytes {
+        [0x15, 3, ..] => TLS,
+        _ if !bytes.starts_with(b"HTTP/1.") => 0,
+        _ if names(b"TLS") || names(b"HTTPS") || names(b"SSL") => TLS,
+        _ => HTTP1,
+    }
+}
 
 /// An open connection; requests may be sent from many tasks at once.
 #[derive(Debug)]
@@ -88,9 +101,9 @@ impl Connection {
             let mut begun = false;
             move |bytes: &[u8]| {
                 line.heard.store(true, Ordering::Relaxed);
-                if !begun && let Some(first) = bytes.first() {
+                if !begun {
                     begun = true;
-                    line.first.store(*first, Ordering::Relaxed);
+                    line.speaks.store(spoken(bytes), Ordering::Relaxed);
                 }
                 greeting.read(bytes);
             }
@@ -233,9 +246,9 @@ impl Connection {
 
 /// The error of a connection that broke, also where the peer has never spoken HTTP/2.
 fn explain(line: &Line, error: &h2::Error) -> Error {
-    let why = match line.first.load(Ordering::Relaxed) {
-        TLS_ALERT => "the server speaks TLS: set `tls` of the client, or call https://",
-        b'H' => {
+    let why = match line.speaks.load(Ordering::Relaxed) {
+        TLS => "the server speaks TLS: set `tls` of the client, or call https://",
+        HTTP1 => {
             "the server speaks HTTP/1.1 and no HTTP/2: is the address a gRPC server, or a TLS port?"
         }
         _ => return broken(error),
@@ -335,10 +348,6 @@ pub(crate) fn broken(error: &h2::Error) -> Error {
 
 /// Why a server wants nothing of this connection, where it has said so: it took no call then.
 fn refusal(error: &h2::Error, text: &str) -> Option<&'static str> {
-    let turned_away = error.is_go_away() && error.reason() == Some(Reason::INADEQUATE_SECURITY);
-    if turned_away && text.contains(ADVICE) {
-        return Some("the server speaks TLS: set `tls` of the client, or call https://");
-    }
     // In TLS 1.3 a server judges the client's certificate when the client has begun to speak. h2 keeps the text alone.
     let told = text.split_once("received fatal alert: ").filter(|_| error.is_io())?.1;
     tls::REFUSALS

@@ -36,6 +36,7 @@ impl Dial {
     /// start before the next, and the first that answers is taken. The connection keeps `place` for as long as it lasts, and
     /// goes when it is idle and the node has `left`. Addresses that begin with `https://`, have port 443 or no port use
     /// TLS even when none is configured, as in go-micro (wire reference 1.7), and so do nodes that the registry says speak it.
+    /// What is behind `#` is the name to verify, unless the client has one of its own.
     pub(crate) async fn connect(
         &self,
         address: &str,
@@ -44,6 +45,10 @@ impl Dial {
     ) -> Result<Connection> {
         let unreached = |code, text: String| {
             Error::new(code, text).with_id("go.micro.client").with_reach(Reach::Never)
+        };
+        let (address, told) = match address.split_once('#') {
+            Some((address, name)) => (address, Some(name)),
+            None => (address, None),
         };
         let targets: Vec<_> = address
             .split(',')
@@ -71,7 +76,7 @@ impl Dial {
                 return self.handshake(stream, Scheme::HTTP, target, kept).await;
             };
             let name = tls
-                .name_for(&target.host)
+                .name_for(&target.host, told)
                 .map_err(|e| unreached(Code::InvalidArgument, format!("{address}: {e}")))?;
             let connector = TlsConnector::from(tls.current().await);
             let stream = connector.connect(name, stream).await.map_err(|e| {

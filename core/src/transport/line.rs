@@ -27,8 +27,8 @@ pub(super) struct Line {
     pub(super) retired: AtomicBool,
     /// Set by every byte that comes in.
     pub(super) heard: AtomicBool,
-    /// The peer's first byte, which tells what it speaks; 0 as well before it, for that is how HTTP/2 begins.
-    pub(super) first: AtomicU8,
+    /// What the peer speaks that is no HTTP/2, by its first bytes; 0 unless it does.
+    pub(super) speaks: AtomicU8,
     /// Set by every call.
     pub(super) used: AtomicBool,
     /// An answer has come.

@@ -33,8 +33,6 @@ use crate::slab::Slab;
 use crate::status::Status;
 use crate::things::{Task, Thing};
 
-/// A grace that clocks cannot hold.
-const LONGEST_GRACE: Duration = Duration::from_secs(366 * 24 * 3600);
 /// How often queues are looked at for a host that is stuck.
 const ROUND: Duration = Duration::from_secs(1);
 
@@ -330,9 +328,7 @@ impl Shared {
 }
 
 async fn shut_down(shared: Arc<Shared>, grace: Duration) {
-    let now = tokio::time::Instant::now();
-    // A host may write "for ever" as the longest duration it has.
-    let until = now.checked_add(grace).unwrap_or(now + LONGEST_GRACE);
+    let until = micro::deadline_after(grace);
     let servers: Vec<_> = shared.ends().servers.iter().filter_map(Weak::upgrade).collect();
     join_all(servers.iter().map(|server| server.stop_by(until))).await;
     shared.tasks.close();

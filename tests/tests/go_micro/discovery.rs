@@ -127,7 +127,7 @@ fn p0_02_go_reads_every_field_of_our_record() {
         .await;
         let client = go::client().await;
         let read = found(&client, "greeter").await;
-        let told = serde_json::to_value(ours.service.record()).unwrap();
+        let told = serde_json::to_value(&*ours.service.record()).unwrap();
         assert_eq!(read["version"], "1.2.3");
         assert_eq!(read["nodes"], told["nodes"]);
         assert_eq!(read["nodes"][0]["metadata"]["region"], "eu");

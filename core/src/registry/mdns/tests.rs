@@ -91,9 +91,7 @@ async fn unknown_service_is_not_found() {
 fn listener(registry: &Mdns) -> (Links, UdpSocket) {
     let options = options_on("127.0.0.1", registry.shared.links.port().expect("a port"));
     let links = Links::open(&options, options.port).expect("loopback multicast");
-    let readers = links.readers().expect("readers").into_iter();
-    let mut group = readers.filter(|(socket, _)| *socket == table::Socket::Group(false));
-    let (_, group) = group.next().expect("IPv4");
+    let group = links.all().first().expect("a link").reader().expect("its socket");
     (links, UdpSocket::from_std(group).expect("a socket"))
 }
 

@@ -59,7 +59,8 @@ pub trait Network: fmt::Debug + Send + Sync + 'static {
     /// Whatever kept it from connecting; the call counts as not sent.
     async fn connect(&self, address: &str) -> std::io::Result<Io>;
 
-    /// Listens on `host:port`; host `0.0.0.0` is any, port 0 a free one.
+    /// Listens on `host:port`; host `0.0.0.0` is any IPv4 address, `[::]` any address of either
+    /// family, port 0 a free one.
     ///
     /// # Errors
     /// Whatever kept it from listening, such as an address in use.

@@ -26,7 +26,11 @@ const HTTP_1_1: &[u8] = b"http/1.1";
 
 /// Certificate a server shows, and whom it lets in.
 #[derive(Clone)]
-pub struct ServerTls(Arc<Live<ServerConfig>>);
+pub struct ServerTls {
+    live: Arc<Live<ServerConfig>>,
+    /// What it was made of, unless that is a configuration.
+    certificate: Option<Pem>,
+}
 
 /// Whom a client trusts, and the certificate it shows.
 #[derive(Clone)]
@@ -81,6 +85,7 @@ impl ServerTls {
     fn showing(certificate: Pem, private_key: Pem, authority: Option<Pem>) -> Result<Self> {
         let files = [Some(&certificate), Some(&private_key), authority.as_ref()];
         let files: Vec<_> = files.into_iter().flatten().filter_map(Pem::path).collect();
+        let shown = Some(certificate.clone());
         let live = Live::of_files(files, move || {
             let builder = ServerConfig::builder_with_provider(provider())
                 .with_safe_default_protocol_versions()
@@ -101,17 +106,27 @@ impl ServerTls {
                 .map_err(|e| wrong("cannot use the certificate", words::of(&e, Side::Server)))?;
             Ok(offering(config))
         })?;
-        Ok(Self(Arc::new(live)))
+        Ok(Self { live: Arc::new(live), certificate: shown })
     }
 
     /// Any rustls configuration; ALPN `h2` and `http/1.1` are added when it offers none.
     pub fn from_config(config: ServerConfig) -> Self {
-        Self(Arc::new(Live::fixed(offering(config))))
+        Self { live: Arc::new(Live::fixed(offering(config))), certificate: None }
     }
 
     /// What the next handshake goes by.
     pub(super) async fn current(&self) -> Arc<ServerConfig> {
-        self.0.current().await
+        self.live.current().await
+    }
+
+    /// The name a client has to verify at `address` (`host:port`): nothing where the certificate is for its host. The registry
+    /// tells it. That is as good as an address: who can write there one that he has a certificate for, can as well write
+    /// another, see `server_name` of clients.
+    pub(crate) fn name_beside(&self, address: &str) -> Option<String> {
+        let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let certificates = self.certificate.as_ref()?.certificates().ok()?;
+        trust::name_instead(certificates.first()?, host)
     }
 }
 
@@ -198,7 +213,7 @@ impl ClientTls {
     }
 
     /// Verifies that servers have a certificate for `name`, a DNS name or an IP address, instead of for the host they are
-    /// called at. Nodes of a registry are called at addresses, and certificates are mostly for names.
+    /// called at, or the name that a node told the registry.
     ///
     /// # Errors
     /// `INVALID_ARGUMENT` for what is neither.
@@ -224,10 +239,11 @@ impl ClientTls {
         asked || self.policy == TlsPolicy::Required
     }
 
-    /// The name a server at `host` must have.
-    pub(super) fn name_for(&self, host: &str) -> Result<ServerName<'static>> {
-        match &self.name {
-            Some(name) => Ok(name.clone()),
+    /// The name a server at `host` must have, where the registry may have `told` another.
+    pub(super) fn name_for(&self, host: &str, told: Option<&str>) -> Result<ServerName<'static>> {
+        let told = || told.and_then(|name| ServerName::try_from(name.to_owned()).ok());
+        match self.name.clone().or_else(told) {
+            Some(name) => Ok(name),
             None => ServerName::try_from(host.to_owned())
                 .map_err(|e| Error::invalid_argument(e.to_string())),
         }

@@ -44,6 +44,30 @@ fn is_about_its_signer(error: &TlsError) -> bool {
     }
 }
 
+/// A name that a certificate is for, unless it is for `host`.
+pub(super) fn name_instead(certificate: &CertificateDer<'_>, host: &str) -> Option<String> {
+    let certificate = ParsedCertificate::try_from(certificate).ok()?;
+    let host = ServerName::try_from(host.to_owned()).ok()?;
+    let Err(TlsError::InvalidCertificate(CertificateError::NotValidForNameContext {
+        presented,
+        ..
+    })) = verify_server_name(&certificate, &host)
+    else {
+        return None;
+    };
+    let names = presented.iter().map(|name| super::words::shown(name));
+    // A name that a wildcard is for does as well.
+    let names = names.map(|name| match name.strip_prefix("*.") {
+        Some(rest) => format!("node.{rest}"),
+        None => name,
+    });
+    let verified = |name: &String| {
+        ServerName::try_from(name.clone())
+            .is_ok_and(|name| verify_server_name(&certificate, &name).is_ok())
+    };
+    names.into_iter().find(verified)
+}
+
 /// Verifies servers.
 #[derive(Debug)]
 pub(super) struct KnownServers {

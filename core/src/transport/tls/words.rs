@@ -134,7 +134,7 @@ fn certificate(error: &CertificateError, side: Side) -> String {
 }
 
 /// A name as rustls shows it: `DnsName("a.example")`, `IpAddress(10.0.0.1)`.
-fn shown(name: &str) -> String {
+pub(super) fn shown(name: &str) -> String {
     let inner = name.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')')).unwrap_or(name);
     inner.trim_matches('"').to_owned()
 }
