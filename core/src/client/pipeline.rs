@@ -17,7 +17,7 @@ use super::reply::{Answer, end, unreadable};
 use super::{Client, Target};
 use crate::codec::Codec;
 use crate::context::Context;
-use crate::error::{Code, Error, Origin, Reach, Result};
+use crate::error::{Code, Error, Origin, Reach, Reason, Result};
 use crate::forward::forward;
 use crate::metadata::Metadata;
 use crate::registry::Snapshot;
@@ -251,6 +251,7 @@ impl Run {
                 }
                 chosen => chosen?,
             };
+            self.waits_for = None;
             self.attempts += 1;
             self.node = Some(node.clone());
             self.span.record("node", node.id());
@@ -270,7 +271,7 @@ impl Run {
             }
             let elsewhere = nodes.as_slice().len() > self.tried.len();
             let waits = self.options.wait_for_ready
-                && lost == Lost::Unreached
+                && (lost == Lost::Unreached || error.reason() == Some(Reason::OtherService))
                 && outcome(&error) == Outcome::Refused;
             if waits && !elsewhere {
                 nodes = Box::pin(self.until_ready(Some(nodes), error)).await?;
