@@ -395,8 +395,6 @@ impl ServerBuilder {
         range::MAX_UNSENT_REPLIES.number(limits.max_unsent)?;
         range::MAX_BUFFERED.number(limits.max_buffered)?;
         range::MAX_BUFFERED_PER_CONNECTION.number(limits.max_buffered_per_connection)?;
-        // Endless is a grace, too.
-        range::GRACE.time(Some(self.grace).filter(|grace| *grace != Duration::MAX))?;
         range::KEEPALIVE.time(limits.keepalive)?;
         range::MAX_CONNECTION_AGE.time(limits.max_connection_age)?;
         range::HANDSHAKE_TIMEOUT.time(limits.handshake)?;

@@ -80,7 +80,6 @@ ranges! {
     MAX_UNSENT_REPLIES = bytes("max_unsent_replies", 64 * 1024, 1 << 40);
     MAX_BUFFERED = bytes("max_buffered", 64 * 1024, 1 << 40);
     MAX_BUFFERED_PER_CONNECTION = bytes("max_buffered_per_connection", 64 * 1024, 1 << 40);
-    GRACE = time("grace", Duration::ZERO, LONGEST);
     PROPAGATION = time("propagation", Duration::ZERO, LONGEST);
     KEEPALIVE = time("keepalive", SHORTEST, LONGEST);
     MAX_CONNECTION_AGE = time("max_connection_age", SHORTEST, LONGEST);

@@ -25,7 +25,8 @@ use crate::transport::Compression;
 /// | `address`, `advertise` | where it listens, such as `":8080"`, and what it registers instead |
 /// | `registry` | URL of a [registry](crate::registry::connect) |
 /// | `register_ttl`, `register_interval` | durations |
-/// | `propagation`, `grace` | durations: the two parts of a stop |
+/// | `register_timeout` | a duration, or `"none"`: for each request to the registry |
+/// | `propagation`, `grace` | durations: the two parts of a stop; a `grace` of `"none"` has no end |
 /// | `network` | URL of a [network](crate::network::connect) |
 /// | `tls` | `{"certificate": …, "private_key": …, "authority": …}`, the last one to let in only its clients; each PEM text or `{"file": path}`, which is read again when it changes |
 /// | `client` | [`ClientSettings`] of the client inside; its `registry` is the service's |
@@ -48,6 +49,7 @@ pub struct ServiceSettings {
     registry: Option<Named>,
     register_ttl: Option<Duration>,
     register_interval: Option<Duration>,
+    register_timeout: Option<Duration>,
     propagation: Option<Duration>,
     network: Option<Named>,
     tls: Option<ServerTlsSettings>,
@@ -91,6 +93,7 @@ impl Document for ServiceSettings {
             registry: fields.read("registry", Named::read)?,
             register_ttl: fields.read("register_ttl", Value::period)?,
             register_interval: fields.read("register_interval", Value::period)?,
+            register_timeout: fields.read("register_timeout", Value::limit)?,
             propagation: fields.read("propagation", |value| value.time_in(&range::PROPAGATION))?,
             network: fields.read("network", Named::read)?,
             tls: fields.read("tls", ServerTlsSettings::read)?,
@@ -133,6 +136,9 @@ impl ServiceSettings {
         if let Some(interval) = self.register_interval {
             builder = builder.register_interval(interval);
         }
+        if let Some(limit) = self.register_timeout {
+            builder = builder.register_timeout(limit);
+        }
         if let Some(delay) = self.propagation {
             builder = builder.propagation(delay);
         }
@@ -152,7 +158,7 @@ impl Server {
         let keepalive = |value| Value::unless_none(value, |value| value.time_in(&range::KEEPALIVE));
         Ok(Self {
             address: fields.read("address", Value::text)?,
-            grace: fields.read("grace", |value| value.time_in(&range::GRACE))?,
+            grace: fields.read("grace", Value::limit)?,
             max_concurrent_calls: fields.read("max_concurrent_calls", |value| {
                 value.number_in(&range::MAX_CONCURRENT_CALLS)
             })?,

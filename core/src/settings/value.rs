@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use serde_json::{Map, Value as Json};
 
-use super::duration::{LONGEST, duration};
+use super::duration::{self, LONGEST, duration};
 use super::range::{self, Range};
 use crate::error::{Error, Result};
 use crate::spelling::{nearest, quoted};
+
+const LONGEST_MS: u64 = LONGEST.as_secs() * 1000;
 
 /// Where in which document a value stands.
 #[derive(Debug, Clone)]
@@ -143,6 +145,22 @@ impl Value {
                 length.filter(|length| *length <= LONGEST).ok_or_else(|| self.expected(EXAMPLES))
             }
             _ => Err(self.expected(EXAMPLES)),
+        }
+    }
+
+    /// How long to wait at most: a duration, and [`Duration::MAX`] for `none` or more than clocks
+    /// can say.
+    pub(super) fn limit(self) -> Result<Duration> {
+        match &self.json {
+            Json::String(text) if text == "none" => Ok(Duration::MAX),
+            Json::String(text) => match duration::bounded(text) {
+                Ok(limit) => Ok(limit.unwrap_or(Duration::MAX)),
+                Err(error) => Err(self.place.found(&error)),
+            },
+            Json::Number(number) if number.as_u64().is_some_and(|ms| ms > LONGEST_MS) => {
+                Ok(Duration::MAX)
+            }
+            _ => self.duration(),
         }
     }
 

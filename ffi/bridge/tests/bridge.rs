@@ -288,6 +288,15 @@ fn ten_thousand_calls_under_way_all_end_when_the_runtime_does() {
 }
 
 #[test]
+fn an_endless_grace_ends_when_what_runs_does() {
+    let host = Host::new();
+    host.serve("greeter", &[("Greeter.Hello", Kind::Unary)]);
+    host.runtime.shutdown(Duration::MAX).unwrap();
+    while host.any().kind != EventKind::Closed {}
+    host.end();
+}
+
+#[test]
 fn a_watch_tells_changes_that_were_granted() {
     let host = Host::new();
     let client = host.client("");

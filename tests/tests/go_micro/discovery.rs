@@ -228,6 +228,18 @@ fn p0_04_our_client_calls_a_go_server_with_a_dotted_name() {
 }
 
 #[test]
+fn p0_04_go_client_calls_our_server_with_a_name_too_long_for_a_label() {
+    isolated(&[Need::Go], || async {
+        let ours = ours::serve("customer-notification-service").await;
+        let client = go::client().await;
+        let outcome = go_hello(&client, "customer-notification-service").await;
+        assert_eq!(outcome["response"]["served_by"], ours.service.node().id, "{outcome}");
+        let reply = hello(&ours::client(), "customer-notification-service").await.unwrap();
+        assert_eq!(reply.served_by, ours.service.node().id);
+    });
+}
+
+#[test]
 fn p0_05_go_client_hears_of_our_node_and_of_its_goodbye() {
     isolated(&[Need::Go], || async {
         let theirs = go::serve("greeter").await;

@@ -129,7 +129,11 @@ class ServiceOptions(TypedDict, total=False):
     network: str
     """URL of a network, such as ``memory://name``."""
     register_ttl: Seconds
+    """How long the registry keeps the node without news of it; longer than the interval."""
     register_interval: Seconds
+    """How often the node is registered anew."""
+    register_timeout: Seconds
+    """How long a request to the registry may take; ``math.inf`` for ever."""
     propagation: Seconds
     """How long it serves on after deregistering."""
     grace: Seconds
@@ -174,6 +178,7 @@ _DURATIONS = frozenset(
         "idle_timeout",
         "register_ttl",
         "register_interval",
+        "register_timeout",
         "propagation",
         "grace",
         "max_connection_age",

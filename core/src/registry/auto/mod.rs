@@ -28,6 +28,9 @@ use crate::interface::default_address;
 /// Longest that a registry may take for one request of a move.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// How long a look waits for its own packet: a busy machine must not seem to have lost its network.
+const LOOK_PATIENCE: Duration = Duration::from_secs(1);
+
 /// Zero-configuration registry; see the module of the same name for how it chooses.
 #[derive(Debug)]
 pub struct Auto {
@@ -285,7 +288,7 @@ async fn supervise(shared: Arc<Shared>) {
         shared.follow().await;
         let Some(current) = shared.current() else { return };
         let on_mdns = current.name() == "mdns";
-        let works = Mdns::probe(&shared.options).await;
+        let works = Mdns::probe_within(&shared.options, LOOK_PATIENCE).await;
         against = if works.is_ok() == on_mdns { 0 } else { against + 1 };
         let quiet = moved.map(|at| at.elapsed());
         if quiet.is_some_and(|quiet| quiet > pace.stay.1) {

@@ -203,6 +203,11 @@ impl Mdns {
     /// # Errors
     /// `INVALID_ARGUMENT` for options that cannot be, `UNAVAILABLE` with the reason otherwise.
     pub async fn probe(options: &Options) -> Result<()> {
+        Self::probe_within(options, PROBE_TIMEOUT).await
+    }
+
+    /// The same with more patience, for those who must not be wrong on a busy machine.
+    pub(super) async fn probe_within(options: &Options, patience: Duration) -> Result<()> {
         let options = options.clone().checked()?;
         drop(Links::open(&options, options.port)?);
         // On a port of its own, so that nobody else hears what is no DNS packet.
@@ -221,7 +226,7 @@ impl Mdns {
         if links.ask(From::Asking, &token) == 0 {
             return Err(Error::unavailable("multicast does not work here: no packet can be sent"));
         }
-        match timeout(PROBE_TIMEOUT, heard.join_next()).await {
+        match timeout(patience, heard.join_next()).await {
             Ok(Some(Ok(()))) => Ok(()),
             _ => Err(Error::unavailable(
                 "multicast does not work here: packets are sent but do not come back; a firewall \

@@ -443,15 +443,17 @@ fn choose(all: &[Interface], wanted: &[String]) -> Result<Chosen> {
 }
 
 /// Leaves out link-local addresses of IPv6 where this machine has others, and those of IPv4 where the
-/// interface has: every end of a container's network has one, and nobody to tell it to.
+/// interface has: every end of a container's network has one, and nobody to tell it to. So has
+/// loopback, which carries no IPv6 multicast.
 fn leave_link_local(used: &mut [Interface]) {
     let global = |(ip, _): &(IpAddr, u8)| !ip.is_loopback() && !interface::is_link_local(*ip);
     let elsewhere = used.iter().any(|interface| interface.addresses.iter().any(global));
     for interface in used {
         let here = interface.addresses.iter().any(global);
+        let v4 = interface.has(false);
         interface.addresses.retain(|(ip, _)| match ip {
             IpAddr::V4(v4) => !(here && v4.is_link_local()),
-            IpAddr::V6(v6) => !(elsewhere && v6.is_unicast_link_local()),
+            IpAddr::V6(v6) => !(elsewhere && v6.is_unicast_link_local() || v4 && v6.is_loopback()),
         });
     }
 }
@@ -553,11 +555,8 @@ mod tests {
         let line = interface(3, &[("169.254.3.4", 16), ("fe80::3", 64)]);
         let container = interface(4, &[("fe80::4", 64)]);
         let all = [lo.clone(), card, line.clone(), container.clone()];
-        assert_eq!(used(&all), ["127.0.0.1 ::1", "192.168.1.10", "169.254.3.4"]);
-        assert_eq!(
-            used(&[lo, line, container]),
-            ["127.0.0.1 ::1", "169.254.3.4 fe80::3", "fe80::4"]
-        );
+        assert_eq!(used(&all), ["127.0.0.1", "192.168.1.10", "169.254.3.4"]);
+        assert_eq!(used(&[lo, line, container]), ["127.0.0.1", "169.254.3.4 fe80::3", "fe80::4"]);
         let wanted = choose(&all, &["eth4".into()]).expect("it is there");
         assert_eq!(wanted.used[0].addresses.len(), 1, "what is named is used");
     }

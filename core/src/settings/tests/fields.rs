@@ -71,8 +71,12 @@ fn every_field_of_a_service_does_what_its_builder_does() {
     serves(json!({"registry": "memory"}), |b| b.registry(registry::connect("memory").unwrap()));
     serves(json!({"register_ttl": "9s"}), |b| b.register_ttl(MS(9000)));
     serves(json!({"register_interval": 7}), |b| b.register_interval(MS(7)));
+    serves(json!({"register_timeout": "3s"}), |b| b.register_timeout(MS(3000)));
     serves(json!({"propagation": 0}), |b| b.propagation(MS(0)));
     serves(json!({"grace": "1m"}), |b| b.grace(MS(60_000)));
+    for endless in [json!("none"), json!("1000000000000.000000000s"), json!(u64::MAX)] {
+        serves(json!({"grace": endless}), |b| b.grace(Duration::MAX));
+    }
     serves(json!({"network": "memory://every_field"}), |b| b.network(network));
     serves(json!({"client": {"timeout": "1s"}}), |b| b.client(|c| c.timeout(MS(1000))));
     limits(json!({"max_concurrent_calls": 3}), |b| b.max_concurrent_calls(3));

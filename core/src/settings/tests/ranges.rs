@@ -110,8 +110,7 @@ fn every_option_of_a_builder_is_held_to_its_range() {
             told(set(Server::builder("a"), value).check(), range, is_in);
         }
     }
-    let times: [(&Range, Set<Duration>); 7] = [
-        (&range::GRACE, ServerBuilder::grace),
+    let times: [(&Range, Set<Duration>); 6] = [
         (&range::KEEPALIVE, |b, time| b.keepalive(Some(time))),
         (&range::MAX_CONNECTION_AGE, ServerBuilder::max_connection_age),
         (&range::HANDSHAKE_TIMEOUT, ServerBuilder::handshake_timeout),
@@ -151,7 +150,6 @@ async fn a_service_is_not_started_with_an_option_out_of_its_range() {
         (service().id(""), "id"),
         (service().id("a\nb"), "id"),
         (service().propagation(Duration::MAX), "propagation"),
-        (service().grace(Duration::MAX - Duration::from_millis(1)), "grace"),
         (service().server(|server| server.max_connections(0)), "max_connections"),
         (service().server(|server| server.allow_origin("app.example")), "allow_origin"),
         (service().client(|client| client.retries(101)), "retries"),
