@@ -36,6 +36,19 @@ fn unary_calls_come_in_and_are_answered() {
 }
 
 #[test]
+fn a_grace_longer_than_clocks_can_count_ends_with_the_work() {
+    let host = Host::new();
+    let client = host.serve("greeter", &[("Greeter.Hello", Kind::Unary)]);
+    client.call(&host.queue, echo("greeter"), 1).unwrap();
+    let call = host.next(EventKind::Call);
+    host.runtime.shutdown(Duration::MAX).unwrap();
+    host.runtime.reply(call.id, Ok("done".into()), &[]).unwrap();
+    assert_eq!(host.next(EventKind::Reply).status, Status::OK);
+    host.next(EventKind::Closed);
+    host.end();
+}
+
+#[test]
 fn failures_carry_everything_the_handler_said() {
     let host = Host::new();
     let client = host.serve("greeter", &[("Greeter.Hello", Kind::Unary)]);
