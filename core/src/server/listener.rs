@@ -33,7 +33,7 @@ const NO_DESCRIPTORS_AT_ALL: i32 = 23;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// New streams of a connection that may be reset before they are looked at. A busy server comes late
 /// to calls whose deadlines are short; ending the connection for them, as HTTP/2 libraries do from
-/// twenty on, takes the calls of others along. Whoever resets more of them at once, and more than may run, attacks.
+/// twenty on, takes the calls of others along. Whoever resets more of them at once attacks.
 const MAX_GIVEN_UP: usize = 256;
 /// Streams of a connection that may end by a mistake of its peer, or have a frame come late after they were refused in the
 /// middle of a message. This is counted over the whole life of a connection, and each may cost the work of a call.
@@ -263,7 +263,7 @@ async fn serve(
             .timer(timer)
             .max_concurrent_streams(limits.max_streams)
             .max_header_list_size(limits.max_headers)
-            .max_pending_accept_reset_streams(MAX_GIVEN_UP.max(limits.max_streams as usize))
+            .max_pending_accept_reset_streams(MAX_GIVEN_UP)
             .max_local_error_reset_streams(MAX_MISTAKES)
             .keep_alive_interval(limits.keepalive)
             .auto_date_header(false);
