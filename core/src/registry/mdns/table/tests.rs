@@ -548,9 +548,9 @@ async fn silent_node_that_a_witness_vouches_for_stays_until_that_ends() {
     table.hears(&bytes(vectors::ANNOUNCEMENT), V4);
     tokio::time::advance(Duration::from_secs(u64::from(TTL))).await;
     for _ in 0..100 {
-        let [(instance, address)] = &table.dying(Instant::now())[..] else { panic!("it is due") };
-        assert_eq!(address.to_string(), "10.9.0.1:41001");
-        table.vouch(std::slice::from_ref(instance), Instant::now());
+        let [node] = &table.dying(Instant::now())[..] else { panic!("it is due") };
+        assert_eq!(node.address.to_string(), "10.9.0.1:41001");
+        table.vouch(std::slice::from_ref(&node.instance), Instant::now());
         assert_eq!(table.due(Instant::now()).1, Some(Instant::now() + Duration::from_secs(1)));
         tokio::time::advance(Duration::from_secs(1)).await;
     }
@@ -566,7 +566,7 @@ async fn goodbye_ends_what_a_witness_vouches_for() {
     table.hears(&bytes(vectors::ANNOUNCEMENT), V4);
     tokio::time::advance(Duration::from_secs(u64::from(TTL))).await;
     let dying = table.dying(Instant::now());
-    table.vouch(&[dying[0].0.clone()], Instant::now());
+    table.vouch(&[dying[0].instance.clone()], Instant::now());
     table.hears(&vectors::goodbye(), V4);
     assert_eq!(changes(&mut watcher).await[1], (Action::Delete, vectors::ID.into()));
 }
