@@ -70,7 +70,7 @@ pub(super) struct Known {
     pub(super) text: Arc<[u8]>,
     pub(super) address: SocketAddr,
     /// Where its address was told last.
-    socket: Option<Socket>,
+    pub(super) socket: Option<Socket>,
     /// Other addresses that were told since.
     rival: Option<Rival>,
     ttl: Duration,

@@ -442,11 +442,20 @@ impl Shared {
         act(&mut self.limiter.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Has witnesses speak for nodes that nothing was heard of, before these are dropped.
+    /// Has witnesses speak for nodes that nothing was heard of, before these are dropped. Where the
+    /// interface is gone by which a node was heard, silence says nothing of the node.
     fn vouch(&self, now: Instant) {
         let mut dying = self.with(|state| state.table.dying(now));
-        dying.retain(|(_, address)| self.witnesses.vouch(&address.to_string()));
-        let living: Vec<String> = dying.into_iter().map(|(instance, _)| instance).collect();
+        if dying.is_empty() {
+            return;
+        }
+        let links = self.links.all();
+        let is_open =
+            |index, v6| links.iter().any(|link| link.interface.index == index && link.v6 == v6);
+        let deaf =
+            |socket| matches!(socket, Some(table::Socket::Link(index, v6)) if !is_open(index, v6));
+        dying.retain(|node| deaf(node.socket) || self.witnesses.vouch(&node.address.to_string()));
+        let living: Vec<String> = dying.into_iter().map(|node| node.instance).collect();
         if !living.is_empty() {
             self.with(|state| state.table.vouch(&living, now));
         }

@@ -74,6 +74,15 @@ pub(super) struct Heard {
     pub(super) at: Instant,
 }
 
+/// A node that is about to be dropped.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Dying {
+    pub(super) instance: String,
+    pub(super) address: SocketAddr,
+    /// Where its address was told.
+    pub(super) socket: Option<Socket>,
+}
+
 /// A question that is due, and whether it was asked before.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Asks {
@@ -258,9 +267,9 @@ impl Table {
         doubted.then(|| Question::new(instance, kind::ANY))
     }
 
-    /// Nodes that would be dropped now, for want of news of them, with their addresses. A node whose
-    /// address was taken over by another is not among them: nobody can vouch for it.
-    pub(super) fn dying(&self, now: Instant) -> Vec<(String, SocketAddr)> {
+    /// Nodes that would be dropped now, for want of news of them. A node whose address was taken over
+    /// by another is not among them: nobody can vouch for it.
+    pub(super) fn dying(&self, now: Instant) -> Vec<Dying> {
         let dying = |known: &&Known| !known.own && known.service.is_some() && known.dies() <= now;
         if !self.nodes.values().any(|known| dying(&known)) {
             return Vec::new();
@@ -273,7 +282,11 @@ impl Table {
         let dying = self.nodes.iter().filter(|(_, known)| dying(known));
         dying
             .filter(|(_, known)| latest.get(&known.address) == Some(&known.heard))
-            .map(|(instance, known)| (instance.clone(), known.address))
+            .map(|(instance, known)| Dying {
+                instance: instance.clone(),
+                address: known.address,
+                socket: known.socket,
+            })
             .collect()
     }
 
