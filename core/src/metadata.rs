@@ -335,7 +335,7 @@ mod tests {
         {}
         let mut headers = metadata.into_headers();
         crate::forward::forward(&full, &mut headers, None, true);
-        assert!(headers.len() > 3 * MOST_NAMES - 1, "{}", headers.len());
+        assert_eq!(headers.keys_len(), MOST_NAMES, "what goes on finds no more room either");
     }
 
     #[test]

@@ -90,11 +90,17 @@ impl Connection {
         probing: Option<Probing>,
         idling: Idling,
         place: impl Send + 'static,
-    ) -> Result<Self, h2::Error>
+    ) -> Result<Self>
     where
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let line = Arc::new(Line::default());
+        let failed = |error: h2::Error| {
+            let why = said(&line, &error).map_or_else(|| error.to_string(), str::to_owned);
+            Error::unavailable(format!("HTTP/2 handshake with {authority}: {why}"))
+                .with_id("go.micro.client")
+                .with_reach(Reach::Never)
+        };
         let (mut greeting, greeted) = Greeting::new();
         let io = InspectReader::new(io, {
             let line = line.clone();
@@ -120,15 +126,16 @@ impl Connection {
             .max_header_list_size(max_headers)
             .enable_push(false)
             .handshake(io)
-            .await?;
+            .await
+            .map_err(failed)?;
         let pings = connection.ping_pong();
         let mut connection = Batched::new(connection);
         let max_headers = tokio::select! {
             biased;
             ended = &mut connection => {
-                ended?;
+                ended.map_err(failed)?;
                 // Greeted, and was gone.
-                return Err(Reason::NO_ERROR.into());
+                return Err(failed(Reason::NO_ERROR.into()));
             }
             bound = greeted => bound.unwrap_or(UNSAID),
         };
@@ -246,14 +253,21 @@ impl Connection {
 
 /// The error of a connection that broke, also where the peer has never spoken HTTP/2.
 fn explain(line: &Line, error: &h2::Error) -> Error {
-    let why = match line.speaks.load(Ordering::Relaxed) {
-        TLS => "the server speaks TLS: set `tls` of the client, or call https://",
-        HTTP1 => {
-            "the server speaks HTTP/1.1 and no HTTP/2: is the address a gRPC server, or a TLS port?"
-        }
-        _ => return broken(error),
-    };
-    Error::unavailable(why).with_id("go.micro.client").with_reach(Reach::Never)
+    match said(line, error) {
+        Some(why) => Error::unavailable(why).with_id("go.micro.client").with_reach(Reach::Never),
+        None => broken(error),
+    }
+}
+
+/// What the peer speaks instead of HTTP/2, or why it wants nothing of this connection: it took no call then.
+fn said(line: &Line, error: &h2::Error) -> Option<&'static str> {
+    match line.speaks.load(Ordering::Relaxed) {
+        TLS => Some("the server speaks TLS: set `tls` of the client, or call https://"),
+        HTTP1 => Some(
+            "the server speaks HTTP/1.1 and no HTTP/2: is the address a gRPC server, or a TLS port?",
+        ),
+        _ => refusal(error, &error.to_string()),
+    }
 }
 
 impl Opened {

@@ -118,11 +118,7 @@ impl Dial {
         let probing =
             self.keepalive.map(|every| Probing { every, patience: self.keepalive_timeout });
         let origin = (scheme, target.authority.clone());
-        Connection::open(io, origin, self.max_headers, probing, idling, place).await.map_err(|e| {
-            Error::unavailable(format!("HTTP/2 handshake with {}: {e}", target.authority))
-                .with_id("go.micro.client")
-                .with_reach(Reach::Never)
-        })
+        Connection::open(io, origin, self.max_headers, probing, idling, place).await
     }
 }
 
