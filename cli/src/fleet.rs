@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use micro::client::ClientBuilder;
 use micro::registry::{self, Registry, Service};
-use micro::{Client, Code, Result};
+use micro::{Client, ClientTls, Code, Result};
 
 use crate::failure::Failure;
 use crate::spelling;
@@ -14,13 +14,14 @@ use crate::spelling;
 pub(crate) struct Fleet {
     registry: Arc<dyn Registry>,
     url: String,
+    tls: Option<ClientTls>,
 }
 
 impl Fleet {
     /// The fleet in the registry `url`; an empty one means the default, as an empty variable does.
-    pub(crate) fn connect(url: &str) -> Result<Self> {
+    pub(crate) fn connect(url: &str, tls: Option<ClientTls>) -> Result<Self> {
         let url = if url.is_empty() { "auto" } else { url };
-        Ok(Self { registry: registry::connect(url)?, url: url.to_owned() })
+        Ok(Self { registry: registry::connect(url)?, url: url.to_owned(), tls })
     }
 
     pub(crate) fn registry(&self) -> &dyn Registry {
@@ -41,7 +42,11 @@ impl Fleet {
 
     /// A client of this fleet that is still to be told its terms.
     pub(crate) fn client_builder(&self) -> ClientBuilder {
-        Client::builder().registry(self.registry.clone())
+        let builder = Client::builder().registry(self.registry.clone());
+        match &self.tls {
+            Some(tls) => builder.tls(tls.clone()),
+            None => builder,
+        }
     }
 
     /// Names of all services, in order.

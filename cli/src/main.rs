@@ -9,6 +9,7 @@ mod fleet;
 mod json;
 mod output;
 mod spelling;
+mod tls;
 
 use std::process::ExitCode;
 
@@ -29,6 +30,8 @@ struct Arguments {
     /// How results are printed.
     #[arg(long, short, global = true, value_enum, default_value_t)]
     output: Format,
+    #[command(flatten)]
+    tls: tls::Options,
     #[command(subcommand)]
     command: Command,
 }
@@ -75,7 +78,7 @@ fn log() {
 
 #[tokio::main(flavor = "current_thread")]
 async fn run(arguments: Arguments, output: &mut Output) -> Result<(), Failure> {
-    let fleet = Fleet::connect(&arguments.registry)?;
+    let fleet = Fleet::connect(&arguments.registry, arguments.tls.client()?)?;
     match arguments.command {
         Command::Services => services::run(&fleet, output).await,
         Command::Describe(options) => describe::run(&options, &fleet, output).await,

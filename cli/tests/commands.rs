@@ -93,9 +93,9 @@ async fn a_stream_prints_one_reply_to_a_line() {
     let greeter = fleet.greeter("1").await;
     let called = fleet.micro(["call", "greeter", "Greeter.Count", "3"]).await;
     assert_eq!((called.code, called.stdout.as_str()), (0, "{\"n\":1}\n{\"n\":2}\n{\"n\":3}\n"));
-    let address = greeter.node().address.as_str();
+    let address = greeter.node().address;
     let called = fleet
-        .micro(["call", "greeter", "Greeter.Count", "2", "--address", address, "--stream"])
+        .micro(["call", "greeter", "Greeter.Count", "2", "--address", &address, "--stream"])
         .await;
     assert_eq!((called.code, called.stdout.as_str()), (0, "{\"n\":1}\n{\"n\":2}\n"));
 }

@@ -67,6 +67,7 @@ mod forward;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;
+mod interface;
 mod metadata;
 mod named;
 mod proto;
@@ -79,6 +80,7 @@ pub mod settings;
 mod spelling;
 mod streaming;
 pub mod telemetry;
+mod time;
 mod transport;
 
 pub use client::Client;
@@ -89,7 +91,8 @@ pub use forward::{Credentials, Forward};
 pub use metadata::Metadata;
 pub use service::Service;
 pub use streaming::{Messages, Streaming};
+pub use time::deadline_after;
 #[doc(hidden)]
 pub use transport::Hold;
 pub use transport::network;
-pub use transport::{ClientTls, Compression, DEFAULT_MAX_MESSAGE, ServerTls};
+pub use transport::{ClientTls, Compression, DEFAULT_MAX_MESSAGE, Pem, ServerTls, TlsPolicy};

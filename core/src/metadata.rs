@@ -210,7 +210,8 @@ fn parts(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     parts.filter(move |part| single || !part.is_empty())
 }
 
-fn decode(part: &[u8]) -> Result<Vec<u8>, base64::DecodeError> {
+/// Bytes out of base64 of either alphabet.
+pub(crate) fn decode(part: &[u8]) -> Result<Vec<u8>, base64::DecodeError> {
     let of_urls = part.iter().any(|byte| matches!(byte, b'-' | b'_'));
     if of_urls { OF_URLS.decode(part) } else { USUAL.decode(part) }
 }

@@ -286,6 +286,266 @@ async fn a_registry_that_is_down_delays_the_registration_not_the_service() -> Re
     Ok(())
 }
 
+/// A registry that does to each request what it is told to.
+#[derive(Debug, Default)]
+struct Odd {
+    inner: Memory,
+    register: Mutex<Oddity>,
+    deregister: Mutex<Oddity>,
+    ready: Mutex<Oddity>,
+    tries: AtomicUsize,
+}
+
+#[derive(Debug, Default, Clone)]
+enum Oddity {
+    #[default]
+    None,
+    Hangs,
+    Panics,
+    Refuses(Error),
+}
+
+impl Oddity {
+    async fn happens(oddity: &Mutex<Self>) -> Result<()> {
+        let oddity = oddity.lock().expect("no panic while it is held").clone();
+        match oddity {
+            Self::None => Ok(()),
+            Self::Hangs => std::future::pending().await,
+            Self::Panics => panic!("a bug of the registry"),
+            Self::Refuses(error) => Err(error),
+        }
+    }
+}
+
+#[async_trait::async_trait]
+impl Registry for Odd {
+    async fn register(
+        &self,
+        service: &micro::registry::Service,
+        ttl: Option<Duration>,
+    ) -> Result<()> {
+        self.tries.fetch_add(1, Ordering::SeqCst);
+        Oddity::happens(&self.register).await?;
+        self.inner.register(service, ttl).await
+    }
+    async fn deregister(&self, service: &micro::registry::Service) -> Result<()> {
+        Oddity::happens(&self.deregister).await?;
+        self.inner.deregister(service).await
+    }
+    async fn get(&self, name: &str) -> Result<Vec<micro::registry::Service>> {
+        self.inner.get(name).await
+    }
+    async fn list(&self) -> Result<Vec<micro::registry::Service>> {
+        self.inner.list().await
+    }
+    async fn watch(&self, service: Option<&str>) -> Result<micro::registry::Watcher> {
+        self.inner.watch(service).await
+    }
+    fn name(&self) -> &'static str {
+        "odd"
+    }
+    async fn ready(&self) -> Result<()> {
+        Oddity::happens(&self.ready).await
+    }
+}
+
+fn set(oddity: &Mutex<Oddity>, to: Oddity) {
+    *oddity.lock().expect("no panic while it is held") = to;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_registry_that_hangs_or_panics_delays_the_registration_not_the_service() -> Result<()> {
+    for oddity in [Oddity::Hangs, Oddity::Panics] {
+        let registry = Arc::new(Odd::default());
+        set(&registry.ready, oddity.clone());
+        set(&registry.register, oddity);
+        let mut watch = registry.watch(None).await?;
+        let running = Service::builder("echo")
+            .address("127.0.0.1:0")
+            .registry(registry.clone())
+            .handle(echo())
+            .start()
+            .await?;
+        assert_eq!(registry.tries.load(Ordering::SeqCst), 3);
+        set(&registry.register, Oddity::None);
+        assert_eq!(watch.next().await?.action, Action::Create);
+        running.stop().await?;
+    }
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_goes_on_whatever_its_hooks_and_the_registry_do() -> Result<()> {
+    let registry = Arc::new(Odd::default());
+    let after = Arc::new(AtomicBool::new(false));
+    let flag = after.clone();
+    let running = Service::builder("echo")
+        .address("127.0.0.1:0")
+        .registry(registry.clone())
+        .handle(echo())
+        .before_stop(|| async { panic!("a bug of the hook") })
+        .before_stop(std::future::pending)
+        .after_stop(move || {
+            flag.store(true, Ordering::SeqCst);
+            async { Ok(()) }
+        })
+        .hook_timeout(Duration::from_secs(3))
+        .register_timeout(Duration::from_secs(2))
+        .start()
+        .await?;
+    set(&registry.deregister, Oddity::Hangs);
+    let begun = tokio::time::Instant::now();
+    let error = running.stop().await.expect_err("the registry did not answer");
+    assert_eq!(error.code(), Code::DeadlineExceeded, "{error}");
+    assert!(error.detail().contains("2s"), "{error}");
+    assert!(after.load(Ordering::SeqCst));
+    assert_eq!(begun.elapsed().as_secs(), 3 + 2);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_start_hook_that_hangs_or_panics_ends_the_start() {
+    let hook_timeout = Duration::from_secs(7);
+    let hung = service(&memory(), "echo").handle(echo()).hook_timeout(hook_timeout);
+    let error = hung.before_start(std::future::pending).start().await.expect_err("it hangs");
+    assert_eq!(error.code(), Code::DeadlineExceeded, "{error}");
+    let registry = memory();
+    let panics =
+        service(&registry, "echo").handle(echo()).after_start(|| async { panic!("a bug") });
+    let error = panics.start().await.expect_err("it panics");
+    assert!(error.detail().contains("a bug"), "{error}");
+    assert!(registry.get("echo").await.is_err(), "nothing is left running");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_register_check_that_hangs_or_panics_keeps_the_node_out_until_it_does_not() -> Result<()>
+{
+    let registry = memory();
+    let turn = Arc::new(AtomicUsize::new(0));
+    let mut watch = registry.watch(Some("echo")).await?;
+    let turns = turn.clone();
+    let running = service(&registry, "echo")
+        .handle(echo())
+        .register_check(move || {
+            let turn = turns.fetch_add(1, Ordering::SeqCst);
+            async move {
+                match turn % 3 {
+                    0 => Ok(()),
+                    1 => panic!("a bug of the check"),
+                    _ => std::future::pending().await,
+                }
+            }
+        })
+        .start()
+        .await?;
+    for _ in 0..3 {
+        assert_eq!(watch.next().await?.action, Action::Create);
+        assert_eq!(watch.next().await?.action, Action::Delete);
+        assert_eq!(running.server().health().is_serving("echo"), Some(false));
+    }
+    running.stop().await
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_registry_will_never_take_fails_the_start_at_once() {
+    for code in [Code::InvalidArgument, Code::PermissionDenied, Code::Unimplemented] {
+        let registry = Arc::new(Odd::default());
+        set(&registry.register, Oddity::Refuses(Error::new(code, "the name is too long")));
+        let builder = Service::builder("echo").address("127.0.0.1:0").registry(registry.clone());
+        let error = builder.handle(echo()).start().await.expect_err("it never works");
+        assert_eq!(error.code(), code);
+        assert!(error.detail().contains("the name is too long"), "{error}");
+        assert_eq!(registry.tries.load(Ordering::SeqCst), 1, "and is not tried again");
+    }
+}
+
+#[tokio::test]
+async fn a_rhythm_that_would_lose_the_node_is_refused() {
+    let (second, minute) = (Duration::from_secs(1), Duration::from_secs(60));
+    for (ttl, interval) in [
+        (Some(second), Some(second)),
+        (Some(second), Some(minute)),
+        (None, Some(Duration::ZERO)),
+        (Some(minute), Some(Duration::ZERO)),
+        (Some(Duration::ZERO), None),
+    ] {
+        let mut builder = service(&memory(), "echo").handle(echo());
+        if let Some(ttl) = ttl {
+            builder = builder.register_ttl(ttl);
+        }
+        if let Some(interval) = interval {
+            builder = builder.register_interval(interval);
+        }
+        let error = builder.start().await.expect_err("it is refused");
+        assert_eq!(error.code(), Code::InvalidArgument, "{ttl:?} {interval:?}");
+        assert!(error.detail().contains("register_"), "{error}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_ttl_and_interval_the_one_that_is_left_out_fits_the_other() -> Result<()> {
+    for (ttl, interval) in [
+        (Some(Duration::from_secs(2)), None),
+        (None, Some(Duration::from_secs(600))),
+        (None, Some(Duration::MAX)),
+        (Some(Duration::MAX), None),
+    ] {
+        let registry = memory();
+        let mut builder = service(&registry, "echo").handle(echo());
+        if let Some(ttl) = ttl {
+            builder = builder.register_ttl(ttl);
+        }
+        if let Some(interval) = interval {
+            builder = builder.register_interval(interval);
+        }
+        let running = builder.start().await?;
+        for second in 0..1500 {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            assert!(registry.get("echo").await.is_ok(), "lost after {second} s");
+        }
+        running.stop().await?;
+    }
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_endless_grace_waits_for_the_last_call() -> Result<()> {
+    let registry = memory();
+    let (endpoint, held) = held();
+    let running = service(&registry, "slow").handle(endpoint).grace(Duration::MAX).start().await?;
+    let client = client(&registry);
+    let pending = tokio::spawn(async move { call(&client, "slow").await });
+    held.entered.notified().await;
+    let stopping = tokio::spawn(async move { running.stop().await });
+    tokio::task::yield_now().await;
+    held.release.notify_one();
+    assert_eq!(pending.await.expect("the call ends")?, Raw::from("hi"));
+    stopping.await.expect("the stop ends")
+}
+
+#[tokio::test]
+async fn a_service_on_any_address_is_registered_with_one_that_others_reach() -> Result<()> {
+    for address in [":0", "0.0.0.0:0", "[::]:0"] {
+        let registry = memory();
+        let running = Service::builder("echo")
+            .registry(registry.clone())
+            .address(address)
+            .handle(echo())
+            .start()
+            .await?;
+        let [found] = registry.get("echo").await?.try_into().expect("one version");
+        let told: std::net::SocketAddr = found.nodes[0].address.parse().expect("an address");
+        assert!(!told.ip().is_unspecified(), "{told}");
+        assert_eq!(
+            (told.port(), running.node()),
+            (running.address().port(), found.nodes[0].clone())
+        );
+        assert_eq!(call(&client(&registry), "echo").await?, Raw::from("hi"));
+        running.stop().await?;
+    }
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_name_no_registry_could_hold_is_refused() {
     for name in ["", ".", "a..b", "a b", "a/b", &"x".repeat(300)] {

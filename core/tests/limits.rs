@@ -12,9 +12,10 @@ use futures_util::{StreamExt as _, stream};
 use micro::server::{Body, BoxFuture, Handler, Request, Response};
 use micro::{
     Client, ClientTls, Code, Compression, Context, Error, Messages, Raw, Result, ServerTls,
-    Streaming,
+    Streaming, auth,
 };
 use support::{call, client, echo, held, memory, service};
+use tower_service::Service as _;
 
 #[tokio::test]
 async fn calls_past_the_limit_are_shed_and_others_served() -> Result<()> {
@@ -133,16 +134,32 @@ async fn a_handlers_calls_inherit_metadata_and_trace() -> Result<()> {
 }
 
 #[tokio::test]
-async fn basic_authorization_is_refused_as_go_micro_does() -> Result<()> {
+async fn middleware_that_asks_for_tokens_takes_the_scheme_in_any_case() -> Result<()> {
     let registry = memory();
-    let running = service(&registry, "echo").handle(echo()).start().await?;
+    let asking = tower_layer::layer_fn(|inner: Handler| {
+        tower::service_fn(move |request: Request| {
+            let mut inner = inner.clone();
+            async move {
+                let token = auth::bearer(request.context.metadata())?;
+                if token != Some("token") {
+                    return Err(Error::unauthenticated("who is there?"));
+                }
+                inner.call(request).await
+            }
+        })
+    });
+    let running = service(&registry, "echo").layer(asking).handle(echo()).start().await?;
     let client = client(&registry);
     let with = |value: &str| {
         client.call::<_, Raw>("echo", "Echo.Call", Raw::default()).metadata("authorization", value)
     };
-    let error = with("Basic YTpi").await.expect_err("no bearer token");
-    assert_eq!((error.code(), error.http_code(), error.id()), (Code::Unauthenticated, 401, "echo"));
-    with("Bearer token").await?;
+    for refused in ["Basic YTpi", "Bearer", "token", "Bearer another"] {
+        let error = with(refused).await.expect_err(refused);
+        assert_eq!((error.code(), error.http_code()), (Code::Unauthenticated, 401), "{refused}");
+    }
+    for taken in ["Bearer token", "bearer token", "BEARER  token"] {
+        with(taken).await?;
+    }
     running.stop().await
 }
 

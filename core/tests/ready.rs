@@ -72,6 +72,22 @@ async fn waiting_ends_with_the_deadline_and_says_for_what() {
 }
 
 #[tokio::test]
+async fn a_call_that_waited_and_then_took_too_long_does_not_blame_the_wait() -> Result<()> {
+    let registry = support::memory();
+    let client = support::client(&registry);
+    let call = client.call("echo", "Echo.Call", Raw::from("hi")).wait_for_ready(true);
+    let call = tokio::spawn(call.timeout(Duration::from_secs(1)).into_future());
+    tokio::task::yield_now().await;
+    let (endpoint, held) = support::held();
+    let service = support::service(&registry, "echo").handle(endpoint).start().await?;
+    held.entered.notified().await;
+    let error = failed(call.await.expect("the call ends"));
+    assert_eq!((error.code(), error.reason()), (Code::DeadlineExceeded, None));
+    assert!(!error.detail().contains("waiting"), "{error}");
+    service.stop().await
+}
+
+#[tokio::test]
 async fn a_call_that_may_wait_tries_again_until_a_node_takes_connections() -> Result<()> {
     let registry = support::memory();
     let listener = TcpListener::bind("127.0.0.1:0").await?;
@@ -101,6 +117,21 @@ async fn a_new_node_ends_the_wait_for_one_that_cannot_be_reached() -> Result<()>
     let service = support::service(&registry, "echo").handle(support::echo()).start().await?;
     assert_eq!(call.await.expect("the call ends")?, Raw::from("hi"));
     service.stop().await
+}
+
+#[tokio::test]
+async fn an_address_that_is_another_services_now_is_no_node_to_wait_for_less() -> Result<()> {
+    let registry = support::memory();
+    let other = support::service(&registry, "other").handle(support::echo()).start().await?;
+    register(&registry, "echo-1", &other.node().address).await?;
+    let client = support::client(&registry);
+    assert_eq!(failed(support::call(&client, "echo").await).reason(), Some(Reason::OtherService));
+    let call = waiting(&client);
+    tokio::task::yield_now().await;
+    let service = support::service(&registry, "echo").handle(support::echo()).start().await?;
+    assert_eq!(call.await.expect("the call ends")?, Raw::from("hi"));
+    service.stop().await?;
+    other.stop().await
 }
 
 #[tokio::test]

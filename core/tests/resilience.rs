@@ -222,8 +222,8 @@ async fn fixed_addresses_need_no_registry_and_fail_over() -> Result<()> {
     running.stop().await
 }
 
-#[tokio::test]
-async fn a_black_hole_fails_after_the_dial_timeout() -> Result<()> {
+/// An address that answers no connection, for as long as the rest is kept.
+async fn black_hole() -> Result<(String, impl Sized)> {
     // A listener whose backlog is full answers no further connection.
     let socket = tokio::net::TcpSocket::new_v4()?;
     socket.bind("127.0.0.1:0".parse().expect("an address"))?;
@@ -235,12 +235,59 @@ async fn a_black_hole_fails_after_the_dial_timeout() -> Result<()> {
     {
         fill.push(stream);
     }
+    Ok((address.to_string(), (listener, fill)))
+}
+
+#[tokio::test]
+async fn a_node_with_an_address_that_swallows_packets_is_reached_by_its_next_one() -> Result<()> {
+    let (swallows, _kept) = black_hole().await?;
+    let running = service(&memory(), "echo").handle(echo()).start().await?;
+    let client = client(&memory());
+    let begun = std::time::Instant::now();
+    let call = client.call::<_, Raw>("echo", "Echo.Call", Raw::from("hi"));
+    let both = format!("{swallows}, {}", running.address());
+    assert_eq!(call.address(both).retry(Retry::Never).await?, Raw::from("hi"));
+    let took = begun.elapsed();
+    assert!(took >= Duration::from_millis(250), "the first had its head start: {took:?}");
+    assert!(took < Duration::from_secs(3), "and no more than that: {took:?}");
+    running.stop().await
+}
+
+#[tokio::test]
+async fn a_server_that_asks_not_to_be_tried_again_is_not() -> Result<()> {
+    let registry = memory();
+    let runs = Arc::new(AtomicUsize::new(0));
+    let counted = runs.clone();
+    let running = service(&registry, "flaky")
+        .endpoint("Echo.Call", move |_: Context, stop: Raw| {
+            counted.fetch_add(1, Ordering::SeqCst);
+            let error = Error::unavailable("busy").with_retry_after(Duration::from_millis(1));
+            async move {
+                let asked = if stop.0.is_empty() { error } else { error.without_retry() };
+                Result::<Raw>::Err(asked)
+            }
+        })
+        .start()
+        .await?;
+    let client = client(&registry);
+    for (request, wanted) in [("", 3), ("stop", 1)] {
+        let call = client.call::<_, Raw>("flaky", "Echo.Call", Raw::from(request));
+        let error = call.idempotent(true).await.expect_err("it is busy");
+        assert_eq!(error.code(), Code::Unavailable, "{error}");
+        assert_eq!(runs.swap(0, Ordering::SeqCst), wanted, "{request:?}");
+    }
+    running.stop().await
+}
+
+#[tokio::test]
+async fn a_black_hole_fails_after_the_dial_timeout() -> Result<()> {
+    let (address, _kept) = black_hole().await?;
     let client = Client::builder()
         .registry(memory())
         .dial_timeout(Duration::from_millis(50))
         .retry(Retry::Never)
         .build()?;
-    let call = client.call::<_, Raw>("x", "Echo.Call", Raw::default()).address(address.to_string());
+    let call = client.call::<_, Raw>("x", "Echo.Call", Raw::default()).address(address);
     let error = call.await.expect_err("nobody accepts");
     assert_eq!(error.code(), Code::Unavailable);
     assert!(error.detail().contains("within 50ms"), "{error}");

@@ -6,6 +6,7 @@
 //! * [`go`]: go-micro v2.9.1 and bare grpc-go
 //! * [`python`]: gRPC for Python
 //! * [`h2spec`]: the conformance suite for HTTP/2
+//! * [`host`]: other machines, and cables to them
 //! * [`hostile`]: peers that break HTTP/2's rules on purpose, and the process they attack
 //! * [`suite`]: what a suite that others wrote said of us, for `docs/conformance.md`
 //! * [`testing`]: gRPC's own interop suite, as a service and as a client
@@ -26,6 +27,7 @@
 pub mod conformance;
 pub mod go;
 pub mod h2spec;
+pub mod host;
 pub mod hostile;
 pub mod namespace;
 pub mod ours;

@@ -26,6 +26,7 @@ pub const PATIENCE: Duration = Duration::from_secs(10);
 pub struct Ours {
     /// The service.
     pub service: Service,
+    address: String,
     calls: Mutex<UnboundedReceiver<Called>>,
     ends: Mutex<UnboundedReceiver<Ended>>,
 }
@@ -69,7 +70,7 @@ impl Ours {
 
     /// Where peers reach it without discovery.
     pub fn address(&self) -> &str {
-        &self.service.node().address
+        &self.address
     }
 
     /// Stops it in good order.
@@ -114,7 +115,8 @@ pub async fn serve_with(name: &str, set: impl FnOnce(ServiceBuilder) -> ServiceB
     let service = set(builder).start().await.expect("the service starts");
     let own = Own { node: service.node().id.clone(), client: service.client().clone() };
     assert!(handler.0.own.set(own).is_ok(), "it is set once");
-    Ours { service, calls: Mutex::new(called), ends: Mutex::new(ended) }
+    let address = service.node().address;
+    Ours { service, address, calls: Mutex::new(called), ends: Mutex::new(ended) }
 }
 
 #[derive(Clone)]

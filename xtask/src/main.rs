@@ -5,6 +5,7 @@ mod abi;
 mod bench;
 mod conformance;
 mod policy;
+mod promises;
 mod proto;
 mod surface;
 
@@ -34,6 +35,8 @@ enum Task {
     Conformance(conformance::Options),
     /// Check licences, sources and banned crates of every dependency against `deny.toml`.
     Policy,
+    /// Check that every promise of `docs/promises.md` has its tests.
+    Promises,
     /// Generate the Rust types and descriptors of `core/proto`.
     Proto(proto::Options),
     /// Check that every language has every operation of the bridge; write `docs/matrix.md`, or compare it.
@@ -46,6 +49,7 @@ fn main() -> ExitCode {
         Task::Bench(options) => bench::run(&root(), &options),
         Task::Conformance(options) => conformance::run(&root(), &options),
         Task::Policy => policy::run(&root()),
+        Task::Promises => promises::run(&root()),
         Task::Proto(options) => proto::run(&root(), &options),
         Task::Surface(options) => surface::run(&root(), &options),
     };

@@ -109,6 +109,13 @@ ENDS = {
         runtime.close()
         runtime.close()
     """,
+    "after closing without a limit": """
+        async def main():
+            await fleet.start(service)
+        asyncio.run(main())
+        from micro import _runtime
+        _runtime.default().close(float("inf"))
+    """,
 }
 
 

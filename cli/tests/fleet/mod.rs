@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures_util::stream;
 use micro::registry::{Local, Registry};
+use micro::service::ServiceBuilder;
 use micro::{Context, Error, Json, Raw, Service};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -45,6 +46,15 @@ impl Fleet {
 
     /// Starts a node of the service `greeter`.
     pub(crate) async fn greeter(&self, version: &'static str) -> Service {
+        self.greeter_with(version, |builder| builder).await
+    }
+
+    /// Starts a node of the service `greeter` with more settings.
+    pub(crate) async fn greeter_with(
+        &self,
+        version: &'static str,
+        set: impl FnOnce(ServiceBuilder) -> ServiceBuilder,
+    ) -> Service {
         let hello = move |cx: Context, Json(request): Json<Value>| async move {
             let name = request["name"].as_str().unwrap_or_default();
             if name.is_empty() {
@@ -66,7 +76,7 @@ impl Fleet {
             cx.cancelled().await;
             Ok(Raw::default())
         };
-        Service::builder("greeter")
+        set(Service::builder("greeter"))
             .version(version)
             .address("127.0.0.1:0")
             .registry(self.registry.clone())

@@ -97,16 +97,16 @@ impl<Req: Message, Res: Message> Call<Req, Res> {
         Self { client, target, request, options, wrong, kind: PhantomData }
     }
 
+    /// Says that the addresses are those of `service`, as the registry has them.
+    pub(super) fn found_for(mut self, service: &str) -> Self {
+        self.options.found_for = HeaderValue::from_str(service).ok();
+        self
+    }
+
     /// For bindings that queue replies: one counts among those that the client holds until nobody has its bytes any more.
     #[doc(hidden)]
     pub fn counted(mut self) -> Self {
         self.options.counted = true;
-        self
-    }
-
-    /// Says that the addresses are those of `service`, as the registry has them.
-    pub(super) fn found_for(mut self, service: &str) -> Self {
-        self.options.found_for = HeaderValue::from_str(service).ok();
         self
     }
 
@@ -125,7 +125,7 @@ impl<Req: Message, Res: Message> Call<Req, Res> {
             let mut run = run?;
             let message = encode(request, run.codec, run.options.compression)
                 .map_err(|error| run.fail(error))?;
-            let received = run.bounded(Unary(message)).await?;
+            let (received, _lease) = run.bounded(Unary(message)).await?;
             let message =
                 read_reply(run.codec, received.message).map_err(|error| run.fail(error))?;
             run.succeed();

@@ -1,5 +1,7 @@
 //! Whether the nodes of a service want calls.
 
+use std::sync::Arc;
+
 use futures_util::{StreamExt as _, stream};
 
 use super::Client;
@@ -60,7 +62,8 @@ impl Client {
         });
         let checks: Vec<_> = nodes
             .map(|(version, node)| async move {
-                let answer = self.check(service, &node.address).await;
+                let known = crate::selector::Node::new(&node, Arc::default(), Arc::default());
+                let answer = self.check(service, known.target()).await;
                 NodeHealth { node, version, answer }
             })
             .collect();

@@ -16,8 +16,10 @@
 //! ```
 
 mod call;
+mod choice;
 mod health;
 mod options;
+mod outcome;
 mod pipeline;
 mod pool;
 mod ready;
@@ -34,20 +36,23 @@ use foldhash::fast::RandomState;
 use http::header::{HeaderMap, HeaderValue};
 use http::uri::PathAndQuery;
 use papaya::{Equivalent, HashMap};
+use tokio::sync::Semaphore;
 
 pub use call::{Call, Duplex, Many, One, Open, Reply, Single, StreamCall};
 pub use health::NodeHealth;
 pub use options::CallOptions;
 use options::call_options;
-use pool::Pool;
+use pool::{DIALS_OF_SERVICE, Pool};
 pub use seen::Seen;
 pub use stream::Outgoing;
 
 use crate::codec::Message;
 use crate::error::{Error, Result};
+use crate::forward::Forward;
 use crate::registry::{self, Cache, Registry, Witness};
 use crate::resilience::Budget;
 use crate::selector::{self, Node, Strategy};
+use crate::settings::range;
 use crate::streaming::Streaming;
 use crate::telemetry::{EdgeStats, Metrics};
 use crate::transport::network::{Network, Tcp};
@@ -80,7 +85,7 @@ struct Inner {
     /// Headers that are the same in every call, unary and streams.
     heads: [HeaderMap; 2],
     targets: HashMap<TargetKey, Arc<Target>, RandomState>,
-    budgets: HashMap<Box<str>, Arc<Budget>, RandomState>,
+    callees: HashMap<Box<str>, Arc<Callee>, RandomState>,
     fixed: HashMap<Box<str>, Arc<Node>, RandomState>,
 }
 
@@ -106,7 +111,22 @@ struct Target {
     /// The name of the service as a header, where it can be one.
     named: Option<HeaderValue>,
     edge: Arc<EdgeStats>,
-    budget: Arc<Budget>,
+    callee: Arc<Callee>,
+}
+
+/// What all calls of this client to one service share.
+#[derive(Debug)]
+struct Callee {
+    /// What may be repeated.
+    budget: Budget,
+    /// Places for connections in the making.
+    dials: Semaphore,
+}
+
+impl Callee {
+    fn new() -> Self {
+        Self { budget: Budget::new(), dials: Semaphore::new(DIALS_OF_SERVICE) }
+    }
 }
 
 impl Target {
@@ -246,6 +266,11 @@ impl Client {
         &self.0.cache
     }
 
+    /// The rule by which headers of a call being served go on with this client's calls, unless a call has its own.
+    pub fn forward(&self) -> Forward {
+        self.0.options.forward.as_deref().cloned().unwrap_or_default()
+    }
+
     /// Name this client sends as `micro-from-service`; empty when it is no service.
     pub fn name(&self) -> &str {
         &self.0.name
@@ -270,11 +295,11 @@ impl Client {
             Error::invalid_argument(format!("cannot call {service} {endpoint}: {e}"))
                 .with_id("go.micro.client")
         })?;
-        let budgets = self.0.budgets.pin();
-        let budget = match budgets.get(service) {
-            Some(budget) => budget.clone(),
-            None if budgets.len() >= MAX_TARGETS => Arc::new(Budget::new()),
-            None => budgets.get_or_insert_with(service.into(), || Arc::new(Budget::new())).clone(),
+        let callees = self.0.callees.pin();
+        let callee = match callees.get(service) {
+            Some(callee) => callee.clone(),
+            None if callees.len() >= MAX_TARGETS => Arc::new(Callee::new()),
+            None => callees.get_or_insert_with(service.into(), || Arc::new(Callee::new())).clone(),
         };
         let target = Arc::new(Target {
             service: service.into(),
@@ -282,7 +307,7 @@ impl Client {
             path,
             named: HeaderValue::from_str(service).ok(),
             edge: self.0.metrics.edge(&self.0.name, service, endpoint),
-            budget,
+            callee,
         });
         if targets.len() < MAX_TARGETS {
             let key = TargetKey { service: service.into(), endpoint: endpoint.into() };
@@ -314,7 +339,12 @@ fn path_of(service: &str, endpoint: &str) -> Option<String> {
         return None;
     }
     let (kind, method) = endpoint.rsplit_once('.')?;
-    let whole = service.is_empty() || kind.contains('.');
+    // Packages begin with a small letter, which tells them from one part too many.
+    let packaged = kind.contains('.');
+    if packaged && endpoint.starts_with(|first: char| first.is_ascii_uppercase()) {
+        return None;
+    }
+    let whole = service.is_empty() || packaged;
     Some(if whole { format!("/{kind}/{method}") } else { format!("/{service}.{kind}/{method}") })
 }
 
@@ -339,6 +369,7 @@ pub struct ClientBuilder {
     options: CallOptions,
     dial: Dial,
     max_message: usize,
+    max_connections: usize,
     max_buffered: usize,
     wrong: Option<Error>,
 }
@@ -359,8 +390,10 @@ impl Default for ClientBuilder {
                 keepalive: None,
                 keepalive_timeout: Duration::from_secs(20),
                 max_headers: 64 * 1024,
+                idle: Some(Duration::from_secs(300)),
             },
             max_message: DEFAULT_MAX_MESSAGE,
+            max_connections: 512,
             max_buffered: DEFAULT_MAX_BUFFERED,
             wrong: None,
         }
@@ -400,7 +433,8 @@ impl ClientBuilder {
         self
     }
 
-    /// Speaks TLS to every node.
+    /// Speaks TLS to every node, or as its [policy](crate::TlsPolicy) says. Without it, nodes whose entry in the registry says
+    /// that they speak TLS must have a certificate that the operating system's authorities vouch for.
     pub fn tls(mut self, tls: ClientTls) -> Self {
         self.dial.tls = Some(tls);
         self
@@ -429,6 +463,21 @@ impl ClientBuilder {
         self
     }
 
+    /// How long a connection may be without calls before it is closed, 5 minutes unless set; `None` keeps it. A stream is a
+    /// call for as long as it is open.
+    pub fn idle_timeout(mut self, idle: impl Into<Option<Duration>>) -> Self {
+        self.dial.idle = idle.into();
+        self
+    }
+
+    /// Connections that may be open at once, to all nodes together, 512 unless set. From there on, calls without a key go to
+    /// nodes that have a connection, and others take the place of one without calls; where there is none, they fail with
+    /// `UNAVAILABLE`.
+    pub fn max_connections(mut self, connections: usize) -> Self {
+        self.max_connections = connections;
+        self
+    }
+
     /// Largest message accepted, in bytes, 4 MiB unless set.
     pub fn max_message_size(mut self, bytes: usize) -> Self {
         self.max_message = bytes;
@@ -444,12 +493,30 @@ impl ClientBuilder {
         self
     }
 
+    /// Refuses options that make no sense.
+    ///
+    /// # Errors
+    /// `INVALID_ARGUMENT` with the option, its value and its range.
+    pub(crate) fn check(&self) -> Result<()> {
+        range::NAME.text(&self.name)?;
+        range::NAMESPACE.text(&self.namespace)?;
+        range::DIAL_TIMEOUT.time(self.dial.timeout)?;
+        range::KEEPALIVE.time(self.dial.keepalive)?;
+        range::KEEPALIVE_TIMEOUT.time(self.dial.keepalive_timeout)?;
+        range::IDLE_TIMEOUT.time(self.dial.idle)?;
+        range::MAX_CONNECTIONS.number(self.max_connections)?;
+        range::MAX_MESSAGE_SIZE.number(self.max_message)?;
+        range::MAX_BUFFERED.number(self.max_buffered)?;
+        range::RETRIES.number(self.options.retries)
+    }
+
     /// Makes the client. Needs a tokio runtime.
     ///
     /// # Errors
     /// `INVALID_ARGUMENT` for a wrong option, or for a registry in `MICRO_REGISTRY` that nobody
     /// knows.
     pub fn build(self) -> Result<Client> {
+        self.check()?;
         if let Some(error) = self.wrong {
             return Err(error);
         }
@@ -462,15 +529,15 @@ impl ClientBuilder {
             Some(strategy) => strategy.clone(),
             None => Arc::new(selector::P2c::new()),
         };
+        let head = |unary| pipeline::head(&self.name, &self.namespace, &self.options, unary);
+        let heads = [head(true)?, head(false)?];
         let buffered = Reservoir::new(self.max_buffered, self.max_message);
         let replies = Share::new(&buffered, self.max_buffered, self.max_message);
-        let heads = [true, false]
-            .map(|unary| pipeline::head(&self.name, &self.namespace, &self.options, unary));
         let inner = Arc::new(Inner {
             name: self.name,
             cache,
             strategy,
-            pool: Pool::new(self.dial),
+            pool: Pool::new(self.dial, self.max_connections),
             metrics: Arc::default(),
             options: self.options,
             max_message: self.max_message,
@@ -479,7 +546,7 @@ impl ClientBuilder {
             replies,
             heads,
             targets: HashMap::default(),
-            budgets: HashMap::default(),
+            callees: HashMap::default(),
             fixed: HashMap::default(),
         });
         let witness: Weak<Inner> = Arc::downgrade(&inner);

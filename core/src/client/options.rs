@@ -38,10 +38,10 @@ pub struct CallOptions {
     /// What goes on of the inbound call; `None` for the default rule.
     pub(crate) forward: Option<Arc<Forward>>,
     pub(crate) seen: Option<Seen>,
-    /// The reply counts among those that are held for as long as anybody has its bytes.
-    pub(crate) counted: bool,
     /// The service that was looked up for the addresses, where the client has done that by itself.
     pub(crate) found_for: Option<HeaderValue>,
+    /// The reply counts among those that are held for as long as anybody has its bytes.
+    pub(crate) counted: bool,
 }
 
 /// Which inbound call an outgoing one belongs to.
@@ -84,8 +84,8 @@ impl Default for CallOptions {
             context: Inherit::Current,
             forward: None,
             seen: None,
-            counted: false,
             found_for: None,
+            counted: false,
         }
     }
 }
@@ -183,11 +183,12 @@ macro_rules! call_options {
             self
         }
 
-        /// Attempts after the first, 2 unless set. An attempt that reached no node is made up for
+        /// Attempts after the first, 2 unless set, 100 at most. An attempt that reached no node is made up for
         /// on another one without counting.
         pub fn retries(mut self, retries: u32) -> Self {
+            let checked = crate::settings::range::RETRIES.number(retries);
             self.options.retries = retries;
-            self
+            self.note(checked)
         }
 
         /// Which failures are tried again; [`crate::resilience::Retry::Safe`] unless set.

@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{Instrument as _, Span};
 
 use super::options::CallOptions;
+use super::outcome::outcome;
 use super::pool::Lease;
 use super::reply::{Answer, end, unreadable};
 use super::{Client, Target};
@@ -20,7 +21,7 @@ use crate::error::{Code, Error, Origin, Reach, Reason, Result};
 use crate::forward::forward;
 use crate::metadata::Metadata;
 use crate::registry::Snapshot;
-use crate::resilience::Failure;
+use crate::resilience::{Failure, Lost, Next, Repeats, Terms};
 use crate::selector::{Attempt, Node, Outcome, Pick, select};
 use crate::telemetry::{Measured, Trace};
 use crate::transport::{
@@ -31,11 +32,6 @@ const X_CONTENT_TYPE: HeaderName = HeaderName::from_static("x-content-type");
 const NAMESPACE: HeaderName = HeaderName::from_static("micro-namespace");
 const AGENT: HeaderValue = HeaderValue::from_static(concat!("micro/", env!("CARGO_PKG_VERSION")));
 const TRAILERS: HeaderValue = HeaderValue::from_static("trailers");
-/// Nodes tried in a row because none of them could be reached; each is a different one.
-const MAX_FAILOVERS: u32 = 8;
-
-/// Connections to one node tried within an attempt, because the one before was going away.
-const MAX_RECONNECTS: u32 = 3;
 
 /// A call under way: its terms, and how far it has come.
 pub(super) struct Run {
@@ -66,15 +62,11 @@ pub(super) struct Received {
     pub(super) trailers: Metadata,
 }
 
-/// What an attempt does on the node that was picked.
+/// What an attempt does on a connection to the node that was picked.
 pub(super) trait Step: Sync {
     type Done: Send;
 
-    fn attempt(
-        &self,
-        run: &mut Run,
-        node: &Node,
-    ) -> impl Future<Output = Result<Self::Done>> + Send;
+    fn attempt(&self, run: &Run, lease: &Lease) -> impl Future<Output = Result<Self::Done>> + Send;
 }
 
 /// One request message, one reply.
@@ -83,8 +75,8 @@ pub(super) struct Unary(pub(super) Bytes);
 impl Step for Unary {
     type Done = Received;
 
-    async fn attempt(&self, run: &mut Run, node: &Node) -> Result<Received> {
-        let (mut answer, _lease) = run.send(node, &self.0).await?;
+    async fn attempt(&self, run: &Run, lease: &Lease) -> Result<Received> {
+        let mut answer = run.send(lease, &self.0).await?;
         let mut message = answer.frames.next().await.map_err(unreadable)?;
         if run.options.counted
             && let Some(hold) = answer.frames.take_hold()
@@ -119,10 +111,10 @@ impl Step for Unary {
 pub(super) struct ServerStream(pub(super) Bytes);
 
 impl Step for ServerStream {
-    type Done = (Answer, Lease);
+    type Done = Answer;
 
-    async fn attempt(&self, run: &mut Run, node: &Node) -> Result<(Answer, Lease)> {
-        run.send(node, &self.0).await
+    async fn attempt(&self, run: &Run, lease: &Lease) -> Result<Answer> {
+        run.send(lease, &self.0).await
     }
 }
 
@@ -130,15 +122,10 @@ impl Step for ServerStream {
 pub(super) struct OpenStream;
 
 impl Step for OpenStream {
-    type Done = (Opened, Lease);
+    type Done = Opened;
 
-    async fn attempt(&self, run: &mut Run, node: &Node) -> Result<(Opened, Lease)> {
-        let run = &*run;
-        run.connected(node, |lease| async move {
-            let opened = lease.open_stream(run.target.path.clone(), run.headers()?)?;
-            Ok((opened, lease))
-        })
-        .await
+    async fn attempt(&self, run: &Run, lease: &Lease) -> Result<Opened> {
+        lease.open_stream(run.target.path.clone(), run.headers()?)
     }
 }
 
@@ -199,8 +186,8 @@ impl Run {
         }
     }
 
-    /// Runs the stages until one attempt succeeds, retries end or time is up.
-    pub(super) async fn bounded<S: Step>(&mut self, step: S) -> Result<S::Done> {
+    /// Runs the stages until one attempt succeeds, retries end or time is up. What succeeded keeps its connection.
+    pub(super) async fn bounded<S: Step>(&mut self, step: S) -> Result<(S::Done, Lease)> {
         let span = self.span.clone();
         let deadline = self.deadline;
         let result = {
@@ -251,61 +238,79 @@ impl Run {
         self.explain(error)
     }
 
-    async fn stages<S: Step>(&mut self, step: &S) -> Result<S::Done> {
+    async fn stages<S: Step>(&mut self, step: &S) -> Result<(S::Done, Lease)> {
         let mut nodes = self.resolve().await?;
-        self.target.budget.deposit();
-        let (mut retries, mut failovers) = (0, 0);
+        self.target.callee.budget.deposit();
+        let mut repeats = Repeats::default();
+        let mut again = None;
         loop {
-            let node = match self.pick(&nodes) {
+            let (node, ready) = match self.choose(&nodes, again.take()) {
                 Err(error) if self.options.wait_for_ready => {
                     nodes = Box::pin(self.until_ready(Some(nodes), error)).await?;
                     continue;
                 }
-                picked => picked?,
+                chosen => chosen?,
             };
+            self.waits_for = None;
             self.attempts += 1;
             self.node = Some(node.clone());
             self.span.record("node", node.id());
             self.attempt = Some(node.begin());
-            let error = match step.attempt(self, &node).await {
-                Ok(done) => return Ok(done),
-                Err(error) => self.settle(error),
+            let (error, lost) = match self.connected(&node, ready).await {
+                Ok(lease) => match step.attempt(self, &lease).await {
+                    Ok(done) => return Ok((done, lease)),
+                    Err(error) if lease.is_open() => (error, Lost::Taken),
+                    Err(error) => (error, Lost::Gone { served: lease.has_served() }),
+                },
+                Err(error) => (error, Lost::Unreached),
             };
-            self.report(&node, &error);
-            self.tried.push(node);
+            let error = self.settle(error);
+            self.report(&node, &error, lost);
+            if !self.tried.iter().any(|tried| tried.is_same(&node)) {
+                self.tried.push(node.clone());
+            }
             let elsewhere = nodes.as_slice().len() > self.tried.len();
-            if error.reach() == Reach::Never
-                && elsewhere
-                && failovers < MAX_FAILOVERS
-                && self.options.retry.is_budgeted()
-                && self.allows(&error)
-            {
-                // Nobody has seen the request, and another node may be fine: that is no retry.
-                failovers += 1;
-                continue;
-            }
-            if self.options.wait_for_ready && outcome(&error) == Outcome::Refused {
+            let waits = self.options.wait_for_ready
+                && (lost == Lost::Unreached || error.reason() == Some(Reason::OtherService))
+                && outcome(&error) == Outcome::Refused;
+            if waits && !elsewhere {
                 nodes = Box::pin(self.until_ready(Some(nodes), error)).await?;
-                failovers = 0;
+                repeats.begin_anew();
                 continue;
             }
-            if retries == self.options.retries || !self.allows(&error) {
-                return Err(error);
-            }
-            if self.options.retry.is_budgeted() && !self.target.budget.withdraw() {
-                tracing::debug!(service = &*self.target.service, %error, "retry budget is spent");
-                return Err(error);
-            }
-            retries += 1;
-            let wait = error.retry_after().unwrap_or_else(|| self.options.backoff.wait(retries));
-            if self.left().is_some_and(|left| left <= wait) {
+            match self.next(&mut repeats, &error, lost, elsewhere) {
+                Next::Fail if waits => {
+                    nodes = Box::pin(self.until_ready(Some(nodes), error)).await?;
+                    repeats.begin_anew();
+                }
+                Next::Fail => return Err(error),
+                Next::Reconnect => again = Some(node),
                 // Waiting would only turn a telling error into a late one.
-                return Err(error);
-            }
-            if !wait.is_zero() {
-                sleep(wait).await;
+                Next::Repeat(wait) if self.left().is_some_and(|left| left <= wait) => {
+                    return Err(error);
+                }
+                Next::Repeat(wait) if wait.is_zero() => {}
+                Next::Repeat(wait) => sleep(wait).await,
             }
         }
+    }
+
+    fn next(&self, repeats: &mut Repeats, error: &Error, lost: Lost, elsewhere: bool) -> Next {
+        let idempotent = self.options.idempotent.unwrap_or_else(|| {
+            let endpoint = |node: &Arc<Node>| {
+                let advertised = self.target.names().find_map(|name| node.endpoint(&name));
+                advertised.is_some_and(|endpoint| endpoint.is_idempotent())
+            };
+            self.node.as_ref().is_some_and(endpoint)
+        });
+        let terms = Terms {
+            retry: &self.options.retry,
+            retries: self.options.retries,
+            backoff: self.options.backoff,
+            budget: &self.target.callee.budget,
+        };
+        let failure = Failure { error, attempt: self.attempts.saturating_sub(1), idempotent };
+        repeats.next(terms, failure, lost, elsewhere)
     }
 
     /// Resolve: the nodes of the service, from the cache without waiting when it is warm.
@@ -331,7 +336,7 @@ impl Run {
     }
 
     /// Route and pick: the filters narrow, the strategy chooses.
-    fn pick(&self, nodes: &Nodes) -> Result<Arc<Node>> {
+    pub(super) fn pick(&self, nodes: &Nodes) -> Result<Arc<Node>> {
         let strategy = self.options.strategy.as_ref().unwrap_or(&self.client.0.strategy);
         select(strategy.as_ref(), nodes.as_slice(), &self.choice()).cloned()
     }
@@ -347,36 +352,10 @@ impl Run {
     }
 
     /// Sends one request message and reads the head of the answer.
-    async fn send(&self, node: &Node, message: &Bytes) -> Result<(Answer, Lease)> {
-        self.connected(node, |lease| async move {
-            let path = self.target.path.clone();
-            let response = lease.send(path, self.headers()?, message.clone())?.await?;
-            let seen = self.options.seen.as_ref();
-            Ok((Answer::read(response, self.max_message(), self.share(), seen)?, lease))
-        })
-        .await
-    }
-
-    /// Does `work` on a connection to the node, and on another where the first is going away. That says nothing of the node:
-    /// it closes connections for their age, and the request was not looked at.
-    async fn connected<W, F, T>(&self, node: &Node, work: W) -> Result<T>
-    where
-        W: Fn(Lease) -> F,
-        F: Future<Output = Result<T>>,
-    {
-        let mut reconnects = 0;
-        loop {
-            match work(self.client.0.pool.lease(node.address()).await?).await {
-                Err(error)
-                    if error.reach() == Reach::Never
-                        && !error.is_remote()
-                        && reconnects < MAX_RECONNECTS =>
-                {
-                    reconnects += 1;
-                }
-                done => return done,
-            }
-        }
+    async fn send(&self, lease: &Lease, message: &Bytes) -> Result<Answer> {
+        let path = self.target.path.clone();
+        let response = lease.send(path, self.headers()?, message.clone())?.await?;
+        Answer::read(response, self.max_message(), self.share(), self.options.seen.as_ref())
     }
 
     /// The headers of an attempt. Time goes by between attempts, so each has its own.
@@ -407,15 +386,7 @@ impl Run {
             Some(left) => write_timeout(&mut headers, left),
             None => remove_timeout(&mut headers),
         }
-        for name in own.keys() {
-            headers.remove(name);
-            for value in own.get_all(name) {
-                // What is inherited comes off the wire, and may have left no room.
-                headers.try_append(name.clone(), value.clone()).map_err(|_| {
-                    Error::invalid_argument("metadata of more names than a header list can hold")
-                })?;
-            }
-        }
+        replace(&mut headers, own)?;
         Ok(headers)
     }
 
@@ -428,21 +399,13 @@ impl Run {
         self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()))
     }
 
-    fn allows(&self, error: &Error) -> bool {
-        let idempotent = self.options.idempotent.unwrap_or_else(|| {
-            let endpoint = |node: &Arc<Node>| {
-                let advertised = self.target.names().find_map(|name| node.endpoint(&name));
-                advertised.is_some_and(|endpoint| endpoint.is_idempotent())
-            };
-            self.node.as_ref().is_some_and(endpoint)
-        });
-        let attempt = self.attempts.saturating_sub(1);
-        self.options.retry.allows(Failure { error, attempt, idempotent })
-    }
-
     /// The one place where a failed attempt is told to the selector and the registry.
-    fn report(&mut self, node: &Node, error: &Error) {
-        let outcome = outcome(error);
+    fn report(&mut self, node: &Node, error: &Error, lost: Lost) {
+        let outcome = match lost {
+            // It closes connections for their age, and the request was not looked at: that says nothing of the node.
+            Lost::Gone { served: true } if error.reach() == Reach::Never => Outcome::Cancelled,
+            _ => outcome(error),
+        };
         if let Some(attempt) = self.attempt.take() {
             attempt.finish(outcome);
         }
@@ -489,7 +452,12 @@ impl Run {
 
 /// The headers that are the same in every call of a client. Those that differ stand there too, so
 /// that a call replaces a value and no map has to grow.
-pub(super) fn head(name: &str, namespace: &str, options: &CallOptions, unary: bool) -> HeaderMap {
+pub(super) fn head(
+    name: &str,
+    namespace: &str,
+    options: &CallOptions,
+    unary: bool,
+) -> Result<HeaderMap> {
     let mut headers = HeaderMap::with_capacity(24);
     let content_type = HeaderValue::from_static(Codec::Proto.grpc_content_type());
     headers.insert(CONTENT_TYPE, content_type.clone());
@@ -507,26 +475,22 @@ pub(super) fn head(name: &str, namespace: &str, options: &CallOptions, unary: bo
     }
     write_timeout(&mut headers, Duration::ZERO);
     Trace::root().write(&mut headers);
-    let own = options.metadata.headers();
+    replace(&mut headers, options.metadata.headers())?;
+    Ok(headers)
+}
+
+/// Puts headers in place of those of the same names.
+fn replace(headers: &mut HeaderMap, own: &HeaderMap) -> Result<()> {
     for name in own.keys() {
         headers.remove(name);
         for value in own.get_all(name) {
-            headers.append(name.clone(), value.clone());
+            // What is inherited comes off the wire, and may have left no room.
+            headers.try_append(name.clone(), value.clone()).map_err(|_| {
+                Error::invalid_argument("metadata of more names than a header list can hold")
+            })?;
         }
     }
-    headers
-}
-
-/// What a failure says about the node.
-fn outcome(error: &Error) -> Outcome {
-    match error.code() {
-        _ if error.reason() == Some(Reason::OtherService) => Outcome::Refused,
-        _ if error.reach() == Reach::Never && !error.is_remote() => Outcome::Refused,
-        Code::Unavailable | Code::ResourceExhausted | Code::DeadlineExceeded => Outcome::Failure,
-        Code::Internal if !error.is_remote() => Outcome::Failure,
-        Code::Cancelled => Outcome::Cancelled,
-        _ => Outcome::Success,
-    }
+    Ok(())
 }
 
 pub(super) fn deadline_passed() -> Error {

@@ -1,6 +1,7 @@
 //! What comes back from one attempt: a head, messages, a status.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Response, StatusCode};
@@ -84,18 +85,20 @@ pub(super) fn end(
     }
     match (trailers, head.filter(|head| head.contains_key(GRPC_STATUS))) {
         (Some(trailers), _) => read_status(trailers).map(|error| with_pushback(error, trailers)),
-        (None, Some(head)) => read_status(head),
+        (None, Some(head)) => read_status(head).map(|error| with_pushback(error, head)),
         (None, None) => Some(Error::internal("the server ended the call without a status")),
     }
 }
 
+/// What the server says of trying again (gRFC A6): after so many milliseconds, or with anything else never.
 fn with_pushback(error: Error, headers: &HeaderMap) -> Error {
-    let millis = headers
-        .get("grpc-retry-pushback-ms")
-        .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    match millis {
-        Some(millis) => error.with_retry_after(std::time::Duration::from_millis(millis)),
-        None => error,
+    let Some(value) = headers.get("grpc-retry-pushback-ms") else { return error };
+    let digits = value.to_str().ok().filter(|text| text.bytes().all(|b| b.is_ascii_digit()));
+    match digits.and_then(|digits| digits.parse::<i32>().ok()) {
+        Some(millis) => {
+            error.with_retry_after(Duration::from_millis(u64::from(millis.unsigned_abs())))
+        }
+        None => error.without_retry(),
     }
 }
 
@@ -109,15 +112,70 @@ pub(super) fn unreadable(error: FrameError<h2::Error>) -> Error {
     }
 }
 
-/// gRPC's table for answers of proxies and plain HTTP servers.
+/// gRPC's table for answers of proxies and plain HTTP servers, and what else says that a call is too large.
 fn not_grpc(status: StatusCode) -> Error {
+    let too_large = |what: &str| {
+        Error::resource_exhausted(format!(
+            "the peer answered HTTP {status}: {what} is larger than it takes"
+        ))
+        .without_retry()
+    };
     let code = match status.as_u16() {
         400 => Code::Internal,
         401 => Code::Unauthenticated,
         403 => Code::PermissionDenied,
         404 => Code::Unimplemented,
+        413 => return too_large("the message"),
+        431 => return too_large("the metadata"),
         429 | 502..=504 => Code::Unavailable,
         _ => Code::Unknown,
     };
     Error::new(code, format!("the peer answered HTTP {status}: is the address a gRPC server?"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn http_statuses_have_the_codes_of_grpcs_table() {
+        for (status, code) in [
+            (400, Code::Internal),
+            (401, Code::Unauthenticated),
+            (403, Code::PermissionDenied),
+            (404, Code::Unimplemented),
+            (413, Code::ResourceExhausted),
+            (429, Code::Unavailable),
+            (431, Code::ResourceExhausted),
+            (502, Code::Unavailable),
+            (503, Code::Unavailable),
+            (504, Code::Unavailable),
+            (204, Code::Unknown),
+            (302, Code::Unknown),
+            (405, Code::Unknown),
+            (415, Code::Unknown),
+            (500, Code::Unknown),
+        ] {
+            let error = not_grpc(StatusCode::from_u16(status).unwrap());
+            assert_eq!(error.code(), code, "{status}");
+            assert_eq!(error.forbids_retry(), code == Code::ResourceExhausted, "{status}");
+        }
+    }
+
+    #[test]
+    fn pushback_that_is_no_wait_forbids_a_retry() {
+        let told = |value: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("grpc-retry-pushback-ms", value.parse().unwrap());
+            let error = with_pushback(Error::unavailable("busy"), &headers);
+            (error.retry_after(), error.forbids_retry())
+        };
+        assert_eq!(told("0"), (Some(Duration::ZERO), false));
+        assert_eq!(told("250"), (Some(Duration::from_millis(250)), false));
+        for never in ["-1", "-250", "soon", "", "1.5", "+1", " 1", "99999999999", "1ms"] {
+            assert_eq!(told(never), (None, true), "{never:?}");
+        }
+        let silent = with_pushback(Error::unavailable("busy"), &HeaderMap::new());
+        assert_eq!((silent.retry_after(), silent.forbids_retry()), (None, false));
+    }
 }

@@ -92,3 +92,56 @@ fn seeded<'a, S: DeserializeSeed<'a>>(text: &'a str, seed: S) -> Result<S::Value
         }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::debug::StatsResponse;
+    use crate::proto::reflection::ServerReflectionRequest;
+
+    #[test]
+    fn json_of_a_protobuf_type_names_the_field_and_what_was_expected() {
+        let deep = format!("{{\"fileContainingExtension\":{}", "[".repeat(1_000_000));
+        let digits =
+            format!(r#"{{"fileContainingExtension":{{"extensionNumber":{}}}}}"#, "9".repeat(4300));
+        for (json, named) in [
+            (r#"{"host":7}"#, "field `host`: invalid type: integer `7`, expected a string"),
+            (
+                r#"{"fileContainingExtension":{"extensionNumber":"x"}}"#,
+                "`fileContainingExtension.extensionNumber`",
+            ),
+            (r#"{"fileContainingExtension":{"nope":1}}"#, "nope"),
+            (r#"{"host":"\udc00"}"#, "host"),
+            (r#"{"host":"a"} {}"#, "trailing characters"),
+            (r#"{"host":"a""#, "EOF"),
+            (&digits, "extensionNumber"),
+            (&deep, "fileContainingExtension"),
+        ] {
+            let bytes = Bytes::copy_from_slice(json.as_bytes());
+            let error =
+                read_request::<ServerReflectionRequest>(Codec::Json, bytes).expect_err(named);
+            assert_eq!((error.code(), error.http_code()), (Code::InvalidArgument, 400));
+            assert!(error.detail().contains("ServerReflectionRequest"), "{error}");
+            assert!(error.detail().contains(named), "{named}: {error}");
+        }
+        let bytes = Bytes::from_static(b"{\"host\":\"\xff\"}");
+        let error = read_request::<ServerReflectionRequest>(Codec::Json, bytes).expect_err("UTF-8");
+        assert!(error.detail().contains("UTF-8"), "{error}");
+    }
+
+    #[test]
+    fn protobuf_names_the_field_too() {
+        let bytes = Bytes::from_static(b"\x0a\x02\xff\xff");
+        let error =
+            read_request::<ServerReflectionRequest>(Codec::Proto, bytes).expect_err("UTF-8");
+        assert!(error.detail().contains("ServerReflectionRequest.host"), "{error}");
+        let error = read_reply::<StatsResponse>(Codec::Proto, Bytes::from_static(&[0x08]));
+        assert_eq!(error.expect_err("cut short").code(), Code::Internal);
+    }
+
+    #[test]
+    fn what_a_cause_repeats_is_cut_between_characters() {
+        let error = undecodable::<String>("é".repeat(100_000));
+        assert!(error.detail().len() < MAX_CAUSE + 100 && error.detail().ends_with('…'));
+    }
+}

@@ -77,6 +77,10 @@ struct Inner {
     incident: Option<Box<str>>,
     origin: Option<Origin>,
     retry_after: Option<Duration>,
+    /// Trying again was forbidden.
+    is_final: bool,
+    /// Nothing of the request left this side.
+    is_unsent: bool,
     source: Option<Arc<dyn std::error::Error + Send + Sync>>,
     told_by: ToldBy,
     details: Vec<Detail>,
@@ -134,6 +138,8 @@ impl Error {
             incident: None,
             origin: None,
             retry_after: None,
+            is_final: false,
+            is_unsent: false,
             source: None,
             told_by: ToldBy::Us,
             details: Vec::new(),
@@ -269,6 +275,29 @@ impl Error {
     pub fn with_retry_after(mut self, wait: Duration) -> Self {
         self.0.retry_after = Some(wait);
         self
+    }
+
+    /// Asks the caller not to try again at all: no other moment and no other node would help.
+    #[must_use]
+    pub fn without_retry(mut self) -> Self {
+        self.0.is_final = true;
+        self
+    }
+
+    /// Says that nothing of the request left this side, so that no node was bothered.
+    pub(crate) fn unsent(mut self) -> Self {
+        self.0.reach = Reach::Never;
+        self.0.is_unsent = true;
+        self
+    }
+
+    pub(crate) fn is_unsent(&self) -> bool {
+        self.0.is_unsent
+    }
+
+    /// True when whoever failed asked not to be tried again.
+    pub fn forbids_retry(&self) -> bool {
+        self.0.is_final
     }
 
     /// Keeps the metadata of the answer that carried the failure.

@@ -80,9 +80,22 @@ pub struct Node {
     /// `host:port`; IPv6 as `[host]:port`.
     #[serde(default)]
     pub address: String,
-    /// Labels of the node; `protocol` is `grpc` for what this crate can call.
+    /// Labels of the node; `protocol` is `grpc` for what this crate can call, and `tls` is `true` where it speaks TLS.
     #[serde(default, with = "nullable")]
     pub metadata: Labels,
+}
+
+/// Label of a node that speaks TLS; its value is `true`. go-micro does not look at it.
+pub(crate) const TLS: &str = "tls";
+
+/// Label of a node that has no certificate for its address: the name it has one for.
+pub(crate) const TLS_NAME: &str = "tls_name";
+
+impl Node {
+    /// True when the node says that it speaks TLS, by its label `tls`.
+    pub fn speaks_tls(&self) -> bool {
+        self.metadata.get(TLS).is_some_and(|value| value == "true")
+    }
 }
 
 /// Something a service answers to.
@@ -226,6 +239,14 @@ pub trait Registry: Send + Sync + fmt::Debug + 'static {
     /// What would keep every other method from working.
     async fn ready(&self) -> Result<()> {
         Ok(())
+    }
+
+    /// True when a node that listens on any address is to be registered as such, with the host
+    /// `0.0.0.0` or `[::]`, because this registry tells each network the address that the node has
+    /// there, and follows when it changes. Services register the address of the default route
+    /// elsewhere, and register anew when that changes.
+    fn tells_each_interface(&self) -> bool {
+        false
     }
 
     /// Told by callers that a node refused a connection: a registry that learns of crashes only

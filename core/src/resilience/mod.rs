@@ -4,10 +4,12 @@
 mod backoff;
 mod budget;
 mod limiter;
+mod repeats;
 mod retry;
 
 pub use backoff::Backoff;
 pub(crate) use budget::Budget;
 pub(crate) use limiter::{Gate, Line, Pass};
 pub use limiter::{Limiter, Load};
+pub(crate) use repeats::{Lost, Next, Repeats, Terms};
 pub use retry::{Failure, Retry};

@@ -2,9 +2,10 @@
 //! reporting take no lock.
 
 use std::fmt;
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
@@ -53,6 +54,10 @@ pub(super) struct Live {
     probe_at: AtomicU64,
     /// Moment of the last refusal.
     ejected_at: AtomicU64,
+    /// Consecutive faults.
+    faults: AtomicU32,
+    /// For those who watch for the end of the node: says that it has left, or is dropped with this.
+    left: OnceLock<watch::Sender<bool>>,
 }
 
 /// How an attempt on a node ended.
@@ -62,6 +67,9 @@ pub enum Outcome {
     Success,
     /// The node did not do what it was asked: no answer in time, or an answer that says it cannot.
     Failure,
+    /// The node answered that something in it broke, which may be the fault of the request. One alone says nothing; those that
+    /// follow each other make it look slow.
+    Fault,
     /// No connection: the request did not reach the node.
     Refused,
     /// The caller gave up before the node could show what it is worth.
@@ -101,6 +109,22 @@ impl Live {
         let in_flight = f64::from(self.in_flight());
         let latency = self.latency_at(nanos(now));
         if latency > 0.0 { latency * (in_flight + 1.0) } else { UNKNOWN * in_flight }
+    }
+
+    /// True once the node has answered.
+    pub(super) fn is_known(&self) -> bool {
+        self.latency.load(Relaxed) != 0
+    }
+
+    /// True, or closed, once nobody knows the node any more.
+    pub(super) fn left(&self) -> watch::Receiver<bool> {
+        self.left.get_or_init(watch::Sender::default).subscribe()
+    }
+
+    pub(super) fn leave(&self) {
+        if let Some(left) = self.left.get() {
+            left.send_replace(true);
+        }
     }
 
     pub(super) fn is_ejected(&self, now: Instant) -> bool {
@@ -163,6 +187,9 @@ impl Live {
         match outcome {
             Outcome::Success => {
                 self.sample(elapsed, now);
+                if self.faults.load(Relaxed) != 0 {
+                    self.faults.store(0, Relaxed);
+                }
                 self.readmit();
             }
             Outcome::Failure => {
@@ -171,6 +198,13 @@ impl Live {
                 let doubled = 2.0 * f64::from_bits(self.latency.load(Relaxed)).max(FAILURE / 2.0);
                 self.sample(elapsed.max(doubled.min(WORST)), now);
                 // It did accept the connection, which is all that ejection is about.
+                self.readmit();
+            }
+            Outcome::Fault => {
+                // Nor must one that breaks at every call, while one call of many that breaks is no reason to go elsewhere.
+                let known = f64::from_bits(self.latency.load(Relaxed)).max(FAILURE / 2.0);
+                let times = if self.faults.fetch_add(1, Relaxed) == 0 { 1.0 } else { 2.0 };
+                self.sample(elapsed.max((times * known).min(WORST)), now);
                 self.readmit();
             }
             Outcome::Refused => {

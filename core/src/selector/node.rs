@@ -7,6 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::live::{Attempt, Live};
@@ -16,6 +17,8 @@ use crate::registry::{self, Endpoint, Labels};
 pub struct Node {
     id: Box<str>,
     address: Box<str>,
+    /// Where connections go, when that is not the bare address.
+    secure: Option<Box<str>>,
     labels: Arc<Labels>,
     release: Arc<Release>,
     /// Hash of the id, the same in every process.
@@ -116,6 +119,7 @@ impl Node {
         Self {
             id: record.id.as_str().into(),
             address: record.address.as_str().into(),
+            secure: secure(record),
             labels,
             release,
             hash: super::hash::of(record.id.as_bytes()),
@@ -131,6 +135,11 @@ impl Node {
     /// `host:port`.
     pub fn address(&self) -> &str {
         &self.address
+    }
+
+    /// Where a connection goes: the address, with `https://` and perhaps `#name` where the record says that the node speaks TLS.
+    pub(crate) fn target(&self) -> &str {
+        self.secure.as_deref().unwrap_or(&self.address)
     }
 
     /// Labels of the node.
@@ -213,10 +222,41 @@ impl Node {
         self.live.admit(now)
     }
 
+    /// True once it has answered a call.
+    pub(crate) fn is_known(&self) -> bool {
+        self.live.is_known()
+    }
+
+    /// True, or closed, once this instance has left the registry, or this address.
+    pub(crate) fn left(&self) -> watch::Receiver<bool> {
+        self.live.left()
+    }
+
+    /// Tells those who watch that it has left.
+    pub(crate) fn leave(&self) {
+        self.live.leave();
+    }
+
     /// Moment of the last refusal, for choosing among nodes that all refuse.
     pub(crate) fn ejected_at(&self) -> u64 {
         self.live.ejected_at()
     }
+}
+
+/// Where connections to a node with TLS go: its address, and behind `#` the name that it says it has a certificate for.
+fn secure(record: &registry::Node) -> Option<Box<str>> {
+    let address = &record.address;
+    if !record.speaks_tls() || address.contains("://") {
+        return None;
+    }
+    // A node may have several addresses, with commas between them.
+    let each: Vec<_> = address.split(',').map(|one| format!("https://{}", one.trim())).collect();
+    let mut target = each.join(",");
+    if let Some(name) = record.metadata.get(registry::TLS_NAME) {
+        target.push('#');
+        target.push_str(name);
+    }
+    Some(target.into())
 }
 
 impl fmt::Debug for Node {

@@ -9,7 +9,6 @@ use std::any::Any;
 use std::future::poll_fn;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -31,7 +30,7 @@ use crate::context::{Arrival, Context};
 use crate::error::{Error, Result};
 use crate::metadata::Metadata;
 use crate::telemetry::Metrics;
-use crate::transport::{Compression, Hold};
+use crate::transport::{Compression, Hold, Said};
 
 /// Everything a connection needs to answer calls.
 pub(crate) struct Dispatch {
@@ -57,7 +56,8 @@ pub(crate) struct Dispatch {
 #[derive(Clone)]
 pub(crate) struct Peer {
     pub(super) connection: Arc<Connection>,
-    pub(super) renamed: Arc<AtomicBool>,
+    /// What its peer said of itself.
+    pub(super) said: Arc<Said>,
     /// True when the request is for another service, which had this address before.
     pub(super) misdirected: bool,
     /// When the request came.

@@ -1,5 +1,6 @@
 //! Accepts connections and ends them in order: no new calls, running calls finish, then the rest.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use super::dispatch::{Dispatch, Peer};
 use super::protocol::answer;
 use super::reply::{ReplyBody, Served};
 use crate::error::{Error, Result};
+use crate::time::deadline_after;
 use crate::transport::network::{Io, Listener, Network};
 use crate::transport::{Accepted, Batched, ServerTls};
 
@@ -33,6 +35,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// to calls whose deadlines are short; ending the connection for them, as HTTP/2 libraries do from
 /// twenty on, takes the calls of others along. Whoever resets more of them at once attacks.
 const MAX_GIVEN_UP: usize = 256;
+/// Streams of a connection that may end by a mistake of its peer, or have a frame come late after they were refused in the
+/// middle of a message. This is counted over the whole life of a connection, and each may cost the work of a call.
+const MAX_MISTAKES: usize = 4096;
 /// A connection that was told to go away for its age gets this long to finish its calls.
 const AGE_GRACE: Duration = Duration::from_secs(30);
 /// An idle one that has to make room gets this long to say goodbye.
@@ -114,10 +119,7 @@ impl Listening {
         limits: Limits,
         dispatch: Arc<Dispatch>,
     ) -> Result<Self> {
-        // go-micro writes `:0` for any address and port.
-        let any = address.strip_prefix(':').map(|port| format!("0.0.0.0:{port}"));
-        let target = any.as_deref().unwrap_or(address);
-        let listener = network.bind(target).await.map_err(|e| {
+        let listener = listen(network, address).await.map_err(|e| {
             Error::unavailable(format!("cannot listen on {address}: {e}")).with_source(e)
         })?;
         let address = listener.address()?;
@@ -136,13 +138,28 @@ impl Listening {
     /// Ends the server: stops accepting, sends GOAWAY, lets running calls finish until `grace` has
     /// passed and closes what is left. True when nothing had to be closed by force.
     pub(super) async fn drain(&self, grace: Duration) -> bool {
-        let deadline = Instant::now() + grace;
+        let deadline = deadline_after(grace);
         self.phase.send_replace(Phase::Draining);
         self.connections.close();
         let clean = timeout_at(deadline, self.connections.wait()).await.is_ok();
         self.phase.send_replace(Phase::Closed);
         self.connections.wait().await;
         clean
+    }
+}
+
+/// Listens on `address`. go-micro writes `:0` for any address and port: both families where the machine
+/// has IPv6, else IPv4.
+async fn listen(network: &dyn Network, address: &str) -> std::io::Result<Box<dyn Listener>> {
+    let Some(port) = address.strip_prefix(':') else { return network.bind(address).await };
+    match network.bind(&format!("[::]:{port}")).await {
+        // Somebody who has the port on one family must not go unnoticed.
+        Err(error)
+            if !matches!(error.kind(), ErrorKind::AddrInUse | ErrorKind::PermissionDenied) =>
+        {
+            network.bind(&format!("0.0.0.0:{port}")).await
+        }
+        bound => bound,
     }
 }
 
@@ -227,7 +244,7 @@ async fn serve(
     let http2 = io.is_http2();
     let peer = Peer {
         connection: connection.clone(),
-        renamed: io.renamed(),
+        said: io.said(),
         misdirected: false,
         arrived: Instant::now(),
     };
@@ -247,6 +264,7 @@ async fn serve(
             .max_concurrent_streams(limits.max_streams)
             .max_header_list_size(limits.max_headers)
             .max_pending_accept_reset_streams(MAX_GIVEN_UP)
+            .max_local_error_reset_streams(MAX_MISTAKES)
             .keep_alive_interval(limits.keepalive)
             .auto_date_header(false);
         let conversation = Batched::new(builder.serve_connection(io, service));

@@ -73,6 +73,7 @@ pub use health::Health;
 use crate::error::{Error, Result};
 use crate::registry;
 use crate::resilience::{Limiter, Load};
+use crate::settings::range;
 use crate::telemetry::Metrics;
 use crate::transport::network::{Network, Tcp};
 use crate::transport::{Compression, DEFAULT_MAX_BUFFERED, DEFAULT_MAX_MESSAGE, ServerTls};
@@ -89,6 +90,7 @@ pub struct Server {
     admission: Arc<Admission>,
     gates: Gates,
     endpoints: Vec<registry::Endpoint>,
+    tls: Option<ServerTls>,
     grace: Duration,
 }
 
@@ -122,6 +124,11 @@ impl Server {
     /// Address it listens on.
     pub fn address(&self) -> SocketAddr {
         self.listening.address
+    }
+
+    /// What it shows, where it speaks TLS.
+    pub(crate) fn tls(&self) -> Option<&ServerTls> {
+        self.tls.as_ref()
     }
 
     /// What it says to health checks.
@@ -249,7 +256,7 @@ impl ServerBuilder {
         self
     }
 
-    /// Serves TLS.
+    /// Serves TLS, and nothing else: a client that begins in plain text is told so.
     pub fn tls(mut self, tls: ServerTls) -> Self {
         self.limits.tls = Some(tls);
         self
@@ -274,7 +281,7 @@ impl ServerBuilder {
     /// allows for (`ulimit -n`). Where there are as many, the one that has been without a call for longest is closed for each
     /// new one; where none is idle, new ones wait to be accepted.
     pub fn max_connections(mut self, connections: usize) -> Self {
-        self.limits.max_connections = Some(connections.min(tokio::sync::Semaphore::MAX_PERMITS));
+        self.limits.max_connections = Some(connections);
         self
     }
 
@@ -368,18 +375,45 @@ impl ServerBuilder {
         self
     }
 
-    /// How long running calls may go on after a stop, 10 s unless set.
+    /// How long running calls may go on after a stop, 10 s unless set; [`Duration::MAX`] is as long as they take.
     pub fn grace(mut self, grace: Duration) -> Self {
         self.grace = grace;
         self
     }
 
+    /// Refuses options that make no sense.
+    ///
+    /// # Errors
+    /// `INVALID_ARGUMENT` with the option, its value and its range.
+    pub(crate) fn check(&self) -> Result<()> {
+        let limits = &self.limits;
+        range::MAX_CONCURRENT_CALLS.number(self.max_calls)?;
+        limits.max_connections.map_or(Ok(()), |most| range::MAX_CONNECTIONS.number(most))?;
+        range::MAX_CONCURRENT_STREAMS.number(limits.max_streams)?;
+        range::MAX_MESSAGE_SIZE.number(self.max_message)?;
+        range::MAX_HEADER_SIZE.number(limits.max_headers)?;
+        range::MAX_UNSENT_REPLIES.number(limits.max_unsent)?;
+        range::MAX_BUFFERED.number(limits.max_buffered)?;
+        range::MAX_BUFFERED_PER_CONNECTION.number(limits.max_buffered_per_connection)?;
+        range::KEEPALIVE.time(limits.keepalive)?;
+        range::MAX_CONNECTION_AGE.time(limits.max_connection_age)?;
+        range::HANDSHAKE_TIMEOUT.time(limits.handshake)?;
+        range::BODY_TIMEOUT.time(self.patience)?;
+        range::IDLE_TIMEOUT.time(limits.idle)?;
+        self.limiter.check(self.max_calls)?;
+        self.origins.iter().try_for_each(|origin| {
+            range::origin(origin)
+                .map_err(|why| Error::invalid_argument(format!("allow_origin: {why}")))
+        })
+    }
+
     /// Listens and serves.
     ///
     /// # Errors
-    /// `INVALID_ARGUMENT` or `ALREADY_EXISTS` for a wrong endpoint, `UNAVAILABLE` when the address
+    /// `INVALID_ARGUMENT` for an option out of its range, `INVALID_ARGUMENT` or `ALREADY_EXISTS` for a wrong endpoint, `UNAVAILABLE` when the address
     /// cannot be bound.
     pub async fn start(mut self) -> Result<Server> {
+        self.check()?;
         if let Some(error) = self.wrong {
             return Err(error);
         }
@@ -433,6 +467,7 @@ impl ServerBuilder {
             compression: self.compression,
             cors: (!self.origins.is_empty()).then(|| Cors::new(self.origins)),
         });
+        let tls = self.limits.tls.clone();
         let address = self.address.as_deref().unwrap_or(ANY_ADDRESS);
         let listening = Listening::bind(&*self.network, address, self.limits, dispatch).await?;
         Ok(Server {
@@ -442,6 +477,7 @@ impl ServerBuilder {
             admission,
             gates,
             endpoints: advertised,
+            tls,
             grace: self.grace,
         })
     }

@@ -14,11 +14,11 @@ use tokio::time::Sleep;
 
 use super::call::CallRecord;
 use super::connection::Connection;
-use super::dispatch::{deadline_passed, panicked, told};
+use super::dispatch::{Peer, deadline_passed, panicked, told};
 use super::protocol::Ending;
 use crate::error::{Error, Result};
 use crate::streaming::Messages;
-use crate::transport::{Compression, Turn, caller_is_micro, frame_into, write_status};
+use crate::transport::{Compression, Said, Turn, caller_is_micro, frame_into, write_status};
 
 /// Messages that are ready together leave together, up to about this many bytes.
 const BATCH: usize = 32 * 1024;
@@ -117,6 +117,7 @@ pub(crate) struct StreamBody {
     deadline: Option<Pin<Box<Sleep>>>,
     record: CallRecord,
     connection: Arc<Connection>,
+    said: Arc<Said>,
     /// How the call ended, once it has.
     outcome: Option<Option<Error>>,
     done: bool,
@@ -127,7 +128,7 @@ impl StreamBody {
         messages: Messages,
         compression: Option<Compression>,
         record: CallRecord,
-        connection: Arc<Connection>,
+        peer: &Peer,
     ) -> Self {
         let deadline = record.context().deadline();
         Self {
@@ -136,7 +137,8 @@ impl StreamBody {
             compression,
             deadline: deadline.map(|at| Box::pin(tokio::time::sleep_until(at))),
             record,
-            connection,
+            connection: peer.connection.clone(),
+            said: peer.said.clone(),
             outcome: None,
             done: false,
         }
@@ -153,11 +155,15 @@ impl StreamBody {
             let messages = self.connection.unsent.count(self.buffer.split().freeze());
             return Poll::Ready(Some(Frame::data(messages)));
         }
-        let error = self.outcome.take().flatten();
+        let mut error = self.outcome.take().flatten();
         self.done = true;
+        let mut trailers = self.record.context().take_reply_trailers();
+        if let Err(large) = self.said.takes("the trailers of the answer", &trailers) {
+            trailers.clear();
+            error = error.or(Some(large));
+        }
         self.record.finish(error.as_ref());
         let context = self.record.context();
-        let mut trailers = context.take_reply_trailers();
         let micro = error.is_some() && caller_is_micro(context.metadata().headers());
         write_status(&mut trailers, error.as_ref(), micro);
         Poll::Ready(Some(Frame::trailers(trailers)))

@@ -2,20 +2,57 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-/// The address to register: `advertise` if given, else where the server listens. An unspecified
-/// host becomes an address of this machine; a missing port becomes the bound one.
-pub(super) fn advertised(advertise: Option<&str>, bound: SocketAddr) -> String {
-    let Some(advertise) = advertise else {
-        let ip = if bound.ip().is_unspecified() { local(bound.ip()) } else { bound.ip() };
-        return SocketAddr::new(ip, bound.port()).to_string();
-    };
-    let (host, port) = split(advertise);
-    let port = port.filter(|port| *port != 0).unwrap_or(bound.port());
-    match host.parse::<IpAddr>() {
-        Ok(ip) if ip.is_unspecified() => SocketAddr::new(local(ip), port).to_string(),
-        Ok(ip) => SocketAddr::new(ip, port).to_string(),
-        Err(_) if host.is_empty() => SocketAddr::new(local(bound.ip()), port).to_string(),
-        Err(_) => format!("{host}:{port}"),
+use crate::interface;
+
+/// What is registered: a fixed address, or any of this machine at a port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Advertised {
+    /// Told as it is.
+    Fixed(String),
+    /// `0.0.0.0` or `[::]` with the port: found out anew whenever it is told.
+    Any(SocketAddr),
+}
+
+impl Advertised {
+    /// The address to register: `advertise` if given, else where the server listens. A missing port
+    /// becomes the bound one, a missing host the one listened on.
+    pub(super) fn new(advertise: Option<&str>, bound: SocketAddr) -> Self {
+        let of = |ip: IpAddr, port| {
+            let address = SocketAddr::new(ip, port);
+            if ip.is_unspecified() { Self::Any(address) } else { Self::Fixed(address.to_string()) }
+        };
+        let Some(advertise) = advertise else { return of(bound.ip(), bound.port()) };
+        let (host, port) = split(advertise);
+        let port = port.filter(|port| *port != 0).unwrap_or(bound.port());
+        match host.parse::<IpAddr>() {
+            Ok(ip) => of(ip, port),
+            Err(_) if host.is_empty() => of(bound.ip(), port),
+            Err(_) => Self::Fixed(format!("{host}:{port}")),
+        }
+    }
+
+    /// For registries that tell each interface's own address: the unspecified one.
+    pub(super) fn open(&self) -> String {
+        match self {
+            Self::Fixed(address) => address.clone(),
+            Self::Any(address) => address.to_string(),
+        }
+    }
+
+    /// For registries that hold one address, and for people: that of the default route, now.
+    pub(super) fn resolved(&self) -> String {
+        match self {
+            Self::Fixed(address) => address.clone(),
+            Self::Any(any) => {
+                let ip = interface::default_address(any.is_ipv6());
+                SocketAddr::new(ip, any.port()).to_string()
+            }
+        }
+    }
+
+    /// True when the address may be another one later.
+    pub(super) fn may_move(&self) -> bool {
+        matches!(self, Self::Any(_))
     }
 }
 
@@ -31,75 +68,9 @@ fn split(address: &str) -> (&str, Option<u16>) {
     }
 }
 
-/// An address of this machine that stands for `unspecified`: one that is listened on, private before
-/// public, loopback last.
-fn local(unspecified: IpAddr) -> IpAddr {
-    let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
-    best(interfaces.into_iter().map(|interface| interface.ip()), unspecified.is_ipv6())
-}
-
-fn best(addresses: impl Iterator<Item = IpAddr>, any_family: bool) -> IpAddr {
-    let rank = |ip: &IpAddr| {
-        let kind = if ip.is_loopback() {
-            3
-        } else if is_link_local(ip) {
-            2
-        } else {
-            u8::from(!is_private(ip))
-        };
-        // `::` listens on IPv4 too, and more peers reach that.
-        (kind, ip.is_ipv6())
-    };
-    addresses
-        // Nobody listens on IPv6 behind `0.0.0.0`.
-        .filter(|ip| ip.is_ipv4() || (any_family && !is_link_local(ip)))
-        .min_by_key(rank)
-        .unwrap_or(IpAddr::from([127, 0, 0, 1]))
-}
-
-fn is_private(ip: &IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(ip) => {
-            let [a, b, ..] = ip.octets();
-            ip.is_private() || (a == 100 && (64..128).contains(&b))
-        }
-        IpAddr::V6(ip) => ip.octets()[0] == 0xfd,
-    }
-}
-
-fn is_link_local(ip: &IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(ip) => ip.is_link_local(),
-        IpAddr::V6(ip) => ip.segments()[0] & 0xffc0 == 0xfe80,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn pick(addresses: &[&str]) -> String {
-        best(addresses.iter().map(|a| a.parse().expect("an address")), false).to_string()
-    }
-
-    #[test]
-    fn private_comes_before_public_before_loopback() {
-        assert_eq!(pick(&["127.0.0.1", "8.8.8.8", "10.1.2.3"]), "10.1.2.3");
-        assert_eq!(pick(&["127.0.0.1", "8.8.8.8", "169.254.1.1"]), "8.8.8.8");
-        assert_eq!(pick(&["::1", "127.0.0.1"]), "127.0.0.1");
-        assert_eq!(pick(&["fe80::1", "127.0.0.1"]), "127.0.0.1");
-        assert_eq!(pick(&["fd00::1", "100.64.0.9"]), "100.64.0.9");
-        assert_eq!(pick(&[]), "127.0.0.1");
-    }
-
-    #[test]
-    fn an_address_is_of_a_family_that_is_listened_on() {
-        let addresses = ["::1", "127.0.0.1", "192.0.2.2", "fd00::2"];
-        assert_eq!(pick(&addresses), "192.0.2.2");
-        assert_eq!(pick(&["fd00::2", "127.0.0.1"]), "127.0.0.1");
-        let parsed = addresses.map(|address| address.parse().expect("an address"));
-        assert_eq!(best(parsed.into_iter(), true).to_string(), "fd00::2");
-    }
 
     #[test]
     fn an_advertised_address_is_kept_and_completed() {
@@ -112,7 +83,28 @@ mod tests {
             (Some("[fd00::1]:80"), "[fd00::1]:80"),
             (Some("fd00::1"), "[fd00::1]:4100"),
         ] {
-            assert_eq!(advertised(advertise, bound), expected);
+            let advertised = Advertised::new(advertise, bound);
+            assert_eq!(advertised, Advertised::Fixed(expected.to_owned()));
+            assert_eq!(
+                (advertised.open(), advertised.resolved()),
+                (expected.into(), expected.into())
+            );
+        }
+    }
+
+    #[test]
+    fn any_address_stays_open_until_it_is_told() {
+        let both = "[::]:4100".parse().expect("an address");
+        for (advertise, expected) in [
+            (None, "[::]:4100"),
+            (Some(":80"), "[::]:80"),
+            (Some("0.0.0.0"), "0.0.0.0:4100"),
+            (Some("[::]:0"), "[::]:4100"),
+        ] {
+            let advertised = Advertised::new(advertise, both);
+            assert_eq!(advertised.open(), expected, "{advertise:?}");
+            let resolved: SocketAddr = advertised.resolved().parse().expect("an address");
+            assert!(!resolved.ip().is_unspecified() && resolved.port() != 0, "{resolved}");
         }
     }
 }

@@ -4,12 +4,14 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use futures_util::Stream;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 use tower_layer::Layer;
 
-use super::address::advertised;
+use super::address::Advertised;
+use super::bounded::{bounded, is_permanent};
 use super::heartbeat::{Beat, Heartbeat};
 use super::signal::Signals;
 use super::{Service, not_started};
@@ -19,12 +21,17 @@ use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::registry::{self, Labels, Node, Registry};
 use crate::server::{BoxFuture, Endpoint, Handler, Request, Response, Server, ServerBuilder};
+use crate::settings::range;
 use crate::streaming::Streaming;
 use crate::transport::ServerTls;
 use crate::transport::network::Network;
 
 /// Longest service name; it has to fit registries and paths.
 const MAX_NAME: usize = 200;
+
+/// Time to live of a registration, and how often it is renewed, unless set.
+const TTL: Duration = Duration::from_secs(60);
+const INTERVAL: Duration = Duration::from_secs(30);
 
 /// Something to do at a moment of the lifecycle.
 #[derive(Clone)]
@@ -39,6 +46,7 @@ impl Hook {
         Self(Arc::new(move || Box::pin(hook())))
     }
 
+    /// Its work, which begins when it is polled: whatever it does is under the caller's guard.
     pub(super) async fn run(&self) -> Result<()> {
         (self.0)().await
     }
@@ -63,8 +71,10 @@ pub struct ServiceBuilder {
     registry: Option<Arc<dyn Registry>>,
     server: ServerBuilder,
     client: ClientBuilder,
-    ttl: Duration,
-    interval: Duration,
+    ttl: Option<Duration>,
+    interval: Option<Duration>,
+    register_limit: Duration,
+    hook_limit: Duration,
     propagation: Duration,
     check: Option<Hook>,
     signals: bool,
@@ -86,8 +96,10 @@ impl ServiceBuilder {
             advertise: None,
             metadata: Labels::new(),
             registry: None,
-            ttl: Duration::from_secs(60),
-            interval: Duration::from_secs(30),
+            ttl: None,
+            interval: None,
+            register_limit: Duration::from_secs(10),
+            hook_limit: Duration::from_secs(60),
             propagation: Duration::from_millis(100),
             check: None,
             signals: true,
@@ -203,20 +215,40 @@ impl ServiceBuilder {
         self
     }
 
-    /// How long the registry keeps the node without a heartbeat, 60 s unless set.
+    /// How long the registry keeps the node without a heartbeat, 60 s unless set, or twice a
+    /// [`ServiceBuilder::register_interval`] that is set. The start refuses what is not longer than
+    /// that interval.
     pub fn register_ttl(mut self, ttl: Duration) -> Self {
-        self.ttl = ttl;
+        self.ttl = Some(ttl);
         self
     }
 
-    /// How often the node is registered anew, 30 s unless set.
+    /// How often the node is registered anew, 30 s unless set, or half of a
+    /// [`ServiceBuilder::register_ttl`] that is shorter than 60 s. The start refuses an interval of
+    /// zero.
     pub fn register_interval(mut self, interval: Duration) -> Self {
-        self.interval = interval;
+        self.interval = Some(interval);
         self
     }
 
-    /// Asked before each registration; while it fails the node is not registered and health checks
-    /// answer `NOT_SERVING`.
+    /// How long one request to the registry, and one run of the register check, may take, 10 s
+    /// unless set. What takes longer has failed: a registration is tried again, a check keeps the
+    /// node out, a stop goes on. [`Duration::MAX`] waits for ever.
+    pub fn register_timeout(mut self, limit: Duration) -> Self {
+        self.register_limit = limit;
+        self
+    }
+
+    /// How long each hook may take, 60 s unless set. One before or after the start that takes longer
+    /// ends the start, one around the stop is left behind. [`Duration::MAX`] waits for ever.
+    pub fn hook_timeout(mut self, limit: Duration) -> Self {
+        self.hook_limit = limit;
+        self
+    }
+
+    /// Asked before each registration; while it fails, panics or takes longer than
+    /// [`ServiceBuilder::register_timeout`], the node is not registered and health checks answer
+    /// `NOT_SERVING`.
     pub fn register_check<F, R>(mut self, check: F) -> Self
     where
         F: Fn() -> R + Send + Sync + 'static,
@@ -355,14 +387,18 @@ impl ServiceBuilder {
     ///
     /// # Errors
     /// `INVALID_ARGUMENT` for a wrong name, option or endpoint, `UNAVAILABLE` when the address
-    /// cannot be bound, and whatever a start hook says; nothing is left running then. A registry
-    /// that is down is no error: the service serves, and registers when it can.
+    /// cannot be bound, whatever a start hook says, and what the registry says when it will never
+    /// take this service; nothing is left running then. A registry that is down is no error: the
+    /// service serves, and registers when it can.
     pub async fn start(mut self) -> Result<Service> {
         let name = self.name.clone();
         self.check_name()?;
+        self.check()?;
+        let (ttl, interval) = self.rhythm()?;
         self.read_environment();
         for hook in &self.before_start {
-            hook.run().await.map_err(|error| not_started(&name, &error))?;
+            let run = bounded("a hook before the start", self.hook_limit, hook.run());
+            run.await.map_err(|error| not_started(&name, &error))?;
         }
         let registry = match self.registry.take() {
             Some(registry) => registry,
@@ -370,8 +406,11 @@ impl ServiceBuilder {
         };
         let client = self.client.registry(registry.clone()).build()?;
         let server = self.server.start().await?;
-        if let Err(error) = registry.ready().await {
-            tracing::warn!(service = name, %error, "the registry is not ready");
+        let ready = async { registry.ready().await };
+        match bounded("the registry", self.register_limit, ready).await {
+            Err(error) if is_permanent(&error) => return Err(not_started(&name, &error)),
+            Err(error) => tracing::warn!(service = name, %error, "the registry is not ready"),
+            Ok(()) => {}
         }
         let id = self.id.unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
         let mut metadata = self.metadata;
@@ -385,33 +424,37 @@ impl ServiceBuilder {
         ] {
             metadata.insert(key.into(), value.into());
         }
+        let advertised = Advertised::new(self.advertise.as_deref(), server.address());
+        let address = advertised.resolved();
+        if let Some(tls) = server.tls() {
+            metadata.insert(registry::TLS.into(), "true".into());
+            if let Some(name) = tls.name_beside(&address) {
+                metadata.insert(registry::TLS_NAME.into(), name);
+            }
+        }
         let record = registry::Service {
             name: name.clone(),
             version: self.version,
             metadata: Labels::new(),
             endpoints: server.endpoints().to_vec(),
-            nodes: vec![Node {
-                id: format!("{name}-{id}"),
-                address: advertised(self.advertise.as_deref(), server.address()),
-                metadata,
-            }],
+            nodes: vec![Node { id: format!("{name}-{id}"), address, metadata }],
         };
+        let (version, address) = (record.version.clone(), record.nodes[0].address.clone());
+        let record = Arc::new(ArcSwap::from_pointee(record));
         let heartbeat = Heartbeat::start(Beat {
             registry,
             record: record.clone(),
-            ttl: self.ttl,
-            interval: self.interval,
+            advertised,
+            ttl,
+            interval,
+            limit: self.register_limit,
             check: self.check,
             health: server.health().clone(),
-        })
-        .await;
-        tracing::info!(
-            service = name,
-            version = record.version,
-            address = record.nodes[0].address,
-            "serving"
-        );
+        });
+        let heartbeat = heartbeat.await.map_err(|error| not_started(&name, &error))?;
+        tracing::info!(service = name, version, address, "serving");
         let service = Service {
+            name: name.clone(),
             record,
             server,
             client,
@@ -419,15 +462,48 @@ impl ServiceBuilder {
             before_stop: self.before_stop,
             after_stop: self.after_stop,
             propagation: self.propagation,
+            register_limit: self.register_limit,
+            hook_limit: self.hook_limit,
         };
         for hook in &self.after_start {
-            if let Err(error) = hook.run().await {
+            let run = bounded("a hook after the start", self.hook_limit, hook.run());
+            if let Err(error) = run.await {
                 // Its own error matters more than what goes wrong on the way down.
                 let _ = service.stop().await;
                 return Err(not_started(&name, &error));
             }
         }
         Ok(service)
+    }
+
+    /// Refuses options that make no sense, before anything is begun.
+    fn check(&self) -> Result<()> {
+        range::VERSION.text(&self.version)?;
+        self.id.as_deref().map_or(Ok(()), |id| range::ID.text(id))?;
+        range::PROPAGATION.time(self.propagation)?;
+        self.server.check()?;
+        self.client.check()
+    }
+
+    /// The time to live and the interval, where one may follow from the other.
+    fn rhythm(&self) -> Result<(Duration, Duration)> {
+        let interval = self.interval.unwrap_or_else(|| {
+            INTERVAL.min(self.ttl.unwrap_or(TTL) / 2).max(Duration::from_millis(1))
+        });
+        let ttl = self.ttl.unwrap_or_else(|| TTL.max(interval.saturating_mul(2)));
+        let wrong =
+            |why: &str| Err(Error::invalid_argument(format!("service {}: {why}", self.name)));
+        if interval.is_zero() {
+            return wrong("register_interval is zero: set how often to register, such as 30 s");
+        }
+        if ttl <= interval && ttl != Duration::MAX {
+            return wrong(&format!(
+                "register_ttl ({ttl:?}) is not longer than register_interval ({interval:?}): the node \
+                 would be forgotten between two registrations; set a longer one, such as twice the \
+                 interval"
+            ));
+        }
+        Ok((ttl, interval))
     }
 
     fn check_name(&self) -> Result<()> {

@@ -1,21 +1,26 @@
-//! Keeps a node in the registry while it lives and is fit for calls.
+//! Keeps a node in the registry while it lives and is fit for calls, under the address it has now.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::FutureExt as _;
+use arc_swap::ArcSwap;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use super::address::Advertised;
+use super::bounded::{bounded, is_permanent};
 use super::builder::Hook;
 use crate::error::Result;
 use crate::registry::{self, Registry};
 use crate::resilience::Backoff;
 use crate::server::Health;
+use crate::time::deadline_after;
 
 /// Tries of one registration; the next heartbeat tries again.
 const TRIES: u32 = 3;
+/// How often an address that may change is looked at.
+const FOLLOW_EVERY: Duration = Duration::from_secs(1);
 
 /// Registers again and again until stopped.
 #[derive(Debug)]
@@ -27,36 +32,47 @@ pub(super) struct Heartbeat {
 /// What a heartbeat does.
 pub(super) struct Beat {
     pub(super) registry: Arc<dyn Registry>,
-    pub(super) record: registry::Service,
+    /// The record with the address that people are shown.
+    pub(super) record: Arc<ArcSwap<registry::Service>>,
+    pub(super) advertised: Advertised,
     pub(super) ttl: Duration,
     pub(super) interval: Duration,
+    /// For the check, and for each request to the registry.
+    pub(super) limit: Duration,
     pub(super) check: Option<Hook>,
     pub(super) health: Health,
 }
 
 impl Heartbeat {
-    /// Registers once, then every interval. The first registration has been tried when this
-    /// returns; where it failed, the service serves all the same and the next beat tries again.
-    pub(super) async fn start(mut beat: Beat) -> Self {
+    /// Registers once, then every interval, and at once when the address changed. The first
+    /// registration has been tried when this returns; where the registry could not be asked, the
+    /// service serves all the same and the next beat tries again.
+    ///
+    /// # Errors
+    /// What the registry says when it will never take this record.
+    pub(super) async fn start(mut beat: Beat) -> Result<Self> {
         let mut registered = false;
-        beat.once(&mut registered).await;
+        if let Err(error) = beat.once(&mut registered).await
+            && is_permanent(&error)
+        {
+            return Err(error);
+        }
         let stop = CancellationToken::new();
         let stopped = stop.clone();
         let task = tokio::spawn(async move {
-            let mut ticks = interval_at(Instant::now() + beat.interval, beat.interval);
-            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            loop {
-                tokio::select! {
-                    _ = ticks.tick() => {}
-                    () = stopped.cancelled() => return,
+            let work = async {
+                loop {
+                    beat.rest().await;
+                    // The error is logged, and the next beat may do better.
+                    let _ = beat.once(&mut registered).await;
                 }
-                tokio::select! {
-                    () = beat.once(&mut registered) => {}
-                    () = stopped.cancelled() => return,
-                }
+            };
+            tokio::select! {
+                () = work => {}
+                () = stopped.cancelled() => {}
             }
         });
-        Self { task, stop }
+        Ok(Self { task, stop })
     }
 
     /// Ends the heartbeat; once this returns, nothing registers the node again.
@@ -73,49 +89,99 @@ impl Drop for Heartbeat {
 }
 
 impl Beat {
-    /// Checks and registers; takes the node out while the check fails.
-    async fn once(&mut self, registered: &mut bool) {
-        let name = &self.record.name;
-        if let Some(check) = &self.check
-            && let Err(error) = check.run().await
-        {
-            tracing::warn!(service = name, %error, "the register check failed");
-            self.health.set_all(false);
-            if std::mem::take(registered)
-                && let Err(error) = self.registry.deregister(&self.record).await
-            {
-                tracing::warn!(service = name, %error, "cannot deregister");
-                *registered = true;
+    /// Waits until the node should be registered anew.
+    async fn rest(&self) {
+        let next = deadline_after(self.interval);
+        if !self.advertised.may_move() {
+            return sleep_until(next).await;
+        }
+        while Instant::now() < next {
+            sleep_until(next.min(deadline_after(FOLLOW_EVERY))).await;
+            if self.moved() && !self.registry.tells_each_interface() {
+                return;
             }
-            return;
+        }
+    }
+
+    /// Notes the address of this moment. True when it is another one than before.
+    fn moved(&self) -> bool {
+        let address = self.advertised.resolved();
+        let old = self.record.load();
+        let moved = old.nodes.first().is_some_and(|node| node.address != address);
+        if moved {
+            let service = &old.name;
+            tracing::info!(
+                service,
+                from = old.nodes[0].address,
+                to = address,
+                "the address changed"
+            );
+            let mut record = registry::Service::clone(&old);
+            record.nodes[0].address = address;
+            self.record.store(Arc::new(record));
+        }
+        moved
+    }
+
+    /// Checks and registers; takes the node out while the check fails.
+    async fn once(&mut self, registered: &mut bool) -> Result<()> {
+        let record = self.told();
+        let service = &record.name;
+        if let Some(check) = &self.check
+            && let Err(error) = bounded("the register check", self.limit, check.run()).await
+        {
+            tracing::warn!(service, %error, "the register check failed");
+            self.health.set_all(false);
+            if std::mem::take(registered) {
+                let removed = async { self.registry.deregister(&record).await };
+                if let Err(error) = bounded("the registry", self.limit, removed).await {
+                    tracing::warn!(service, %error, "cannot deregister");
+                    *registered = true;
+                }
+            }
+            return Ok(());
         }
         if self.check.is_some() {
             self.health.set_all(true);
         }
-        match self.register().await {
+        let outcome = self.register(&record).await;
+        match &outcome {
             Ok(()) => *registered = true,
+            Err(error) if is_permanent(error) => tracing::error!(
+                service,
+                %error,
+                "the registry refuses this service: nobody will find it until that is mended"
+            ),
             Err(error) => tracing::warn!(
-                service = name,
+                service,
                 %error,
                 next = ?self.interval,
                 "cannot register; serving all the same and trying again"
             ),
         }
+        outcome
     }
 
-    async fn register(&self) -> Result<()> {
+    /// The record as this registry should hold it.
+    fn told(&self) -> registry::Service {
+        self.moved();
+        let mut record = registry::Service::clone(&self.record.load());
+        if self.registry.tells_each_interface() {
+            record.nodes.iter_mut().for_each(|node| node.address = self.advertised.open());
+        }
+        record
+    }
+
+    async fn register(&self, record: &registry::Service) -> Result<()> {
         let mut tries = 0;
         loop {
-            let attempt = self.registry.register(&self.record, Some(self.ttl));
-            // A registry of one's own may panic; that must not end the heartbeat.
-            let outcome = std::panic::AssertUnwindSafe(attempt).catch_unwind().await;
-            let error = match outcome {
-                Ok(Ok(())) => return Ok(()),
-                Ok(Err(error)) => error,
-                Err(_) => crate::Error::internal("the registry panicked"),
+            let attempt = async { self.registry.register(record, Some(self.ttl)).await };
+            let error = match bounded("the registry", self.limit, attempt).await {
+                Ok(()) => return Ok(()),
+                Err(error) => error,
             };
             tries += 1;
-            if tries == TRIES {
+            if tries == TRIES || is_permanent(&error) {
                 return Err(error);
             }
             sleep(Backoff::GoMicro.wait(tries)).await;

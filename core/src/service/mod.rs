@@ -19,6 +19,7 @@
 //! ```
 
 mod address;
+mod bounded;
 mod builder;
 mod heartbeat;
 mod signal;
@@ -27,8 +28,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use tokio::sync::Mutex;
 
+use bounded::bounded;
 use builder::Hook;
 pub use builder::ServiceBuilder;
 use heartbeat::Heartbeat;
@@ -41,13 +44,17 @@ use crate::server::Server;
 /// A service that is running. Dropping it ends it at once; [`Service::stop`] ends it in order.
 #[derive(Debug)]
 pub struct Service {
-    record: registry::Service,
+    name: String,
+    /// The heartbeat follows the address of this machine, and writes it here.
+    record: Arc<ArcSwap<registry::Service>>,
     server: Server,
     client: Client,
     heartbeat: Mutex<Option<Heartbeat>>,
     before_stop: Vec<Hook>,
     after_stop: Vec<Hook>,
     propagation: Duration,
+    register_limit: Duration,
+    hook_limit: Duration,
 }
 
 impl Service {
@@ -58,7 +65,7 @@ impl Service {
 
     /// Name that callers use.
     pub fn name(&self) -> &str {
-        &self.record.name
+        &self.name
     }
 
     /// Address it listens on.
@@ -66,14 +73,15 @@ impl Service {
         self.server.address()
     }
 
-    /// This node as the registry knows it.
-    pub fn node(&self) -> &registry::Node {
-        &self.record.nodes[0]
+    /// This node as the registry knows it now. A node that listens on any address is shown with the
+    /// one that the default route of this machine goes out from; mDNS tells each network its own.
+    pub fn node(&self) -> registry::Node {
+        self.record.load().nodes.first().cloned().unwrap_or_default()
     }
 
-    /// What the registry is told.
-    pub fn record(&self) -> &registry::Service {
-        &self.record
+    /// What the registry is told, with the address of [`Service::node`].
+    pub fn record(&self) -> Arc<registry::Service> {
+        self.record.load_full()
     }
 
     /// The server part: health, metrics, running calls.
@@ -95,17 +103,21 @@ impl Service {
     /// for the first and does nothing.
     ///
     /// # Errors
-    /// The last error of a hook or of the deregistration. Every step is taken all the same.
+    /// The last error of a hook or of the deregistration, `DEADLINE_EXCEEDED` for one that did not
+    /// end in time (see [`ServiceBuilder::hook_timeout`] and [`ServiceBuilder::register_timeout`]).
+    /// Every step is taken all the same.
     pub async fn stop(&self) -> Result<()> {
         let mut heartbeat = self.heartbeat.lock().await;
         let Some(beating) = heartbeat.take() else { return Ok(()) };
         let mut last = Ok(());
         for hook in &self.before_stop {
-            note(&mut last, hook.run().await);
+            note(&mut last, bounded("a hook before the stop", self.hook_limit, hook.run()).await);
         }
         self.server.unready();
         beating.stop().await;
-        note(&mut last, self.registry().deregister(&self.record).await);
+        let record = self.record();
+        let removed = async { self.registry().deregister(&record).await };
+        note(&mut last, bounded("the registry", self.register_limit, removed).await);
         // Callers learn of it by their watch; until then calls are served as ever.
         if !self.propagation.is_zero() {
             tokio::time::sleep(self.propagation).await;
@@ -117,7 +129,7 @@ impl Service {
             );
         }
         for hook in &self.after_stop {
-            note(&mut last, hook.run().await);
+            note(&mut last, bounded("a hook after the stop", self.hook_limit, hook.run()).await);
         }
         last
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::document::{Document, document};
+use super::range;
 use super::value::{Fields, Value};
 use crate::client::CallOptions;
 use crate::codec::Codec;
@@ -96,7 +97,7 @@ impl CallSettings {
             key: fields.read("key", Value::text)?.map(String::into_bytes),
             idempotent: fields.read("idempotent", Value::flag)?,
             wait_for_ready: fields.read("wait_for_ready", Value::flag)?,
-            retries: fields.read("retries", Value::number)?,
+            retries: fields.read("retries", |value| value.number_in(&range::RETRIES))?,
             retry: fields.read("retry", |value| value.choice(&retries))?,
             backoff: fields.read("backoff", |value| value.choice(&backoffs))?,
             compression: fields.read("compression", compression)?,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::CallSettings;
 use super::document::{Document, document};
+use super::range;
 use super::tls::ClientTlsSettings;
 use super::value::{Place, Value};
 use crate::client::{Client, ClientBuilder};
@@ -36,8 +37,10 @@ use crate::transport::network::{self, Network};
 /// | `dial_timeout` | a duration: how long making a connection may take |
 /// | `keepalive` | a duration: how often connections with calls are probed |
 /// | `keepalive_timeout` | a duration: how long a probed connection may be silent |
+/// | `idle_timeout` | a duration: connections without calls for so long are closed; `null` or `"none"` keeps them |
+/// | `max_connections` | a number, 1 or more: connections to all nodes together |
 /// | `max_message_size`, `max_buffered` | bytes |
-/// | `tls` | `"system"`, or `{"authority": …, "certificate": …, "private_key": …}`, the last two together or not at all; each PEM text or `{"file": path}` |
+/// | `tls` | `"system"`, or `{"authority": …, "certificate": …, "private_key": …, "server_name": "a.example", "policy": "prefer"}`: the authority may be `"system"`, certificate and key go together or are left out; each is PEM text or `{"file": path}`, which is read again when it changes. For the last two see [`ClientTls::server_name`](crate::ClientTls::server_name) and [`TlsPolicy`](crate::TlsPolicy) |
 #[derive(Debug, Clone, Default)]
 pub struct ClientSettings {
     name: Option<String>,
@@ -47,6 +50,8 @@ pub struct ClientSettings {
     dial_timeout: Option<Duration>,
     keepalive: Option<Duration>,
     keepalive_timeout: Option<Duration>,
+    idle_timeout: Option<Option<Duration>>,
+    max_connections: Option<usize>,
     max_message_size: Option<usize>,
     max_buffered: Option<usize>,
     tls: Option<ClientTlsSettings>,
@@ -80,15 +85,24 @@ impl Document for ClientSettings {
     fn read(value: Value) -> Result<Self> {
         let mut fields = value.fields()?;
         let settings = Self {
-            name: fields.read("name", Value::text)?,
-            namespace: fields.read("namespace", Value::text)?,
+            name: fields.read("name", |value| value.text_in(&range::NAME))?,
+            namespace: fields.read("namespace", |value| value.text_in(&range::NAMESPACE))?,
             registry: fields.read("registry", Named::read)?,
             network: fields.read("network", Named::read)?,
-            dial_timeout: fields.read("dial_timeout", Value::period)?,
-            keepalive: fields.read("keepalive", Value::period)?,
-            keepalive_timeout: fields.read("keepalive_timeout", Value::period)?,
-            max_message_size: fields.read("max_message_size", Value::number)?,
-            max_buffered: fields.read("max_buffered", Value::number)?,
+            dial_timeout: fields
+                .read("dial_timeout", |value| value.time_in(&range::DIAL_TIMEOUT))?,
+            keepalive: fields.read("keepalive", |value| value.time_in(&range::KEEPALIVE))?,
+            keepalive_timeout: fields
+                .read("keepalive_timeout", |value| value.time_in(&range::KEEPALIVE_TIMEOUT))?,
+            idle_timeout: fields.read_or_null("idle_timeout", |value| {
+                Value::unless_none(value, |value| value.time_in(&range::IDLE_TIMEOUT))
+            })?,
+            max_connections: fields
+                .read("max_connections", |value| value.number_in(&range::MAX_CONNECTIONS))?,
+            max_message_size: fields
+                .read("max_message_size", |value| value.number_in(&range::MAX_MESSAGE_SIZE))?,
+            max_buffered: fields
+                .read("max_buffered", |value| value.number_in(&range::MAX_BUFFERED))?,
             tls: fields.read("tls", ClientTlsSettings::read)?,
             call: CallSettings::take(&mut fields)?,
         };
@@ -141,6 +155,12 @@ impl ClientSettings {
         }
         if let Some(patience) = self.keepalive_timeout {
             builder = builder.keepalive_timeout(patience);
+        }
+        if let Some(idle) = self.idle_timeout {
+            builder = builder.idle_timeout(idle);
+        }
+        if let Some(connections) = self.max_connections {
+            builder = builder.max_connections(connections);
         }
         if let Some(bytes) = self.max_message_size {
             builder = builder.max_message_size(bytes);

@@ -21,18 +21,25 @@ const UNITS: [(&str, f64); 4] = [("ms", 0.001), ("s", 1.0), ("m", 60.0), ("h", 3
 /// # Errors
 /// `INVALID_ARGUMENT` for anything else, with a right one.
 pub fn duration(text: &str) -> Result<Duration> {
-    let wrong = |why| Error::invalid_argument(format!("{} {why}", quoted(text)));
+    bounded(text)?.ok_or_else(|| wrong(text, "is too long: write at most 366 days, \"8784h\""))
+}
+
+/// The same; `None` for what is too long.
+pub(super) fn bounded(text: &str) -> Result<Option<Duration>> {
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(end);
     let number = number.parse::<f64>().ok();
     let unit = UNITS.iter().find(|(name, _)| *name == unit);
     let (Some(number), Some((_, seconds))) = (number, unit) else {
-        return Err(wrong("is no duration: write for example \"250ms\", \"1.5s\" or \"1m\""));
+        let why = "is no duration: write for example \"250ms\", \"1.5s\" or \"1m\"";
+        return Err(wrong(text, why));
     };
-    Duration::try_from_secs_f64(number * seconds)
-        .ok()
-        .filter(|duration| *duration <= LONGEST)
-        .ok_or_else(|| wrong("is too long: write at most 366 days, \"8784h\""))
+    let duration = Duration::try_from_secs_f64(number * seconds).ok();
+    Ok(duration.filter(|duration| *duration <= LONGEST))
+}
+
+fn wrong(text: &str, why: &str) -> Error {
+    Error::invalid_argument(format!("{} {why}", quoted(text)))
 }
 
 #[cfg(test)]

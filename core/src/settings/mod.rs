@@ -55,6 +55,7 @@ mod client;
 mod document;
 mod duration;
 mod endpoint;
+pub(crate) mod range;
 mod service;
 #[cfg(test)]
 mod tests;

@@ -6,6 +6,7 @@ use super::ClientSettings;
 use super::call::compression;
 use super::client::Named;
 use super::document::{Document, document};
+use super::range;
 use super::tls::ServerTlsSettings;
 use super::value::{Fields, Value};
 use crate::error::Result;
@@ -24,9 +25,10 @@ use crate::transport::Compression;
 /// | `address`, `advertise` | where it listens, such as `":8080"`, and what it registers instead |
 /// | `registry` | URL of a [registry](crate::registry::connect) |
 /// | `register_ttl`, `register_interval` | durations |
-/// | `propagation`, `grace` | durations: the two parts of a stop |
+/// | `register_timeout` | a duration, or `"none"`: for each request to the registry |
+/// | `propagation`, `grace` | durations: the two parts of a stop; a `grace` of `"none"` has no end |
 /// | `network` | URL of a [network](crate::network::connect) |
-/// | `tls` | `{"certificate": …, "private_key": …, "authority": …}`, the last one to let in only its clients; each PEM text or `{"file": path}` |
+/// | `tls` | `{"certificate": …, "private_key": …, "authority": …}`, the last one to let in only its clients; each PEM text or `{"file": path}`, which is read again when it changes |
 /// | `client` | [`ClientSettings`] of the client inside; its `registry` is the service's |
 /// | `max_concurrent_calls`, `max_connections`, `max_concurrent_streams` | how many at once |
 /// | `max_message_size`, `max_header_size`, `max_unsent_replies`, `max_buffered`, `max_buffered_per_connection` | bytes |
@@ -47,6 +49,7 @@ pub struct ServiceSettings {
     registry: Option<Named>,
     register_ttl: Option<Duration>,
     register_interval: Option<Duration>,
+    register_timeout: Option<Duration>,
     propagation: Option<Duration>,
     network: Option<Named>,
     tls: Option<ServerTlsSettings>,
@@ -83,14 +86,15 @@ impl Document for ServiceSettings {
     fn read(value: Value) -> Result<Self> {
         let mut fields = value.fields()?;
         let settings = Self {
-            version: fields.read("version", Value::text)?,
-            id: fields.read("id", Value::text)?,
+            version: fields.read("version", |value| value.text_in(&range::VERSION))?,
+            id: fields.read("id", |value| value.text_in(&range::ID))?,
             metadata: fields.read("metadata", Value::labels)?.unwrap_or_default(),
             advertise: fields.read("advertise", Value::text)?,
             registry: fields.read("registry", Named::read)?,
             register_ttl: fields.read("register_ttl", Value::period)?,
             register_interval: fields.read("register_interval", Value::period)?,
-            propagation: fields.read("propagation", Value::duration)?,
+            register_timeout: fields.read("register_timeout", Value::limit)?,
+            propagation: fields.read("propagation", |value| value.time_in(&range::PROPAGATION))?,
             network: fields.read("network", Named::read)?,
             tls: fields.read("tls", ServerTlsSettings::read)?,
             client: fields.read("client", ClientSettings::of_service)?.unwrap_or_default(),
@@ -132,6 +136,9 @@ impl ServiceSettings {
         if let Some(interval) = self.register_interval {
             builder = builder.register_interval(interval);
         }
+        if let Some(limit) = self.register_timeout {
+            builder = builder.register_timeout(limit);
+        }
         if let Some(delay) = self.propagation {
             builder = builder.propagation(delay);
         }
@@ -148,26 +155,40 @@ impl ServiceSettings {
 
 impl Server {
     fn take(fields: &mut Fields) -> Result<Self> {
-        let keepalive = |value| Value::unless_none(value, Value::period);
+        let keepalive = |value| Value::unless_none(value, |value| value.time_in(&range::KEEPALIVE));
         Ok(Self {
             address: fields.read("address", Value::text)?,
-            grace: fields.read("grace", Value::duration)?,
-            max_concurrent_calls: fields.read("max_concurrent_calls", Value::number)?,
-            max_connections: fields.read("max_connections", Value::number)?,
-            max_concurrent_streams: fields.read("max_concurrent_streams", Value::number)?,
-            max_message_size: fields.read("max_message_size", Value::number)?,
-            max_header_size: fields.read("max_header_size", Value::number)?,
-            max_unsent_replies: fields.read("max_unsent_replies", Value::number)?,
-            max_buffered: fields.read("max_buffered", Value::number)?,
-            max_buffered_per_connection: fields
-                .read("max_buffered_per_connection", Value::number)?,
+            grace: fields.read("grace", Value::limit)?,
+            max_concurrent_calls: fields.read("max_concurrent_calls", |value| {
+                value.number_in(&range::MAX_CONCURRENT_CALLS)
+            })?,
+            max_connections: fields
+                .read("max_connections", |value| value.number_in(&range::MAX_CONNECTIONS))?,
+            max_concurrent_streams: fields.read("max_concurrent_streams", |value| {
+                value.number_in(&range::MAX_CONCURRENT_STREAMS)
+            })?,
+            max_message_size: fields
+                .read("max_message_size", |value| value.number_in(&range::MAX_MESSAGE_SIZE))?,
+            max_header_size: fields
+                .read("max_header_size", |value| value.number_in(&range::MAX_HEADER_SIZE))?,
+            max_unsent_replies: fields
+                .read("max_unsent_replies", |value| value.number_in(&range::MAX_UNSENT_REPLIES))?,
+            max_buffered: fields
+                .read("max_buffered", |value| value.number_in(&range::MAX_BUFFERED))?,
+            max_buffered_per_connection: fields.read("max_buffered_per_connection", |value| {
+                value.number_in(&range::MAX_BUFFERED_PER_CONNECTION)
+            })?,
             compression: fields.read("compression", compression)?.flatten(),
-            allow_origins: fields.read("allow_origins", Value::texts)?.unwrap_or_default(),
+            allow_origins: fields.read("allow_origins", Value::origins)?.unwrap_or_default(),
             keepalive: fields.read_or_null("keepalive", keepalive)?,
-            max_connection_age: fields.read("max_connection_age", Value::period)?,
-            handshake_timeout: fields.read("handshake_timeout", Value::period)?,
-            body_timeout: fields.read("body_timeout", Value::period)?,
-            idle_timeout: fields.read("idle_timeout", Value::period)?,
+            max_connection_age: fields
+                .read("max_connection_age", |value| value.time_in(&range::MAX_CONNECTION_AGE))?,
+            handshake_timeout: fields
+                .read("handshake_timeout", |value| value.time_in(&range::HANDSHAKE_TIMEOUT))?,
+            body_timeout: fields
+                .read("body_timeout", |value| value.time_in(&range::BODY_TIMEOUT))?,
+            idle_timeout: fields
+                .read("idle_timeout", |value| value.time_in(&range::IDLE_TIMEOUT))?,
             limiter: fields.read("limiter", limiter)?,
         })
     }
@@ -237,10 +258,10 @@ fn limiter(value: Value) -> Result<Limiter> {
     }
     let mut fields = value.fields()?;
     let mut limiter = Limiter::adaptive();
-    if let Some(wait) = fields.read("patience", Value::duration)? {
+    if let Some(wait) = fields.read("patience", |value| value.time_in(&range::PATIENCE))? {
         limiter = limiter.patience(wait);
     }
-    if let Some(calls) = fields.read("at_least", Value::number)? {
+    if let Some(calls) = fields.read("at_least", |value| value.number_in(&range::AT_LEAST))? {
         limiter = limiter.at_least(calls);
     }
     fields.finish()?;

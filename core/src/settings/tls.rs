@@ -1,72 +1,40 @@
 //! Certificates and keys, in the document or in files beside it.
 
-use std::fmt;
-use std::io::Read as _;
-use std::path::PathBuf;
-
 use super::value::{Fields, Place, Value};
 use crate::error::{Error, Result};
-use crate::transport::{ClientTls, ServerTls};
+use crate::transport::{ClientTls, Pem, ServerTls, TlsPolicy};
 
-/// Largest file, in bytes: bundles of authorities have some hundred thousand.
-const MAX_FILE: u64 = 4 * 1024 * 1024;
-
-/// Certificates or a key. What a file holds is read when a builder is made.
-#[derive(Clone)]
-struct Pem {
+/// Certificates or a key, and where in the document. What a file holds is read when a builder is made, and again when it
+/// changes.
+#[derive(Debug, Clone)]
+struct Placed {
     place: Place,
-    source: Source,
+    pem: Pem,
 }
 
-#[derive(Clone)]
-enum Source {
-    Text(String),
-    File(PathBuf),
-}
-
-impl Pem {
+impl Placed {
     fn read(value: Value) -> Result<Self> {
         let place = value.place.clone();
-        let source = if value.is_object() {
+        let pem = if value.is_object() {
             let mut fields = value.fields()?;
             let file = fields.require("file", Value::text)?;
             fields.finish()?;
-            Source::File(file.into())
+            Pem::file(file)
         } else {
             match value.as_text() {
-                Some(text) if text.contains("-----BEGIN") => Source::Text(text.to_owned()),
+                Some(text) if text.contains("-----BEGIN") => text.into(),
                 _ => {
                     return Err(value.expected("PEM: write the text, or {\"file\": \"/its/path\"}"));
                 }
             }
         };
-        Ok(Self { place, source })
+        Ok(Self { place, pem })
     }
 
-    fn bytes(&self) -> Result<Vec<u8>> {
-        let path = match &self.source {
-            Source::Text(text) => return Ok(text.clone().into_bytes()),
-            Source::File(path) => path,
-        };
-        let unreadable = |why: &dyn fmt::Display| {
-            self.place.wrong(format!("cannot read {}: {why}", path.display()))
-        };
-        let file = std::fs::File::open(path).map_err(|error| unreadable(&error))?;
-        let mut bytes = Vec::new();
-        let read = file.take(MAX_FILE + 1).read_to_end(&mut bytes);
-        match read.map_err(|error| unreadable(&error))? as u64 {
-            length if length <= MAX_FILE => Ok(bytes),
-            _ => Err(unreadable(&format!("it has more than {MAX_FILE} bytes"))),
-        }
-    }
-}
-
-impl fmt::Debug for Pem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.source {
-            Source::Text(_) => f.write_str("Pem(..)"),
-            Source::File(path) => write!(f, "Pem({})", path.display()),
-        }
+    /// What it says, once it was seen that it can be read.
+    fn pem(&self) -> Result<Pem> {
+        self.pem.bytes().map_err(|error| self.place.found(&error))?;
+        Ok(self.pem.clone())
     }
 }
 
@@ -74,9 +42,9 @@ impl fmt::Debug for Pem {
 #[derive(Debug, Clone)]
 pub(super) struct ServerTlsSettings {
     place: Place,
-    certificate: Pem,
-    private_key: Pem,
-    authority: Option<Pem>,
+    certificate: Placed,
+    private_key: Placed,
+    authority: Option<Placed>,
 }
 
 impl ServerTlsSettings {
@@ -85,19 +53,19 @@ impl ServerTlsSettings {
         let mut fields = value.fields()?;
         let settings = Self {
             place,
-            certificate: fields.require("certificate", Pem::read)?,
-            private_key: fields.require("private_key", Pem::read)?,
-            authority: fields.read("authority", Pem::read)?,
+            certificate: fields.require("certificate", Placed::read)?,
+            private_key: fields.require("private_key", Placed::read)?,
+            authority: fields.read("authority", Placed::read)?,
         };
         fields.finish()?;
         Ok(settings)
     }
 
     pub(super) fn tls(&self) -> Result<ServerTls> {
-        let (certificate, key) = (self.certificate.bytes()?, self.private_key.bytes()?);
+        let (certificate, key) = (self.certificate.pem()?, self.private_key.pem()?);
         let tls = match &self.authority {
-            Some(authority) => ServerTls::mutual(&certificate, &key, &authority.bytes()?),
-            None => ServerTls::new(&certificate, &key),
+            Some(authority) => ServerTls::mutual(certificate, key, authority.pem()?),
+            None => ServerTls::new(certificate, key),
         };
         tls.map_err(|error| self.place.found(&error))
     }
@@ -107,56 +75,71 @@ impl ServerTlsSettings {
 #[derive(Debug, Clone)]
 pub(super) struct ClientTlsSettings {
     place: Place,
-    trust: Trust,
-}
-
-#[derive(Debug, Clone)]
-enum Trust {
-    System,
-    Authority(Pem),
-    /// The authority, then the client's own certificate and key.
-    Mutual(Box<[Pem; 3]>),
+    /// The system's authorities unless set.
+    authority: Option<Placed>,
+    /// The client's own certificate and key.
+    own: Option<Box<(Placed, Placed)>>,
+    server_name: Option<String>,
+    policy: Option<TlsPolicy>,
 }
 
 impl ClientTlsSettings {
     pub(super) fn read(value: Value) -> Result<Self> {
         let place = value.place.clone();
-        let trust = match value.as_text() {
-            Some("system") => Trust::System,
-            _ if value.is_object() => Self::trust(value.fields()?)?,
-            _ => return Err(value.expected("\"system\", or an object with an `authority`")),
-        };
-        Ok(Self { place, trust })
-    }
-
-    fn trust(mut fields: Fields) -> Result<Trust> {
-        let authority = fields.require("authority", Pem::read)?;
-        let certificate = fields.read("certificate", Pem::read)?;
-        let private_key = fields.read("private_key", Pem::read)?;
-        let place = fields.place.clone();
-        fields.finish()?;
-        match (certificate, private_key) {
-            (Some(certificate), Some(private_key)) => {
-                Ok(Trust::Mutual(Box::new([authority, certificate, private_key])))
+        match value.as_text() {
+            Some("system") => {
+                Ok(Self { place, authority: None, own: None, server_name: None, policy: None })
             }
-            (None, None) => Ok(Trust::Authority(authority)),
-            _ => {
-                Err(place
-                    .wrong("`certificate` and `private_key` go together: give both or neither"))
-            }
+            _ if value.is_object() => Self::of(place, value.fields()?),
+            _ => Err(value.expected("\"system\", or an object with an `authority`")),
         }
     }
 
-    pub(super) fn tls(&self) -> Result<ClientTls> {
-        let tls = match &self.trust {
-            Trust::System => return ClientTls::system(),
-            Trust::Authority(authority) => ClientTls::trusting(&authority.bytes()?),
-            Trust::Mutual(parts) => {
-                let [authority, certificate, private_key] = &**parts;
-                let (certificate, key) = (certificate.bytes()?, private_key.bytes()?);
-                ClientTls::mutual(&authority.bytes()?, &certificate, &key)
+    fn of(place: Place, mut fields: Fields) -> Result<Self> {
+        let authority = |value: Value| match value.as_text() {
+            Some("system") => Ok(None),
+            _ => Placed::read(value).map(Some),
+        };
+        let authority = fields.require("authority", authority)?;
+        let certificate = fields.read("certificate", Placed::read)?;
+        let private_key = fields.read("private_key", Placed::read)?;
+        let server_name = fields.read("server_name", Value::text)?;
+        let policies = [("required", TlsPolicy::Required), ("prefer", TlsPolicy::Prefer)];
+        let policy = fields.read("policy", |value| value.choice(&policies))?;
+        fields.finish()?;
+        let own = match (certificate, private_key) {
+            (Some(certificate), Some(private_key)) => Some(Box::new((certificate, private_key))),
+            (None, None) => None,
+            _ => {
+                return Err(place
+                    .wrong("`certificate` and `private_key` go together: give both or neither"));
             }
         };
-        tls.map_err(|error: Error| self.place.found(&error))
+        Ok(Self { place, authority, own, server_name, policy })
+    }
+
+    pub(super) fn tls(&self) -> Result<ClientTls> {
+        let both = |(certificate, key): &(Placed, Placed)| {
+            Ok::<_, Error>((certificate.pem()?, key.pem()?))
+        };
+        let own = self.own.as_deref().map(both).transpose()?;
+        let authority = self.authority.as_ref().map(Placed::pem).transpose()?;
+        let tls = match (authority, own) {
+            (None, None) => return ClientTls::system().and_then(|tls| self.terms(tls)),
+            (None, Some((certificate, key))) => ClientTls::system_mutual(certificate, key),
+            (Some(authority), None) => ClientTls::trusting(authority),
+            (Some(authority), Some((certificate, key))) => {
+                ClientTls::mutual(authority, certificate, key)
+            }
+        };
+        let tls = tls.map_err(|error| self.place.found(&error))?;
+        self.terms(tls)
+    }
+
+    fn terms(&self, mut tls: ClientTls) -> Result<ClientTls> {
+        if let Some(name) = &self.server_name {
+            tls = tls.server_name(name).map_err(|error| self.place.found(&error))?;
+        }
+        Ok(tls.policy(self.policy.unwrap_or_default()))
     }
 }

@@ -5,9 +5,12 @@ use std::time::Duration;
 
 use serde_json::{Map, Value as Json};
 
-use super::duration::{LONGEST, duration};
+use super::duration::{self, LONGEST, duration};
+use super::range::{self, Range};
 use crate::error::{Error, Result};
 use crate::spelling::{nearest, quoted};
+
+const LONGEST_MS: u64 = LONGEST.as_secs() * 1000;
 
 /// Where in which document a value stands.
 #[derive(Debug, Clone)]
@@ -39,6 +42,14 @@ impl Place {
         let Self { document, path } = self;
         let colon = if path.is_empty() { "" } else { ": " };
         Error::invalid_argument(format!("{document}: {path}{colon}{why}"))
+    }
+
+    /// The value, unless there is something wrong with it.
+    fn unless<T>(&self, refused: Option<String>, value: T) -> Result<T> {
+        match refused {
+            Some(why) => Err(self.wrong(why)),
+            None => Ok(value),
+        }
     }
 
     /// The same for what somebody else found wrong.
@@ -87,16 +98,40 @@ impl Value {
         }
     }
 
+    /// A text in its range.
+    pub(super) fn text_in(self, range: &Range) -> Result<String> {
+        let place = self.place.clone();
+        let text = self.text()?;
+        place.unless(range.refuses_text(&text), text)
+    }
+
+    /// An origin of web pages.
+    pub(super) fn origin(self) -> Result<String> {
+        let place = self.place.clone();
+        let text = self.text()?;
+        place.unless(range::origin(&text).err(), text)
+    }
+
     pub(super) fn flag(self) -> Result<bool> {
         self.json.as_bool().ok_or_else(|| self.expected("true or false"))
     }
 
-    pub(super) fn number<T: TryFrom<u64>>(self) -> Result<T> {
-        let number = self.json.as_u64().and_then(|number| T::try_from(number).ok());
-        number.ok_or_else(|| {
-            let bits = 8 * size_of::<T>();
-            self.expected(&format!("a whole number, 0 or more, in {bits} bits"))
-        })
+    /// A whole number in its range.
+    pub(super) fn number_in<T: TryFrom<u64>>(self, range: &Range) -> Result<T> {
+        let expected = || self.expected(&format!("a whole number: give {range}"));
+        let number = self.json.as_u64().ok_or_else(expected)?;
+        let refused = range.refuses_number(number);
+        // A range has only numbers of its option.
+        let value = T::try_from(number).map_err(|_| expected());
+        self.place.unless(refused, ())?;
+        value
+    }
+
+    /// A duration in its range.
+    pub(super) fn time_in(self, range: &Range) -> Result<Duration> {
+        let place = self.place.clone();
+        let time = self.duration()?;
+        place.unless(range.refuses_time(time), time)
     }
 
     /// A duration, perhaps of no length.
@@ -110,6 +145,22 @@ impl Value {
                 length.filter(|length| *length <= LONGEST).ok_or_else(|| self.expected(EXAMPLES))
             }
             _ => Err(self.expected(EXAMPLES)),
+        }
+    }
+
+    /// How long to wait at most: a duration, and [`Duration::MAX`] for `none` or more than clocks
+    /// can say.
+    pub(super) fn limit(self) -> Result<Duration> {
+        match &self.json {
+            Json::String(text) if text == "none" => Ok(Duration::MAX),
+            Json::String(text) => match duration::bounded(text) {
+                Ok(limit) => Ok(limit.unwrap_or(Duration::MAX)),
+                Err(error) => Err(self.place.found(&error)),
+            },
+            Json::Number(number) if number.as_u64().is_some_and(|ms| ms > LONGEST_MS) => {
+                Ok(Duration::MAX)
+            }
+            _ => self.duration(),
         }
     }
 
@@ -162,6 +213,11 @@ impl Value {
             }
             _ => Err(self.expected("a list")),
         }
+    }
+
+    /// The origins of a list.
+    pub(super) fn origins(self) -> Result<Vec<String>> {
+        self.list()?.into_iter().map(Self::origin).collect()
     }
 
     /// The texts of a list.

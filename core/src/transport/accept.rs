@@ -9,7 +9,6 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -19,16 +18,20 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use super::begun::Begun;
 use super::head::{HeadTimer, Turns};
 use super::network;
-use super::relax::Relaxed;
-use super::tls::ServerTls;
+use super::relax::{Relaxed, Said};
+use super::tls::{ServerTls, Side, refused};
 use crate::error::{Error, Result};
 
 /// How long a peer may take to close its end after we have closed ours.
 const LINGER: Duration = Duration::from_secs(1);
 /// Bytes read meanwhile; a peer that goes on sending is cut off.
 const MAX_LINGER_BYTES: u64 = 1024 * 1024;
+
+/// To a client that begins with TLS where there is none.
+const NO_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
 /// A connection whose peer has begun to speak. Dropped, it gives its socket to whoever asked with
 /// [`Accepted::returned`].
@@ -42,7 +45,7 @@ pub(crate) struct Accepted {
 /// The socket of a connection.
 pub(crate) enum Io {
     Plain(Relaxed<network::Io>),
-    Tls(Box<Relaxed<TlsStream<network::Io>>>),
+    Tls(Box<Relaxed<TlsStream<Begun>>>),
     /// Given back.
     Gone,
 }
@@ -73,8 +76,8 @@ impl Accepted {
         let mut io = match tls {
             None => Io::Plain(Relaxed::new(stream)),
             Some(tls) => {
-                let accept = TlsAcceptor::from(tls.0.clone()).accept(stream);
-                let stream = timeout(patience, accept).await.map_err(slow)??;
+                let shake = Box::pin(handshake(stream, tls));
+                let stream = timeout(patience, shake).await.map_err(slow)??;
                 Io::Tls(Box::new(Relaxed::new(stream)))
             }
         };
@@ -86,6 +89,16 @@ impl Accepted {
             }
         };
         timeout(patience, begin).await.map_err(slow)??;
+        if let Io::Plain(stream) = &mut io
+            && stream.is_handshake()
+        {
+            // What is no TLS tells a client more than a connection that closes.
+            timeout(patience, stream.write_all(NO_TLS)).await.map_err(slow)??;
+            io.linger().await;
+            return Err(Error::failed_precondition(
+                "the client speaks TLS, and this port does not: set `tls` of the service, or call http://",
+            ));
+        }
         let http2 = match &io {
             Io::Plain(stream) => stream.is_http2(),
             Io::Tls(stream) => stream.is_http2(),
@@ -104,11 +117,11 @@ impl Accepted {
         self.heads.turns()
     }
 
-    /// True once a header of this connection was renamed; see [`Relaxed`].
-    pub(crate) fn renamed(&self) -> Arc<AtomicBool> {
+    /// What is seen of the peer; see [`Relaxed`].
+    pub(crate) fn said(&self) -> Arc<Said> {
         match &self.io {
-            Io::Plain(stream) => stream.renamed(),
-            Io::Tls(stream) => stream.renamed(),
+            Io::Plain(stream) => stream.said(),
+            Io::Tls(stream) => stream.said(),
             Io::Gone => Arc::default(),
         }
     }
@@ -119,6 +132,22 @@ impl Accepted {
         self.back = Some(back);
         returned
     }
+}
+
+/// The server's side of a TLS handshake. A peer that begins in plain text is told.
+async fn handshake(stream: network::Io, tls: &ServerTls) -> Result<TlsStream<Begun>> {
+    let begun = Begun::wait(stream).await?;
+    if !begun.is_tls() {
+        Io::Plain(Relaxed::new(begun.refuse().await?)).linger().await;
+        return Err(Error::failed_precondition(
+            "the client speaks plain text, and this port speaks TLS: set `tls` of the client, or call https://",
+        ));
+    }
+    let config = tls.current().await;
+    TlsAcceptor::from(config).accept(begun).await.map_err(|error| {
+        let why = refused(&error, Side::Server);
+        Error::unavailable(format!("TLS handshake: {why}")).with_source(error)
+    })
 }
 
 impl Drop for Accepted {

@@ -3,23 +3,26 @@
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
 use h2::client::{ResponseFuture, SendRequest};
-use h2::{Ping, PingPong, Reason, RecvStream, SendStream};
+use h2::{Reason, RecvStream, SendStream};
 use http::uri::{Authority, PathAndQuery, Scheme, Uri};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Version};
 use http_body::{Body, Frame};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{sleep, timeout};
 use tokio_util::io::InspectReader;
+use tokio_util::sync::CancellationToken;
 
 use super::batched::Batched;
+use super::greeting::{self, Greeting, UNSAID, too_large};
+use super::line::{self, Idling, Line, Probing, Waiting};
 use super::target::{TARGET, TARGET_AT};
+use super::tls;
 use crate::error::{Code, Error, Reach, Result};
 
 /// Bytes of one answer, and of all of them, that may be on their way to a reader: enough for a link of 1 Gbit/s and 16 ms.
@@ -27,8 +30,30 @@ const STREAM_WINDOW: u32 = 2 * 1024 * 1024;
 const CONNECTION_WINDOW: u32 = 5 * 1024 * 1024;
 /// Calls before the peer has said how many it takes.
 const FIRST_CALLS: usize = 100;
-/// Streams this side may reset for a peer's mistakes before it takes the connection for an attack.
-const MAX_MISTAKES: usize = 1024;
+/// Calls given up whose late answers are let pass without a word, and for how long. To an answer that comes later still,
+/// the peer is told once more that nobody waits.
+const REMEMBERED: usize = 4096;
+const REMEMBERED_FOR: Duration = Duration::from_secs(30);
+/// What the frames of less than 256 bytes may lack of that, those of calls given up for the whole life of the connection;
+/// about the memory that unread ones take beside their bytes.
+const SCRAPS: usize = 16 * 1024 * 1024;
+
+/// The peer speaks TLS.
+const TLS: u8 = 1;
+/// The peer speaks HTTP/1.
+const HTTP1: u8 = 2;
+
+/// What a peer speaks by its first bytes: [`TLS`], [`HTTP1`], or 0. A server with TLS answers one who speaks none by an alert,
+/// or in HTTP/1 with a line about it.
+fn spoken(bytes: &[u8]) -> u8 {
+    let names = |name: &[u8]| bytes.windows(name.len()).any(|part| part == name);
+    match bytes {
+        [0x15, 3, ..] => TLS,
+        _ if !bytes.starts_with(b"HTTP/1.") => 0,
+        _ if names(b"TLS") || names(b"HTTPS") || names(b"SSL") => TLS,
+        _ => HTTP1,
+    }
+}
 
 /// An open connection; requests may be sent from many tasks at once.
 #[derive(Debug)]
@@ -39,16 +64,10 @@ pub(crate) struct Connection {
     /// The authority, for [`TARGET_AT`].
     at: Option<HeaderValue>,
     line: Arc<Line>,
-}
-
-/// What is known of a connection.
-#[derive(Debug, Default)]
-struct Line {
-    in_flight: AtomicUsize,
-    /// No more requests: it is closed, or the peer refused one because it is going away.
-    retired: AtomicBool,
-    /// Set by every byte that comes in.
-    heard: AtomicBool,
+    /// Bytes of headers the peer takes, as it said when it greeted.
+    max_headers: u32,
+    /// Cancelled when its place is needed for another.
+    unwanted: CancellationToken,
 }
 
 /// A request that has begun, and whose messages are still to come. Dropping it cancels the call on the wire.
@@ -59,15 +78,8 @@ pub(crate) struct Opened {
     line: Arc<Line>,
 }
 
-/// How a peer that has gone silent is found out.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Probing {
-    pub(super) every: Duration,
-    pub(super) patience: Duration,
-}
-
 impl Connection {
-    /// Begins HTTP/2 on `io`.
+    /// Begins HTTP/2 on `io`, and waits for the peer to do so.
     ///
     /// # Errors
     /// What the peer says instead of HTTP/2.
@@ -76,41 +88,69 @@ impl Connection {
         (scheme, authority): (Scheme, Authority),
         max_headers: u32,
         probing: Option<Probing>,
+        idling: Idling,
+        place: impl Send + 'static,
     ) -> Result<Self, h2::Error>
     where
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let line = Arc::new(Line::default());
+        let (mut greeting, greeted) = Greeting::new();
         let io = InspectReader::new(io, {
             let line = line.clone();
-            move |_: &[u8]| line.heard.store(true, Ordering::Relaxed)
+            let mut begun = false;
+            move |bytes: &[u8]| {
+                line.heard.store(true, Ordering::Relaxed);
+                if !begun {
+                    begun = true;
+                    line.speaks.store(spoken(bytes), Ordering::Relaxed);
+                }
+                greeting.read(bytes);
+            }
         });
         let (sender, mut connection) = h2::client::Builder::new()
             .initial_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .initial_max_send_streams(FIRST_CALLS)
-            .max_local_error_reset_streams(Some(MAX_MISTAKES))
+            .max_concurrent_reset_streams(REMEMBERED)
+            .reset_stream_duration(REMEMBERED_FOR)
+            // Over the life of a connection, late answers alone would reach any limit.
+            .max_local_error_reset_streams(None)
+            .data_frame_budget(SCRAPS)
             .max_header_list_size(max_headers)
             .enable_push(false)
             .handshake(io)
             .await?;
         let pings = connection.ping_pong();
+        let mut connection = Batched::new(connection);
+        let max_headers = tokio::select! {
+            biased;
+            ended = &mut connection => {
+                ended?;
+                // Greeted, and was gone.
+                return Err(Reason::NO_ERROR.into());
+            }
+            bound = greeted => bound.unwrap_or(UNSAID),
+        };
         let known = line.clone();
+        let unwanted = idling.unwanted.clone();
         tokio::spawn(async move {
             // Dropped at the end of this, which fails the calls that are still on it.
-            let connection = Batched::new(connection);
+            let connection = connection;
             tokio::select! {
                 ended = connection => if let Err(error) = ended {
                     tracing::debug!(%error, "connection ended");
                 },
-                () = probe(pings, probing, &known) => {
+                () = line::probe(pings, probing, &known) => {
                     tracing::debug!("connection given up: the peer did not answer a probe");
                 }
+                () = line::idle(idling, &known) => tracing::debug!("idle connection closed"),
             }
             known.retire();
+            drop(place);
         });
         let at = HeaderValue::from_str(authority.as_str()).ok();
-        Ok(Self { sender, scheme, authority, at, line })
+        Ok(Self { sender, scheme, authority, at, line, max_headers, unwanted })
     }
 
     /// Sends one request with one message, and returns the future of the answer's head. Dropping that cancels the call on the
@@ -129,7 +169,7 @@ impl Connection {
         requests
             .send_data(message, true)
             .map_err(|error| broken(&error).with_reach(Reach::Never))?;
-        Ok(head(response, &self.line))
+        Ok(head(response, Waiting::on(&self.line)))
     }
 
     /// Begins a request whose messages come later.
@@ -149,6 +189,12 @@ impl Connection {
         if let Some(at) = self.at.as_ref().filter(|_| headers.contains_key(TARGET)) {
             headers.insert(TARGET_AT, at.clone());
         }
+        let size = greeting::size(&headers) + greeting::size_of_request(&path, &self.authority);
+        if size >= self.max_headers as usize {
+            let peer = self.authority.as_str();
+            return Err(too_large("the headers of the call", size, peer, self.max_headers)
+                .with_id("go.micro.client"));
+        }
         let mut parts = http::uri::Parts::default();
         parts.scheme = Some(self.scheme.clone());
         parts.authority = Some(self.authority.clone());
@@ -164,13 +210,23 @@ impl Connection {
         self.sender.clone().send_request(request, false).map_err(|error| {
             // Nothing was sent: the connection is over, going away, or out of numbers for streams.
             self.line.retire();
-            broken(&error).with_reach(Reach::Never)
+            explain(&self.line, &error).unsent()
         })
     }
 
     /// True while new requests may be sent.
     pub(crate) fn is_open(&self) -> bool {
         !self.line.retired.load(Ordering::Relaxed)
+    }
+
+    /// True once an answer has come on it.
+    pub(crate) fn has_served(&self) -> bool {
+        self.line.served.load(Ordering::Relaxed)
+    }
+
+    /// Asks it to end once there are no calls on it.
+    pub(crate) fn give_way(&self) {
+        self.unwanted.cancel();
     }
 
     /// Calls that run on this connection.
@@ -180,6 +236,7 @@ impl Connection {
 
     pub(crate) fn begin(&self) {
         self.line.in_flight.fetch_add(1, Ordering::Relaxed);
+        self.line.used.store(true, Ordering::Relaxed);
     }
 
     pub(crate) fn end(&self) {
@@ -187,10 +244,16 @@ impl Connection {
     }
 }
 
-impl Line {
-    fn retire(&self) {
-        self.retired.store(true, Ordering::Relaxed);
-    }
+/// The error of a connection that broke, also where the peer has never spoken HTTP/2.
+fn explain(line: &Line, error: &h2::Error) -> Error {
+    let why = match line.speaks.load(Ordering::Relaxed) {
+        TLS => "the server speaks TLS: set `tls` of the client, or call https://",
+        HTTP1 => {
+            "the server speaks HTTP/1.1 and no HTTP/2: is the address a gRPC server, or a TLS port?"
+        }
+        _ => return broken(error),
+    };
+    Error::unavailable(why).with_id("go.micro.client").with_reach(Reach::Never)
 }
 
 impl Opened {
@@ -209,19 +272,25 @@ impl Opened {
                 _ = feed(&mut requests, messages) => {}
             }
         });
-        async move { head(response, &line).await }
+        head(response, Waiting::on(&line))
     }
 }
 
 /// The head of the answer.
-async fn head(response: ResponseFuture, line: &Line) -> Result<Response<Answering>> {
+async fn head(response: ResponseFuture, mut waiting: Waiting) -> Result<Response<Answering>> {
     let response = response.await.map_err(|error| {
+        waiting.over();
         if error.is_go_away() {
-            line.retire();
+            waiting.line.retire();
         }
-        broken(&error)
+        explain(&waiting.line, &error)
     })?;
-    Ok(response.map(|messages| Answering { messages, past_data: false }))
+    if response.body().is_end_stream() {
+        waiting.over();
+    } else {
+        waiting.begun();
+    }
+    Ok(response.map(|messages| Answering { messages, waiting, past_data: false }))
 }
 
 /// Sends messages as the peer has room for them, until there are no more or the peer wants no more.
@@ -256,26 +325,12 @@ async fn feed(
     }
 }
 
-/// Ends when the peer is silent for too long after a probe. Only connections with calls are probed, and only when nothing
-/// else comes in.
-async fn probe(pings: Option<PingPong>, probing: Option<Probing>, line: &Line) {
-    let (Some(mut pings), Some(Probing { every, patience })) = (pings, probing) else {
-        return std::future::pending().await;
-    };
-    loop {
-        sleep(every).await;
-        let heard = line.heard.swap(false, Ordering::Relaxed);
-        if heard || line.in_flight.load(Ordering::Relaxed) == 0 {
-            continue;
-        }
-        if !matches!(timeout(patience, pings.ping(Ping::opaque())).await, Ok(Ok(_))) {
-            return;
-        }
-    }
-}
-
 /// The error of a connection or stream that broke, by gRPC's table of HTTP/2 codes.
 pub(crate) fn broken(error: &h2::Error) -> Error {
+    let text = error.to_string();
+    if let Some(why) = refusal(error, &text) {
+        return Error::unavailable(why).with_id("go.micro.client").with_reach(Reach::Never);
+    }
     let (code, reach) = match error.reason() {
         Some(Reason::REFUSED_STREAM) => (Code::Unavailable, Reach::Never),
         // Streams above the last one of a clean GOAWAY were never looked at.
@@ -286,15 +341,26 @@ pub(crate) fn broken(error: &h2::Error) -> Error {
         Some(_) if error.is_reset() => (Code::Internal, Reach::Maybe),
         _ => (Code::Unavailable, Reach::Maybe),
     };
-    Error::new(code, format!("connection broke: {error}"))
+    Error::new(code, format!("connection broke: {text}"))
         .with_id("go.micro.client")
         .with_reach(reach)
+}
+
+/// Why a server wants nothing of this connection, where it has said so: it took no call then.
+fn refusal(error: &h2::Error, text: &str) -> Option<&'static str> {
+    // In TLS 1.3 a server judges the client's certificate when the client has begun to speak. h2 keeps the text alone.
+    let told = text.split_once("received fatal alert: ").filter(|_| error.is_io())?.1;
+    tls::REFUSALS
+        .into_iter()
+        .find(|told_by| told.starts_with(&format!("{told_by:?}")))
+        .and_then(|told| tls::alert(told, tls::Side::Client))
 }
 
 /// The messages of an answer, and its trailers. Dropping it cancels the call on the wire.
 #[derive(Debug)]
 pub(crate) struct Answering {
     messages: RecvStream,
+    waiting: Waiting,
     past_data: bool,
 }
 
@@ -314,11 +380,16 @@ impl Body for Answering {
                     let _ = this.messages.flow_control().release_capacity(data.len());
                     return Poll::Ready(Some(Ok(Frame::data(data))));
                 }
-                Some(Err(error)) => return Poll::Ready(unless_it_just_ends(error)),
+                Some(Err(error)) => {
+                    this.waiting.over();
+                    return Poll::Ready(unless_it_just_ends(error));
+                }
                 None => this.past_data = true,
             }
         }
-        Poll::Ready(match ready!(this.messages.poll_trailers(cx)) {
+        let trailers = ready!(this.messages.poll_trailers(cx));
+        this.waiting.over();
+        Poll::Ready(match trailers {
             Ok(trailers) => trailers.map(|trailers| Ok(Frame::trailers(trailers))),
             Err(error) => unless_it_just_ends(error),
         })

@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use http::uri::{Authority, Scheme};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-use super::connection::{Connection, Probing};
-use super::network::Network;
-use super::tls::ClientTls;
+use super::connection::Connection;
+use super::line::{Idling, Probing};
+use super::network::{Network, race};
+use super::tls::{ClientTls, Side, refused};
 use crate::error::{Code, Error, Reach, Result};
 
 /// How connections are made.
@@ -25,39 +27,65 @@ pub(crate) struct Dial {
     /// Time a probed peer has to answer.
     pub(crate) keepalive_timeout: Duration,
     pub(crate) max_headers: u32,
+    /// A connection without calls for so long is closed.
+    pub(crate) idle: Option<Duration>,
 }
 
 impl Dial {
-    /// Connects to `host:port`. Addresses that begin with `https://`, have port 443 or no port use
-    /// TLS even when none is configured, as in go-micro (wire reference 1.7).
-    pub(crate) async fn connect(&self, address: &str) -> Result<Connection> {
+    /// Connects to `host:port`, or to one of several that are separated by commas and all belong to one node: each has a head
+    /// start before the next, and the first that answers is taken. The connection keeps `place` for as long as it lasts, and
+    /// goes when it is idle and the node has `left`. Addresses that begin with `https://`, have port 443 or no port use
+    /// TLS even when none is configured, as in go-micro (wire reference 1.7), and so do nodes that the registry says speak it.
+    /// What is behind `#` is the name to verify, unless the client has one of its own.
+    pub(crate) async fn connect(
+        &self,
+        address: &str,
+        left: watch::Receiver<bool>,
+        place: OwnedSemaphorePermit,
+    ) -> Result<Connection> {
         let unreached = |code, text: String| {
             Error::new(code, text).with_id("go.micro.client").with_reach(Reach::Never)
         };
-        let target = Target::parse(address)
+        let (address, told) = match address.split_once('#') {
+            Some((address, name)) => (address, Some(name)),
+            None => (address, None),
+        };
+        let targets: Vec<_> = address
+            .split(',')
+            .map(|one| Target::parse(one.trim()))
+            .collect::<Result<_>>()
             .map_err(|error| error.with_id("go.micro.client").with_reach(Reach::Never))?;
-        let connect = async {
+        let connect = race(&targets, |target| async move {
             let stream = self.network.connect(&target.address()).await?;
             stream.set_nodelay()?;
             stream.set_unacknowledged(self.unacknowledged)?;
-            Ok::<_, std::io::Error>(stream)
-        };
+            Ok((stream, target))
+        });
+        let idling = Idling { after: self.idle, left: Some(left), ..Idling::default() };
+        let kept = (idling, place);
         let open = async {
-            let stream = connect.await.map_err(|e| {
+            let (stream, target) = connect.await.map_err(|e| {
                 unreached(Code::Unavailable, format!("cannot connect to {address}: {e}"))
             })?;
             let tls = match &self.tls {
-                Some(tls) => Some(tls.clone()),
-                None if target.tls => Some(ClientTls::system()?),
+                Some(tls) => tls.is_for(target.tls).then(|| tls.clone()),
+                // Some hundred thousand bytes of authorities are read.
+                None if target.tls => {
+                    let system = tokio::task::spawn_blocking(ClientTls::system).await;
+                    Some(system.unwrap_or_else(|_| ClientTls::system())?)
+                }
                 None => None,
             };
             let Some(tls) = tls else {
-                return self.handshake(stream, Scheme::HTTP, &target).await;
+                return self.handshake(stream, Scheme::HTTP, target, kept).await;
             };
-            let name = rustls::pki_types::ServerName::try_from(target.host.clone())
+            let name = tls
+                .name_for(&target.host, told)
                 .map_err(|e| unreached(Code::InvalidArgument, format!("{address}: {e}")))?;
-            let stream = TlsConnector::from(tls.0).connect(name, stream).await.map_err(|e| {
-                unreached(Code::Unavailable, format!("TLS handshake with {address}: {e}"))
+            let connector = TlsConnector::from(tls.current().await);
+            let stream = connector.connect(name, stream).await.map_err(|e| {
+                let why = refused(&e, Side::Client);
+                unreached(Code::Unavailable, format!("TLS handshake with {address}: {why}"))
             })?;
             // A go-micro server with a plain TLS listener offers no ALPN at all; that is HTTP/2
             // by prior knowledge. Only a peer that insists on something else is refused.
@@ -67,7 +95,7 @@ impl Dial {
                     format!("{address} speaks no HTTP/2 over TLS"),
                 ));
             }
-            self.handshake(stream, Scheme::HTTPS, &target).await
+            self.handshake(stream, Scheme::HTTPS, target, kept).await
         };
         timeout(self.timeout, open).await.unwrap_or_else(|_| {
             Err(unreached(
@@ -77,19 +105,24 @@ impl Dial {
         })
     }
 
-    async fn handshake<T>(&self, io: T, scheme: Scheme, target: &Target) -> Result<Connection>
+    async fn handshake<T>(
+        &self,
+        io: T,
+        scheme: Scheme,
+        target: &Target,
+        (idling, place): (Idling, OwnedSemaphorePermit),
+    ) -> Result<Connection>
     where
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let probing =
             self.keepalive.map(|every| Probing { every, patience: self.keepalive_timeout });
-        Connection::open(io, (scheme, target.authority.clone()), self.max_headers, probing)
-            .await
-            .map_err(|e| {
-                Error::unavailable(format!("HTTP/2 handshake with {}: {e}", target.authority))
-                    .with_id("go.micro.client")
-                    .with_reach(Reach::Never)
-            })
+        let origin = (scheme, target.authority.clone());
+        Connection::open(io, origin, self.max_headers, probing, idling, place).await.map_err(|e| {
+            Error::unavailable(format!("HTTP/2 handshake with {}: {e}", target.authority))
+                .with_id("go.micro.client")
+                .with_reach(Reach::Never)
+        })
     }
 }
 

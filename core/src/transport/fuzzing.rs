@@ -5,7 +5,6 @@
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::pin::Pin;
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 
 use bytes::{Bytes, BytesMut};
@@ -158,7 +157,7 @@ fn relaxed(wire: &[u8], piece: usize) -> (Vec<u8>, bool) {
             ended => panic!("bytes that are there: {ended:?}"),
         }
     }
-    (out, reader.renamed().load(Ordering::Relaxed))
+    (out, reader.said().renamed())
 }
 
 /// Any bytes of a connection: how they are cut changes nothing, and without a name to change they

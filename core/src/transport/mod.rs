@@ -2,6 +2,7 @@
 
 mod accept;
 mod batched;
+mod begun;
 mod compression;
 mod connection;
 mod deadline;
@@ -9,8 +10,10 @@ mod dial;
 mod frame;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
+mod greeting;
 mod head;
 mod held;
+mod line;
 pub mod network;
 mod relax;
 mod status;
@@ -29,12 +32,12 @@ pub(crate) use head::Turn;
 pub use held::Hold;
 pub(crate) use held::{COUNTED, Reservoir, Room, Share};
 pub(crate) use network::in_child;
-pub(crate) use relax::restore_names;
+pub(crate) use relax::{Said, restore_names};
 pub(crate) use status::{
     FROM_SERVICE, GRPC_STATUS, caller_is_micro, details, is_status, read_status, write_status,
 };
 pub(crate) use target::{OTHER_SERVICE, REFUSED, TARGET, is_for_another, is_of_target};
-pub use tls::{ClientTls, ServerTls};
+pub use tls::{ClientTls, Pem, ServerTls, TlsPolicy};
 
 /// Makes what this room shares in a process, see [`crate::fork`].
 pub(crate) fn warm_up() {

@@ -30,6 +30,8 @@ use crate::things::{Open, Task, Thing};
 
 /// Operations of one client that may be under way at once, unless set.
 pub(crate) const IN_FLIGHT: usize = 1024;
+/// As many as other limits of the kind may be.
+const MOST_IN_FLIGHT: usize = 1_000_000;
 /// The option of the bridge's own in the client's document.
 const MAX_IN_FLIGHT: &str = "max_in_flight";
 
@@ -383,9 +385,11 @@ fn own_option(options: &str) -> Result<(usize, String)> {
     let Some(own) = document.remove(MAX_IN_FLIGHT) else {
         return Ok((IN_FLIGHT, options.to_owned()));
     };
-    let places = own.as_u64().and_then(|n| usize::try_from(n).ok()).filter(|n| *n > 0);
-    let places = places.ok_or_else(|| {
-        wrong(format!("client options: {MAX_IN_FLIGHT} is {own}: give a number from 1"))
+    let places = own.as_u64().and_then(|n| usize::try_from(n).ok());
+    let places = places.filter(|n| (1..=MOST_IN_FLIGHT).contains(n)).ok_or_else(|| {
+        wrong(format!(
+            "client settings: {MAX_IN_FLIGHT}: {own} is out of range: give 1 to 1 000 000"
+        ))
     })?;
     Ok((places, serde_json::Value::Object(document).to_string()))
 }

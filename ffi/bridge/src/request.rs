@@ -182,8 +182,8 @@ mod tests {
         let one = documents.read(r#"{"strategy": "round_robin"}"#).expect("a document");
         let same = documents.read(r#"{"strategy": "round_robin"}"#).expect("a document");
         assert!(Arc::ptr_eq(&one, &same));
-        for retries in 0..DOCUMENTS * 2 {
-            documents.read(&format!(r#"{{"retries": {retries}}}"#)).expect("a document");
+        for length in 0..DOCUMENTS * 2 {
+            documents.read(&format!(r#"{{"timeout": {length}}}"#)).expect("a document");
         }
         assert!(documents.0.lock().expect("unlocked").len() <= DOCUMENTS);
         documents.read("{").expect_err("no document");

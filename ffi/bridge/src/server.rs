@@ -68,7 +68,7 @@ impl Server {
         })))
     }
 
-    /// Adds an endpoint, `Type.Method`; returns the number by which events name it, from 0. `options` is a JSON document of
+    /// Adds an endpoint, `Type.Method` or `package.Type.Method`; returns the number by which events name it, from 0. `options` is a JSON document of
     /// [`EndpointSettings`]. A name that cannot be used is found out by the start.
     ///
     /// # Errors
@@ -117,7 +117,7 @@ impl Server {
                     Ok(service) => service,
                     Err(error) => return error.into(),
                 };
-                let record = serde_json::to_vec(service.record()).unwrap_or_default();
+                let record = serde_json::to_vec(&*service.record()).unwrap_or_default();
                 teller.tell(EventKind::Opened, |event| {
                     event.flags = flags::JSON;
                     event.payload = Bytes::from(record);

@@ -328,7 +328,7 @@ impl Shared {
 }
 
 async fn shut_down(shared: Arc<Shared>, grace: Duration) {
-    let until = tokio::time::Instant::now() + grace;
+    let until = micro::deadline_after(grace);
     let servers: Vec<_> = shared.ends().servers.iter().filter_map(Weak::upgrade).collect();
     join_all(servers.iter().map(|server| server.stop_by(until))).await;
     shared.tasks.close();

@@ -36,6 +36,19 @@ fn unary_calls_come_in_and_are_answered() {
 }
 
 #[test]
+fn a_grace_longer_than_clocks_can_count_ends_with_the_work() {
+    let host = Host::new();
+    let client = host.serve("greeter", &[("Greeter.Hello", Kind::Unary)]);
+    client.call(&host.queue, echo("greeter"), 1).unwrap();
+    let call = host.next(EventKind::Call);
+    host.runtime.shutdown(Duration::MAX).unwrap();
+    host.runtime.reply(call.id, Ok("done".into()), &[]).unwrap();
+    assert_eq!(host.next(EventKind::Reply).status, Status::OK);
+    host.next(EventKind::Closed);
+    host.end();
+}
+
+#[test]
 fn failures_carry_everything_the_handler_said() {
     let host = Host::new();
     let client = host.serve("greeter", &[("Greeter.Hello", Kind::Unary)]);
@@ -284,6 +297,15 @@ fn ten_thousand_calls_under_way_all_end_when_the_runtime_does() {
     assert!(host.queue.is_empty());
     assert_eq!(client.call(&host.queue, echo("greeter"), 0).unwrap_err().status(), Status::CLOSED);
     drop(client);
+    host.end();
+}
+
+#[test]
+fn an_endless_grace_ends_when_what_runs_does() {
+    let host = Host::new();
+    host.serve("greeter", &[("Greeter.Hello", Kind::Unary)]);
+    host.runtime.shutdown(Duration::MAX).unwrap();
+    while host.any().kind != EventKind::Closed {}
     host.end();
 }
 

@@ -127,7 +127,7 @@ fn p0_02_go_reads_every_field_of_our_record() {
         .await;
         let client = go::client().await;
         let read = found(&client, "greeter").await;
-        let told = serde_json::to_value(ours.service.record()).unwrap();
+        let told = serde_json::to_value(&*ours.service.record()).unwrap();
         assert_eq!(read["version"], "1.2.3");
         assert_eq!(read["nodes"], told["nodes"]);
         assert_eq!(read["nodes"][0]["metadata"]["region"], "eu");
@@ -224,6 +224,18 @@ fn p0_04_our_client_calls_a_go_server_with_a_dotted_name() {
         let greeter = go::serve("go.micro.srv.greeter").await;
         let reply = hello(&ours::client(), "go.micro.srv.greeter").await.unwrap();
         assert_eq!(reply.served_by, greeter.fact("node"));
+    });
+}
+
+#[test]
+fn p0_04_go_client_calls_our_server_with_a_name_too_long_for_a_label() {
+    isolated(&[Need::Go], || async {
+        let ours = ours::serve("customer-notification-service").await;
+        let client = go::client().await;
+        let outcome = go_hello(&client, "customer-notification-service").await;
+        assert_eq!(outcome["response"]["served_by"], ours.service.node().id, "{outcome}");
+        let reply = hello(&ours::client(), "customer-notification-service").await.unwrap();
+        assert_eq!(reply.served_by, ours.service.node().id);
     });
 }
 

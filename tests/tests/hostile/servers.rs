@@ -14,8 +14,8 @@ use super::{VICTIM, counted};
 const CALL_LIMIT: Duration = Duration::from_secs(2);
 const LATE: Duration = Duration::from_millis(1_500);
 const HONEST_LIMIT: Duration = Duration::from_secs(5);
-/// Two calls of three attempts and eight failovers, each with a connection and three reconnects.
-const MAX_CONNECTS: u64 = 2 * (3 + 8) * (1 + 3);
+/// Two calls of three attempts, and five connections that each may find going away.
+const MAX_CONNECTS: u64 = 2 * (3 + 5);
 const MIB: u64 = 1024 * 1024;
 
 /// Calls a server that behaves in this way, and honest ones meanwhile; returns the code the call ended with.

@@ -74,6 +74,10 @@ class ClientOptions(_Routing, total=False):
     """How often connections with calls are probed."""
     keepalive_timeout: Seconds
     """How long a probed connection may be silent."""
+    idle_timeout: Seconds | None
+    """How long a connection may be without calls before it is closed; ``None`` keeps it."""
+    max_connections: int
+    """Connections to all nodes together."""
     max_message_size: int
     """Bytes."""
     max_buffered: int
@@ -81,7 +85,9 @@ class ClientOptions(_Routing, total=False):
     max_in_flight: int
     """Operations under way at once; more wait."""
     tls: Any
-    """``"system"``, or ``authority`` and perhaps ``certificate`` and ``private_key``: PEM, or ``{"file": path}``."""
+    """``"system"``, or ``authority`` and perhaps ``certificate`` and ``private_key``: PEM, or ``{"file": path}``, which is
+    read again when it changes. ``server_name`` is verified instead of the address; ``policy`` is ``"required"``, or
+    ``"prefer"`` while a fleet moves to TLS."""
     idempotent: bool
     """Whether repeating calls is harmless, whatever endpoints say."""
     timeout: Seconds | None
@@ -123,13 +129,18 @@ class ServiceOptions(TypedDict, total=False):
     network: str
     """URL of a network, such as ``memory://name``."""
     register_ttl: Seconds
+    """How long the registry keeps the node without news of it; longer than the interval."""
     register_interval: Seconds
+    """How often the node is registered anew."""
+    register_timeout: Seconds
+    """How long a request to the registry may take; ``math.inf`` for ever."""
     propagation: Seconds
     """How long it serves on after deregistering."""
     grace: Seconds
     """How long running calls have after that."""
     tls: Mapping[str, Any]
-    """``certificate``, ``private_key`` and perhaps ``authority``: PEM, or ``{"file": path}``."""
+    """``certificate``, ``private_key`` and perhaps ``authority``: PEM, or ``{"file": path}``, which is read again when it
+    changes."""
     client: ClientOptions
     """Options of the client inside."""
     max_concurrent_calls: int
@@ -164,8 +175,10 @@ _DURATIONS = frozenset(
         "dial_timeout",
         "keepalive",
         "keepalive_timeout",
+        "idle_timeout",
         "register_ttl",
         "register_interval",
+        "register_timeout",
         "propagation",
         "grace",
         "max_connection_age",

@@ -320,6 +320,9 @@ impl Follower {
     /// Puts a snapshot in place of the one before; takes the service out when no node is left.
     fn store(&mut self, snapshot: Snapshot) -> Option<Arc<Snapshot>> {
         let table = self.table.pin();
+        if let Some(known) = table.get(snapshot.service()) {
+            known.part(&snapshot);
+        }
         if snapshot.nodes().is_empty() {
             table.remove(snapshot.service());
             return None;

@@ -149,6 +149,17 @@ impl Snapshot {
         Self::with_nodes(Arc::clone(&self.service), nodes)
     }
 
+    /// Tells the nodes that `next` has no more that they have left. Both are in the same order.
+    pub(super) fn part(&self, next: &Self) {
+        let mut next = next.nodes.iter().peekable();
+        for node in &self.nodes {
+            while next.next_if(|other| key(other) < key(node)).is_some() {}
+            if !next.peek().is_some_and(|other| other.is_same(node)) {
+                node.leave();
+            }
+        }
+    }
+
     /// The node as `record` describes it: the one at hand if that says the same, otherwise one
     /// that remembers what was learned.
     fn node(

@@ -44,7 +44,7 @@ impl Mdns {
             Error::resource_exhausted(format!("more than {LOOKUP_LIMIT} mDNS lookups wait already"))
         })?;
         let gathering = Gathering { shared, lookup };
-        shared.read_kept(&subject);
+        shared.read_kept(&subject).await;
         if shared.ask(From::Asking, &question) == 0 {
             return Err(Error::unavailable("mdns: no interface can send a packet now"));
         }
@@ -103,10 +103,12 @@ impl Mdns {
 
 impl Shared {
     /// Reads texts about `subject` that were kept unread, as far as their senders may cost.
-    fn read_kept(&self, subject: &Subject) {
+    async fn read_kept(&self, subject: &Subject) {
         let kept = self.with(|state| state.table.unread(subject));
         let cost = if *subject == Subject::List { Cost::Unasked } else { Cost::Asked };
         for unread in kept {
+            // There may be many, and others have work to do.
+            tokio::task::yield_now().await;
             if let Some(payload) = self.inflate(&unread.text, unread.from, cost) {
                 self.with(|state| state.table.fill(&unread, payload));
             }
@@ -115,7 +117,7 @@ impl Shared {
 
     /// Sends a question to the group. The number of packets that left.
     pub(super) fn ask(&self, from: From, question: &Question) -> usize {
-        self.links.multicast(from, &writer::query(question))
+        self.links.ask(from, &writer::query(question))
     }
 }
 

@@ -1,6 +1,6 @@
 //! One node of others: what its packets said, and how long to believe that.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV6};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::names::Names;
 use super::packet::{Data, Record};
+use super::table::Socket;
 use super::txt::Payload;
 use crate::registry::{Node, Service};
 
@@ -26,6 +27,12 @@ const ASK_AGAIN: Duration = Duration::from_millis(100);
 const DEAD_AFTER: Duration = Duration::from_millis(300);
 /// One node is not suspected again sooner than this.
 const SUSPECT_EVERY: Duration = Duration::from_secs(1);
+/// A node that tells another address on each interface is heard with all of them. What is said by
+/// every interface at one time arrives within less than this.
+const ROUND: Duration = Duration::from_millis(900);
+/// Rounds without the address that was chosen, after which another one takes over. The first proves
+/// nothing: within a round the order is chance.
+const MISSED: u8 = 2;
 
 /// The records of one instance in one packet.
 #[derive(Debug)]
@@ -33,9 +40,13 @@ pub(super) struct Sighting<'a> {
     pub(super) instance: &'a str,
     port: u16,
     address: Option<IpAddr>,
+    /// An IPv6 address beside one of IPv4.
+    second: Option<IpAddr>,
     text: Option<&'a [u8]>,
     /// 0 for a goodbye.
     ttl: u32,
+    /// Where the packet arrived.
+    socket: Option<Socket>,
 }
 
 /// A node in the table.
@@ -58,12 +69,25 @@ pub(super) struct Known {
     /// Text of its TXT record, to tell repetition from news without inflating it.
     pub(super) text: Arc<[u8]>,
     pub(super) address: SocketAddr,
+    /// Where its address was told last.
+    pub(super) socket: Option<Socket>,
+    /// Other addresses that were told since.
+    rival: Option<Rival>,
     ttl: Duration,
     /// Until then a witness spoke for it.
     vouched: Option<Instant>,
     /// Questions sent since it was heard because its time runs out.
     asked: usize,
     suspicion: Option<Suspicion>,
+}
+
+/// An address told since the chosen one was.
+#[derive(Debug, Clone, Copy)]
+struct Rival {
+    /// When the last round began in which it was heard.
+    heard: Instant,
+    /// Rounds after the first.
+    missed: u8,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -83,12 +107,14 @@ impl<'a> Sighting<'a> {
         ttl: u32,
         records: &'a [Record],
     ) -> Self {
-        let mut seen = Self { instance, port, address: None, text: None, ttl };
+        let (address, second, text, socket) = Default::default();
+        let mut seen = Self { instance, port, address, second, text, ttl, socket };
         for record in records {
             match &record.data {
                 Data::Address(address) if record.name == target => {
                     let first = seen.address.filter(|known| known.is_ipv4() || address.is_ipv6());
                     seen.address = first.or(Some(*address));
+                    seen.second = seen.second.or(Some(*address).filter(IpAddr::is_ipv6));
                 }
                 Data::Text(text) if record.name == instance => {
                     seen.text = Some(text);
@@ -98,6 +124,28 @@ impl<'a> Sighting<'a> {
             }
         }
         seen
+    }
+
+    /// The same, with where the packet came in.
+    pub(super) fn at(self, socket: Socket) -> Self {
+        Self { socket: Some(socket), ..self }
+    }
+
+    /// The same for a machine that has IPv6 alone.
+    pub(super) fn without_ipv4(self) -> Self {
+        Self { address: self.second.or(self.address), ..self }
+    }
+
+    /// Where the node is to be called.
+    fn place(&self) -> Option<SocketAddr> {
+        Some(match self.address? {
+            // Without its zone nobody can connect to it; it is on the link that its sender is on.
+            IpAddr::V6(v6) if v6.is_unicast_link_local() => {
+                let scope = self.socket.map_or(0, Socket::scope);
+                SocketAddrV6::new(v6, self.port, 0, scope).into()
+            }
+            ip => SocketAddr::new(ip, self.port),
+        })
     }
 
     pub(super) fn is_goodbye(&self) -> bool {
@@ -117,7 +165,7 @@ impl<'a> Sighting<'a> {
 
     /// The node as it was told, not read yet.
     pub(super) fn unread(&self, from: IpAddr, now: Instant) -> Option<Known> {
-        let address = SocketAddr::new(self.address?, self.port);
+        let address = self.place()?;
         let text: Arc<[u8]> = self.text.filter(|_| self.is_complete())?.into();
         Some(Known {
             weight: size_of::<Known>() + self.instance.len() * 2 + text.len(),
@@ -125,6 +173,7 @@ impl<'a> Sighting<'a> {
             from,
             text,
             address,
+            socket: self.socket,
             ttl: self.time_to_live(),
             ..Known::own(None, now)
         })
@@ -160,6 +209,8 @@ impl Known {
             since: now,
             text: Arc::default(),
             address: SocketAddr::from(([0, 0, 0, 0], 0)),
+            socket: None,
+            rival: None,
             ttl: TTL_LIMIT,
             vouched: None,
             asked: 0,
@@ -169,12 +220,10 @@ impl Known {
 
     /// Adds what its text says. False when that is not about this instance.
     pub(super) fn describe(&mut self, names: &Names, instance: &str, payload: Payload) -> bool {
-        let Some(id) = names.id(instance, &payload.service) else { return false };
-        let node = Node {
-            id: id.to_owned(),
-            address: self.address.to_string(),
-            metadata: payload.metadata,
+        let Some(id) = names.full_id(instance, &payload.service, payload.id) else {
+            return false;
         };
+        let node = Node { id, address: self.address.to_string(), metadata: payload.metadata };
         let service = Service {
             name: payload.service,
             version: payload.version,
@@ -200,8 +249,7 @@ impl Known {
 
     /// Takes a sighting that says nothing new: the node lives. False when it says something new.
     pub(super) fn confirm(&mut self, seen: &Sighting<'_>, now: Instant) -> bool {
-        let address = seen.address.map(|address| SocketAddr::new(address, seen.port));
-        if address != Some(self.address) || seen.text != Some(&self.text[..]) {
+        if seen.text != Some(&self.text[..]) || !self.agrees(seen, now) {
             return false;
         }
         (self.heard, self.ttl, self.asked) = (now, seen.time_to_live(), 0);
@@ -209,6 +257,49 @@ impl Known {
             suspicion.open = false;
         }
         true
+    }
+
+    /// True when the address of a sighting is the one known, or one that the node tells on another
+    /// interface while this one holds.
+    fn agrees(&mut self, seen: &Sighting<'_>, now: Instant) -> bool {
+        if seen.place() != Some(self.address) {
+            return self.holds(seen.socket, now);
+        }
+        self.rival = None;
+        if !seen.socket.is_some_and(Socket::is_answers) {
+            self.socket = seen.socket;
+        }
+        true
+    }
+
+    /// True while the address is kept although another one was told at `socket`.
+    fn holds(&mut self, socket: Option<Socket>, now: Instant) -> bool {
+        let same_link = socket == self.socket && !socket.is_some_and(Socket::is_answers);
+        if self.own || same_link || self.is_suspected() {
+            return false;
+        }
+        let rival = self.rival.get_or_insert(Rival { heard: now, missed: 0 });
+        if now - rival.heard >= ROUND {
+            *rival = Rival { heard: now, missed: rival.missed.saturating_add(1) };
+        }
+        rival.missed < MISSED
+    }
+
+    /// Keeps an address that still holds on its own interface, while the node is described anew.
+    pub(super) fn keep_address_of(&mut self, old: &mut Self, now: Instant) {
+        if self.address != old.address && old.holds(self.socket, now) {
+            (self.address, self.socket, self.rival) = (old.address, old.socket, old.rival);
+            if let Some(service) = &mut self.service {
+                let address = self.address.to_string();
+                let nodes = &mut Arc::make_mut(service).nodes;
+                nodes.iter_mut().for_each(|node| address.clone_into(&mut node.address));
+            }
+        }
+    }
+
+    /// True for a goodbye that withdraws an address which the node has on another interface.
+    pub(super) fn is_elsewhere(&self, seen: &Sighting<'_>) -> bool {
+        !self.own && seen.place().is_some_and(|place| place != self.address)
     }
 
     /// Begins to doubt it. False when it was doubted a moment ago.

@@ -13,8 +13,8 @@
 //! | `known`, `table`, `gather` | what is known of others; watches, expiry; lookups |
 //! | `socket`, `limiter` | sockets and interfaces; floods |
 //!
-//! Three kinds of tasks live as long as the [`Mdns`] object: one reader for each socket, and one
-//! caretaker that announces, asks and expires when something is due.
+//! Two kinds of tasks live as long as the [`Mdns`] object: one reader for each socket, and one
+//! caretaker that announces, asks and expires when something is due, and follows the interfaces.
 
 #[cfg(any(test, fuzzing))]
 pub(super) mod fuzzing;
@@ -45,21 +45,22 @@ use tokio::net::UdpSocket;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::task::AbortOnDropHandle;
 
 use self::limiter::{Cost, Limiter};
 use self::names::Names;
 pub use self::options::Options;
 use self::packet::{PACKET_LIMIT, Packet, Question, Record, kind};
-use self::socket::{From, Links};
+use self::socket::{From, Link, Links, News};
 use self::table::{Asks, Heard, Reading, Subject, Table, WATCH_LIMIT, Wanted};
 use self::txt::{INFLATED_LIMIT, Payload};
-use self::zone::{Prepared, Zone};
+use self::zone::{Announcement, Prepared, Zone};
 use super::{Node, Registry, Service, Watcher, Witness, Witnesses};
 use crate::error::{Error, Result};
 use crate::fork::Uninherited;
 
-/// How often interfaces that came up are looked for.
-const RESCAN_EVERY: Duration = Duration::from_secs(30);
+/// How often the interfaces are looked at.
+const RESCAN_EVERY: Duration = Duration::from_secs(1);
 /// How long a probe waits for its own packet.
 const PROBE_TIMEOUT: Duration = Duration::from_millis(50);
 /// Shortest time between two rounds of the caretaker, so that no flood of news keeps it running.
@@ -107,6 +108,47 @@ struct State {
     table: Table,
 }
 
+/// The task that reads from a link, as long as this lives.
+#[derive(Debug)]
+struct Reader {
+    link: Arc<Link>,
+    _task: AbortOnDropHandle<()>,
+}
+
+/// Where a packet came in.
+#[derive(Debug)]
+enum Arrival {
+    /// On the port of the group.
+    Link(Arc<Link>),
+    /// On the port that questions leave from; `true` for IPv6.
+    Answers(bool),
+}
+
+impl Arrival {
+    fn link(&self) -> Option<&Link> {
+        match self {
+            Self::Link(link) => Some(link),
+            Self::Answers(_) => None,
+        }
+    }
+
+    /// How the table knows it; `None` for a packet that another link hears too.
+    fn socket(&self, sender: SocketAddr) -> Option<table::Socket> {
+        let scope = match sender {
+            SocketAddr::V6(v6) => v6.scope_id(),
+            SocketAddr::V4(_) => 0,
+        };
+        match self {
+            Self::Link(link) => {
+                let socket = table::Socket::Link(link.interface.index, link.v6);
+                link.is_arrival(sender).then_some(socket)
+            }
+            Self::Answers(_) if scope != 0 => Some(table::Socket::AnswersIn(scope)),
+            Self::Answers(v6) => Some(table::Socket::Answers(*v6)),
+        }
+    }
+}
+
 impl Mdns {
     /// Binds the sockets and starts to listen.
     ///
@@ -114,18 +156,18 @@ impl Mdns {
     /// `FAILED_PRECONDITION` outside a tokio runtime, `INVALID_ARGUMENT` for options that cannot
     /// be, `UNAVAILABLE` when neither IPv4 nor IPv6 multicast can be set up.
     pub fn new(options: Options) -> Result<Self> {
-        let runtime = tokio::runtime::Handle::try_current().map_err(|_| {
-            Error::failed_precondition("mdns needs a tokio runtime: create it inside one")
-        })?;
+        if tokio::runtime::Handle::try_current().is_err() {
+            return Err(Error::failed_precondition(
+                "mdns needs a tokio runtime: create it inside one",
+            ));
+        }
         let options = options.checked()?;
         let names = Arc::new(Names::new(&options.domain)?);
         let links = Links::open(&options, options.port)?;
-        let readers = links.readers()?;
         let host = names::host();
-        let state = State {
-            zone: Zone::new(names.clone(), host.clone()),
-            table: Table::new(names.clone()),
-        };
+        let mut table = Table::new(names.clone());
+        table.ipv6_alone = links.is_ipv6_alone();
+        let state = State { zone: Zone::new(names.clone(), host.clone()), table };
         let shared = Arc::new(Shared {
             wait: options.timeout,
             names,
@@ -137,11 +179,13 @@ impl Mdns {
             care: Notify::new(),
         });
         let mut tasks = JoinSet::new();
-        for (socket, reader) in readers {
+        for (v6, reader) in shared.links.asking()? {
             let reader = Uninherited::new(UdpSocket::from_std(reader)?);
-            tasks.spawn_on(shared.clone().read(socket, reader), &runtime);
+            tasks.spawn(shared.clone().read(reader, Arrival::Answers(v6)));
         }
-        tasks.spawn_on(shared.clone().take_care(), &runtime);
+        let links = shared.links.all().into_iter();
+        let readers = links.map(|link| shared.listen(link)).collect::<std::io::Result<Vec<_>>>()?;
+        tasks.spawn(shared.clone().take_care(readers));
         Ok(Self { shared, _tasks: tasks })
     }
 
@@ -159,28 +203,30 @@ impl Mdns {
     /// # Errors
     /// `INVALID_ARGUMENT` for options that cannot be, `UNAVAILABLE` with the reason otherwise.
     pub async fn probe(options: &Options) -> Result<()> {
+        Self::probe_within(options, PROBE_TIMEOUT).await
+    }
+
+    /// The same with more patience, for those who must not be wrong on a busy machine.
+    pub(super) async fn probe_within(options: &Options, patience: Duration) -> Result<()> {
         let options = options.clone().checked()?;
         drop(Links::open(&options, options.port)?);
         // On a port of its own, so that nobody else hears what is no DNS packet.
         let links = Links::open(&options, 0)?;
         let token: [u8; 16] = std::array::from_fn(|_| fastrand::u8(..));
         let mut heard = JoinSet::new();
-        for (socket, reader) in links.readers()? {
-            if let table::Socket::Group(_) = socket {
-                let reader = UdpSocket::from_std(reader)?;
-                heard.spawn(async move {
-                    let mut buffer = [0; 32];
-                    while !matches!(reader.recv(&mut buffer).await, Ok(16) if buffer[..16] == token)
-                    {
-                        tokio::task::yield_now().await;
-                    }
-                });
-            }
+        for link in links.all() {
+            let reader = Uninherited::new(UdpSocket::from_std(link.reader()?)?);
+            heard.spawn(async move {
+                let mut buffer = [0; 32];
+                while !matches!(reader.recv(&mut buffer).await, Ok(16) if buffer[..16] == token) {
+                    tokio::task::yield_now().await;
+                }
+            });
         }
-        if links.multicast(From::Asking, &token) == 0 {
+        if links.ask(From::Asking, &token) == 0 {
             return Err(Error::unavailable("multicast does not work here: no packet can be sent"));
         }
-        match timeout(PROBE_TIMEOUT, heard.join_next()).await {
+        match timeout(patience, heard.join_next()).await {
             Ok(Some(Ok(()))) => Ok(()),
             _ => Err(Error::unavailable(
                 "multicast does not work here: packets are sent but do not come back; a firewall \
@@ -208,9 +254,7 @@ impl Registry for Mdns {
             });
             Ok::<_, Error>(registered.collect::<Vec<_>>())
         })?;
-        for announcement in announcements {
-            shared.links.multicast(From::Group, &announcement);
-        }
+        announcements.iter().for_each(|announcement| shared.announce(announcement));
         shared.care.notify_one();
         Ok(())
     }
@@ -251,6 +295,10 @@ impl Registry for Mdns {
         "mdns"
     }
 
+    fn tells_each_interface(&self) -> bool {
+        true
+    }
+
     fn suspect(&self, service: &str, node: &Node) {
         let now = Instant::now();
         let question = self.shared.with(|state| state.table.suspect(service, &node.id, now));
@@ -270,9 +318,7 @@ impl Drop for Mdns {
             state.table.close();
             state.zone.goodbyes().collect()
         });
-        for goodbye in goodbyes {
-            self.shared.links.multicast(From::Group, &goodbye);
-        }
+        goodbyes.iter().for_each(|goodbye| self.shared.announce(goodbye));
     }
 }
 
@@ -286,6 +332,11 @@ impl Shared {
         result
     }
 
+    /// Sends an announcement or a goodbye to the group, by each interface with its own address.
+    fn announce(&self, announcement: &Announcement) {
+        self.links.announce(|reach| announcement.packet(reach));
+    }
+
     /// Stops answering for nodes of ours, and says so.
     fn retire(&self, instances: impl Iterator<Item = String>) {
         let now = Instant::now();
@@ -296,16 +347,23 @@ impl Shared {
                 Some(goodbye)
             });
             if let Some(goodbye) = goodbye {
-                self.links.multicast(From::Group, &goodbye);
+                self.announce(&goodbye);
             }
         }
     }
 
-    async fn read(self: Arc<Self>, socket: table::Socket, reader: Uninherited<UdpSocket>) {
+    /// Reads from a link until it is dropped.
+    fn listen(self: &Arc<Self>, link: Arc<Link>) -> std::io::Result<Reader> {
+        let reader = Uninherited::new(UdpSocket::from_std(link.reader()?)?);
+        let task = tokio::spawn(self.clone().read(reader, Arrival::Link(link.clone())));
+        Ok(Reader { link, _task: AbortOnDropHandle::new(task) })
+    }
+
+    async fn read(self: Arc<Self>, reader: Uninherited<UdpSocket>, arrival: Arrival) {
         let mut buffer = vec![0; PACKET_LIMIT + 1];
         loop {
             match reader.recv_from(&mut buffer).await {
-                Ok((length, sender)) => self.take(&buffer[..length], sender, socket).await,
+                Ok((length, sender)) => self.take(&buffer[..length], sender, &arrival).await,
                 Err(error) => {
                     tracing::debug!(%error, "mDNS socket");
                     tokio::time::sleep(ERROR_PAUSE).await;
@@ -315,16 +373,16 @@ impl Shared {
     }
 
     /// Answers or learns from one packet.
-    async fn take(&self, bytes: &[u8], sender: SocketAddr, socket: table::Socket) {
-        let now = Instant::now();
-        let from = sender.ip();
+    async fn take(&self, bytes: &[u8], sender: SocketAddr, arrival: &Arrival) {
+        let (now, from) = (Instant::now(), sender.ip());
+        let Some(socket) = arrival.socket(sender) else { return };
         let admits = || self.limited(|limiter| limiter.admits(from, bytes.len(), now));
-        if !self.links.is_near(from) || !admits() {
+        if !self.links.is_near(sender, arrival.link()) || !admits() {
             return;
         }
-        match (Packet::decode(bytes), socket) {
-            (Some(Packet::Query { id, questions }), table::Socket::Group(_)) => {
-                self.answer(id, &questions, sender).await;
+        match (Packet::decode(bytes), arrival.link()) {
+            (Some(Packet::Query { id, questions }), Some(link)) => {
+                self.answer(id, &questions, sender, link).await;
             }
             (Some(Packet::Response(records)), _) => {
                 self.learn(&records, &Heard { socket, from, at: now });
@@ -333,12 +391,13 @@ impl Shared {
         }
     }
 
-    async fn answer(&self, id: u16, questions: &[Question], sender: SocketAddr) {
+    async fn answer(&self, id: u16, questions: &[Question], sender: SocketAddr, link: &Link) {
         let (from, now) = (sender.ip(), Instant::now());
         if self.limited(|limiter| limiter.left(Cost::Answers, from, now)) == 0 {
             return self.limited(|limiter| limiter.leave_out(from, now));
         }
-        let answers = self.with(|state| state.zone.answer(id, questions));
+        let reach = link.interface.reach();
+        let answers = self.with(|state| state.zone.answer(id, questions, &reach));
         let bytes = answers.iter().map(Vec::len).sum();
         self.limited(|limiter| limiter.spend(Cost::Answers, from, bytes, now));
         for (number, answer) in answers.iter().enumerate() {
@@ -346,7 +405,7 @@ impl Shared {
             if number % ANSWERS_AT_ONCE == ANSWERS_AT_ONCE - 1 {
                 tokio::task::yield_now().await;
             }
-            self.links.reply(answer, sender);
+            link.reply(answer, sender);
         }
     }
 
@@ -383,31 +442,73 @@ impl Shared {
         act(&mut self.limiter.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Has witnesses speak for nodes that nothing was heard of, before these are dropped.
+    /// Has witnesses speak for nodes that nothing was heard of, before these are dropped. Where the
+    /// interface is gone by which a node was heard, silence says nothing of the node.
     fn vouch(&self, now: Instant) {
         let mut dying = self.with(|state| state.table.dying(now));
-        dying.retain(|(_, address)| self.witnesses.vouch(&address.to_string()));
-        let living: Vec<String> = dying.into_iter().map(|(instance, _)| instance).collect();
+        if dying.is_empty() {
+            return;
+        }
+        let links = self.links.all();
+        let is_open =
+            |index, v6| links.iter().any(|link| link.interface.index == index && link.v6 == v6);
+        let deaf =
+            |socket| matches!(socket, Some(table::Socket::Link(index, v6)) if !is_open(index, v6));
+        dying.retain(|node| deaf(node.socket) || self.witnesses.vouch(&node.address.to_string()));
+        let living: Vec<String> = dying.into_iter().map(|node| node.instance).collect();
         if !living.is_empty() {
             self.with(|state| state.table.vouch(&living, now));
         }
     }
 
-    /// Announces, asks and expires when that is due.
-    async fn take_care(self: Arc<Self>) {
+    /// Tells the networks that are new, and those where this machine has another address; asks there
+    /// for what somebody wants to know.
+    fn follow(&self, news: &[News]) {
+        let now = Instant::now();
+        for News { link, before } in news {
+            let reach = link.interface.reach();
+            for packet in self.with(|state| state.zone.moved(*before, reach)) {
+                self.links.announce_at(link, &packet);
+            }
+        }
+        let ipv6_alone = self.links.is_ipv6_alone();
+        let questions = self.with(|state| {
+            state.table.ipv6_alone = ipv6_alone;
+            state.zone.repeat(now);
+            for (instance, address) in state.zone.anywhere() {
+                state.table.move_own(&instance, &address, now);
+            }
+            state.table.questions()
+        });
+        for question in &questions {
+            self.ask(From::Asking, question);
+        }
+    }
+
+    /// Announces, asks and expires when that is due, and follows the interfaces.
+    async fn take_care(self: Arc<Self>, mut readers: Vec<Reader>) {
         let mut rescan = Instant::now() + RESCAN_EVERY;
         loop {
             let now = Instant::now();
             if now >= rescan {
-                self.links.rescan();
                 rescan = now + RESCAN_EVERY;
+                let news = self.links.rescan();
+                let links = self.links.all();
+                readers.retain(|reader| links.iter().any(|link| Arc::ptr_eq(link, &reader.link)));
+                for News { link, .. } in &news {
+                    match self.listen(link.clone()) {
+                        Ok(reader) => readers.push(reader),
+                        Err(error) => tracing::warn!(%error, "mDNS cannot hear an interface"),
+                    }
+                }
+                if !news.is_empty() {
+                    self.follow(&news);
+                }
             }
             self.vouch(now);
             let (own, (questions, next)) =
                 self.with(|state| (state.zone.due(now), state.table.due(now)));
-            for announcement in &own.announcements {
-                self.links.multicast(From::Group, announcement);
-            }
+            own.announcements.iter().for_each(|announcement| self.announce(announcement));
             self.retire(own.expired.into_iter());
             for Asks { question, again } in &questions {
                 self.ask(From::Asking, question);

@@ -38,7 +38,8 @@ impl Names {
         format!("{service}{}", self.suffix)
     }
 
-    /// `greeter-1.greeter.micro.`, or why DNS cannot carry it and what to shorten.
+    /// `greeter-1.greeter.micro.`, or why DNS cannot carry it and what to shorten. An id that does not
+    /// fit gives a shorter name, always the same one: its beginning and a number made of all of it.
     pub(super) fn instance(&self, service: &str, id: &str) -> Result<String> {
         if service == LIST || service.starts_with("_services.") {
             return Err(Error::invalid_argument(format!(
@@ -46,14 +47,40 @@ impl Names {
             )));
         }
         let name = format!("{id}.{service}{}", self.suffix);
+        if check(&name).is_ok() {
+            return Ok(name);
+        }
+        let name = format!("{}.{service}{}", short(id), self.suffix);
         match check(&name) {
-            Ok(()) => Ok(name),
+            Ok(()) if !id.is_empty() => Ok(name),
+            Ok(()) => Err(Error::invalid_argument(format!(
+                "service {service:?}: a node without an id cannot be announced by mDNS"
+            ))),
             Err(reason) => Err(Error::invalid_argument(format!(
-                "service {service:?} with node id {id:?} cannot be announced by mDNS: its name \
-                 {reason}. Shorten the service name (with an id of <service>-<uuid> the part after \
-                 the last dot may have 26 characters) or set a shorter node id"
+                "service {service:?} cannot be announced by mDNS: the name of its node {reason}. \
+                 Shorten the service name: each part between dots may have {LABEL_LIMIT} bytes, all \
+                 together {}",
+                NAME_LIMIT - LABEL_LIMIT - 2 - self.suffix.len()
             ))),
         }
+    }
+
+    /// True when `instance` stands for an id that it does not spell out.
+    pub(super) fn shortened(&self, instance: &str, service: &str, id: &str) -> bool {
+        self.id(instance, service) != Some(id)
+    }
+
+    /// The id of the node of `service` that `instance` names: the one that it tells of itself where
+    /// the name is a short form of that, else the one in the name.
+    pub(super) fn full_id(
+        &self,
+        instance: &str,
+        service: &str,
+        told: Option<String>,
+    ) -> Option<String> {
+        let named = self.id(instance, service)?;
+        let told = told.filter(|id| self.instance(service, id).is_ok_and(|name| name == instance));
+        Some(told.unwrap_or_else(|| named.to_owned()))
     }
 
     /// `greeter._services.micro.`
@@ -87,6 +114,21 @@ impl Names {
         let inside = instance.strip_suffix(&self.suffix).unwrap_or_default();
         inside.match_indices('.').map(|(at, _)| &inside[at + 1..])
     }
+}
+
+/// One label for an id: what fits of its last part, and 128 bits of all of it.
+fn short(id: &str) -> String {
+    // FNV-1a: the same in every process and version, which is all that is asked of it.
+    let number = id.bytes().fold(0x6c62_272e_07bb_0142_62b8_2175_6295_c58d_u128, |hash, byte| {
+        (hash ^ u128::from(byte)).wrapping_mul(0x0000_0000_0100_0000_0000_0000_0000_013b)
+    });
+    let number = format!("-{number:032x}");
+    let last = id.rsplit('.').next().unwrap_or(id);
+    let mut end = last.len().min(LABEL_LIMIT - number.len());
+    while !last.is_char_boundary(end) {
+        end -= 1;
+    }
+    format!("{}{number}", &last[..end])
 }
 
 /// True when `service` fits into a question.
@@ -143,14 +185,40 @@ mod tests {
     }
 
     #[test]
-    fn last_part_of_a_service_name_may_have_26_characters_beside_a_uuid() {
+    fn id_that_does_not_fit_gets_a_short_name_of_its_own() {
         let names = Names::new("micro").expect("domain");
-        let fits = format!("go.micro.{}", "a".repeat(26));
-        assert!(names.instance(&fits, &format!("{fits}-{UUID}")).is_ok());
-        let long = format!("go.micro.{}", "a".repeat(27));
-        let error = names.instance(&long, &format!("{long}-{UUID}")).expect_err("too long");
-        assert_eq!(error.code(), Code::InvalidArgument);
-        assert!(error.detail().contains("26 characters"), "{error}");
+        for length in [1, 26, 27, 30, 62, 63] {
+            for service in ["a".repeat(length), format!("go.micro.srv.{}", "b".repeat(length))] {
+                let id = format!("{service}-{UUID}");
+                let instance = names.instance(&service, &id).expect("it fits");
+                assert_eq!(names.instance(&service, &id).expect("it fits"), instance, "stable");
+                let (other, short) = (format!("{id}x"), length > 26);
+                assert_ne!(names.instance(&service, &other).expect("it fits"), instance, "unique");
+                assert_eq!(names.shortened(&instance, &service, &id), short, "{instance}");
+                let told = short.then(|| id.clone());
+                assert_eq!(names.full_id(&instance, &service, told), Some(id), "{instance}");
+                let lie = Some("another".to_owned());
+                let named = names.id(&instance, &service).map(str::to_owned);
+                assert_eq!(names.full_id(&instance, &service, lie), named, "no name of that id");
+            }
+        }
+    }
+
+    #[test]
+    fn service_name_that_can_never_fit_is_refused_with_what_would() {
+        let names = Names::new("micro").expect("domain");
+        for service in ["a".repeat(64), format!("{}.{}", "a".repeat(60), "b.".repeat(64) + "b")] {
+            let error =
+                names.instance(&service, &format!("{service}-{UUID}")).expect_err("too long");
+            assert_eq!(error.code(), Code::InvalidArgument);
+            assert!(error.detail().contains("Shorten the service name"), "{error}");
+        }
+        let longest = format!("{}.{}.{}", "a".repeat(63), "b".repeat(63), "c".repeat(55));
+        assert_eq!(longest.len(), 183);
+        let id = format!("{longest}-{UUID}");
+        assert!(names.instance(&longest, &id).is_ok());
+        let error = names.instance(&format!("{longest}cc"), &id).expect_err("too long");
+        assert!(error.detail().contains("all together 183"), "{error}");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use super::zone::Prepared;
 use super::*;
+use crate::interface::Reach;
 use crate::registry::Action;
 
 const TTL: Duration = Duration::from_secs(60);
@@ -137,6 +138,11 @@ impl World {
         }
     }
 
+    fn announce(&mut self, announcement: &Announcement, from: usize) {
+        let packet = announcement.packet(&Reach::default()).expect("the address is given");
+        self.multicast(&packet, from);
+    }
+
     fn ask(&mut self, host: usize, mut questions: Vec<Question>) {
         // The table keeps no order; the story of a seed needs one.
         questions.sort_by(|a, b| a.name.cmp(&b.name));
@@ -169,7 +175,7 @@ impl World {
         match happens {
             Happens::Arrives { bytes, from, socket } => match Packet::decode(&bytes) {
                 Some(Packet::Query { id, questions }) => {
-                    for answer in host.zone.answer(id, &questions) {
+                    for answer in host.zone.answer(id, &questions, &Reach::default()) {
                         self.send(&answer, number, from, table::Socket::Answers(false));
                     }
                 }
@@ -188,7 +194,7 @@ impl World {
                         .expect("it fits");
                 let registered = host.zone.register(node, Some(TTL), now);
                 host.table.add_own(&registered.instance, registered.service, now);
-                self.multicast(&registered.announcement, number);
+                self.announce(&registered.announcement, number);
                 self.queue_at(now + HEARTBEAT, number, Happens::Heartbeat);
                 self.care_at(now, number);
             }
@@ -198,7 +204,7 @@ impl World {
                 let (own, (questions, next)) = (host.zone.due(now), host.table.due(now));
                 assert!(own.expired.is_empty(), "heartbeats come in time");
                 for announcement in own.announcements {
-                    self.multicast(&announcement, number);
+                    self.announce(&announcement, number);
                 }
                 self.ask(number, questions.into_iter().map(|due| due.question).collect());
                 if let Some(next) = [own.next, next].into_iter().flatten().min() {
@@ -212,7 +218,7 @@ impl World {
                 let goodbye = host.zone.remove(&instance).expect("it was registered");
                 host.table.remove_own(&instance, now);
                 host.alive = false;
-                self.multicast(&goodbye, number);
+                self.announce(&goodbye, number);
             }
             Happens::Suspects(other) => {
                 let question = host.table.suspect("greeter", &format!("node-{other}"), now);

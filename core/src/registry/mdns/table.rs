@@ -34,13 +34,36 @@ const STRAGGLERS: Duration = Duration::from_millis(300);
 /// Nodes under suspicion at a time, so that an outage does not become a storm of questions.
 const SUSPECT_LIMIT: usize = 64;
 
+/// Most services asked for at once when an interface comes up.
+const QUESTION_LIMIT: usize = 256;
+
 /// Where a packet arrived. One socket keeps the order of packets, two do not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Socket {
-    /// The group's port; `true` for IPv6.
+    /// The group's port, where interfaces do not matter; `true` for IPv6.
+    #[cfg(any(test, fuzzing))]
     Group(bool),
+    /// The group's port on one interface, by its index; `true` for IPv6.
+    Link(u32, bool),
     /// The port questions leave from; `true` for IPv6.
     Answers(bool),
+    /// The same, from a link-local sender on the interface of that index.
+    AnswersIn(u32),
+}
+
+impl Socket {
+    /// True where answers arrive, whatever interface they were sent by.
+    pub(super) fn is_answers(self) -> bool {
+        matches!(self, Self::Answers(_) | Self::AnswersIn(_))
+    }
+
+    /// The zone of link-local senders; 0 is none.
+    pub(super) fn scope(self) -> u32 {
+        match self {
+            Self::Link(index, true) | Self::AnswersIn(index) => index,
+            _ => 0,
+        }
+    }
 }
 
 /// How a packet came.
@@ -49,6 +72,15 @@ pub(super) struct Heard {
     pub(super) socket: Socket,
     pub(super) from: IpAddr,
     pub(super) at: Instant,
+}
+
+/// A node that is about to be dropped.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Dying {
+    pub(super) instance: String,
+    pub(super) address: SocketAddr,
+    /// Where its address was told.
+    pub(super) socket: Option<Socket>,
 }
 
 /// A question that is due, and whether it was asked before.
@@ -76,6 +108,8 @@ pub(super) struct Table {
     goodbyes: HashMap<String, Goodbye>,
     listed: Listed,
     interest: Interest,
+    /// This machine reaches nobody by IPv4.
+    pub(super) ipv6_alone: bool,
     /// When the caretaker looks next.
     wakes: Option<Instant>,
     /// Set when it should look sooner.
@@ -92,6 +126,7 @@ impl Table {
             goodbyes: HashMap::new(),
             listed: Listed::default(),
             interest: Interest::default(),
+            ipv6_alone: false,
             wakes: None,
             hurry: false,
         }
@@ -100,6 +135,14 @@ impl Table {
     /// Makes a node of ours known at once, so that its watchers need not wait for its packets.
     pub(super) fn add_own(&mut self, instance: &str, service: Service, now: Instant) {
         self.goodbyes.remove(instance);
+        self.put(instance, Known::own(Some(service), now));
+    }
+
+    /// Notes that a node of ours is shown with another address.
+    pub(super) fn move_own(&mut self, instance: &str, address: &str, now: Instant) {
+        let own = self.nodes.get(instance).filter(|known| known.own);
+        let Some(mut service) = own.and_then(|own| own.service.as_deref().cloned()) else { return };
+        service.nodes.iter_mut().for_each(|node| address.clone_into(&mut node.address));
         self.put(instance, Known::own(Some(service), now));
     }
 
@@ -197,6 +240,16 @@ impl Table {
         room
     }
 
+    /// Questions about every service that somebody wants to know of, but for more than
+    /// [`QUESTION_LIMIT`].
+    pub(super) fn questions(&self) -> Vec<Question> {
+        let known = self.services.keys().map(String::as_str);
+        let names: BTreeSet<&str> =
+            self.interest.names().chain(known.filter(|name| self.interest.watched(name))).collect();
+        let names = names.into_iter().take(QUESTION_LIMIT);
+        names.map(|name| Question::new(self.names.service(name), kind::PTR)).collect()
+    }
+
     /// Ends every watch.
     pub(super) fn close(&mut self) {
         self.interest.close();
@@ -214,9 +267,9 @@ impl Table {
         doubted.then(|| Question::new(instance, kind::ANY))
     }
 
-    /// Nodes that would be dropped now, for want of news of them, with their addresses. A node whose
-    /// address was taken over by another is not among them: nobody can vouch for it.
-    pub(super) fn dying(&self, now: Instant) -> Vec<(String, SocketAddr)> {
+    /// Nodes that would be dropped now, for want of news of them. A node whose address was taken over
+    /// by another is not among them: nobody can vouch for it.
+    pub(super) fn dying(&self, now: Instant) -> Vec<Dying> {
         let dying = |known: &&Known| !known.own && known.service.is_some() && known.dies() <= now;
         if !self.nodes.values().any(|known| dying(&known)) {
             return Vec::new();
@@ -229,7 +282,11 @@ impl Table {
         let dying = self.nodes.iter().filter(|(_, known)| dying(known));
         dying
             .filter(|(_, known)| latest.get(&known.address) == Some(&known.heard))
-            .map(|(instance, known)| (instance.clone(), known.address))
+            .map(|(instance, known)| Dying {
+                instance: instance.clone(),
+                address: known.address,
+                socket: known.socket,
+            })
             .collect()
     }
 

@@ -91,9 +91,7 @@ async fn unknown_service_is_not_found() {
 fn listener(registry: &Mdns) -> (Links, UdpSocket) {
     let options = options_on("127.0.0.1", registry.shared.links.port().expect("a port"));
     let links = Links::open(&options, options.port).expect("loopback multicast");
-    let readers = links.readers().expect("readers").into_iter();
-    let mut group = readers.filter(|(socket, _)| *socket == table::Socket::Group(false));
-    let (_, group) = group.next().expect("IPv4");
+    let group = links.all().first().expect("a link").reader().expect("its socket");
     (links, UdpSocket::from_std(group).expect("a socket"))
 }
 
@@ -235,6 +233,42 @@ async fn node_that_falls_silent_stays_while_somebody_is_connected_to_it() {
     assert_eq!(found, std::slice::from_ref(&created.service));
     witness.ends.store(true, std::sync::atomic::Ordering::SeqCst);
     next_is(&mut watcher, Action::Delete, &created.service).await;
+}
+
+#[tokio::test]
+async fn node_heard_by_an_interface_that_is_gone_is_not_taken_for_dead() {
+    let (ours, _theirs) = pair();
+    let mut watcher = ours.watch(None).await.expect("watching");
+    let stranger = stranger().await;
+    let mut brief = bytes(vectors::ANNOUNCEMENT);
+    vectors::TTL_BYTES.iter().for_each(|at| brief[*at] = 1);
+    // Two nodes with one second to live: one told by an interface that is not there any more.
+    let Some(Packet::Response(records)) = Packet::decode(&brief) else { panic!("no response") };
+    let socket = table::Socket::Link(u32::MAX, false);
+    let heard = Heard { socket, from: Ipv4Addr::LOCALHOST.into(), at: Instant::now() };
+    ours.shared.with(|state| state.table.hear(&records, &heard));
+    let kept = next(&mut watcher).await;
+    assert_eq!(kept.action, Action::Create);
+    send(&stranger, &another(&brief), &ours).await;
+    let silent = next(&mut watcher).await;
+    assert_eq!(silent.action, Action::Create);
+    next_is(&mut watcher, Action::Delete, &silent.service).await;
+    assert_eq!(ours.get("greeter").await.expect("it is known"), [kept.service]);
+}
+
+/// The packet of another node, with an id and a port of its own.
+fn another(packet: &[u8]) -> Vec<u8> {
+    let mut packet = packet.to_vec();
+    let mut replace = |old: &[u8], new: &[u8]| {
+        for at in 0..packet.len() - old.len() {
+            if packet[at..].starts_with(old) {
+                packet[at..at + new.len()].copy_from_slice(new);
+            }
+        }
+    };
+    replace(vectors::ID.as_bytes(), b"greeter-7");
+    replace(&41001_u16.to_be_bytes(), &41002_u16.to_be_bytes());
+    packet
 }
 
 #[tokio::test]

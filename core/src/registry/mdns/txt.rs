@@ -39,6 +39,9 @@ pub(super) struct Payload {
     /// Metadata of the node; that of the service does not travel.
     #[serde(default, alias = "metadata", with = "nullable")]
     pub(super) metadata: Labels,
+    /// Full id of a node whose id does not fit into a name; go-micro does not read it.
+    #[serde(default, alias = "id", skip_serializing_if = "Option::is_none")]
+    pub(super) id: Option<String>,
 }
 
 impl Payload {
@@ -91,6 +94,7 @@ impl Payload {
     fn weight(&self) -> usize {
         self.service.len()
             + self.version.len()
+            + self.id.as_ref().map_or(0, String::len)
             + weight::labels(&self.metadata)
             + self.endpoints.iter().map(weight::endpoint).sum::<usize>()
     }
@@ -244,7 +248,7 @@ pub(super) mod tests {
         ) {
             let endpoints =
                 names.into_iter().map(|name| Endpoint { name, ..Endpoint::default() }).collect();
-            let payload = Payload { service, version, endpoints, metadata };
+            let payload = Payload { service, version, endpoints, metadata, id: None };
             prop_assert_eq!(decode(&payload.encode().expect("encodes")), Some(payload));
         }
 

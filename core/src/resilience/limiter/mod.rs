@@ -28,6 +28,9 @@ mod simulation;
 
 use std::time::Duration;
 
+use crate::error::{Error, Result};
+use crate::settings::range;
+
 pub(crate) use gate::{Gate, Pass};
 pub(crate) use line::Line;
 
@@ -51,16 +54,33 @@ impl Limiter {
         Self { enabled: false, ..Self::adaptive() }
     }
 
-    /// Calls of an endpoint that may always run at once, 1 unless set; at least 1.
+    /// Calls of an endpoint that may always run at once, 1 unless set; 1 to 1 000 000, and no more than the server's
+    /// `max_concurrent_calls`.
     pub fn at_least(mut self, calls: u32) -> Self {
-        self.fewest = calls.max(1);
+        self.fewest = calls;
         self
     }
 
-    /// Longest wait in line that is worth it: a quarter of the time callers give, unless set.
+    /// Longest wait in line that is worth it, 1 ms or more: a quarter of the time callers give, unless set.
     pub fn patience(mut self, wait: Duration) -> Self {
         self.patience = Some(wait);
         self
+    }
+
+    /// Refuses options that make no sense.
+    ///
+    /// # Errors
+    /// `INVALID_ARGUMENT` with the option, its value and its range.
+    pub(crate) fn check(&self, most: usize) -> Result<()> {
+        range::AT_LEAST.number(self.fewest)?;
+        range::PATIENCE.time(self.patience)?;
+        if self.enabled && usize::try_from(self.fewest).is_ok_and(|fewest| fewest > most) {
+            return Err(Error::invalid_argument(format!(
+                "at_least: {} calls of an endpoint cannot always run where max_concurrent_calls is {most}: raise that, or lower this",
+                self.fewest
+            )));
+        }
+        Ok(())
     }
 
     /// The gate of one endpoint, which never lets more than `most` in.

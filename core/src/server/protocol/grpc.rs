@@ -1,7 +1,7 @@
 //! gRPC over HTTP/2, and the conversation it shares with the protocols that frame messages as it does.
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderValue};
+use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{HeaderMap, Response};
 
@@ -16,6 +16,8 @@ use crate::transport::{
     write_status,
 };
 
+/// When the caller may try again; below zero says never (gRFC A6).
+const PUSHBACK: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
 /// Compressing less than this costs more than it saves.
 const WORTH_COMPRESSING: usize = 256;
 
@@ -112,6 +114,10 @@ pub(super) async fn converse<R: Requests>(
     let mut headers = context.take_reply_headers();
     // The handler has run, whatever it says.
     headers.remove(REFUSED);
+    let outcome = outcome.and_then(|body| {
+        peer.said.takes("the headers of the answer", &headers)?;
+        Ok(body)
+    });
     let chosen = context.compression();
     let compression = chosen.unwrap_or(call.head.outgoing);
     let framed = match outcome {
@@ -120,14 +126,17 @@ pub(super) async fn converse<R: Requests>(
             frame(&message, compression.filter(|_| wanted))
         }
         Ok(Body::Stream(messages)) => {
-            let connection = peer.connection.clone();
-            let body = StreamBody::new(messages, compression, call.record, connection);
+            let body = StreamBody::new(messages, compression, call.record, peer);
             return Answer { headers, compression, reply: Reply::Stream(Box::new(body)) };
         }
         Err(error) => Err(error),
     };
     let mut trailers = context.take_reply_trailers();
     trailers.remove(REFUSED);
+    let framed = framed.and_then(|message| {
+        peer.said.takes("the trailers of the answer", &trailers)?;
+        Ok(message)
+    });
     match framed {
         Ok(message) => {
             call.record.finish(None);
@@ -139,6 +148,12 @@ pub(super) async fn converse<R: Requests>(
         Err(error) => {
             let micro = caller_is_micro(context.metadata().headers());
             call.record.finish(Some(&error));
+            // What is too large is left out, but why the call failed is not.
+            for metadata in [&mut headers, &mut trailers] {
+                if peer.said.takes("", metadata).is_err() {
+                    metadata.clear();
+                }
+            }
             Answer::failure(headers, trailers, error, micro)
         }
     }
@@ -176,8 +191,11 @@ fn write_failure(headers: &mut HeaderMap, error: &Error, micro: bool) {
     write_status(headers, Some(error), micro);
     // What this side reads; a client whose encoding was refused needs it.
     Compressor::accept(headers);
-    if let Some(wait) = error.retry_after() {
-        let millis = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-        headers.insert("grpc-retry-pushback-ms", HeaderValue::from(millis));
+    if error.forbids_retry() {
+        headers.insert(PUSHBACK, HeaderValue::from_static("-1"));
+    } else if let Some(wait) = error.retry_after() {
+        // Clients read 32 bits, and take what is more for a no.
+        let millis = i32::try_from(wait.as_millis()).unwrap_or(i32::MAX);
+        headers.insert(PUSHBACK, HeaderValue::from(millis));
     }
 }

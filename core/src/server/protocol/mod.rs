@@ -42,7 +42,7 @@ pub(super) async fn answer(
 ) -> Result<Response<ReplyBody>, Infallible> {
     peer.connection.called(peer.arrived);
     let (mut parts, body) = request.into_parts();
-    if peer.renamed.load(Ordering::Relaxed) {
+    if peer.said.renamed() {
         restore_names(&mut parts.headers);
     }
     peer.misdirected =

@@ -16,7 +16,7 @@ fn documents() -> impl Strategy<Value = Json> {
         "\\PC{0,12}|[0-9.]{1,20}(ms|s|m|h)|(memory|tcp)(://)?[a-z/?=&]{0,8}|none|-----BEGIN.{0,20}"
             .prop_map(Json::from),
     ];
-    let keys = "timeout|wait_for_ready|metadata|addresses|filters|strategy|key|tls|certificate|private_key|authority|file|network|client|limiter|patience|at_least|keepalive|label|version|descriptors|request|\\PC{0,8}";
+    let keys = "timeout|wait_for_ready|metadata|addresses|filters|strategy|key|tls|certificate|private_key|authority|file|network|client|limiter|server_name|policy|forward|only|except|credentials|patience|at_least|keepalive|label|version|descriptors|request|\\PC{0,8}";
     leaf.prop_recursive(3, 24, 6, move |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..4).prop_map(Json::from),

@@ -14,7 +14,7 @@ use crate::resilience::{Backoff, Limiter, Retry};
 use crate::selector::{Filter, P2c};
 use crate::server::ServerBuilder;
 use crate::service::Service;
-use crate::transport::{ClientTls, Compression, ServerTls, network};
+use crate::transport::{ClientTls, Compression, ServerTls, TlsPolicy, network};
 
 const MS: fn(u64) -> Duration = Duration::from_millis;
 
@@ -71,20 +71,28 @@ fn every_field_of_a_service_does_what_its_builder_does() {
     serves(json!({"registry": "memory"}), |b| b.registry(registry::connect("memory").unwrap()));
     serves(json!({"register_ttl": "9s"}), |b| b.register_ttl(MS(9000)));
     serves(json!({"register_interval": 7}), |b| b.register_interval(MS(7)));
+    serves(json!({"register_timeout": "3s"}), |b| b.register_timeout(MS(3000)));
     serves(json!({"propagation": 0}), |b| b.propagation(MS(0)));
     serves(json!({"grace": "1m"}), |b| b.grace(MS(60_000)));
+    for endless in [json!("none"), json!("1000000000000.000000000s"), json!(u64::MAX)] {
+        serves(json!({"grace": endless}), |b| b.grace(Duration::MAX));
+    }
     serves(json!({"network": "memory://every_field"}), |b| b.network(network));
     serves(json!({"client": {"timeout": "1s"}}), |b| b.client(|c| c.timeout(MS(1000))));
     limits(json!({"max_concurrent_calls": 3}), |b| b.max_concurrent_calls(3));
     limits(json!({"max_connections": 3}), |b| b.max_connections(3));
     limits(json!({"max_concurrent_streams": 3}), |b| b.max_concurrent_streams(3));
     limits(json!({"max_message_size": 3}), |b| b.max_message_size(3));
-    limits(json!({"max_header_size": 3}), |b| b.max_header_size(3));
-    limits(json!({"max_unsent_replies": 3}), |b| b.max_unsent_replies(3));
-    limits(json!({"max_buffered": 3}), |b| b.max_buffered(3));
-    limits(json!({"max_buffered_per_connection": 3}), |b| b.max_buffered_per_connection(3));
+    limits(json!({"max_header_size": 8192}), |b| b.max_header_size(8192));
+    limits(json!({"max_unsent_replies": 70_000}), |b| b.max_unsent_replies(70_000));
+    limits(json!({"max_buffered": 70_000}), |b| b.max_buffered(70_000));
+    limits(json!({"max_buffered_per_connection": 70_000}), |b| {
+        b.max_buffered_per_connection(70_000)
+    });
     limits(json!({"compression": "zstd"}), |b| b.compression(Compression::Zstd));
-    limits(json!({"allow_origins": ["a", "b"]}), |b| b.allow_origin("a").allow_origin("b"));
+    limits(json!({"allow_origins": ["http://a", "*"]}), |b| {
+        b.allow_origin("http://a").allow_origin("*")
+    });
     limits(json!({"keepalive": "9s"}), |b| b.keepalive(Some(MS(9000))));
     limits(json!({"keepalive": null}), |b| b.keepalive(None));
     limits(json!({"max_connection_age": "9s"}), |b| b.max_connection_age(MS(9000)));
@@ -107,8 +115,12 @@ fn every_field_of_a_client_does_what_its_builder_does() {
     dials(json!({"dial_timeout": "1s"}), |b| b.dial_timeout(MS(1000)));
     dials(json!({"keepalive": "1s"}), |b| b.keepalive(MS(1000)));
     dials(json!({"keepalive_timeout": "1s"}), |b| b.keepalive_timeout(MS(1000)));
+    dials(json!({"idle_timeout": "1s"}), |b| b.idle_timeout(MS(1000)));
+    dials(json!({"idle_timeout": null}), |b| b.idle_timeout(None));
+    dials(json!({"idle_timeout": "none"}), |b| b.idle_timeout(None));
+    dials(json!({"max_connections": 3}), |b| b.max_connections(3));
     dials(json!({"max_message_size": 3}), |b| b.max_message_size(3));
-    dials(json!({"max_buffered": 3}), |b| b.max_buffered(3));
+    dials(json!({"max_buffered": 70_000}), |b| b.max_buffered(70_000));
     dials(json!({"retries": 7, "content_type": "application/json"}), |b| {
         b.retries(7).content_type("application/json")
     });
@@ -234,6 +246,11 @@ fn certificates_are_texts_or_files() {
         let tls = ClientTls::trusting(certificate.as_bytes()).unwrap();
         dials(json!({"tls": trusting}), |b| b.tls(tls));
     }
+    let named = json!({"authority": certificate, "server_name": "a.example", "policy": "prefer"});
+    dials(json!({"tls": named}), |b| {
+        let tls = ClientTls::trusting(certificate.as_bytes()).unwrap();
+        b.tls(tls.server_name("a.example").unwrap().policy(TlsPolicy::Prefer))
+    });
     let shown = format!(
         "{:?}",
         ServiceSettings::from_json(

@@ -50,7 +50,7 @@ fn mistakes_name_the_document_and_the_field_and_what_would_do() {
         (
             in_service,
             json!({"max_header_size": 5_000_000_000_u64}),
-            "service settings: max_header_size: 5000000000 is not a whole number, 0 or more, in 32 bits",
+            "service settings: max_header_size: 5 000 000 000 is out of range: give 4 096 to 16 777 216 bytes",
         ),
         (
             in_service,
@@ -95,7 +95,7 @@ fn mistakes_name_the_document_and_the_field_and_what_would_do() {
         (
             in_service,
             json!({"handle_signals": true}),
-            "service settings: unknown field \"handle_signals\" (known: version, id, metadata, advertise, registry, register_ttl, register_interval, propagation, network, tls, client, address, grace, max_concurrent_calls, max_connections, max_concurrent_streams, max_message_size, max_header_size, max_unsent_replies, max_buffered, max_buffered_per_connection, compression, allow_origins, keepalive, max_connection_age, handshake_timeout, body_timeout, idle_timeout, limiter)",
+            "service settings: unknown field \"handle_signals\" (known: version, id, metadata, advertise, registry, register_ttl, register_interval, register_timeout, propagation, network, tls, client, address, grace, max_concurrent_calls, max_connections, max_concurrent_streams, max_message_size, max_header_size, max_unsent_replies, max_buffered, max_buffered_per_connection, compression, allow_origins, keepalive, max_connection_age, handshake_timeout, body_timeout, idle_timeout, limiter)",
         ),
         (
             in_service,
@@ -150,7 +150,7 @@ fn mistakes_name_the_document_and_the_field_and_what_would_do() {
         (
             in_call,
             json!({"retries": -1}),
-            "call settings: retries: -1 is not a whole number, 0 or more, in 32 bits",
+            "call settings: retries: -1 is not a whole number: give 0 to 100",
         ),
         (
             in_call,

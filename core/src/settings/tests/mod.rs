@@ -3,6 +3,9 @@
 mod arbitrary;
 mod fields;
 mod mistakes;
+mod ranges;
+
+use std::sync::Arc;
 
 use serde_json::Value as Json;
 

@@ -33,6 +33,7 @@
 mod connect;
 mod io;
 mod memory;
+mod race;
 mod tcp;
 
 use std::fmt;
@@ -44,6 +45,7 @@ pub use connect::connect;
 pub use io::Io;
 pub use memory::Memory;
 pub(crate) use memory::{in_child, warm_up};
+pub(super) use race::race;
 pub use tcp::Tcp;
 
 /// Makes connections and takes them.
@@ -57,7 +59,8 @@ pub trait Network: fmt::Debug + Send + Sync + 'static {
     /// Whatever kept it from connecting; the call counts as not sent.
     async fn connect(&self, address: &str) -> std::io::Result<Io>;
 
-    /// Listens on `host:port`; host `0.0.0.0` is any, port 0 a free one.
+    /// Listens on `host:port`; host `0.0.0.0` is any IPv4 address, `[::]` any address of either
+    /// family, port 0 a free one.
     ///
     /// # Errors
     /// Whatever kept it from listening, such as an address in use.

@@ -17,13 +17,15 @@ mod hpack;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BufMut, BytesMut};
 use http::header::{HeaderMap, HeaderName};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 
+use super::greeting::{self, ACK, MAX_SETTINGS, SETTINGS, UNSAID, too_large};
+use crate::error::Error;
 pub(crate) use hpack::warm_up;
 use hpack::{NAMES, rename, representations};
 
@@ -66,8 +68,39 @@ pub(crate) struct Relaxed<T> {
     ready: BytesMut,
     /// Set once the peer was seen to be a go-micro client.
     micro: bool,
+    said: Arc<Said>,
+}
+
+/// What was seen of the peer on its way to `h2`.
+#[derive(Debug)]
+pub(crate) struct Said {
     /// Set once a name was renamed, so that other connections never look for such names.
-    renamed: Arc<AtomicBool>,
+    renamed: AtomicBool,
+    /// Bytes of headers it takes, by its SETTINGS.
+    max_headers: AtomicU32,
+}
+
+impl Default for Said {
+    fn default() -> Self {
+        Self { renamed: AtomicBool::new(false), max_headers: AtomicU32::new(UNSAID) }
+    }
+}
+
+impl Said {
+    /// True once a header of this connection was renamed.
+    pub(crate) fn renamed(&self) -> bool {
+        self.renamed.load(Ordering::Relaxed)
+    }
+
+    /// Fails for metadata of an answer that the peer does not take. `what` it is.
+    pub(crate) fn takes(&self, what: &str, metadata: &HeaderMap) -> Result<(), Error> {
+        if metadata.is_empty() {
+            return Ok(());
+        }
+        let limit = self.max_headers.load(Ordering::Relaxed);
+        let size = greeting::size(metadata) + greeting::ADDED_TO_ANSWER;
+        if size < limit as usize { Ok(()) } else { Err(too_large(what, size, "the caller", limit)) }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,7 +122,7 @@ impl<T> Relaxed<T> {
             held: BytesMut::new(),
             ready: BytesMut::new(),
             micro: false,
-            renamed: Arc::default(),
+            said: Arc::default(),
         }
     }
 
@@ -108,9 +141,14 @@ impl<T> Relaxed<T> {
         !self.held.is_empty()
     }
 
-    /// True once a header on this connection was renamed.
-    pub(crate) fn renamed(&self) -> Arc<AtomicBool> {
-        self.renamed.clone()
+    /// True when the peer began with a TLS handshake.
+    pub(crate) fn is_handshake(&self) -> bool {
+        self.ready.starts_with(&[0x16, 0x03])
+    }
+
+    /// What is seen of the peer.
+    pub(crate) fn said(&self) -> Arc<Said> {
+        self.said.clone()
     }
 
     /// How many leading bytes of `bytes` may pass as they are; the rest must be held.
@@ -132,6 +170,15 @@ impl<T> Relaxed<T> {
                 }
                 State::Frames(0) => {
                     let Some(head) = Head::read(&bytes[at..]) else { return at };
+                    if head.is_settings() {
+                        let end = at + FRAME_HEAD + head.length;
+                        let Some(settings) = bytes.get(at + FRAME_HEAD..end) else { return at };
+                        if let Some(bound) = greeting::max_headers(settings) {
+                            self.said.max_headers.store(bound, Ordering::Relaxed);
+                        }
+                        at = end;
+                        continue;
+                    }
                     if head.kind != HEADERS && head.kind != CONTINUATION {
                         at += FRAME_HEAD;
                         self.state = State::Frames(head.length);
@@ -178,6 +225,9 @@ impl<T> Relaxed<T> {
     /// The header block at the front of `held` with its names renamed, once all its frames are there.
     fn assemble(&mut self) -> Option<BytesMut> {
         let first = Head::read(&self.held)?;
+        if first.is_settings() && self.state == State::Frames(0) {
+            return None;
+        }
         if first.kind != HEADERS || self.state != State::Frames(0) {
             // A CONTINUATION without HEADERS is for h2 to refuse.
             self.state = State::Off;
@@ -213,7 +263,7 @@ impl<T> Relaxed<T> {
             return Some(self.held.split_to(end));
         }
         self.held.advance(end);
-        let block = rename(&block, &self.renamed);
+        let block = rename(&block, &self.said.renamed);
         Some(first.write(&priority, &block))
     }
 }
@@ -248,6 +298,11 @@ impl Head {
             flags: bytes.get_u8(),
             stream: bytes.get_u32(),
         })
+    }
+
+    /// True for settings that say something, and are not so many that they are left to `h2`.
+    fn is_settings(&self) -> bool {
+        self.kind == SETTINGS && self.flags & ACK == 0 && self.length <= MAX_SETTINGS
     }
 
     /// Priority fields and header block fragment of a HEADERS payload, without padding.

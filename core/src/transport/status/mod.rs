@@ -13,7 +13,7 @@ mod size;
 use std::borrow::Cow;
 
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD_NO_PAD, STANDARD_PAD_INDIFFERENT};
+use base64::engine::general_purpose::STANDARD_NO_PAD;
 use bytes::Bytes;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode, percent_encode};
@@ -21,6 +21,7 @@ use prost::Message as _;
 
 use self::size::Cut;
 use crate::error::{Code, Detail, Error};
+use crate::metadata::decode;
 use crate::proto::errors::Error as MicroError;
 
 pub(crate) const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
@@ -198,7 +199,7 @@ pub(crate) fn read_status(headers: &HeaderMap) -> Option<Error> {
 
 fn read_details(headers: &HeaderMap, name: HeaderName) -> Vec<Any> {
     let read = || {
-        let bytes = STANDARD_PAD_INDIFFERENT.decode(headers.get(name)?.as_bytes()).ok()?;
+        let bytes = decode(headers.get(name)?.as_bytes()).ok()?;
         Some(RpcStatus::decode(Bytes::from(bytes)).ok()?.details)
     };
     read().unwrap_or_default()

@@ -157,6 +157,12 @@ impl Interest {
         self.watchers.retain(|watcher| !watcher.is_closed());
     }
 
+    /// Services that were asked for or are watched by name.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        let watched = self.watchers.iter().filter_map(WatchSender::service);
+        self.asked.keys().map(String::as_str).chain(watched)
+    }
+
     /// True when somebody watches `service`.
     pub(super) fn watched(&self, service: &str) -> bool {
         self.watchers.iter().any(|watcher| watcher.wants(service))

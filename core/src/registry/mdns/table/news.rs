@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::super::known::Sighting;
 use super::super::packet::{Data, Record};
 use super::super::txt::Payload;
-use super::{Heard, STRAGGLERS, Socket, Subject, Table, Wanted};
+use super::{Heard, STRAGGLERS, Subject, Table, Wanted};
 use crate::registry::Action;
 
 /// What the text of a node was found to be.
@@ -45,6 +45,8 @@ impl Table {
                 Data::Server { port, target } if self.names.contains(&record.name) => {
                     let server = (*port, target.as_str());
                     let seen = Sighting::gather(&record.name, server, record.ttl, records);
+                    let seen = seen.at(heard.socket);
+                    let seen = if self.ipv6_alone { seen.without_ipv4() } else { seen };
                     let wanted = if seen.is_goodbye() {
                         self.left(&seen, heard)
                     } else {
@@ -99,6 +101,10 @@ impl Table {
 
     /// A goodbye. Somebody may want to know even of a node whose announcements were all lost.
     fn left(&mut self, seen: &Sighting<'_>, heard: &Heard) -> Option<Wanted> {
+        if self.nodes.get(seen.instance).is_some_and(|known| known.is_elsewhere(seen)) {
+            // The node is not reached by that interface any more; its address here is another.
+            return None;
+        }
         let read = self.nodes.get(seen.instance).is_some_and(|known| known.service.is_some());
         let copy = self
             .goodbyes
@@ -137,7 +143,10 @@ impl Table {
                 self.keep_unread(seen, heard);
             }
             Reading::Done(payload) if !self.is_straggler(seen.instance, heard) => {
-                if let Some(known) = seen.read(&self.names, payload, heard.from, heard.at) {
+                if let Some(mut known) = seen.read(&self.names, payload, heard.from, heard.at) {
+                    if let Some(old) = self.nodes.get_mut(seen.instance) {
+                        known.keep_address_of(old, heard.at);
+                    }
                     self.put(seen.instance, known);
                 }
             }
@@ -196,8 +205,7 @@ impl Table {
         }
         let asked_since =
             self.interest.asked_since(goodbye.at, |subject| self.concerns(subject, instance));
-        let answers = matches!(heard.socket, Socket::Answers(_));
-        !(answers && asked_since && goodbye.socket.is_some())
+        !(heard.socket.is_answers() && asked_since && goodbye.socket.is_some())
     }
 
     pub(super) fn concerns(&self, subject: &Subject, instance: &str) -> bool {

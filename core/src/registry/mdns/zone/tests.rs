@@ -41,7 +41,11 @@ fn captured_zone() -> Zone {
 }
 
 fn ask(zone: &Zone, name: &str, kind: u16) -> Vec<Vec<Record>> {
-    let packets = zone.answer(7, &[Question::new(name.into(), kind)]);
+    ask_at(zone, name, kind, &Reach::default())
+}
+
+fn ask_at(zone: &Zone, name: &str, kind: u16, reach: &Reach) -> Vec<Vec<Record>> {
+    let packets = zone.answer(7, &[Question::new(name.into(), kind)], reach);
     let records = packets.iter().map(|packet| match Packet::decode(packet) {
         Some(Packet::Response(records)) => records,
         other => panic!("{other:?}"),
@@ -61,7 +65,7 @@ fn kinds(records: &[Record]) -> String {
 
 fn answer_to(zone: &Zone, packet: &str) -> Vec<Vec<u8>> {
     match Packet::decode(&bytes(packet)) {
-        Some(Packet::Query { id, questions }) => zone.answer(id, &questions),
+        Some(Packet::Query { id, questions }) => zone.answer(id, &questions, &Reach::default()),
         other => panic!("{other:?}"),
     }
 }
@@ -81,9 +85,11 @@ fn announcement_and_goodbye_are_byte_for_byte_those_of_go() {
     let mut zone = captured_zone();
     let instance = format!("{}.greeter.micro.", vectors::ID);
     let own = &zone.nodes[&instance];
-    assert_eq!(own.entry.announcement("probehost.", TTL), bytes(vectors::ANNOUNCEMENT));
-    assert_eq!(zone.goodbyes().collect::<Vec<_>>(), [vectors::goodbye()]);
-    assert_eq!(zone.remove(&instance).expect("known"), vectors::goodbye());
+    let told = own.entry.address.on(&Reach::default());
+    assert_eq!(own.entry.announcement("probehost.", TTL, &told), bytes(vectors::ANNOUNCEMENT));
+    let packet = |goodbye: Announcement| goodbye.packet(&Reach::default()).expect("a packet");
+    assert_eq!(zone.goodbyes().map(packet).collect::<Vec<_>>(), [vectors::goodbye()]);
+    assert_eq!(packet(zone.remove(&instance).expect("known")), vectors::goodbye());
 }
 
 #[test]
@@ -91,7 +97,7 @@ fn unicast_bit_is_echoed_together_with_the_id() {
     let mut query = bytes(vectors::QUERY);
     query[29] = 0x80;
     let Some(Packet::Query { id, questions }) = Packet::decode(&query) else { panic!("query") };
-    let answer = captured_zone().answer(id, &questions).remove(0);
+    let answer = captured_zone().answer(id, &questions, &Reach::default()).remove(0);
     assert_eq!(answer[..2], [0x12, 0x34]);
     assert_eq!(answer[12..31], query[12..31]);
 }
@@ -138,6 +144,130 @@ fn each_node_answers_in_a_packet_of_its_own() {
     assert_eq!(answers.len(), 2);
     assert_eq!(answers[1][2].data, Data::Address("fd00::2".parse().expect("an address")));
     assert_eq!(ask(&zone, "_services.micro.", kind::PTR).len(), 1);
+}
+
+fn reach(v4: Option<&str>, v6: Option<&str>) -> Reach {
+    Reach {
+        v4: v4.map(|ip| ip.parse().expect("an address")),
+        v6: v6.map(|ip| ip.parse().expect("an address")),
+    }
+}
+
+fn addresses(records: &[Record]) -> Vec<String> {
+    let address = |record: &Record| match &record.data {
+        Data::Address(ip) => Some(ip.to_string()),
+        _ => None,
+    };
+    records.iter().filter_map(address).collect()
+}
+
+#[test]
+fn node_that_listens_everywhere_tells_each_interface_its_own_address() {
+    let table: [(&str, Reach, &[&str], &str); 7] = [
+        ("[::]:80", reach(Some("192.168.1.10"), None), &["192.168.1.10"], "PSAT"),
+        (
+            "[::]:80",
+            reach(Some("172.17.0.1"), Some("fd00::1")),
+            &["172.17.0.1", "fd00::1"],
+            "PSAAT",
+        ),
+        ("[::]:80", reach(Some("10.0.0.1"), Some("fe80::1")), &["10.0.0.1"], "PSAT"),
+        ("[::]:80", reach(None, Some("fe80::1")), &["fe80::1"], "PSAT"),
+        ("0.0.0.0:80", reach(Some("10.0.0.1"), Some("fd00::1")), &["10.0.0.1"], "PSAT"),
+        ("0.0.0.0:80", reach(None, Some("fd00::1")), &[], ""),
+        ("10.9.0.1:80", reach(None, Some("fd00::1")), &["10.9.0.1"], "PSAT"),
+    ];
+    for (address, reach, expected, records) in table {
+        let mut service = greeter();
+        service.nodes[0].address = address.into();
+        let mut zone = zone_of(&[service]);
+        let answers = ask_at(&zone, "greeter.micro.", kind::PTR, &reach);
+        let told = answers.first().map(|answer| (addresses(answer), kinds(answer)));
+        let (told, all) = told.unwrap_or_default();
+        assert_eq!(
+            (told, all.as_str()),
+            (expected.iter().map(|ip| (*ip).into()).collect(), records)
+        );
+        let instance = format!("{}.greeter.micro.", vectors::ID);
+        let goodbye = zone.remove(&instance).expect("known").packet(&reach);
+        assert_eq!(goodbye.is_some(), !expected.is_empty(), "{address}");
+        if let Some(Packet::Response(records)) = goodbye.and_then(|packet| Packet::decode(&packet))
+        {
+            assert_eq!(addresses(&records), expected, "{address}");
+        }
+    }
+}
+
+#[test]
+fn interface_with_another_address_is_told_what_is_over_and_what_begins() {
+    let mut service = greeter();
+    service.nodes[0].address = "0.0.0.0:80".into();
+    let zone = zone_of(&[service]);
+    let said = |before: Option<Reach>, now: Reach| -> Vec<(u32, String)> {
+        let packets = zone.moved(before, now);
+        let records = packets.iter().map(|packet| match Packet::decode(packet) {
+            Some(Packet::Response(records)) => records,
+            other => panic!("{other:?}"),
+        });
+        records.map(|records| (records[0].ttl, addresses(&records).concat())).collect()
+    };
+    let (old, new) = (reach(Some("10.0.0.1"), None), reach(Some("10.0.0.7"), None));
+    assert_eq!(said(Some(old), new), [(0, "10.0.0.1".into()), (TTL, "10.0.0.7".into())]);
+    assert_eq!(said(None, new), [(TTL, "10.0.0.7".into())], "an interface that has just come");
+    assert_eq!(said(Some(old), Reach::default()), [(0, "10.0.0.1".into())], "it has none now");
+    assert_eq!(said(Some(Reach::default()), new), [(TTL, "10.0.0.7".into())]);
+    assert_eq!(said(Some(new), new), [(TTL, "10.0.0.7".into())], "nothing is withdrawn");
+}
+
+#[test]
+fn question_that_is_repeated_in_a_packet_is_answered_once() {
+    let zone = zone_of(&[greeter()]);
+    let once =
+        zone.answer(7, &[Question::new("greeter.micro.".into(), kind::PTR)], &Reach::default());
+    let instance = format!("{}.greeter.micro.", vectors::ID);
+    let mut questions = Vec::new();
+    for number in 0..16 {
+        let (name, kind) = match number % 4 {
+            0 => ("greeter.micro.", kind::PTR),
+            1 => ("greeter.micro.", kind::ANY),
+            2 => (instance.as_str(), kind::ANY),
+            _ => (instance.as_str(), kind::TXT),
+        };
+        let unicast = if number % 8 < 4 { 0 } else { UNICAST_BIT };
+        let question = Question::new(name.into(), kind);
+        questions.push(Question { class: question.class | unicast, ..question });
+    }
+    let all = zone.answer(7, &questions, &Reach::default());
+    let Some(Packet::Response(records)) = Packet::decode(&all[0]) else { panic!("no response") };
+    assert_eq!((all.len(), kinds(&records).as_str()), (1, "PSAT"));
+    assert!(all[0].len() < once[0].len() + 200, "{} and {} bytes", all[0].len(), once[0].len());
+    let same = vec![Question::new("greeter.micro.".into(), kind::PTR); 16];
+    assert_eq!(zone.answer(7, &same, &Reach::default()), once, "byte for byte");
+}
+
+#[test]
+fn answer_to_one_packet_is_bounded_in_bytes() {
+    let mut service = greeter();
+    let noise: String = (0..2_500).map(|_| fastrand::alphanumeric()).collect();
+    service.nodes[0].metadata.insert("noise".into(), noise);
+    let mut zone = zone_of(&[]);
+    for number in 0..NODE_LIMIT {
+        let mut prepared = prepare(&service).expect("fits");
+        prepared.entry.instance = format!("{number}.greeter.micro.");
+        zone.register(prepared, None, Instant::now());
+        if number > 400 {
+            break;
+        }
+    }
+    let question = Question::new("greeter.micro.".into(), kind::PTR);
+    let answers = zone.answer(7, &[question], &Reach::default());
+    let bytes: usize = answers.iter().map(Vec::len).sum();
+    assert!(
+        answers.len() > 100 && bytes <= ANSWER_BYTES,
+        "{} packets, {bytes} bytes",
+        answers.len()
+    );
+    assert!(bytes + PACKET_LIMIT > ANSWER_BYTES, "no earlier than the limit: {bytes}");
 }
 
 #[test]

@@ -90,6 +90,13 @@ pub(super) async fn answer<R: Requests>(
     let context = call.record.context();
     let mut headers = context.take_reply_headers();
     append_trailers(&mut headers, context.take_reply_trailers());
+    let packed = packed.and_then(|packed| {
+        peer.said.takes("the headers of the answer", &headers)?;
+        Ok(packed)
+    });
+    if packed.is_err() && peer.said.takes("", &headers).is_err() {
+        headers.clear();
+    }
     match packed {
         Ok((message, compression)) => {
             call.record.finish(None);
