@@ -30,8 +30,8 @@ async fn main() {
         .keepalive(Some(Duration::from_secs(1)))
         .body_timeout(Duration::from_secs(2))
         .max_unsent_replies(8 * BLOB)
-        .max_buffered_per_connection(16 * BLOB)
-        .max_buffered(64 * BLOB);
+        .max_buffered_per_connection(8 * BLOB)
+        .max_buffered(32 * BLOB);
     let server = Arc::new(endpoints(builder).start().await.expect("the server starts"));
     let registry = registry::connect("memory://").expect("a registry");
     let client = Client::builder().registry(registry).build().expect("a client");

@@ -117,11 +117,11 @@ attacks! {
     endless_trailers(16) |o| endured(o) && o["resets"] == json!([PROTOCOL_ERROR]);
     slow_headers(16) stopped;
     deaf_callers(16) stopped;
-    packed_calls(128) |_| true;
+    packed_calls(64) |_| true;
     packed_streams(64) |_| true;
-    unfinished_messages(128) |_| true;
+    unfinished_messages(96) |_| true;
     many_heads(128) |_| true;
-    large_heads(128) |_| true;
+    large_heads(96) |_| true;
     made_up_callers(48) |_| true;
     unfinished_bodies(16) stopped;
     silent(16) stopped;
