@@ -98,7 +98,7 @@ async def test_protobuf_json_has_go_micros_two_styles(fleet: Fleet, pb: Any) -> 
 
 async def test_broken_protobuf_is_refused(fleet: Fleet, pb: Any) -> None:
     await fleet.start(greeter(pb))
-    with pytest.raises(errors.InvalidArgument, match="the request of Greeter.Hello is no hello.v1.HelloRequest"):
+    with pytest.raises(errors.InvalidArgument, match="the request of hello.v1.Greeter.Hello is no hello.v1.HelloRequest"):
         await fleet.client.call("greeter", "Greeter.Hello", b"\xff\xff\xff")
 
 
