@@ -13,6 +13,8 @@ use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     date_time_ymd,
 };
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
 use serde_json::json;
 use support::{call, echo, memory, service};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -24,7 +26,7 @@ struct Pair {
     key: String,
 }
 
-/// Somebody who signs certificates.
+/// What signs certificates.
 struct Authority {
     issuer: Issuer<'static, KeyPair>,
     certificate: String,
@@ -146,6 +148,28 @@ async fn a_node_says_the_name_it_has_a_certificate_for() -> Result<()> {
     let stranger = Authority::new().sign(&["greeter.internal"], nothing);
     let running = serving(&registry, &stranger).await?;
     assert!(call(&client, "echo").await.is_err());
+    running.stop().await
+}
+
+#[tokio::test]
+async fn the_name_a_node_says_counts_for_little_where_strangers_have_certificates() -> Result<()> {
+    let authority = Authority::new();
+    let registry = memory();
+    let running = serving(&registry, &authority.sign(&["greeter.internal"], nothing)).await?;
+    // As one that trusts the authorities of the system: nothing says that the authority is the fleet's own.
+    let mut roots = rustls::RootCertStore::empty();
+    let certificate = CertificateDer::from_pem_slice(authority.certificate.as_bytes());
+    roots.add(certificate.expect("a certificate")).expect("an authority");
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("protocol versions")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let tls = ClientTls::from_config(config);
+    let error = call(&with(&registry, tls.clone()), "echo").await.expect_err("a stranger's name");
+    tells(&error, &["greeter.internal", "127.0.0.1"]);
+    call(&with(&registry, tls.server_name("greeter.internal")?), "echo").await?;
     running.stop().await
 }
 

@@ -155,3 +155,43 @@ def test_errors_cross_processes(program: Callable[..., str]) -> None:
                 print(error)
     """)
     assert printed == "NOT_FOUND people: nobody\n"
+
+
+LOADS = {
+    "lazily": "micro.sync.Client; micro.Runtime",
+    "from the package": "from micro import sync, Client, errors",
+    "with its first use": "micro.sync.Client(registry='memory://first').services()",
+}
+
+
+@pytest.mark.parametrize("how", LOADS)
+def test_a_child_that_is_forked_while_a_thread_loads_the_package_can_load_it_too(program: Callable[..., str], how: str) -> None:
+    """A module that is half loaded by a thread of the parent is never loaded in the child."""
+    for delay in (0.0, 0.002, 0.005, 0.02):
+        printed = program(f"""
+            import os, signal, threading, time
+            import micro
+
+            begun = threading.Event()
+
+            def load():
+                begun.set()
+                {LOADS[how]}
+
+            thread = threading.Thread(target=load)
+            thread.start()
+            begun.wait()
+            time.sleep({delay})
+            pid = os.fork()
+            if pid == 0:
+                # Ended by the system, should it hang.
+                signal.alarm(20)
+                import micro.sync, micro.testing
+                from micro.errors import NotFound
+                with micro.sync.Client(registry="memory://child") as client:
+                    assert client.services() == []
+                os._exit(0)
+            print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+            thread.join()
+        """)
+        assert printed == "0\n", delay

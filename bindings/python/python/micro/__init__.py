@@ -6,6 +6,10 @@
 
 from __future__ import annotations
 
+import _thread
+import os
+import sys
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from . import errors as errors
@@ -82,15 +86,76 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    import importlib
-
-    if name in ("errors", "sync", "testing"):
-        return importlib.import_module(f"{__name__}.{name}")
-    if name not in _WHERE:
+    is_module = name in ("errors", "sync", "testing")
+    if not is_module and name not in _WHERE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found = globals()[name] = getattr(importlib.import_module(f"{__name__}.{_WHERE[name]}"), name)
+    if not _order:
+        with _early:
+            # What it does at a fork comes after what is done here, because threads that load need its lock.
+            import logging as logging
+
+            if not _order:
+                _order.append(True)
+                os.register_at_fork(before=_wait_for_loading)
+    with _loading:
+        import importlib
+
+        if is_module:
+            return importlib.import_module(f"{__name__}.{name}")
+        found = globals()[name] = getattr(importlib.import_module(f"{__name__}.{_WHERE[name]}"), name)
     return found
 
 
 def __dir__() -> list[str]:
     return [*__all__, "__version__"]
+
+
+# A module that a thread was loading when another one forked can never be loaded in the child. So a fork waits for that.
+_early, _loading = _thread.RLock(), _thread.RLock()
+_order: list[bool] = []
+_held: list[_thread.RLock] = []
+_PATIENCE = 10.0
+"""Seconds a fork waits at most for each lock."""
+
+
+def _wait_for_loading() -> None:
+    known = _logging_forks()
+    # Where this comes second, the thread that is waited for may need the lock that `logging` has taken for the fork.
+    lent = known and not _order and _logs("_releaseLock")
+    for lock in (_early, _loading):
+        # Done already, unless this was loaded for the first time a moment ago.
+        if lock not in _held and lock.acquire(timeout=_PATIENCE):
+            _held.append(lock)
+    if lent or (not known and _logging_forks()):
+        # It lets its lock go after the fork, also when it was loaded meanwhile.
+        _logs("_acquireLock") or _logs("_prepareFork")
+
+
+def _logs(what: str) -> bool:
+    """Has ``logging`` do something with its lock, where it has that."""
+    act = getattr(sys.modules["logging"], what, None)
+    try:
+        if act is not None:
+            act()
+    except RuntimeError:
+        return False
+    return act is not None
+
+
+def _logging_forks() -> bool:
+    """True once ``logging`` does something at a fork."""
+    return hasattr(sys.modules.get("logging"), "_after_at_fork_child_reinit_locks")
+
+
+def _after_fork() -> None:
+    while _held:
+        _held.pop().release()
+
+
+def _in_child() -> None:
+    global _early, _loading
+    _held.clear()
+    _early, _loading = _thread.RLock(), _thread.RLock()
+
+
+os.register_at_fork(before=_wait_for_loading, after_in_parent=_after_fork, after_in_child=_in_child)

@@ -114,6 +114,7 @@ def decoder(kind: Any, what: str, names: Mapping[str, Any] | None = None, refusa
         kind = typing.get_args(kind)[0]
     if kind in (None, Any, object, type(None)):
         return _natural_decode(what, refusal)
+    kind = _present(kind)
     if kind in (bytes, bytearray):
         return lambda payload, flags: payload if type(payload) is kind else kind(payload)
     if kind in (memoryview, Payload):
@@ -125,6 +126,15 @@ def decoder(kind: Any, what: str, names: Mapping[str, Any] | None = None, refusa
     from ._shapes import Shapes
 
     return _json_decode(kind, Shapes(names), what, refusal)
+
+
+def _present(kind: Any) -> Any:
+    """What a message of ``X | None`` is, where it is no JSON and so cannot be null."""
+    if typing.get_origin(kind) not in (typing.Union, types.UnionType):
+        return kind
+    rest = [one for one in typing.get_args(kind) if one is not type(None)]
+    raw = len(rest) == 1 and (rest[0] in (bytes, bytearray, memoryview, Payload) or is_protobuf(rest[0]))
+    return rest[0] if raw else kind
 
 
 def _is_free(kind: Any) -> bool:

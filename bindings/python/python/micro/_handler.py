@@ -61,8 +61,8 @@ class Handler:
 
     def _decoder(self) -> _codec.Decode:
         """Reads requests. Raises ``TypeError`` for annotations that cannot be promised."""
+        what = f"what {self.name} {'yields' if self.yields else 'returns'}"
         try:
-            what = f"what {self.name} {'yields' if self.yields else 'returns'}"
             _codec.decoder(self.response, what, self._names)
             what = f"the request of {self.name}"
             return _codec.decoder(self.request, what, self._names, InvalidArgument)

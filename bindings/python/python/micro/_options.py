@@ -214,7 +214,7 @@ def seconds(value: Any, option: str = "the time") -> float:
         found = float(value.total_seconds()) if hasattr(value, "total_seconds") else float(value)
     except OverflowError:
         # Longer than a float can say.
-        found = math.copysign(_BEYOND, value)
+        found = _BEYOND if value > 0 else -_BEYOND
     except (TypeError, ValueError, ArithmeticError):
         raise TypeError(f"{option} is {_shown(value)}: give seconds, or a timedelta") from None
     if math.isnan(found):
@@ -233,7 +233,7 @@ def nanoseconds(timeout: Any) -> int:
     if given == math.inf:
         return NO_TIMEOUT
     # No time left is a deadline that has passed, not none.
-    return max(1, min(round(given * 1e9), NO_TIMEOUT - 1))
+    return max(1, round(given * 1e9)) if given < NO_TIMEOUT / 1e9 else NO_TIMEOUT - 1
 
 
 def document(options: Mapping[str, Any]) -> str:
@@ -247,7 +247,7 @@ def _plain(options: Mapping[Any, Any], within: str) -> dict[str, Any]:
         if not isinstance(name, str):
             raise TypeError(f"an option {within or 'here'} is named by {_shown(name)}: names are text")
         where = f"{within}.{name}" if within else name
-        if hasattr(value, "total_seconds") or (name in _DURATIONS and _is_number(value)):
+        if hasattr(value, "total_seconds") or (name in _DURATIONS and not (value is None or isinstance(value, str))):
             length = seconds(value, where)
             if length == math.inf:
                 out[name] = "none" if name in _ENDLESS else f"{_LONGEST}s"
@@ -276,10 +276,6 @@ def _value(value: Any, where: str) -> Any:
     if hasattr(value, "__fspath__"):
         return str(value)
     raise TypeError(f"{where} is {_shown(value)}: give text, a number, a list or a mapping")
-
-
-def _is_number(value: Any) -> bool:
-    return not isinstance(value, (bool, str, bytes)) and hasattr(value, "__float__")
 
 
 def _shown(value: Any) -> str:

@@ -220,7 +220,7 @@ class Shapes:
             return self._key(kind.__supertype__)
         shape = self.of(kind)
         is_enum = isinstance(kind, type) and issubclass(kind, enum.Enum)
-        values = [one.value for one in kind] if is_enum else typing.get_args(kind)
+        values = [one.value for one in kind.__members__.values()] if is_enum else typing.get_args(kind)
         if kind in (int, float, bool) or any(type(one) in (int, float, bool) for one in values):
             return lambda name: shape(number(name)) if shape else number(name)
         if shape is None or typing.get_origin(kind) is tuple or not (is_enum or values or scalar(kind)):

@@ -37,6 +37,9 @@ pub struct ServerTls {
 pub struct ClientTls {
     live: Arc<Live<ClientConfig>>,
     name: Option<ServerName<'static>>,
+    /// True where it trusts an authority that it was given. One that signs for the whole world also signs for strangers, who
+    /// can then tell a registry their own name.
+    takes_told_names: bool,
     policy: TlsPolicy,
 }
 
@@ -120,8 +123,7 @@ impl ServerTls {
     }
 
     /// The name a client has to verify at `address` (`host:port`): nothing where the certificate is for its host. The registry
-    /// tells it. That is as good as an address: who can write there one that he has a certificate for, can as well write
-    /// another, see `server_name` of clients.
+    /// tells it, and clients believe that where their authority is the fleet's own, see `server_name` there.
     pub(crate) fn name_beside(&self, address: &str) -> Option<String> {
         let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
         let host = host.trim_start_matches('[').trim_end_matches(']');
@@ -176,6 +178,7 @@ impl ClientTls {
     }
 
     fn of(authority: Option<Pem>, own: Option<(Pem, Pem)>) -> Result<Self> {
+        let takes_told_names = authority.is_some();
         let own_files = own.iter().flat_map(|(certificate, key)| [certificate, key]);
         let files = authority.iter().chain(own_files).filter_map(Pem::path).collect();
         let live = Live::of_files(files, move || {
@@ -201,7 +204,8 @@ impl ClientTls {
             config.alpn_protocols.push(H2.to_vec());
             Ok(config)
         })?;
-        Ok(Self { live: Arc::new(live), name: None, policy: TlsPolicy::default() })
+        let live = Arc::new(live);
+        Ok(Self { live, name: None, takes_told_names, policy: TlsPolicy::default() })
     }
 
     /// Any rustls configuration; ALPN `h2` is added when it offers none.
@@ -209,11 +213,13 @@ impl ClientTls {
         if config.alpn_protocols.is_empty() {
             config.alpn_protocols.push(H2.to_vec());
         }
-        Self { live: Arc::new(Live::fixed(config)), name: None, policy: TlsPolicy::default() }
+        let live = Arc::new(Live::fixed(config));
+        Self { live, name: None, takes_told_names: false, policy: TlsPolicy::default() }
     }
 
     /// Verifies that servers have a certificate for `name`, a DNS name or an IP address, instead of for the host they are
-    /// called at, or the name that a node told the registry.
+    /// called at. Unless set, a client that trusts an authority of its own takes the name that a node told the registry; one
+    /// that trusts the system's authorities, or has a configuration of rustls, does not.
     ///
     /// # Errors
     /// `INVALID_ARGUMENT` for what is neither.
@@ -241,6 +247,7 @@ impl ClientTls {
 
     /// The name a server at `host` must have, where the registry may have `told` another.
     pub(super) fn name_for(&self, host: &str, told: Option<&str>) -> Result<ServerName<'static>> {
+        let told = told.filter(|_| self.takes_told_names);
         let told = || told.and_then(|name| ServerName::try_from(name.to_owned()).ok());
         match self.name.clone().or_else(told) {
             Some(name) => Ok(name),
