@@ -31,9 +31,13 @@ async fn the_command_trusts_what_it_is_given_and_says_what_is_missing() {
     let health = ["health", "greeter", "--server-name", "greeter.internal"];
     let healthy = fleet.micro(health.into_iter().chain(own)).await;
     assert_eq!(healthy.code, 0, "{}", healthy.stderr);
+    // The node has told the registry its name.
     let nameless = fleet.micro(call.into_iter().chain(own)).await;
-    assert_eq!(nameless.code, 1);
-    assert!(nameless.stderr.contains("greeter.internal"), "{}", nameless.stderr);
+    assert_eq!(nameless.code, 0, "{}", nameless.stderr);
+    let other =
+        fleet.micro(call.into_iter().chain(own).chain(["--server-name", "other.internal"])).await;
+    assert_eq!(other.code, 1);
+    assert!(other.stderr.contains("greeter.internal"), "{}", other.stderr);
     let half = fleet.micro(call.into_iter().chain(["--cert", &cert])).await;
     assert_eq!(half.code, 2);
     assert!(half.stderr.contains("--key"), "{}", half.stderr);

@@ -112,21 +112,20 @@ pub(super) fn unreadable(error: FrameError<h2::Error>) -> Error {
     }
 }
 
-/// gRPC's table for answers of proxies and plain HTTP servers, and what else says that a call is too large.
+/// gRPC's table for answers of proxies and plain HTTP servers. It has no line for headers that are too large, which gRPC's own
+/// limits call `RESOURCE_EXHAUSTED`.
 fn not_grpc(status: StatusCode) -> Error {
-    let too_large = |what: &str| {
-        Error::resource_exhausted(format!(
-            "the peer answered HTTP {status}: {what} is larger than it takes"
+    if status == StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE {
+        return Error::resource_exhausted(format!(
+            "the peer answered HTTP {status}: the metadata is larger than it takes"
         ))
-        .without_retry()
-    };
+        .without_retry();
+    }
     let code = match status.as_u16() {
         400 => Code::Internal,
         401 => Code::Unauthenticated,
         403 => Code::PermissionDenied,
         404 => Code::Unimplemented,
-        413 => return too_large("the message"),
-        431 => return too_large("the metadata"),
         429 | 502..=504 => Code::Unavailable,
         _ => Code::Unknown,
     };
@@ -144,7 +143,7 @@ mod tests {
             (401, Code::Unauthenticated),
             (403, Code::PermissionDenied),
             (404, Code::Unimplemented),
-            (413, Code::ResourceExhausted),
+            (413, Code::Unknown),
             (429, Code::Unavailable),
             (431, Code::ResourceExhausted),
             (502, Code::Unavailable),

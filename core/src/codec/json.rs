@@ -5,12 +5,14 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::Codec;
+use super::finite::Finite;
 use super::message::{Message, Side, short_name, unsupported};
 use super::schema::Schema;
 use super::unreadable::from_json;
 use crate::error::{Error, Result};
 
-/// A serde type, sent and received as JSON.
+/// A serde type, sent and received as JSON. NaN and infinities, which JSON does not have, are refused: `INVALID_ARGUMENT` to the
+/// caller whose request has one, `INTERNAL` where a reply has.
 ///
 /// ```
 /// use micro::{Codec, Json, Message, Side};
@@ -23,12 +25,16 @@ use crate::error::{Error, Result};
 pub struct Json<T>(pub T);
 
 impl<T: Serialize + DeserializeOwned + Send + 'static> Message for Json<T> {
-    fn encode(&self, codec: Codec, _side: Side, buffer: &mut BytesMut) -> Result<()> {
+    fn encode(&self, codec: Codec, side: Side, buffer: &mut BytesMut) -> Result<()> {
         if codec != Codec::Json {
             return Err(unsupported::<T>(codec, "send content-type application/grpc+json"));
         }
-        serde_json::to_writer(buffer.writer(), &self.0).map_err(|e| {
-            Error::unexpected(format!("cannot write {} as JSON: {e}", std::any::type_name::<T>()))
+        serde_json::to_writer(buffer.writer(), &Finite(&self.0)).map_err(|e| {
+            let why = format!("cannot write {} as JSON: {e}", std::any::type_name::<T>());
+            match side {
+                Side::Client => Error::invalid_argument(why),
+                Side::Server => Error::unexpected(why),
+            }
         })
     }
 

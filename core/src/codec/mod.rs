@@ -6,6 +6,7 @@
 //!
 //! The table of content types is go-micro's (wire reference 1.3).
 
+mod finite;
 mod json;
 mod message;
 mod raw;
