@@ -15,6 +15,7 @@
 //! # }
 //! ```
 
+mod builder;
 mod call;
 mod choice;
 mod health;
@@ -29,8 +30,7 @@ mod stream;
 
 use std::borrow::Cow;
 use std::fmt;
-use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 use http::header::{HeaderMap, HeaderValue};
@@ -38,10 +38,10 @@ use http::uri::PathAndQuery;
 use papaya::{Equivalent, HashMap};
 use tokio::sync::Semaphore;
 
+pub use builder::ClientBuilder;
 pub use call::{Call, Duplex, Many, One, Open, Reply, Single, StreamCall};
 pub use health::NodeHealth;
 pub use options::CallOptions;
-use options::call_options;
 use pool::{DIALS_OF_SERVICE, Pool};
 pub use seen::Seen;
 pub use stream::Outgoing;
@@ -49,21 +49,15 @@ pub use stream::Outgoing;
 use crate::codec::Message;
 use crate::error::{Error, Result};
 use crate::forward::Forward;
-use crate::registry::{self, Cache, Registry, Witness};
+use crate::registry::{Cache, Registry, Witness};
 use crate::resilience::Budget;
-use crate::selector::{self, Node, Strategy};
-use crate::settings::range;
+use crate::selector::{Node, Strategy};
 use crate::streaming::Streaming;
 use crate::telemetry::{EdgeStats, Metrics};
-use crate::transport::network::{Network, Tcp};
-use crate::transport::{
-    ClientTls, DEFAULT_MAX_BUFFERED, DEFAULT_MAX_MESSAGE, Dial, Reservoir, Share,
-};
+use crate::transport::{Reservoir, Share};
 
 /// Endpoints and fixed addresses remembered per client; more are looked up anew each time.
 const MAX_TARGETS: usize = 10_000;
-/// Namespace that go-micro's clients send unless told otherwise.
-const DEFAULT_NAMESPACE: &str = "go.micro";
 
 /// Calls services by name. Cheap to clone; all clones share connections, cache and metrics.
 #[derive(Clone)]
@@ -355,202 +349,5 @@ impl fmt::Debug for Client {
             .field("registry", &self.0.cache.registry().name())
             .field("strategy", &self.0.strategy.name())
             .finish()
-    }
-}
-
-/// Settings of a client to be. Those that a call can also set are defaults for its calls.
-#[derive(Debug)]
-#[must_use = "a client is made by `build`"]
-pub struct ClientBuilder {
-    name: Box<str>,
-    namespace: Box<str>,
-    registry: Option<Arc<dyn Registry>>,
-    cache: Option<Cache>,
-    options: CallOptions,
-    dial: Dial,
-    max_message: usize,
-    max_connections: usize,
-    max_buffered: usize,
-    wrong: Option<Error>,
-}
-
-impl Default for ClientBuilder {
-    fn default() -> Self {
-        Self {
-            name: "".into(),
-            namespace: DEFAULT_NAMESPACE.into(),
-            registry: None,
-            cache: None,
-            options: CallOptions::default(),
-            dial: Dial {
-                network: Arc::new(Tcp),
-                tls: None,
-                timeout: Duration::from_secs(5),
-                unacknowledged: Duration::from_secs(20),
-                keepalive: None,
-                keepalive_timeout: Duration::from_secs(20),
-                max_headers: 64 * 1024,
-                idle: Some(Duration::from_secs(300)),
-            },
-            max_message: DEFAULT_MAX_MESSAGE,
-            max_connections: 512,
-            max_buffered: DEFAULT_MAX_BUFFERED,
-            wrong: None,
-        }
-    }
-}
-
-impl ClientBuilder {
-    call_options!();
-
-    /// Name sent as `micro-from-service`, for a client that belongs to a service.
-    pub fn name(mut self, name: &str) -> Self {
-        self.name = name.into();
-        self
-    }
-
-    /// Namespace sent as `micro-namespace` on unary calls, `go.micro` unless set; empty sends none.
-    pub fn namespace(mut self, namespace: &str) -> Self {
-        self.namespace = namespace.into();
-        self
-    }
-
-    /// Finds services here instead of in the registry of the environment.
-    pub fn registry(mut self, registry: Arc<dyn Registry>) -> Self {
-        self.registry = Some(registry);
-        self
-    }
-
-    /// Shares the cache of another client, so that a process watches its registry once.
-    pub fn cache(mut self, cache: Cache) -> Self {
-        self.cache = Some(cache);
-        self
-    }
-
-    /// Makes connections on this network instead of TCP.
-    pub fn network(mut self, network: Arc<dyn Network>) -> Self {
-        self.dial.network = network;
-        self
-    }
-
-    /// Speaks TLS to every node, or as its [policy](crate::TlsPolicy) says. Without it, nodes whose entry in the registry says
-    /// that they speak TLS must have a certificate that the operating system's authorities vouch for.
-    pub fn tls(mut self, tls: ClientTls) -> Self {
-        self.dial.tls = Some(tls);
-        self
-    }
-
-    /// Time for a connection to be made, 5 s unless set.
-    pub fn dial_timeout(mut self, timeout: Duration) -> Self {
-        self.dial.timeout = timeout;
-        self
-    }
-
-    /// How often a connection with calls on it is probed; never unless set, because grpc-go servers
-    /// close connections that are probed more than once in five minutes. A peer that acknowledges
-    /// nothing for 20 s is dropped in any case.
-    pub fn keepalive(mut self, interval: Duration) -> Self {
-        self.dial.keepalive = Some(interval);
-        self
-    }
-
-    /// How long a probed connection may stay silent before it is closed, 20 s unless set. Only with
-    /// [`ClientBuilder::keepalive`] is a node found out whose process hangs: its system goes on
-    /// acknowledging what it is sent. Calls on the connection then fail with `UNAVAILABLE`, and
-    /// idempotent ones are repeated elsewhere.
-    pub fn keepalive_timeout(mut self, patience: Duration) -> Self {
-        self.dial.keepalive_timeout = patience;
-        self
-    }
-
-    /// How long a connection may be without calls before it is closed, 5 minutes unless set; `None` keeps it. A stream is a
-    /// call for as long as it is open.
-    pub fn idle_timeout(mut self, idle: impl Into<Option<Duration>>) -> Self {
-        self.dial.idle = idle.into();
-        self
-    }
-
-    /// Connections that may be open at once, to all nodes together, 512 unless set. From there on, calls without a key go to
-    /// nodes that have a connection, and others take the place of one without calls; where there is none, they fail with
-    /// `UNAVAILABLE`.
-    pub fn max_connections(mut self, connections: usize) -> Self {
-        self.max_connections = connections;
-        self
-    }
-
-    /// Largest message accepted, in bytes, 4 MiB unless set.
-    pub fn max_message_size(mut self, bytes: usize) -> Self {
-        self.max_message = bytes;
-        self
-    }
-
-    /// Bytes of reply messages held at once, inflated, 256 MiB unless set: of those that are coming in, and of streams that
-    /// are not read. What finds no room waits, and the node that sends it too; after 5 s the call ends in
-    /// `RESOURCE_EXHAUSTED`. Four messages of [`ClientBuilder::max_message_size`] have room in any case, and messages under
-    /// 16 KiB are not counted.
-    pub fn max_buffered(mut self, bytes: usize) -> Self {
-        self.max_buffered = bytes;
-        self
-    }
-
-    /// Refuses options that make no sense.
-    ///
-    /// # Errors
-    /// `INVALID_ARGUMENT` with the option, its value and its range.
-    pub(crate) fn check(&self) -> Result<()> {
-        range::NAME.text(&self.name)?;
-        range::NAMESPACE.text(&self.namespace)?;
-        range::DIAL_TIMEOUT.time(self.dial.timeout)?;
-        range::KEEPALIVE.time(self.dial.keepalive)?;
-        range::KEEPALIVE_TIMEOUT.time(self.dial.keepalive_timeout)?;
-        range::IDLE_TIMEOUT.time(self.dial.idle)?;
-        range::MAX_CONNECTIONS.number(self.max_connections)?;
-        range::MAX_MESSAGE_SIZE.number(self.max_message)?;
-        range::MAX_BUFFERED.number(self.max_buffered)?;
-        range::RETRIES.number(self.options.retries)
-    }
-
-    /// Makes the client. Needs a tokio runtime.
-    ///
-    /// # Errors
-    /// `INVALID_ARGUMENT` for a wrong option, or for a registry in `MICRO_REGISTRY` that nobody
-    /// knows.
-    pub fn build(self) -> Result<Client> {
-        self.check()?;
-        if let Some(error) = self.wrong {
-            return Err(error);
-        }
-        let cache = match (self.cache, self.registry) {
-            (Some(cache), _) => cache,
-            (None, Some(registry)) => Cache::new(registry),
-            (None, None) => Cache::new(registry::from_environment()?),
-        };
-        let strategy = match &self.options.strategy {
-            Some(strategy) => strategy.clone(),
-            None => Arc::new(selector::P2c::new()),
-        };
-        let head = |unary| pipeline::head(&self.name, &self.namespace, &self.options, unary);
-        let heads = [head(true)?, head(false)?];
-        let buffered = Reservoir::new(self.max_buffered, self.max_message);
-        let replies = Share::new(&buffered, self.max_buffered, self.max_message);
-        let inner = Arc::new(Inner {
-            name: self.name,
-            cache,
-            strategy,
-            pool: Pool::new(self.dial, self.max_connections),
-            metrics: Arc::default(),
-            options: self.options,
-            max_message: self.max_message,
-            max_buffered: self.max_buffered,
-            buffered,
-            replies,
-            heads,
-            targets: HashMap::default(),
-            callees: HashMap::default(),
-            fixed: HashMap::default(),
-        });
-        let witness: Weak<Inner> = Arc::downgrade(&inner);
-        inner.cache.registry().witness(witness);
-        Ok(Client(inner))
     }
 }

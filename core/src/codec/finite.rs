@@ -208,7 +208,7 @@ mod tests {
 
     use super::*;
 
-    #[derive(Serialize)]
+    #[derive(serde::Serialize)]
     struct Everything {
         text: &'static str,
         numbers: (i64, f32, Option<f64>),
@@ -219,7 +219,7 @@ mod tests {
         raw: serde_json::Value,
     }
 
-    #[derive(Serialize)]
+    #[derive(serde::Serialize)]
     enum Shape {
         Point,
         Circle(f64),

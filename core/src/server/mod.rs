@@ -32,6 +32,7 @@
 
 mod admission;
 mod arriving;
+mod builder;
 mod call;
 mod connection;
 mod debug;
@@ -52,34 +53,23 @@ mod unsent;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
-
-use tower_layer::Layer;
 
 pub(crate) use debug::warm_up;
 
-use admission::{Admission, Gates, Pressure};
-use dispatch::Dispatch;
-use listener::{Limits, Listening};
-use protocol::Cors;
-pub use protocol::Query;
-use routes::Routes;
+use admission::{Admission, Gates};
+use listener::Listening;
 
+pub use builder::ServerBuilder;
 pub use endpoint::{Endpoint, Kind};
 pub use handler::{Body, BoxFuture, Handler, Request, Response};
 pub use health::Health;
+pub use protocol::Query;
 
-use crate::error::{Error, Result};
 use crate::registry;
-use crate::resilience::{Limiter, Load};
-use crate::settings::range;
+use crate::resilience::Load;
 use crate::telemetry::Metrics;
-use crate::transport::network::{Network, Tcp};
-use crate::transport::{Compression, DEFAULT_MAX_BUFFERED, DEFAULT_MAX_MESSAGE, ServerTls};
-
-/// Any address, any free port: go-micro's default.
-const ANY_ADDRESS: &str = ":0";
+use crate::transport::ServerTls;
 
 /// A server that is running.
 #[derive(Debug)]
@@ -91,27 +81,6 @@ pub struct Server {
     gates: Gates,
     endpoints: Vec<registry::Endpoint>,
     tls: Option<ServerTls>,
-    grace: Duration,
-}
-
-/// Endpoints and limits of a server to be.
-#[must_use = "a server is started by `start`"]
-pub struct ServerBuilder {
-    name: Arc<str>,
-    registered: bool,
-    network: Arc<dyn Network>,
-    address: Option<String>,
-    routes: Routes,
-    layers: Option<Handler>,
-    pending: Vec<Box<dyn FnOnce(Handler) -> Handler + Send>>,
-    wrong: Option<Error>,
-    limits: Limits,
-    max_calls: usize,
-    limiter: Limiter,
-    max_message: usize,
-    patience: Duration,
-    compression: Option<Compression>,
-    origins: Vec<String>,
     grace: Duration,
 }
 
@@ -172,332 +141,5 @@ impl Server {
         self.unready();
         self.health.stop();
         self.listening.drain(self.grace).await
-    }
-}
-
-impl ServerBuilder {
-    /// The registry has the server under its name, and under no other: calls that looked another one up are refused.
-    pub(crate) fn registered(mut self) -> Self {
-        self.registered = true;
-        self
-    }
-
-    fn new(name: Arc<str>) -> Self {
-        Self {
-            name,
-            registered: false,
-            network: Arc::new(Tcp),
-            address: None,
-            routes: Routes::default(),
-            layers: None,
-            pending: Vec::new(),
-            wrong: None,
-            limits: Limits {
-                max_connections: None,
-                max_streams: 1_000,
-                max_headers: 64 * 1024,
-                keepalive: Some(Duration::from_secs(60)),
-                max_connection_age: None,
-                handshake: Duration::from_secs(10),
-                idle: Duration::from_secs(75),
-                max_unsent: 64 * 1024 * 1024,
-                max_buffered: DEFAULT_MAX_BUFFERED,
-                max_buffered_per_connection: 64 * 1024 * 1024,
-                tls: None,
-            },
-            max_calls: 16_384,
-            limiter: Limiter::default(),
-            max_message: DEFAULT_MAX_MESSAGE,
-            patience: Duration::from_secs(30),
-            compression: None,
-            origins: Vec::new(),
-            grace: Duration::from_secs(10),
-        }
-    }
-
-    /// Address to listen on; `:0`, any address and a free port, unless set.
-    pub fn address(mut self, address: impl Into<String>) -> Self {
-        self.address = Some(address.into());
-        self
-    }
-
-    /// Takes connections from this network instead of TCP.
-    pub fn network(mut self, network: Arc<dyn Network>) -> Self {
-        self.network = network;
-        self
-    }
-
-    /// Address to listen on when nobody chose one.
-    pub(crate) fn default_address(&mut self, address: Option<String>) {
-        self.address = self.address.take().or(address);
-    }
-
-    /// Adds an endpoint. A wrong name is reported by [`ServerBuilder::start`].
-    pub fn handle(mut self, endpoint: Endpoint) -> Self {
-        if let Err(error) = self.routes.add(endpoint) {
-            self.wrong.get_or_insert(error);
-        }
-        self
-    }
-
-    /// Puts tower middleware around every call, streams included. The first one added is the
-    /// outermost.
-    pub fn layer<L>(mut self, layer: L) -> Self
-    where
-        L: Layer<Handler> + Send + 'static,
-        L::Service: tower_service::Service<Request, Response = Response, Error = Error>
-            + Clone
-            + Send
-            + Sync
-            + 'static,
-        <L::Service as tower_service::Service<Request>>::Future: Send + 'static,
-    {
-        self.pending.push(Box::new(move |inner| inner.wrap(&layer)));
-        self
-    }
-
-    /// Serves TLS, and nothing else: a client that begins in plain text is told so.
-    pub fn tls(mut self, tls: ServerTls) -> Self {
-        self.limits.tls = Some(tls);
-        self
-    }
-
-    /// Calls that may run at once, 16 384 unless set; more are answered `RESOURCE_EXHAUSTED`. A call has its place once its
-    /// request is there; as many, and 1 024 at least, may wait for the end of theirs. The last eighth of either is shared by
-    /// all connections: one that has its part of what is free gets no more while others are open.
-    pub fn max_concurrent_calls(mut self, calls: usize) -> Self {
-        self.max_calls = calls;
-        self
-    }
-
-    /// Refuses calls before they wait in line for too long, [`Limiter::adaptive`] unless set. The
-    /// bound of [`ServerBuilder::max_concurrent_calls`] stays.
-    pub fn limiter(mut self, limiter: Limiter) -> Self {
-        self.limiter = limiter;
-        self
-    }
-
-    /// Connections that may be open at once, 10 000 unless set, and no more than leave some of the open files that the system
-    /// allows for (`ulimit -n`). Where there are as many, the one that has been without a call for longest is closed for each
-    /// new one; where none is idle, new ones wait to be accepted.
-    pub fn max_connections(mut self, connections: usize) -> Self {
-        self.limits.max_connections = Some(connections);
-        self
-    }
-
-    /// Calls that may run at once on one connection, 1 000 unless set; HTTP/2 clients queue more.
-    pub fn max_concurrent_streams(mut self, streams: u32) -> Self {
-        self.limits.max_streams = streams;
-        self
-    }
-
-    /// Largest message accepted, in bytes, 4 MiB unless set; more ends in `RESOURCE_EXHAUSTED`.
-    pub fn max_message_size(mut self, bytes: usize) -> Self {
-        self.max_message = bytes;
-        self
-    }
-
-    /// Bytes of headers accepted per call, 64 KiB unless set.
-    pub fn max_header_size(mut self, bytes: u32) -> Self {
-        self.limits.max_headers = bytes;
-        self
-    }
-
-    /// Compresses answers of 256 bytes and more for clients that can read it. Requests may be
-    /// compressed in any case.
-    pub fn compression(mut self, compression: Compression) -> Self {
-        self.compression = Some(compression);
-        self
-    }
-
-    /// Lets web pages of `origin`, such as `https://app.example`, call this server from a browser
-    /// (CORS); `*` is any origin. None may unless this is called, once for each.
-    pub fn allow_origin(mut self, origin: impl Into<String>) -> Self {
-        self.origins.push(origin.into());
-        self
-    }
-
-    /// How often an idle connection is probed, 60 s unless set; a peer that does not answer within
-    /// 20 s is dropped. `None` never probes.
-    pub fn keepalive(mut self, interval: Option<Duration>) -> Self {
-        self.limits.keepalive = interval;
-        self
-    }
-
-    /// Tells clients to reconnect after about this long, so that load spreads over new nodes.
-    pub fn max_connection_age(mut self, age: Duration) -> Self {
-        self.limits.max_connection_age = Some(age);
-        self
-    }
-
-    /// Bytes of replies a connection may keep by not taking them, 64 MiB unless set; further calls of
-    /// that connection wait. Replies under 16 KiB are not counted.
-    pub fn max_unsent_replies(mut self, bytes: usize) -> Self {
-        self.limits.max_unsent = bytes;
-        self
-    }
-
-    /// Bytes of request messages held at once, inflated, 256 MiB unless set: of those that are coming in, and of calls until
-    /// their handlers are done, or have asked for the next message. What finds no room waits, and its caller too; after 5 s
-    /// it is refused with `RESOURCE_EXHAUSTED`. A connection may hold as much as stays free for others. Four messages of
-    /// [`ServerBuilder::max_message_size`] have room in any case, and messages under 16 KiB are not counted.
-    pub fn max_buffered(mut self, bytes: usize) -> Self {
-        self.limits.max_buffered = bytes;
-        self
-    }
-
-    /// Bytes of [`ServerBuilder::max_buffered`] that one connection may hold, 64 MiB unless set; two messages of
-    /// [`ServerBuilder::max_message_size`] have room in any case.
-    pub fn max_buffered_per_connection(mut self, bytes: usize) -> Self {
-        self.limits.max_buffered_per_connection = bytes;
-        self
-    }
-
-    /// How long a peer may take for its TLS handshake, for its first bytes and for the head of each request once that has
-    /// begun, 10 s each unless set; then its connection is closed.
-    pub fn handshake_timeout(mut self, patience: Duration) -> Self {
-        self.limits.handshake = patience;
-        self
-    }
-
-    /// How long the message of a request may take to come, 30 s unless set, and a millisecond more for each of its bytes: a
-    /// slow upload goes on, one that stands still ends in `DEADLINE_EXCEEDED`. In a stream it counts for each message that
-    /// has begun.
-    pub fn body_timeout(mut self, patience: Duration) -> Self {
-        self.patience = patience;
-        self
-    }
-
-    /// How long a connection of HTTP/1.1 is kept open between requests, 75 s unless set, which is more than proxies keep
-    /// theirs. Those of HTTP/2 are probed instead: see [`ServerBuilder::keepalive`].
-    pub fn idle_timeout(mut self, patience: Duration) -> Self {
-        self.limits.idle = patience;
-        self
-    }
-
-    /// How long running calls may go on after a stop, 10 s unless set; [`Duration::MAX`] is as long as they take.
-    pub fn grace(mut self, grace: Duration) -> Self {
-        self.grace = grace;
-        self
-    }
-
-    /// Refuses options that make no sense.
-    ///
-    /// # Errors
-    /// `INVALID_ARGUMENT` with the option, its value and its range.
-    pub(crate) fn check(&self) -> Result<()> {
-        let limits = &self.limits;
-        range::MAX_CONCURRENT_CALLS.number(self.max_calls)?;
-        limits.max_connections.map_or(Ok(()), |most| range::MAX_CONNECTIONS.number(most))?;
-        range::MAX_CONCURRENT_STREAMS.number(limits.max_streams)?;
-        range::MAX_MESSAGE_SIZE.number(self.max_message)?;
-        range::MAX_HEADER_SIZE.number(limits.max_headers)?;
-        range::MAX_UNSENT_REPLIES.number(limits.max_unsent)?;
-        range::MAX_BUFFERED.number(limits.max_buffered)?;
-        range::MAX_BUFFERED_PER_CONNECTION.number(limits.max_buffered_per_connection)?;
-        range::KEEPALIVE.time(limits.keepalive)?;
-        range::MAX_CONNECTION_AGE.time(limits.max_connection_age)?;
-        range::HANDSHAKE_TIMEOUT.time(limits.handshake)?;
-        range::BODY_TIMEOUT.time(self.patience)?;
-        range::IDLE_TIMEOUT.time(limits.idle)?;
-        self.limiter.check(self.max_calls)?;
-        self.origins.iter().try_for_each(|origin| {
-            range::origin(origin)
-                .map_err(|why| Error::invalid_argument(format!("allow_origin: {why}")))
-        })
-    }
-
-    /// Listens and serves.
-    ///
-    /// # Errors
-    /// `INVALID_ARGUMENT` for an option out of its range, `INVALID_ARGUMENT` or `ALREADY_EXISTS` for a wrong endpoint, `UNAVAILABLE` when the address
-    /// cannot be bound.
-    pub async fn start(mut self) -> Result<Server> {
-        self.check()?;
-        if let Some(error) = self.wrong {
-            return Err(error);
-        }
-        let metrics = Arc::new(Metrics::default());
-        let health = Health::default();
-        health.set("", true);
-        health.set(&self.name, true);
-        let admission = Arc::new(Admission {
-            service: self.name.clone(),
-            in_flight: Arc::default(),
-            unfinished: Arc::default(),
-            connections: Arc::default(),
-            max_calls: self.max_calls,
-            line: self.limiter.line(),
-            shed: AtomicU64::new(0),
-        });
-        self.routes.limit(&self.limiter, self.max_calls);
-        let gates = Gates::of(&self.routes);
-        let pressure = Pressure { admission: admission.clone(), gates: gates.clone() };
-        for endpoint in debug::endpoints(metrics.clone(), health.clone(), pressure) {
-            // A service may bring its own `Debug`; then that one answers.
-            let _ = self.routes.add(endpoint);
-        }
-        let mut standard = Routes::default();
-        let endpoints = self.routes.sorted();
-        let (reflection, names) = reflection::endpoint(&self.name, &endpoints);
-        for name in &names {
-            health.set(name, true);
-        }
-        standard.add(reflection)?;
-        for endpoint in health.endpoints() {
-            standard.add(endpoint)?;
-        }
-        let advertised =
-            endpoints.iter().filter(|e| !e.internal).map(|endpoint| endpoint.record()).collect();
-        if !self.pending.is_empty() {
-            let routed = Handler::routed();
-            self.layers =
-                Some(self.pending.into_iter().rev().fold(routed, |inner, wrap| wrap(inner)));
-        }
-        let dispatch = Arc::new(Dispatch {
-            service: self.name,
-            registered: self.registered,
-            routes: self.routes,
-            standard,
-            layers: self.layers,
-            metrics: metrics.clone(),
-            admission: admission.clone(),
-            max_message: self.max_message,
-            patience: self.patience,
-            compression: self.compression,
-            cors: (!self.origins.is_empty()).then(|| Cors::new(self.origins)),
-        });
-        let tls = self.limits.tls.clone();
-        let address = self.address.as_deref().unwrap_or(ANY_ADDRESS);
-        let listening = Listening::bind(&*self.network, address, self.limits, dispatch).await?;
-        Ok(Server {
-            listening,
-            health,
-            metrics,
-            admission,
-            gates,
-            endpoints: advertised,
-            tls,
-            grace: self.grace,
-        })
-    }
-}
-
-impl std::fmt::Debug for ServerBuilder {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ServerBuilder")
-            .field("name", &self.name)
-            .field("address", &self.address)
-            .field("endpoints", &self.routes.sorted())
-            .field("network", &self.network)
-            .field("limits", &self.limits)
-            .field("max_calls", &self.max_calls)
-            .field("limiter", &self.limiter)
-            .field("max_message", &self.max_message)
-            .field("patience", &self.patience)
-            .field("compression", &self.compression)
-            .field("origins", &self.origins)
-            .field("grace", &self.grace)
-            .finish_non_exhaustive()
     }
 }

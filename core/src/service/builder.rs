@@ -1,88 +1,48 @@
-//! What a service is made of, and its way up.
+//! What a service is made of.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use futures_util::Stream;
-use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 use tower_layer::Layer;
 
-use super::address::Advertised;
-use super::bounded::{bounded, is_permanent};
-use super::heartbeat::{Beat, Heartbeat};
-use super::signal::Signals;
-use super::{Service, not_started};
+use super::hook::Hook;
 use crate::client::{Client, ClientBuilder};
 use crate::codec::Message;
 use crate::context::Context;
 use crate::error::{Error, Result};
-use crate::registry::{self, Labels, Node, Registry};
-use crate::server::{BoxFuture, Endpoint, Handler, Request, Response, Server, ServerBuilder};
-use crate::settings::range;
+use crate::registry::{Labels, Registry};
+use crate::server::{Endpoint, Handler, Request, Response, Server, ServerBuilder};
 use crate::streaming::Streaming;
 use crate::transport::ServerTls;
 use crate::transport::network::Network;
-
-/// Longest service name; it has to fit registries and paths.
-const MAX_NAME: usize = 200;
-
-/// Time to live of a registration, and how often it is renewed, unless set.
-const TTL: Duration = Duration::from_secs(60);
-const INTERVAL: Duration = Duration::from_secs(30);
-
-/// Something to do at a moment of the lifecycle.
-#[derive(Clone)]
-pub(super) struct Hook(Arc<dyn Fn() -> BoxFuture<Result<()>> + Send + Sync>);
-
-impl Hook {
-    fn new<F, R>(hook: F) -> Self
-    where
-        F: Fn() -> R + Send + Sync + 'static,
-        R: Future<Output = Result<()>> + Send + 'static,
-    {
-        Self(Arc::new(move || Box::pin(hook())))
-    }
-
-    /// Its work, which begins when it is polled: whatever it does is under the caller's guard.
-    pub(super) async fn run(&self) -> Result<()> {
-        (self.0)().await
-    }
-}
-
-impl fmt::Debug for Hook {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Hook")
-    }
-}
 
 /// Settings of a service to be. Later settings replace earlier ones; endpoints, layers and hooks
 /// add up.
 #[derive(Debug)]
 #[must_use = "a service is started by `start` or `run`"]
 pub struct ServiceBuilder {
-    name: String,
-    version: String,
-    id: Option<String>,
-    advertise: Option<String>,
-    metadata: Labels,
-    registry: Option<Arc<dyn Registry>>,
-    server: ServerBuilder,
-    client: ClientBuilder,
-    ttl: Option<Duration>,
-    interval: Option<Duration>,
-    register_limit: Duration,
-    hook_limit: Duration,
-    propagation: Duration,
-    check: Option<Hook>,
-    signals: bool,
-    shutdown: Option<CancellationToken>,
-    before_start: Vec<Hook>,
-    after_start: Vec<Hook>,
-    before_stop: Vec<Hook>,
-    after_stop: Vec<Hook>,
+    pub(super) name: String,
+    pub(super) version: String,
+    pub(super) id: Option<String>,
+    pub(super) advertise: Option<String>,
+    pub(super) metadata: Labels,
+    pub(super) registry: Option<Arc<dyn Registry>>,
+    pub(super) server: ServerBuilder,
+    pub(super) client: ClientBuilder,
+    pub(super) ttl: Option<Duration>,
+    pub(super) interval: Option<Duration>,
+    pub(super) register_limit: Duration,
+    pub(super) hook_limit: Duration,
+    pub(super) propagation: Duration,
+    pub(super) check: Option<Hook>,
+    pub(super) signals: bool,
+    pub(super) shutdown: Option<CancellationToken>,
+    pub(super) before_start: Vec<Hook>,
+    pub(super) after_start: Vec<Hook>,
+    pub(super) before_stop: Vec<Hook>,
+    pub(super) after_stop: Vec<Hook>,
 }
 
 impl ServiceBuilder {
@@ -290,7 +250,7 @@ impl ServiceBuilder {
         self
     }
 
-    /// Sets anything of the client that [`Service::client`] returns.
+    /// Sets anything of the client that [`Service::client`](super::Service::client) returns.
     pub fn client(mut self, set: impl FnOnce(ClientBuilder) -> ClientBuilder) -> Self {
         self.client = set(self.client);
         self
@@ -355,179 +315,5 @@ impl ServiceBuilder {
     {
         self.after_stop.push(Hook::new(hook));
         self
-    }
-
-    /// Starts, and serves until a signal or the shutdown token; then stops in order. A second
-    /// signal ends the wait for running calls.
-    ///
-    /// # Errors
-    /// As [`ServiceBuilder::start`] and [`Service::stop`].
-    pub async fn run(self) -> Result<()> {
-        let mut signals = if self.signals { Some(Signals::listen()?) } else { None };
-        let shutdown = self.shutdown.clone().unwrap_or_default();
-        let service = self.start().await?;
-        let name = service.name().to_owned();
-        let signal = async |signals: &mut Option<Signals>| match signals {
-            Some(signals) => signals.next().await,
-            None => std::future::pending().await,
-        };
-        tokio::select! {
-            received = signal(&mut signals) => tracing::info!(service = name, received, "stopping"),
-            () = shutdown.cancelled() => tracing::info!(service = name, "stopping"),
-        }
-        tokio::select! {
-            stopped = service.stop() => stopped,
-            received = signal(&mut signals) => Err(Error::cancelled(format!(
-                "service {name} was ended by a second {received}: running calls were cut off"
-            ))),
-        }
-    }
-
-    /// Starts and registers.
-    ///
-    /// # Errors
-    /// `INVALID_ARGUMENT` for a wrong name, option or endpoint, `UNAVAILABLE` when the address
-    /// cannot be bound, whatever a start hook says, and what the registry says when it will never
-    /// take this service; nothing is left running then. A registry that is down is no error: the
-    /// service serves, and registers when it can.
-    pub async fn start(mut self) -> Result<Service> {
-        let name = self.name.clone();
-        self.check_name()?;
-        self.check()?;
-        let (ttl, interval) = self.rhythm()?;
-        self.read_environment();
-        for hook in &self.before_start {
-            let run = bounded("a hook before the start", self.hook_limit, hook.run());
-            run.await.map_err(|error| not_started(&name, &error))?;
-        }
-        let registry = match self.registry.take() {
-            Some(registry) => registry,
-            None => registry::from_environment()?,
-        };
-        let client = self.client.registry(registry.clone()).build()?;
-        let server = self.server.start().await?;
-        let ready = async { registry.ready().await };
-        match bounded("the registry", self.register_limit, ready).await {
-            Err(error) if is_permanent(&error) => return Err(not_started(&name, &error)),
-            Err(error) => tracing::warn!(service = name, %error, "the registry is not ready"),
-            Ok(()) => {}
-        }
-        let id = self.id.unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
-        let mut metadata = self.metadata;
-        for (key, value) in [
-            // What go-micro's nodes say of themselves; its clients go by `protocol`.
-            ("protocol", "grpc"),
-            ("server", "grpc"),
-            ("transport", "grpc"),
-            ("broker", "memory"),
-            ("registry", registry.name()),
-        ] {
-            metadata.insert(key.into(), value.into());
-        }
-        let advertised = Advertised::new(self.advertise.as_deref(), server.address());
-        let address = advertised.resolved();
-        if let Some(tls) = server.tls() {
-            metadata.insert(registry::TLS.into(), "true".into());
-            if let Some(name) = tls.name_beside(&address) {
-                metadata.insert(registry::TLS_NAME.into(), name);
-            }
-        }
-        let record = registry::Service {
-            name: name.clone(),
-            version: self.version,
-            metadata: Labels::new(),
-            endpoints: server.endpoints().to_vec(),
-            nodes: vec![Node { id: format!("{name}-{id}"), address, metadata }],
-        };
-        let (version, address) = (record.version.clone(), record.nodes[0].address.clone());
-        let record = Arc::new(ArcSwap::from_pointee(record));
-        let heartbeat = Heartbeat::start(Beat {
-            registry,
-            record: record.clone(),
-            advertised,
-            ttl,
-            interval,
-            limit: self.register_limit,
-            check: self.check,
-            health: server.health().clone(),
-        });
-        let heartbeat = heartbeat.await.map_err(|error| not_started(&name, &error))?;
-        tracing::info!(service = name, version, address, "serving");
-        let service = Service {
-            name: name.clone(),
-            record,
-            server,
-            client,
-            heartbeat: Mutex::new(Some(heartbeat)),
-            before_stop: self.before_stop,
-            after_stop: self.after_stop,
-            propagation: self.propagation,
-            register_limit: self.register_limit,
-            hook_limit: self.hook_limit,
-        };
-        for hook in &self.after_start {
-            let run = bounded("a hook after the start", self.hook_limit, hook.run());
-            if let Err(error) = run.await {
-                // Its own error matters more than what goes wrong on the way down.
-                let _ = service.stop().await;
-                return Err(not_started(&name, &error));
-            }
-        }
-        Ok(service)
-    }
-
-    /// Refuses options that make no sense, before anything is begun.
-    fn check(&self) -> Result<()> {
-        range::VERSION.text(&self.version)?;
-        self.id.as_deref().map_or(Ok(()), |id| range::ID.text(id))?;
-        range::PROPAGATION.time(self.propagation)?;
-        self.server.check()?;
-        self.client.check()
-    }
-
-    /// The time to live and the interval, where one may follow from the other.
-    fn rhythm(&self) -> Result<(Duration, Duration)> {
-        let interval = self.interval.unwrap_or_else(|| {
-            INTERVAL.min(self.ttl.unwrap_or(TTL) / 2).max(Duration::from_millis(1))
-        });
-        let ttl = self.ttl.unwrap_or_else(|| TTL.max(interval.saturating_mul(2)));
-        let wrong =
-            |why: &str| Err(Error::invalid_argument(format!("service {}: {why}", self.name)));
-        if interval.is_zero() {
-            return wrong("register_interval is zero: set how often to register, such as 30 s");
-        }
-        if ttl <= interval && ttl != Duration::MAX {
-            return wrong(&format!(
-                "register_ttl ({ttl:?}) is not longer than register_interval ({interval:?}): the node \
-                 would be forgotten between two registrations; set a longer one, such as twice the \
-                 interval"
-            ));
-        }
-        Ok((ttl, interval))
-    }
-
-    fn check_name(&self) -> Result<()> {
-        let usable = !self.name.is_empty()
-            && self.name.len() <= MAX_NAME
-            && self.name.split('.').all(|part| {
-                !part.is_empty()
-                    && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
-            });
-        if usable {
-            return Ok(());
-        }
-        Err(Error::invalid_argument(format!(
-            "service name `{}`: use letters, digits, `-`, `_` and single dots, for example go.micro.srv.greeter",
-            self.name
-        )))
-    }
-
-    /// What the program left open is taken from the variables go-micro reads.
-    fn read_environment(&mut self) {
-        let read = |name| std::env::var(name).ok().filter(|value: &String| !value.is_empty());
-        if self.advertise.is_none() {
-            self.advertise = read("MICRO_SERVER_ADVERTISE");
-        }
-        self.server.default_address(read("MICRO_SERVER_ADDRESS"));
     }
 }

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::address::Advertised;
 use super::bounded::{bounded, is_permanent};
-use super::builder::Hook;
+use super::hook::Hook;
 use crate::error::Result;
 use crate::registry::{self, Registry};
 use crate::resilience::Backoff;

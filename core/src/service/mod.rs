@@ -22,7 +22,9 @@ mod address;
 mod bounded;
 mod builder;
 mod heartbeat;
+mod hook;
 mod signal;
+mod start;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -32,9 +34,9 @@ use arc_swap::ArcSwap;
 use tokio::sync::Mutex;
 
 use bounded::bounded;
-use builder::Hook;
 pub use builder::ServiceBuilder;
 use heartbeat::Heartbeat;
+use hook::Hook;
 
 use crate::client::Client;
 use crate::error::{Error, Result};

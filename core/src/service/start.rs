@@ -1,0 +1,200 @@
+//! The way up of a service: what it was given is checked, the server listens, the node is registered.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::sync::Mutex;
+
+use super::address::Advertised;
+use super::bounded::{bounded, is_permanent};
+use super::builder::ServiceBuilder;
+use super::heartbeat::{Beat, Heartbeat};
+use super::signal::Signals;
+use super::{Service, not_started};
+use crate::error::{Error, Result};
+use crate::registry::{self, Labels, Node};
+use crate::settings::range;
+
+/// Longest service name; it has to fit registries and paths.
+const MAX_NAME: usize = 200;
+
+/// Time to live of a registration, and how often it is renewed, unless set.
+const TTL: Duration = Duration::from_secs(60);
+const INTERVAL: Duration = Duration::from_secs(30);
+
+impl ServiceBuilder {
+    /// Starts, and serves until a signal or the shutdown token; then stops in order. A second
+    /// signal ends the wait for running calls.
+    ///
+    /// # Errors
+    /// As [`ServiceBuilder::start`] and [`Service::stop`].
+    pub async fn run(self) -> Result<()> {
+        let mut signals = if self.signals { Some(Signals::listen()?) } else { None };
+        let shutdown = self.shutdown.clone().unwrap_or_default();
+        let service = self.start().await?;
+        let name = service.name().to_owned();
+        let signal = async |signals: &mut Option<Signals>| match signals {
+            Some(signals) => signals.next().await,
+            None => std::future::pending().await,
+        };
+        tokio::select! {
+            received = signal(&mut signals) => tracing::info!(service = name, received, "stopping"),
+            () = shutdown.cancelled() => tracing::info!(service = name, "stopping"),
+        }
+        tokio::select! {
+            stopped = service.stop() => stopped,
+            received = signal(&mut signals) => Err(Error::cancelled(format!(
+                "service {name} was ended by a second {received}: running calls were cut off"
+            ))),
+        }
+    }
+
+    /// Starts and registers.
+    ///
+    /// # Errors
+    /// `INVALID_ARGUMENT` for a wrong name, option or endpoint, `UNAVAILABLE` when the address
+    /// cannot be bound, whatever a start hook says, and what the registry says when it will never
+    /// take this service; nothing is left running then. A registry that is down is no error: the
+    /// service serves, and registers when it can.
+    pub async fn start(mut self) -> Result<Service> {
+        let name = self.name.clone();
+        self.check_name()?;
+        self.check()?;
+        let (ttl, interval) = self.rhythm()?;
+        self.read_environment();
+        for hook in &self.before_start {
+            let run = bounded("a hook before the start", self.hook_limit, hook.run());
+            run.await.map_err(|error| not_started(&name, &error))?;
+        }
+        let registry = match self.registry.take() {
+            Some(registry) => registry,
+            None => registry::from_environment()?,
+        };
+        let client = self.client.registry(registry.clone()).build()?;
+        let server = self.server.start().await?;
+        let ready = async { registry.ready().await };
+        match bounded("the registry", self.register_limit, ready).await {
+            Err(error) if is_permanent(&error) => return Err(not_started(&name, &error)),
+            Err(error) => tracing::warn!(service = name, %error, "the registry is not ready"),
+            Ok(()) => {}
+        }
+        let id = self.id.unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
+        let mut metadata = self.metadata;
+        for (key, value) in [
+            // What go-micro's nodes say of themselves; its clients go by `protocol`.
+            ("protocol", "grpc"),
+            ("server", "grpc"),
+            ("transport", "grpc"),
+            ("broker", "memory"),
+            ("registry", registry.name()),
+        ] {
+            metadata.insert(key.into(), value.into());
+        }
+        let advertised = Advertised::new(self.advertise.as_deref(), server.address());
+        let address = advertised.resolved();
+        if let Some(tls) = server.tls() {
+            metadata.insert(registry::TLS.into(), "true".into());
+            if let Some(name) = tls.name_beside(&address) {
+                metadata.insert(registry::TLS_NAME.into(), name);
+            }
+        }
+        let record = registry::Service {
+            name: name.clone(),
+            version: self.version,
+            metadata: Labels::new(),
+            endpoints: server.endpoints().to_vec(),
+            nodes: vec![Node { id: format!("{name}-{id}"), address, metadata }],
+        };
+        let (version, address) = (record.version.clone(), record.nodes[0].address.clone());
+        let record = Arc::new(ArcSwap::from_pointee(record));
+        let heartbeat = Heartbeat::start(Beat {
+            registry,
+            record: record.clone(),
+            advertised,
+            ttl,
+            interval,
+            limit: self.register_limit,
+            check: self.check,
+            health: server.health().clone(),
+        });
+        let heartbeat = heartbeat.await.map_err(|error| not_started(&name, &error))?;
+        tracing::info!(service = name, version, address, "serving");
+        let service = Service {
+            name: name.clone(),
+            record,
+            server,
+            client,
+            heartbeat: Mutex::new(Some(heartbeat)),
+            before_stop: self.before_stop,
+            after_stop: self.after_stop,
+            propagation: self.propagation,
+            register_limit: self.register_limit,
+            hook_limit: self.hook_limit,
+        };
+        for hook in &self.after_start {
+            let run = bounded("a hook after the start", self.hook_limit, hook.run());
+            if let Err(error) = run.await {
+                // Its own error matters more than what goes wrong on the way down.
+                let _ = service.stop().await;
+                return Err(not_started(&name, &error));
+            }
+        }
+        Ok(service)
+    }
+
+    /// Refuses options that make no sense, before anything is begun.
+    fn check(&self) -> Result<()> {
+        range::VERSION.text(&self.version)?;
+        self.id.as_deref().map_or(Ok(()), |id| range::ID.text(id))?;
+        range::PROPAGATION.time(self.propagation)?;
+        self.server.check()?;
+        self.client.check()
+    }
+
+    /// The time to live and the interval, where one may follow from the other.
+    fn rhythm(&self) -> Result<(Duration, Duration)> {
+        let interval = self.interval.unwrap_or_else(|| {
+            INTERVAL.min(self.ttl.unwrap_or(TTL) / 2).max(Duration::from_millis(1))
+        });
+        let ttl = self.ttl.unwrap_or_else(|| TTL.max(interval.saturating_mul(2)));
+        let wrong =
+            |why: &str| Err(Error::invalid_argument(format!("service {}: {why}", self.name)));
+        if interval.is_zero() {
+            return wrong("register_interval is zero: set how often to register, such as 30 s");
+        }
+        if ttl <= interval && ttl != Duration::MAX {
+            return wrong(&format!(
+                "register_ttl ({ttl:?}) is not longer than register_interval ({interval:?}): the node \
+                 would be forgotten between two registrations; set a longer one, such as twice the \
+                 interval"
+            ));
+        }
+        Ok((ttl, interval))
+    }
+
+    fn check_name(&self) -> Result<()> {
+        let usable = !self.name.is_empty()
+            && self.name.len() <= MAX_NAME
+            && self.name.split('.').all(|part| {
+                !part.is_empty()
+                    && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+            });
+        if usable {
+            return Ok(());
+        }
+        Err(Error::invalid_argument(format!(
+            "service name `{}`: use letters, digits, `-`, `_` and single dots, for example go.micro.srv.greeter",
+            self.name
+        )))
+    }
+
+    /// What the program left open is taken from the variables go-micro reads.
+    fn read_environment(&mut self) {
+        let read = |name| std::env::var(name).ok().filter(|value: &String| !value.is_empty());
+        if self.advertise.is_none() {
+            self.advertise = read("MICRO_SERVER_ADVERTISE");
+        }
+        self.server.default_address(read("MICRO_SERVER_ADDRESS"));
+    }
+}
