@@ -1,5 +1,5 @@
 //! A client tells its registry which nodes it is connected to, so that a registry that hears nothing
-//! of them for a while does not take the living for dead.
+//! of them for a while does not take the living for dead; and which it has lost, so that the dead go.
 #![allow(clippy::expect_used, reason = "a test says what it expects by failing")]
 
 use std::sync::{Arc, Mutex, Weak};
@@ -16,6 +16,7 @@ use tokio::time::timeout;
 struct Asking {
     nodes: Memory,
     witness: Mutex<Option<Weak<dyn Witness>>>,
+    suspected: Mutex<Vec<String>>,
 }
 
 impl Asking {
@@ -49,6 +50,10 @@ impl Registry for Asking {
 
     fn name(&self) -> &'static str {
         "asking"
+    }
+
+    fn suspect(&self, _service: &str, node: &Node) {
+        self.suspected.lock().expect("no panic").push(node.id.clone());
     }
 
     fn witness(&self, witness: Weak<dyn Witness>) {
@@ -87,4 +92,27 @@ async fn client_vouches_for_a_node_while_it_is_connected_to_it() {
     timeout(Duration::from_secs(10), closed).await.expect("its end is noticed");
     drop(client);
     assert!(!registry.vouched(&address), "a client that is gone knows nothing");
+}
+
+#[tokio::test]
+async fn registry_is_told_of_a_node_whose_connection_breaks_under_a_call() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("its address").to_string();
+    let dies = tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.expect("a connection");
+        let mut connection = h2::server::handshake(stream).await.expect("HTTP/2");
+        // Goes without a word once it has a call.
+        let call = connection.accept().await.expect("a call").expect("a whole one");
+        drop((call, connection));
+    });
+    let registry = Arc::new(Asking::default());
+    let node = Node { id: "echo-1".into(), address, ..Node::default() };
+    let service = Service { nodes: vec![node], ..Service::new("echo", "latest") };
+    registry.register(&service, None).await.expect("registered");
+    let client = Client::builder().registry(registry.clone()).retries(0).build().expect("a client");
+    let called = client.call::<Raw, Raw>("echo", "Echo.Call", Raw::default()).await;
+    let error = called.expect_err("the node is gone");
+    assert_eq!(error.code(), micro::Code::Unavailable, "{error}");
+    dies.await.expect("no panic");
+    assert_eq!(*registry.suspected.lock().expect("no panic"), ["echo-1"]);
 }

@@ -231,7 +231,7 @@ impl Run {
             let outcome = outcome(&error);
             attempt.finish(outcome);
             if let Some(node) = &self.node {
-                self.suspect(node, outcome);
+                self.suspect(node, &error, outcome);
             }
         }
         self.measured.finish(Some(error.code()));
@@ -409,7 +409,7 @@ impl Run {
         if let Some(attempt) = self.attempt.take() {
             attempt.finish(outcome);
         }
-        self.suspect(node, outcome);
+        self.suspect(node, error, outcome);
         tracing::debug!(
             service = &*self.target.service,
             endpoint = &*self.target.endpoint,
@@ -420,8 +420,11 @@ impl Run {
         );
     }
 
-    fn suspect(&self, node: &Node, outcome: Outcome) {
-        if outcome == Outcome::Refused && self.is_registered() {
+    /// Tells the registry of a node that refused a connection, or whose connection broke: it may be gone.
+    fn suspect(&self, node: &Node, error: &Error, outcome: Outcome) {
+        let broke =
+            outcome == Outcome::Failure && error.code() == Code::Unavailable && !error.is_remote();
+        if (broke || outcome == Outcome::Refused) && self.is_registered() {
             self.client.0.cache.registry().suspect(&self.target.service, &node.record());
         }
     }

@@ -249,8 +249,8 @@ pub trait Registry: Send + Sync + fmt::Debug + 'static {
         false
     }
 
-    /// Told by callers that a node refused a connection: a registry that learns of crashes only
-    /// by asking (mDNS) looks again. Returns at once.
+    /// Told by callers that a node refused a connection, or that one to it broke: a registry that
+    /// learns of crashes only by asking (mDNS) looks again. Returns at once.
     fn suspect(&self, _service: &str, _node: &Node) {}
 
     /// Given a witness that knows of nodes by talking to them: a registry that forgets what it has
