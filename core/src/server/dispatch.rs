@@ -30,7 +30,7 @@ use crate::context::{Arrival, Context};
 use crate::error::{Error, Result};
 use crate::metadata::Metadata;
 use crate::telemetry::Metrics;
-use crate::transport::{Compression, Hold, Said};
+use crate::transport::{Compression, Hold, Said, size_of_headers};
 
 /// Everything a connection needs to answer calls.
 pub(crate) struct Dispatch {
@@ -93,7 +93,7 @@ const LARGE_HEAD: usize = 4 * 1024;
 /// # Errors
 /// `RESOURCE_EXHAUSTED` when there is no room for it.
 fn held(headers: &HeaderMap, connection: &Connection) -> Result<Option<Hold>> {
-    let bytes = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum();
+    let bytes = size_of_headers(headers);
     if bytes < LARGE_HEAD { Ok(None) } else { connection.share.take(bytes).map(Some) }
 }
 

@@ -74,7 +74,7 @@ impl Greeting {
 }
 
 /// What headers count as towards the bound (RFC 9113 6.5.2).
-pub(super) fn size(headers: &HeaderMap) -> usize {
+pub(crate) fn size(headers: &HeaderMap) -> usize {
     headers.iter().map(|(name, value)| field(name.as_str().len(), value.len())).sum()
 }
 
