@@ -19,7 +19,7 @@
 /* The allocator of AddressSanitizer does not survive every fork of many threads: a child may wait for a lock of it that a thread
  * of its parent had. That says nothing of the library, which the build without it forks ten times as often. */
 #ifdef __SANITIZE_ADDRESS__
-enum { IN_FLIGHT = 8, LONGEST_CHILD = 60, MOST_STUCK = 3 };
+enum { IN_FLIGHT = 8, LONGEST_CHILD = 60, MOST_STUCK = 1 };
 #else
 enum { IN_FLIGHT = 8, LONGEST_CHILD = SLOW ? 240 : 20, MOST_STUCK = 0 };
 #endif
