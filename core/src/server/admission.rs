@@ -52,17 +52,22 @@ impl Timing {
 }
 
 impl Admission {
-    /// Lets a call go on before anything of it is read but the head. It has no place yet.
+    /// Lets a call go on before anything of it is read but the head. It has no place yet. Returns the time, if it had to look.
     ///
     /// # Errors
     /// `RESOURCE_EXHAUSTED` when the server has enough to do, `DEADLINE_EXCEEDED` for a call whose
     /// time is over.
-    pub(super) fn enter(&self, endpoint: &Endpoint, probe: bool, timing: Timing) -> Result<()> {
+    pub(super) fn enter(
+        &self,
+        endpoint: &Endpoint,
+        probe: bool,
+        timing: Timing,
+    ) -> Result<Option<Instant>> {
         if self.in_flight.count() >= self.most(probe) {
             return Err(self.full());
         }
         if timing.budget.is_none() && self.line.is_none() {
-            return Ok(());
+            return Ok(None);
         }
         let now = Instant::now();
         if let (Some(line), false) = (&self.line, probe) {
@@ -74,7 +79,7 @@ impl Admission {
         if timing.deadline().is_some_and(|deadline| deadline <= now) {
             return Err(deadline_passed());
         }
-        Ok(())
+        Ok(Some(now))
     }
 
     /// The place of a call that can run.
@@ -141,7 +146,8 @@ impl Admission {
         ))
     }
 
-    /// Lets a call whose request is there into its handler. `None` where the endpoint has no gate.
+    /// Lets a call whose request is there into its handler; `now` is the time, if it is known. `None` where the endpoint has
+    /// no gate.
     ///
     /// # Errors
     /// As [`Admission::enter`].
@@ -149,12 +155,13 @@ impl Admission {
         &self,
         endpoint: &'a Endpoint,
         deadline: Option<Instant>,
+        now: Option<Instant>,
     ) -> Result<Option<Pass<'a>>> {
         let gate = endpoint.gate.as_deref();
         if gate.is_none() && deadline.is_none() {
             return Ok(None);
         }
-        let now = Instant::now();
+        let now = now.unwrap_or_else(Instant::now);
         let left = deadline.map(|deadline| deadline.saturating_duration_since(now));
         if left.is_some_and(|left| left.is_zero()) {
             return Err(deadline_passed());

@@ -18,6 +18,8 @@ pub(super) struct CallRecord {
     place: Option<Place>,
     /// What its head holds, where that is much.
     _head: Option<Hold>,
+    /// When its handler had returned the one message of its answer.
+    answered: Option<Instant>,
 }
 
 impl CallRecord {
@@ -29,12 +31,17 @@ impl CallRecord {
         arrived: Instant,
     ) -> Self {
         let measured = Measured::begin_at(edge, arrived.into_std());
-        Self { context, measured, place: None, _head: head }
+        Self { context, measured, place: None, _head: head, answered: None }
     }
 
     /// The call can run, in its place.
     pub(super) fn enter(&mut self, place: Place) {
         self.place = Some(place);
+    }
+
+    /// The handler returned the one message of its answer at `now`.
+    pub(super) fn answered(&mut self, now: Instant) {
+        self.answered = Some(now);
     }
 
     pub(super) fn context(&self) -> &Context {
@@ -43,7 +50,8 @@ impl CallRecord {
 
     /// The call was answered; `None` is success.
     pub(super) fn finish(&mut self, error: Option<&Error>) {
-        self.measured.finish(error.map(Error::code));
+        let now = self.answered.unwrap_or_else(Instant::now);
+        self.measured.finish_at(error.map(Error::code), now.into_std());
         if let Some(error) = error {
             tracing::debug!(
                 endpoint = self.context.endpoint(),

@@ -8,6 +8,7 @@
 use std::any::Any;
 use std::future::poll_fn;
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -52,12 +53,17 @@ pub(crate) struct Dispatch {
     pub(super) cors: Option<Cors>,
 }
 
-/// What is known of the connection a request came on.
-#[derive(Clone)]
-pub(crate) struct Peer {
+/// What all requests of a connection share.
+pub(crate) struct Link {
+    pub(super) dispatch: Arc<Dispatch>,
     pub(super) connection: Arc<Connection>,
     /// What its peer said of itself.
     pub(super) said: Arc<Said>,
+}
+
+/// Where a request came from, and when.
+pub(crate) struct Peer {
+    pub(super) link: Arc<Link>,
     /// True when the request is for another service, which had this address before.
     pub(super) misdirected: bool,
     /// When the request came.
@@ -83,6 +89,8 @@ pub(super) struct Admitted {
     pub(super) head: Head,
     pub(super) record: CallRecord,
     probe: bool,
+    /// When it was let in, as long as it did not wait since: clocks are not free.
+    now: Option<Instant>,
 }
 
 /// A head of so many bytes and more is counted.
@@ -124,14 +132,14 @@ impl Dispatch {
         let probe = is_standard(path) || endpoint.name.starts_with("Debug.");
         let mut head = read(headers)?;
         let timing = Timing { arrived: peer.arrived, budget: head.timeout };
-        self.admission.enter(&endpoint, probe, timing)?;
-        let held = held(headers, &peer.connection)?;
+        let now = self.admission.enter(&endpoint, probe, timing)?;
+        let held = held(headers, &peer.link.connection)?;
         let context = Context::new(Arrival {
             service: self.service.clone(),
             endpoint: endpoint.name.clone(),
             metadata: Metadata::from(std::mem::take(headers)),
             deadline: timing.deadline(),
-            peer: Some(peer.connection.address),
+            peer: Some(peer.link.connection.address),
         });
         if let Some(query) = head.query.take() {
             context.insert(query);
@@ -139,7 +147,7 @@ impl Dispatch {
         let edge =
             self.metrics.edge(context.caller().unwrap_or_default(), &self.service, &endpoint.name);
         let record = CallRecord::begin(context, edge, held, timing.arrived);
-        Ok(Admitted { endpoint, head, record, probe })
+        Ok(Admitted { endpoint, head, record, probe, now })
     }
 
     /// go-micro's number of a call that could not be, so that its rules repeat it too.
@@ -171,24 +179,33 @@ impl Dispatch {
             let mut _held = None;
             let body = if kind.client_streams() {
                 call.record.enter(self.admission.place(connection, call.probe)?);
+                call.now = None;
                 connection.unsent.room().await;
                 Body::Stream(requests.into_messages(context.clone(), self.patience))
             } else {
                 let mut wait = Wait::new(self.patience);
                 let place = || self.admission.wait(connection);
                 if !connection.unsent.has_room() {
+                    call.now = None;
                     let _waiting = place()?;
                     connection.unsent.room().await;
                 }
+                let now = &mut call.now;
                 let message = poll_fn(|cx| match requests.poll_message(cx) {
-                    Poll::Pending => wait.poll(requests.received(), cx, place),
+                    Poll::Pending => {
+                        *now = None;
+                        wait.poll(requests.received(), cx, place)
+                    }
                     ready => ready,
                 })
                 .await?;
                 context.note_compressed(requests.compressed());
                 _held = requests.take_hold();
                 poll_fn(|cx| match requests.poll_only(cx) {
-                    Poll::Pending => wait.poll(requests.received(), cx, place),
+                    Poll::Pending => {
+                        *now = None;
+                        wait.poll(requests.received(), cx, place)
+                    }
                     ready => ready,
                 })
                 .await?;
@@ -196,7 +213,7 @@ impl Dispatch {
                 call.record.enter(self.admission.place(connection, call.probe)?);
                 Body::Message(message.ok_or_else(|| Error::unimplemented(NO_MESSAGE))?)
             };
-            let pass = self.admission.start(&call.endpoint, deadline)?;
+            let pass = self.admission.start(&call.endpoint, deadline, call.now)?;
             let request = Request {
                 context: context.clone(),
                 kind,
@@ -209,7 +226,11 @@ impl Dispatch {
             let handled = AssertUnwindSafe(async { handler.handle(request).await }).catch_unwind();
             let handled = context.clone().scope(handled).await;
             if let Some(pass) = pass {
-                pass.finish(Instant::now(), matches!(handled, Ok(Ok(_))));
+                let now = Instant::now();
+                pass.finish(now, matches!(handled, Ok(Ok(_))));
+                if matches!(&handled, Ok(Ok(response)) if matches!(response.body, Body::Message(_))) {
+                    call.record.answered(now);
+                }
             }
             match handled {
                 Ok(answer) => {
@@ -218,6 +239,8 @@ impl Dispatch {
                 Err(panic) => Err(panicked(panic.as_ref(), &context)),
             }
         };
+        // Pinned where it is: moving it from wrapper to wrapper costs more than some handlers.
+        let handle = pin!(handle);
         let handle = handle.instrument(span);
         match deadline {
             Some(at) => timeout_at(at, handle).await.unwrap_or_else(|_| Err(deadline_passed())),

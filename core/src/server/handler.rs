@@ -20,6 +20,14 @@ use crate::streaming::Messages;
 /// A future that can be moved and named.
 pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
+/// Puts the future that `make` returns into a box without building it elsewhere first. `Box::pin` copies the whole state,
+/// kilobytes of which nothing is set yet.
+#[inline(always)]
+pub(super) fn in_place<F>(make: impl FnOnce() -> F) -> Pin<Box<F>> {
+    let place = Box::new_uninit();
+    Box::into_pin(Box::write(place, make()))
+}
+
 /// An inbound call.
 #[derive(Debug)]
 pub struct Request {
@@ -96,7 +104,7 @@ impl Handler {
         F: Fn(Request) -> R + Send + Sync + 'static,
         R: Future<Output = Result<Response>> + Send + 'static,
     {
-        Self(Arc::new(move |request| Box::pin(handle(request))))
+        Self(Arc::new(move |request| in_place(|| handle(request))))
     }
 
     /// Goes to the endpoint the request was routed to; what the innermost layer wraps.

@@ -18,7 +18,8 @@ use tokio_util::task::TaskTracker;
 
 use super::connection::{self, Connection, Connections};
 use super::descriptors;
-use super::dispatch::{Dispatch, Peer};
+use super::dispatch::{Dispatch, Link, Peer};
+use super::handler::in_place;
 use super::protocol::answer;
 use super::reply::{ReplyBody, Served};
 use crate::error::{Error, Result};
@@ -242,18 +243,13 @@ async fn serve(
     };
     let returned = io.returned();
     let http2 = io.is_http2();
-    let peer = Peer {
-        connection: connection.clone(),
-        said: io.said(),
-        misdirected: false,
-        arrived: Instant::now(),
-    };
+    let link = Arc::new(Link { dispatch, connection: connection.clone(), said: io.said() });
     let turns = io.turns();
     // Boxed, because hyper moves the future several times before it runs.
     let answer = move |request| {
         // Its task may wait for the processor, and that time is the call's.
-        let peer = Peer { arrived: Instant::now(), ..peer.clone() };
-        Box::pin(answer(dispatch.clone(), request, peer))
+        let peer = Peer { link: link.clone(), misdirected: false, arrived: Instant::now() };
+        in_place(|| answer(request, peer))
     };
     let (io, timer) = (TokioIo::new(io), TokioTimer::new());
     if http2 {

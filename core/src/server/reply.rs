@@ -137,8 +137,8 @@ impl StreamBody {
             compression,
             deadline: deadline.map(|at| Box::pin(tokio::time::sleep_until(at))),
             record,
-            connection: peer.connection.clone(),
-            said: peer.said.clone(),
+            connection: peer.link.connection.clone(),
+            said: peer.link.said.clone(),
             outcome: None,
             done: false,
         }

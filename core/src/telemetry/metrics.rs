@@ -109,8 +109,13 @@ impl Measured {
 
     /// Counts how the call ended; `None` is success. Only the first end counts.
     pub(crate) fn finish(&mut self, code: Option<Code>) {
+        self.finish_at(code, Instant::now());
+    }
+
+    /// As [`Measured::finish`], where the time is known.
+    pub(crate) fn finish_at(&mut self, code: Option<Code>, now: Instant) {
         if !std::mem::replace(&mut self.finished, true) {
-            self.edge.end(code, self.started.elapsed());
+            self.edge.end(code, now.saturating_duration_since(self.started));
         }
     }
 
@@ -121,7 +126,9 @@ impl Measured {
 
 impl Drop for Measured {
     fn drop(&mut self) {
-        self.finish(Some(Code::Cancelled));
+        if !self.finished {
+            self.finish(Some(Code::Cancelled));
+        }
     }
 }
 

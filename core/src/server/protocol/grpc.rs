@@ -35,14 +35,14 @@ fn is_grpc(content_type: &HeaderValue) -> bool {
 
 /// Answers a gRPC call.
 pub(super) async fn answer(
-    dispatch: &Dispatch,
     parts: Parts,
     content_type: HeaderValue,
     body: Upload,
     peer: &Peer,
 ) -> Response<ReplyBody> {
+    let dispatch = &peer.link.dispatch;
     let read = |headers: &mut HeaderMap| head(dispatch, &content_type, headers);
-    let share = peer.connection.share.clone();
+    let share = peer.link.connection.share.clone();
     let requests = |incoming| {
         Conversation::new(Frames::new(body, incoming, dispatch.max_message).within(share))
     };
@@ -109,13 +109,12 @@ pub(super) async fn converse<R: Requests>(
         }
     };
     let requests = requests(call.head.incoming);
-    let outcome = dispatch.run(&mut call, requests, &peer.connection).await;
+    let outcome = dispatch.run(&mut call, requests, &peer.link.connection).await;
     let context = call.record.context();
     let mut headers = context.take_reply_headers();
-    // The handler has run, whatever it says.
-    headers.remove(REFUSED);
+    has_run(&mut headers);
     let outcome = outcome.and_then(|body| {
-        peer.said.takes("the headers of the answer", &headers)?;
+        peer.link.said.takes("the headers of the answer", &headers)?;
         Ok(body)
     });
     let chosen = context.compression();
@@ -132,9 +131,9 @@ pub(super) async fn converse<R: Requests>(
         Err(error) => Err(error),
     };
     let mut trailers = context.take_reply_trailers();
-    trailers.remove(REFUSED);
+    has_run(&mut trailers);
     let framed = framed.and_then(|message| {
-        peer.said.takes("the trailers of the answer", &trailers)?;
+        peer.link.said.takes("the trailers of the answer", &trailers)?;
         Ok(message)
     });
     match framed {
@@ -142,7 +141,7 @@ pub(super) async fn converse<R: Requests>(
             call.record.finish(None);
             write_status(&mut trailers, None, false);
             let compression = compression.filter(|_| message.first() == Some(&1));
-            let message = peer.connection.unsent.count(message);
+            let message = peer.link.connection.unsent.count(message);
             Answer { headers, compression, reply: Reply::Message(message, trailers) }
         }
         Err(error) => {
@@ -150,12 +149,19 @@ pub(super) async fn converse<R: Requests>(
             call.record.finish(Some(&error));
             // What is too large is left out, but why the call failed is not.
             for metadata in [&mut headers, &mut trailers] {
-                if peer.said.takes("", metadata).is_err() {
+                if peer.link.said.takes("", metadata).is_err() {
                     metadata.clear();
                 }
             }
             Answer::failure(headers, trailers, error, micro)
         }
+    }
+}
+
+/// The handler has run, whatever it says.
+fn has_run(metadata: &mut HeaderMap) {
+    if !metadata.is_empty() {
+        metadata.remove(REFUSED);
     }
 }
 

@@ -15,7 +15,6 @@ mod requests;
 mod web;
 
 use std::convert::Infallible;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderValue};
@@ -36,33 +35,29 @@ use requests::Upload;
 
 /// Answers one request. Never fails: every failure is an answer.
 pub(super) async fn answer(
-    dispatch: Arc<Dispatch>,
     request: Request<Incoming>,
     mut peer: Peer,
 ) -> Result<Response<ReplyBody>, Infallible> {
-    peer.connection.called(peer.arrived);
+    peer.link.connection.called(peer.arrived);
     let (mut parts, body) = request.into_parts();
-    if peer.said.renamed() {
+    if peer.link.said.renamed() {
         restore_names(&mut parts.headers);
     }
+    let dispatch = &peer.link.dispatch;
     peer.misdirected =
         dispatch.registered && is_for_another(&dispatch.service, &parts.uri, &parts.headers);
     if parts.method == Method::POST
         && parts.version == Version::HTTP_2
         && let Some(content_type) = grpc::content_type(&parts.headers)
     {
-        return Ok(grpc::answer(&dispatch, parts, content_type, Upload::new(body), &peer).await);
+        return Ok(grpc::answer(parts, content_type, Upload::new(body), &peer).await);
     }
     // Boxed, so that gRPC's future does not make room for it.
-    Ok(Box::pin(answer_others(dispatch, parts, body, peer)).await)
+    Ok(Box::pin(answer_others(parts, body, peer)).await)
 }
 
-async fn answer_others(
-    dispatch: Arc<Dispatch>,
-    parts: Parts,
-    body: Incoming,
-    peer: Peer,
-) -> Response<ReplyBody> {
+async fn answer_others(parts: Parts, body: Incoming, peer: Peer) -> Response<ReplyBody> {
+    let dispatch = &peer.link.dispatch;
     let permission = dispatch.cors.as_ref().and_then(|cors| cors.permit(&parts.headers));
     if let Some(permission) = &permission
         && parts.method == Method::OPTIONS
@@ -71,7 +66,7 @@ async fn answer_others(
     }
     let mut body = Upload::new(body);
     let (version, read) = (parts.version, body.read());
-    let mut response = answer_kind(&dispatch, parts, body, &peer).await;
+    let mut response = answer_kind(dispatch, parts, body, &peer).await;
     if version <= Version::HTTP_11 && !read.load(Ordering::Acquire) {
         // The next request would begin in the middle of this one.
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));

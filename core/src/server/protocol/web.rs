@@ -64,7 +64,7 @@ pub(super) async fn answer(
     let grpc_type = HeaderValue::from_static(form.grpc);
     let read = |headers: &mut HeaderMap| grpc::head(dispatch, &grpc_type, headers);
     let (path, limit) = (parts.uri.path(), dispatch.max_message);
-    let share = peer.connection.share.clone();
+    let share = peer.link.connection.share.clone();
     let answer = if form.text {
         let requests = |incoming| Frames::new(Text::new(body), incoming, limit).within(share);
         grpc::converse(dispatch, path, parts.headers, peer, read, requests).await

@@ -75,7 +75,7 @@ pub(in crate::server::protocol) async fn query(
         Ok(head)
     };
     let limit = dispatch.max_message;
-    let room = Room::new(peer.connection.share.clone());
+    let room = Room::new(peer.link.connection.share.clone());
     let requests = |compression| Once { message: Some(packed), compression, limit, room };
     let headers = parts.headers.clone();
     let (mut response, fine) = answer(dispatch, path, headers, peer, read, requests).await;

@@ -26,7 +26,7 @@ pub(in crate::server::protocol) async fn stream(
 ) -> Response<ReplyBody> {
     let read =
         |headers: &mut HeaderMap| head(dispatch, codec, headers, [&ENCODING, &ACCEPT_ENCODING]);
-    let share = peer.connection.share.clone();
+    let share = peer.link.connection.share.clone();
     let requests = |incoming| Frames::new(body, incoming, dispatch.max_message).within(share);
     let answer = converse(dispatch, parts.uri.path(), parts.headers, peer, read, requests).await;
     let mut headers = answer.headers;

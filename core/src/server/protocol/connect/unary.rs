@@ -42,7 +42,7 @@ pub(in crate::server::protocol) async fn unary(
     }
     let read = |headers: &mut HeaderMap| read_head(dispatch, codec, headers);
     let limit = dispatch.max_message;
-    let room = Room::new(peer.connection.share.clone());
+    let room = Room::new(peer.link.connection.share.clone());
     let requests = |compression| Whole::new(body, compression, limit, room);
     answer(dispatch, path, parts.headers, peer, read, requests).await.0
 }
@@ -77,7 +77,7 @@ pub(super) async fn answer<R: Requests>(
     };
     let outgoing = call.head.outgoing;
     let requests = requests(call.head.incoming);
-    let message = match dispatch.run(&mut call, requests, &peer.connection).await {
+    let message = match dispatch.run(&mut call, requests, &peer.link.connection).await {
         Ok(body) => body.into_message().await.map_err(|error| told(error, call.record.context())),
         Err(error) => Err(error),
     };
@@ -91,10 +91,10 @@ pub(super) async fn answer<R: Requests>(
     let mut headers = context.take_reply_headers();
     append_trailers(&mut headers, context.take_reply_trailers());
     let packed = packed.and_then(|packed| {
-        peer.said.takes("the headers of the answer", &headers)?;
+        peer.link.said.takes("the headers of the answer", &headers)?;
         Ok(packed)
     });
-    if packed.is_err() && peer.said.takes("", &headers).is_err() {
+    if packed.is_err() && peer.link.said.takes("", &headers).is_err() {
         headers.clear();
     }
     match packed {
@@ -113,7 +113,7 @@ pub(super) async fn answer<R: Requests>(
             };
             headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
             let mut response = Response::new(ReplyBody::Message(
-                Some(peer.connection.unsent.count(message)),
+                Some(peer.link.connection.unsent.count(message)),
                 None,
             ));
             *response.headers_mut() = headers;
