@@ -4,20 +4,58 @@ use std::fmt;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures_util::Stream;
 use http::HeaderMap;
+use pin_project_lite::pin_project;
 
 use crate::codec::{Codec, Message, read_reply, read_request};
 use crate::error::Result;
 use crate::metadata::Metadata;
 use crate::transport::Hold;
 
+/// Where messages come from: a stream of them that can also write the next one where it is wanted.
+pub(crate) trait Source: Stream<Item = Result<Bytes>> {
+    /// Appends the next message to `buffer`, which may hold a part of it after an error.
+    fn poll_append(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut BytesMut,
+    ) -> Poll<Option<Result<()>>>;
+}
+
+pin_project! {
+    /// Messages that are bytes already.
+    struct Written<S> {
+        #[pin]
+        stream: S,
+    }
+}
+
+impl<S: Stream<Item = Result<Bytes>>> Stream for Written<S> {
+    type Item = Result<Bytes>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.project().stream.poll_next(cx)
+    }
+}
+
+impl<S: Stream<Item = Result<Bytes>>> Source for Written<S> {
+    fn poll_append(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut BytesMut,
+    ) -> Poll<Option<Result<()>>> {
+        let item = ready!(self.poll_next(cx));
+        Poll::Ready(item.map(|message| message.map(|bytes| buffer.extend_from_slice(&bytes))))
+    }
+}
+
 /// Messages as bytes, for middleware and proxies. After an error or the end there is nothing more.
 pub struct Messages {
-    stream: Option<Pin<Box<dyn Stream<Item = Result<Bytes>> + Send>>>,
+    stream: Option<Pin<Box<dyn Source + Send>>>,
     /// On a client.
     envelope: Option<Arc<Envelope>>,
     /// What came while only the headers were wanted.
@@ -72,7 +110,11 @@ impl Envelope {
 impl Messages {
     /// Any stream of messages.
     pub fn new(stream: impl Stream<Item = Result<Bytes>> + Send + 'static) -> Self {
-        Self { stream: Some(Box::pin(stream)), envelope: None, early: None, held: None }
+        Self::from_source(Written { stream })
+    }
+
+    pub(crate) fn from_source(source: impl Source + Send + 'static) -> Self {
+        Self { stream: Some(Box::pin(source)), envelope: None, early: None, held: None }
     }
 
     /// The same, for a source that leaves what it holds for a message in `held`.
@@ -130,8 +172,27 @@ impl Messages {
 
     fn poll_source(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes>>> {
         let Some(stream) = &mut self.stream else { return Poll::Ready(None) };
-        let item = std::task::ready!(stream.as_mut().poll_next(cx));
+        let item = ready!(stream.as_mut().poll_next(cx));
         if !matches!(item, Some(Ok(_))) {
+            self.stream = None;
+        }
+        Poll::Ready(item)
+    }
+
+    /// Appends the next message to `buffer`, which may hold a part of it after an error.
+    pub(crate) fn poll_append(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut BytesMut,
+    ) -> Poll<Option<Result<()>>> {
+        if let Some(item) = self.early.take() {
+            return Poll::Ready(
+                item.map(|item| item.map(|bytes| buffer.extend_from_slice(&bytes))),
+            );
+        }
+        let Some(stream) = &mut self.stream else { return Poll::Ready(None) };
+        let item = ready!(stream.as_mut().poll_append(cx, buffer));
+        if !matches!(item, Some(Ok(()))) {
             self.stream = None;
         }
         Poll::Ready(item)

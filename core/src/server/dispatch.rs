@@ -228,7 +228,8 @@ impl Dispatch {
             if let Some(pass) = pass {
                 let now = Instant::now();
                 pass.finish(now, matches!(handled, Ok(Ok(_))));
-                if matches!(&handled, Ok(Ok(response)) if matches!(response.body, Body::Message(_))) {
+                if matches!(&handled, Ok(Ok(response)) if matches!(response.body, Body::Message(_)))
+                {
                     call.record.answered(now);
                 }
             }

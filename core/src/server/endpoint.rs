@@ -3,11 +3,11 @@
 use std::fmt;
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
-use futures_util::{Stream, StreamExt as _};
+use futures_util::Stream;
 
+use super::encoded::Encoded;
 use super::handler::{Body, Handler, Request, Response};
-use crate::codec::{Codec, Message, Raw, Schema, Side};
+use crate::codec::{Message, Raw, Schema, Side};
 use crate::context::Context;
 use crate::error::Result;
 use crate::registry::{self, Labels};
@@ -100,8 +100,8 @@ impl Endpoint {
             async move {
                 let (context, message) = request.message::<Req>().await?;
                 let replies = handler(context, message).await?;
-                let replies = encoded(replies, codec);
-                Ok(Response { body: Body::Stream(Messages::new(replies)) })
+                let replies = Messages::from_source(Encoded::new(replies, codec));
+                Ok(Response { body: Body::Stream(replies) })
             }
         });
         Self::new::<Req, Res>(name, Kind::ServerStream, handler)
@@ -144,8 +144,8 @@ impl Endpoint {
             async move {
                 let messages = Streaming::requests(request.body.into_messages(), codec);
                 let replies = handler(request.context, messages).await?;
-                let replies = encoded(replies, codec);
-                Ok(Response { body: Body::Stream(Messages::new(replies)) })
+                let replies = Messages::from_source(Encoded::new(replies, codec));
+                Ok(Response { body: Body::Stream(replies) })
             }
         });
         Self::new::<Req, Res>(name, Kind::BidiStream, handler)
@@ -272,24 +272,6 @@ impl Endpoint {
             metadata,
         }
     }
-}
-
-/// Memory that the messages of a stream are cut from, at a time.
-const ARENA: usize = 8 * 1024;
-
-/// Replies as bytes.
-fn encoded<S, T>(replies: S, codec: Codec) -> impl Stream<Item = Result<Bytes>> + Send + 'static
-where
-    S: Stream<Item = Result<T>> + Send + 'static,
-    T: Message,
-{
-    let mut arena = BytesMut::new();
-    replies.map(move |reply| {
-        if arena.capacity() == 0 {
-            arena.reserve(ARENA);
-        }
-        reply?.carve(codec, Side::Server, &mut arena)
-    })
 }
 
 impl fmt::Debug for Endpoint {

@@ -38,6 +38,7 @@ mod connection;
 mod debug;
 mod descriptors;
 mod dispatch;
+mod encoded;
 mod endpoint;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context as TaskContext, Poll};
+use std::task::{Context as TaskContext, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::Stream;
@@ -18,7 +18,9 @@ use super::dispatch::{Peer, deadline_passed, panicked, told};
 use super::protocol::Ending;
 use crate::error::{Error, Result};
 use crate::streaming::Messages;
-use crate::transport::{Compression, Said, Turn, caller_is_micro, frame_into, write_status};
+use crate::transport::{
+    Compression, Said, Turn, begin_frame, caller_is_micro, end_frame, frame_into, write_status,
+};
 
 /// Messages that are ready together leave together, up to about this many bytes.
 const BATCH: usize = 32 * 1024;
@@ -113,6 +115,8 @@ impl Body for Served {
 pub(crate) struct StreamBody {
     messages: Messages,
     buffer: BytesMut,
+    /// The last batch was full, so the next one may be.
+    busy: bool,
     compression: Option<Compression>,
     deadline: Option<Pin<Box<Sleep>>>,
     record: CallRecord,
@@ -134,6 +138,7 @@ impl StreamBody {
         Self {
             messages,
             buffer: BytesMut::new(),
+            busy: false,
             compression,
             deadline: deadline.map(|at| Box::pin(tokio::time::sleep_until(at))),
             record,
@@ -176,33 +181,67 @@ impl StreamBody {
             return true;
         }
         let context = self.record.context().clone();
-        while self.buffer.len() < BATCH {
-            let polled = catch_unwind(AssertUnwindSafe(|| {
-                context.enter(|| Pin::new(&mut self.messages).poll_next(cx))
-            }));
-            let item = match polled {
-                Ok(Poll::Pending) => return false,
-                Ok(Poll::Ready(item)) => item,
-                Err(panic) => Some(Err(panicked(panic.as_ref(), &context))),
-            };
-            let outcome = match item {
-                Some(Ok(message)) => {
-                    let compression = context.compression_within(self.compression);
-                    // A second message that is ready means there may be many: room for a batch.
-                    if !self.buffer.is_empty() && self.buffer.capacity() < BATCH {
-                        self.buffer.reserve(BATCH);
-                    }
-                    match frame_into(&mut self.buffer, &message, compression) {
-                        Ok(()) => continue,
-                        Err(error) => Some(error),
+        if std::mem::take(&mut self.busy) {
+            self.buffer.reserve(BATCH);
+        }
+        let (messages, buffer, announced) =
+            (&mut self.messages, &mut self.buffer, self.compression);
+        let mut whole = buffer.len();
+        let polled = catch_unwind(AssertUnwindSafe(|| {
+            context.enter(|| {
+                while whole < BATCH {
+                    let compression = || context.compression_within(announced);
+                    match append(messages, buffer, compression, cx) {
+                        Poll::Ready(Some(Ok(()))) => whole = buffer.len(),
+                        other => return other,
                     }
                 }
-                Some(Err(error)) => Some(told(error, &context)),
-                None => None,
-            };
-            self.outcome = Some(outcome);
-            break;
+                Poll::Ready(Some(Ok(())))
+            })
+        }));
+        let outcome = match polled {
+            Ok(Poll::Ready(Some(Ok(())))) => {
+                self.busy = true;
+                return true;
+            }
+            Ok(Poll::Ready(Some(Err(error)))) => Some(Some(told(error, &context))),
+            Ok(Poll::Ready(None)) => Some(None),
+            Ok(Poll::Pending) => None,
+            Err(panic) => Some(Some(panicked(panic.as_ref(), &context))),
+        };
+        // What was begun after that is no message.
+        self.buffer.truncate(whole);
+        if self.buffer.is_empty() {
+            // Nothing may come for long.
+            self.buffer = BytesMut::new();
         }
-        true
+        self.outcome = outcome;
+        self.outcome.is_some()
+    }
+}
+
+/// Appends the next message of a stream to `buffer`, framed. Where it does not succeed, a part of one may stand there.
+/// `compression` is asked once the message is there, since a handler may choose with each.
+fn append(
+    messages: &mut Messages,
+    buffer: &mut BytesMut,
+    compression: impl FnOnce() -> Option<Compression>,
+    cx: &mut TaskContext<'_>,
+) -> Poll<Option<Result<()>>> {
+    if buffer.capacity() < BATCH {
+        let Some(message) = ready!(Pin::new(messages).poll_next(cx)?) else {
+            return Poll::Ready(None);
+        };
+        // A second message that is ready means there may be many: room for a batch.
+        if !buffer.is_empty() {
+            buffer.reserve(BATCH);
+        }
+        return Poll::Ready(Some(frame_into(buffer, &message, compression())));
+    }
+    // Written where it is sent from.
+    let start = begin_frame(buffer);
+    match ready!(messages.poll_append(cx, buffer)?) {
+        Some(()) => Poll::Ready(Some(end_frame(buffer, start, compression()))),
+        None => Poll::Ready(None),
     }
 }

@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use http::HeaderMap;
 use http_body::Body;
 
@@ -18,16 +18,15 @@ pub(crate) const PREFIX: usize = 5;
 /// claims a large one costs nothing.
 const FIRST_RESERVE: usize = 64 * 1024;
 
-/// Appends the prefix of a message of `length` bytes.
-fn put_prefix(buffer: &mut BytesMut, compressed: bool, length: usize) -> Result<()> {
+/// The prefix of a message of `length` bytes.
+fn prefix(compressed: bool, length: usize) -> Result<[u8; PREFIX]> {
     let length = u32::try_from(length).map_err(|_| {
         Error::resource_exhausted(format!(
             "a message of {length} bytes does not fit gRPC's framing"
         ))
     })?;
-    buffer.put_u8(u8::from(compressed));
-    buffer.put_u32(length);
-    Ok(())
+    let [a, b, c, d] = length.to_be_bytes();
+    Ok([u8::from(compressed), a, b, c, d])
 }
 
 /// Appends `message` with its prefix, compressed if asked.
@@ -40,15 +39,37 @@ pub(crate) fn frame_into(
         Some(compression) => {
             let message = compression.compress(message)?;
             buffer.reserve(PREFIX + message.len());
-            put_prefix(buffer, true, message.len())?;
+            buffer.extend_from_slice(&prefix(true, message.len())?);
             buffer.extend_from_slice(&message);
         }
         None => {
             buffer.reserve(PREFIX + message.len());
-            put_prefix(buffer, false, message.len())?;
+            buffer.extend_from_slice(&prefix(false, message.len())?);
             buffer.extend_from_slice(message);
         }
     }
+    Ok(())
+}
+
+/// Makes room in `buffer` for the prefix of a message that is about to be written to it; returns where.
+pub(crate) fn begin_frame(buffer: &mut BytesMut) -> usize {
+    let start = buffer.len();
+    buffer.extend_from_slice(&[0; PREFIX]);
+    start
+}
+
+/// Ends the message that [`begin_frame`] began at `start`, compressed if asked.
+pub(crate) fn end_frame(
+    buffer: &mut BytesMut,
+    start: usize,
+    compression: Option<Compression>,
+) -> Result<()> {
+    if compression.is_some() {
+        let message = buffer.split_off(start);
+        return frame_into(buffer, &message[PREFIX..], compression);
+    }
+    let length = buffer.len() - start - PREFIX;
+    buffer[start..start + PREFIX].copy_from_slice(&prefix(false, length)?);
     Ok(())
 }
 
