@@ -1,8 +1,8 @@
 //! What a fork of the process means for what this library shares in it.
 //!
 //! A child of a fork has the thread that forked, and nothing else that runs. Whatever another thread was making at that moment
-//! stays half made, so nothing that is shared is made at its first use: [`warm_up`] makes all of it before. And the child has
-//! every descriptor of its parent. Were it to keep them, the parent's address would be listened on, its peers connected and its
+//! stays half made. So what is shared is made before, by [`warm_up`], but for what is large and not always used: that is made
+//! at its first use, and [`hold`] keeps forks away meanwhile. And the child has every descriptor of its parent. Were it to keep them, the parent's address would be listened on, its peers connected and its
 //! files locked for as long as the child lives; [`let_go`] tells which to close.
 //!
 //! The packages of other languages call these from the hooks of `pthread_atfork`. A Rust program that forks without running
@@ -12,6 +12,7 @@ use std::ops::{Deref, DerefMut};
 #[cfg(unix)]
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// Descriptors that are tracked, as many as Linux gives a process unless told otherwise; those above are the child's too.
 const TRACKED: usize = 1 << 20;
@@ -19,14 +20,52 @@ const TRACKED: usize = 1 << 20;
 /// A bit for each descriptor: static, so that a child can read it without a lock.
 static OURS: [AtomicU64; TRACKED / 64] = [const { AtomicU64::new(0) }; TRACKED / 64];
 
-/// Makes everything that this library shares in a process and that is otherwise made at its first use. A thread that does so
+/// Held while something shared is made.
+static MAKING: Mutex<()> = Mutex::new(());
+
+/// Something shared that is made at its first use, when no fork is under way. What makes it uses no other such thing.
+pub(crate) struct Shared<T> {
+    made: OnceLock<T>,
+    make: fn() -> T,
+}
+
+impl<T> Shared<T> {
+    pub(crate) const fn new(make: fn() -> T) -> Self {
+        Self { made: OnceLock::new(), make }
+    }
+}
+
+impl<T> Deref for Shared<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        self.made.get().unwrap_or_else(|| {
+            let _making = hold();
+            self.made.get_or_init(self.make)
+        })
+    }
+}
+
+/// Nothing shared is half made while this is held. For the thread that forks: from before the fork until after it, on both
+/// sides.
+#[derive(Debug)]
+pub struct Held {
+    _making: MutexGuard<'static, ()>,
+}
+
+/// Waits until nothing shared is being made, and keeps it so.
+pub fn hold() -> Held {
+    Held { _making: MAKING.lock().unwrap_or_else(PoisonError::into_inner) }
+}
+
+/// Makes everything that this library shares in a process and that is otherwise made at its first use, but for what [`hold`]
+/// waits for. A thread that does so
 /// while another one forks would leave a child in which it is never made; call this where no fork can come in between.
 pub fn warm_up() {
     crate::server::warm_up();
     crate::selector::warm_up();
     crate::transport::warm_up();
     crate::registry::warm_up();
-    crate::proto::warm_up();
     // The seed of its hashes, and its idea of the machine.
     let map = papaya::HashMap::<u64, u64, foldhash::fast::RandomState>::default();
     map.pin().insert(1, 1);
@@ -173,6 +212,27 @@ mod tests {
             }
         }
         assert!(lazy > 3, "the search finds nothing");
+    }
+
+    #[test]
+    fn nothing_shared_is_half_made_while_a_thread_forks() {
+        static NUMBER: Shared<u64> = Shared::new(|| 42);
+        let held = hold();
+        let (begun, begins) = std::sync::mpsc::channel();
+        let other = std::thread::spawn(move || {
+            let _ = begun.send(());
+            *NUMBER
+        });
+        begins.recv().expect("the other thread");
+        let until = std::time::Instant::now() + std::time::Duration::from_millis(50);
+        while std::time::Instant::now() < until && !other.is_finished() {
+            std::thread::yield_now();
+        }
+        assert!(NUMBER.made.get().is_none(), "it was made during a fork");
+        drop(held);
+        assert_eq!(other.join().expect("the other thread"), 42);
+        let _held = hold();
+        assert_eq!(*NUMBER, 42, "what is made needs nothing");
     }
 
     #[test]

@@ -16,21 +16,16 @@ pub(crate) mod health;
 #[allow(missing_docs, unreachable_pub, dead_code, clippy::all, reason = "generated")]
 pub(crate) mod reflection;
 
-use std::sync::LazyLock;
-
 use prost_reflect::DescriptorPool;
+
+use crate::fork::Shared;
 
 /// Descriptors of all the above.
 #[allow(clippy::expect_used, reason = "the bytes are part of the build and a test reads them")]
-pub(crate) static DESCRIPTORS: LazyLock<DescriptorPool> = LazyLock::new(|| {
+pub(crate) static DESCRIPTORS: Shared<DescriptorPool> = Shared::new(|| {
     DescriptorPool::decode(include_bytes!("descriptors.bin").as_slice())
         .expect("the checked-in descriptors decode")
 });
-
-/// Makes what this room shares in a process, see [`crate::fork`].
-pub(crate) fn warm_up() {
-    LazyLock::force(&DESCRIPTORS);
-}
 
 #[cfg(test)]
 mod tests {

@@ -25,6 +25,7 @@ struct Held {
     _gate: MutexGuard<'static, ()>,
     _ids: MutexGuard<'static, Leased>,
     _log: MutexGuard<'static, Ring>,
+    _core: micro::fork::Held,
 }
 
 thread_local! {
@@ -53,8 +54,11 @@ pub(crate) fn gate() -> MutexGuard<'static, ()> {
 
 /// Called before a fork, on the thread that forks.
 fn before() {
-    // The gate is first: who has it may need the others.
-    let held = Held { _gate: gate(), _ids: LEASES.lock(), _log: log::ring() };
+    // The gate is first: a thread that has it may need the others.
+    let gate = gate();
+    // What is being made may log.
+    let core = micro::fork::hold();
+    let held = Held { _gate: gate, _ids: LEASES.lock(), _log: log::ring(), _core: core };
     // A thread that has no such place any more is about to end, and forks nothing.
     let _ = HELD.try_with(|place| place.set(Some(held)));
 }
