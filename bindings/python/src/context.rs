@@ -72,8 +72,7 @@ impl Context {
 
     /// True while the core waits for the answer, whatever this process has been told yet.
     fn is_wanted(&self) -> bool {
-        // Headers that add nothing are taken for a call that is not over, and for no other.
-        self.runtime.set_headers(self.id, &[]).is_ok()
+        self.runtime.is_wanted(self.id)
     }
 
     /// Answers the call; nobody may be waiting for that any more, and that is nobody's mistake.
@@ -157,10 +156,14 @@ impl Context {
         self.flags
     }
 
-    /// True when nobody waits for the answer, whether or not this side was told.
-    #[getter(_over)]
-    fn is_over(&self) -> bool {
-        self.cancelled() || self.remaining() == Some(0.0) || !self.is_wanted()
+    /// Seconds until the caller stops waiting, infinite when it waits for ever; zero when it does not wait any more, whether
+    /// or not this side was told.
+    #[getter(_left)]
+    fn left(&self) -> f64 {
+        if self.cancelled() || !self.is_wanted() {
+            return 0.0;
+        }
+        self.remaining().unwrap_or(f64::INFINITY)
     }
 
     /// Metadata the caller sent: a `micro.Metadata`.

@@ -156,6 +156,11 @@ impl Runtime {
         Ok(context.extend_headers(crate::unpack(headers)?)?)
     }
 
+    /// True while the caller of a call that came in waits for its answer.
+    pub fn is_wanted(&self, call: Id) -> bool {
+        self.inside().is_ok_and(|shared| shared.context_of(call).is_ok())
+    }
+
     /// What is known of a call that came in, as JSON: `service`, `endpoint`, `caller`, `peer`, `trace_id`, `span_id`.
     ///
     /// # Errors

@@ -161,12 +161,13 @@ class Handler:
     def _threaded(self, decode: _codec.Decode, hub: Hub, runtime: _micro.Runtime, threads: Threads) -> Any:
         what = f"what {self.name} {'yielded' if self.yields else 'returned'}"
         queue, name, base = hub.queue, self.name, contextvars.copy_context()
+        call = self.function if self.takes_context else self._call
 
         def work(payload: Any, context: _micro.Context, pipe: ThreadPipe | None) -> Any:
             current.set(context)
             flags = context._flags
             if pipe is None:
-                reply = self._call(decode(payload, flags), context)
+                reply = call(decode(payload, flags), context)
                 return reply if _is_later(reply) else _codec.encode(reply, flags, what, reply=True)
             replies = self._call(self._request(decode, payload, context, pipe), context)
             if not self.yields:
@@ -209,19 +210,25 @@ class Handler:
 
         line = threads.line(name, job, refuse, streams=self.shape != UNARY)
 
+        if self.shape == UNARY:
+            return line.put
+
         def serve(payload: Any, context: _micro.Context) -> None:
-            pipe = None
-            if self.shape != UNARY:
-                pipe = ThreadPipe(runtime, decode)
-                self._begin(context, pipe)
+            pipe = ThreadPipe(runtime, decode)
+            self._begin(context, pipe)
             line.put(payload, context, pipe)
 
         return serve
 
 
+_NEVER_LATER = frozenset((bytes, str, dict, list, tuple, int, float, bool, type(None)))
+
+
 def _is_later(reply: Any) -> bool:
     """True for what has to be awaited."""
-    return hasattr(type(reply), "__await__")
+    kind = type(reply)
+    # A type that lacks an attribute is slow to say so.
+    return kind not in _NEVER_LATER and hasattr(kind, "__await__")
 
 
 def _schemas(request: Any, response: Any) -> dict[str, Any]:

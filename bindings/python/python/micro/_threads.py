@@ -30,6 +30,8 @@ LINE = 1024
 PATIENCE = 0.5
 """The part of the time a caller can spare that its call may wait in line. More would help nobody when all threads are busy
 anyway, and a little trouble would make every call late."""
+QUICK = 0.001
+"""Seconds below which calls are not timed: the line before them is too short to be late in."""
 STUCK = 1.0
 """Seconds without any progress after which it is worth a warning."""
 PUSHBACK = (0.025, 2.0)
@@ -80,35 +82,43 @@ class Line:
         self._least = 0.0
         """Seconds the quickest of late take."""
 
-    def put(self, payload: Any, context: _micro.Context, pipe: ThreadPipe | None) -> None:
+    def put(self, payload: Any, context: _micro.Context, pipe: ThreadPipe | None = None) -> None:
         """Runs a call on a thread when its turn comes, or refuses it at once. Only on the loop's thread."""
         pool = self._pool
-        waiting = pool.waiting()
+        waiting = pool.work.qsize()
         if waiting:
-            remaining = None if self._streams else context.remaining
             wait = pool.wait(waiting)
+            remaining = None if self._streams else context.remaining
             if waiting >= pool.longest or (remaining is not None and wait > (remaining - self._usual) * PATIENCE):
                 self._refuse(context, self._full(waiting, wait))
                 return
-        pool.put(self, payload, context, pipe)
+        pool.work.put((self, payload, context, pipe))
+        if len(pool.threads) < pool.most:
+            pool.grow()
 
-    def run(self, payload: Any, context: _micro.Context, pipe: ThreadPipe | None) -> float:
-        """What a thread does for the call. Returns the seconds it took; 0 for one that was not begun."""
-        if context._over:
-            self._refuse(context, DeadlineExceeded(f"nobody waited for {self._endpoint} when its turn came", id="micro"))
-            return 0.0
-        remaining = context.remaining
-        if remaining is not None and remaining < self._least and not self._streams:
-            self._refuse(context, self._full(self._pool.waiting(), self._usual))
+    def run(self, payload: Any, context: _micro.Context, pipe: ThreadPipe | None) -> None:
+        """What a thread does for the call."""
+        pool, left = self._pool, context._left
+        # Before the handler: the line moves, whatever it does.
+        pool.moved = begun = time.monotonic()
+        if left < self._least and not self._streams and left:
+            self._refuse(context, self._full(pool.work.qsize(), self._usual))
             # The next may try: else what was slow once would be refused for ever.
             self._least *= 0.9
-            return 0.0
-        begun = time.monotonic()
+            return
+        if not left:
+            late = f"the caller had stopped waiting for {self._endpoint} when its turn came"
+            self._refuse(context, DeadlineExceeded(late, id="micro"))
+            return
         self._job(payload, context, pipe)
         took = time.monotonic() - begun
-        self._usual += (took - self._usual) * (0.1 if self._usual else 1.0)
-        self._least = took if took < self._least or not self._least else self._least + (took - self._least) * 0.02
-        return took
+        if took < QUICK and self._usual < QUICK and pool.mean < QUICK:
+            return
+        # Each is the first value until there is one.
+        usual, least, mean = self._usual, self._least, pool.mean
+        self._usual = usual + (took - usual) * 0.1 if usual else took
+        self._least = least + (took - least) * 0.02 if took > least > 0.0 else took
+        pool.mean = mean + (took - mean) * 0.1 if mean else took
 
     def _full(self, waiting: int, wait: float) -> ResourceExhausted:
         pool = self._pool
@@ -127,23 +137,22 @@ class Pool:
 
     def __init__(self, most: int, longest: int, option: str) -> None:
         self.most, self.longest, self._option = most, longest, option
-        self._work: SimpleQueue[tuple[Line, tuple[Any, ...]] | None] = SimpleQueue()
-        self._threads: list[threading.Thread] = []
-        self._idle = threading.Semaphore(0)
-        self._mean = 0.0
-        self._moved = 0.0
-        self._is_warned = False
-
-    def waiting(self) -> int:
+        self.work: SimpleQueue[tuple[Line, Any, _micro.Context, ThreadPipe | None] | None] = SimpleQueue()
         """Calls that no thread has taken."""
-        return self._work.qsize()
+        self.threads: list[threading.Thread] = []
+        self._idle = threading.Semaphore(0)
+        self.mean = 0.0
+        """Seconds a call takes on average."""
+        self.moved = 0.0
+        """When a thread last took one."""
+        self._is_warned = False
 
     def wait(self, waiting: int) -> float:
         """Seconds until as many more have been begun."""
-        idle = time.monotonic() - self._moved
-        if idle > STUCK and len(self._threads) == self.most:
+        mean, idle = self.mean, time.monotonic() - self.moved
+        if idle > STUCK and len(self.threads) == self.most:
             self.warn()
-        return (waiting + 1) * max(self._mean, idle) / self.most
+        return (waiting + 1) * (mean if mean > idle else idle) / self.most
 
     def warn(self) -> None:
         """Says once that there are too few threads."""
@@ -156,34 +165,30 @@ class Pool:
                 self._option,
             )
 
-    def put(self, line: Line, *arguments: Any) -> None:
-        """Adds a call to the line."""
-        self._work.put((line, arguments))
-        if len(self._threads) < self.most and not self._idle.acquire(blocking=False):
-            # Daemons, so that a handler that never ends does not keep the program from ending.
-            name = f"micro handler {len(self._threads) + 1}"
-            thread = threading.Thread(target=self._run, name=name, daemon=True)
-            self._threads.append(thread)
-            self._moved = time.monotonic()
-            thread.start()
+    def grow(self) -> None:
+        """Starts a thread for the call that was added, unless one has nothing to do."""
+        if self._idle.acquire(blocking=False):
+            return
+        # Daemons, so that a handler that never ends does not keep the program from ending.
+        thread = threading.Thread(target=self._run, name=f"micro handler {len(self.threads) + 1}", daemon=True)
+        self.threads.append(thread)
+        self.moved = time.monotonic()
+        thread.start()
 
     def _run(self) -> None:
-        get, idle = self._work.get, self._idle
+        get, idle = self.work.get, self._idle
         while (work := get()) is not None:
-            line, arguments = work
-            self._moved = time.monotonic()
+            line, payload, context, pipe = work
             try:
-                took = line.run(*arguments)
-                if took:
-                    self._mean += (took - self._mean) * (0.1 if self._mean else 1.0)
+                line.run(payload, context, pipe)
             except BaseException as error:
                 logger().error("a handler's thread could not answer", exc_info=error)
-            del work, line, arguments
-            if len(self._threads) < self.most:
+            del work, line, payload, context, pipe
+            if len(self.threads) < self.most:
                 idle.release()
 
     def close(self) -> None:
         """Ends the threads once they have done what waits."""
-        threads, self._threads = self._threads, []
+        threads, self.threads = self.threads, []
         for _ in threads:
-            self._work.put(None)
+            self.work.put(None)
