@@ -1,4 +1,4 @@
-//! What a peer says first on a connection: its SETTINGS. `h2` reads them too, but tells nobody the one that bounds the
+//! What a peer says first on a connection: its SETTINGS. `h2` reads them too, but does not tell the one that bounds the
 //! headers of a call, so it is read off the wire on its way there.
 
 use http::HeaderMap;
@@ -67,7 +67,7 @@ impl Greeting {
         };
         self.held = Vec::new();
         if let Some(told) = self.told.take() {
-            // Whoever asked may have given up.
+            // The caller may have given up.
             let _ = told.send(bound.unwrap_or(UNSAID));
         }
     }
