@@ -76,7 +76,7 @@ impl Context {
         self.runtime.set_headers(self.id, &[]).is_ok()
     }
 
-    /// Answers the call; nobody may be waiting for that any more, and that is nobody's mistake.
+    /// Answers the call; that the caller no longer waits for it is no mistake.
     pub(crate) fn answer(&self, py: Python<'_>, answer: Result<Bytes, Error>) -> PyResult<()> {
         let trailers = std::mem::take(&mut self.said().trailers);
         let trailers = if trailers.is_empty() { Vec::new() } else { joined(&trailers) };
@@ -88,7 +88,7 @@ impl Context {
         }
     }
 
-    /// Nobody waits any more: the handler is told.
+    /// The caller no longer waits: the handler is told.
     pub(crate) fn cancel(&self, py: Python<'_>) -> PyResult<()> {
         self.cancelled.store(true, Ordering::Relaxed);
         let (task, stream) = {
@@ -157,7 +157,7 @@ impl Context {
         self.flags
     }
 
-    /// True when nobody waits for the answer, whether or not this side was told.
+    /// True when the caller no longer waits for the answer, whether or not this side was told.
     #[getter(_over)]
     fn is_over(&self) -> bool {
         self.cancelled() || self.remaining() == Some(0.0) || !self.is_wanted()
@@ -177,7 +177,7 @@ impl Context {
         self.until.map(|until| until.saturating_duration_since(Instant::now()).as_secs_f64())
     }
 
-    /// True once nobody waits for the answer any more.
+    /// True once the caller no longer waits for the answer.
     #[getter]
     fn cancelled(&self) -> bool {
         self.cancelled.load(Ordering::Relaxed)
@@ -195,7 +195,7 @@ impl Context {
         self.told(py, "endpoint")
     }
 
-    /// Service that calls; `None` when the caller is none.
+    /// Service that calls; `None` when the caller is no service.
     #[getter]
     fn caller<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
         self.told(py, "caller")

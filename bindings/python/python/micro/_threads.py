@@ -1,7 +1,7 @@
 """Threads for handlers that are plain functions, and the lines before them.
 
 A call that waits for a thread is not begun, and is only let into the line if its turn comes while its caller still waits.
-So what a service does under too much load is what it can do, and not what nobody reads any more.
+So what a service does under too much load is what it can do, and not answers that are never read.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ STREAMS = 64
 LINE = 1024
 """Fewest calls that may wait for a thread, where their callers give them the time; else 32 a thread."""
 PATIENCE = 0.5
-"""The part of the time a caller can spare that its call may wait in line. More would help nobody when all threads are busy
+"""The part of the time a caller can spare that its call may wait in line. More would help no caller when all threads are busy
 anyway, and a little trouble would make every call late."""
 STUCK = 1.0
 """Seconds without any progress after which it is worth a warning."""
