@@ -15,7 +15,7 @@
  *   micro_event: what you drain is yours: micro_event_release.
  *
  * Promises. An operation that was accepted ends in exactly one terminal event: MICRO_EVENT_REPLY or MICRO_EVENT_END. A call
- * that came in gets exactly one answer, also if its handler forgets it. After MICRO_EVENT_CLOSED a queue wakes nobody.
+ * that came in gets exactly one answer, also if its handler forgets it. After MICRO_EVENT_CLOSED a queue wakes no thread.
  *
  * Threads. Every function may be called on any thread at any time, unless it says otherwise; a queue has one drainer at a time.
  * Functions that say **Blocks** block, all others return at once.
@@ -92,7 +92,7 @@ typedef int32_t micro_status;
 #define MICRO_OK 0
 // The caller gave up.
 #define MICRO_CANCELLED 1
-// Something failed and nobody said what.
+// Something failed and no cause was given.
 #define MICRO_UNKNOWN 2
 // The request is wrong, whatever the state of the service.
 #define MICRO_INVALID_ARGUMENT 3
@@ -116,7 +116,7 @@ typedef int32_t micro_status;
 #define MICRO_UNIMPLEMENTED 12
 // A bug or a broken invariant on the far side.
 #define MICRO_INTERNAL 13
-// Nobody can serve this now; trying again may help.
+// No node can serve this now; trying again may help.
 #define MICRO_UNAVAILABLE 14
 // Data was lost or damaged for good.
 #define MICRO_DATA_LOSS 15
@@ -137,7 +137,7 @@ typedef int32_t micro_status;
 // An argument is wrong; the error says which, and what is right.
 #define MICRO_ARG 1006
 
-// The spelling of a status, such as "DEADLINE_EXCEEDED" or "STALE"; "UNKNOWN" for a number nobody knows. Lives for ever.
+// The spelling of a status, such as "DEADLINE_EXCEEDED" or "STALE"; "UNKNOWN" for an unknown number. Lives for ever.
 micro_slice micro_status_name(micro_status status);
 
 /*
@@ -167,7 +167,7 @@ micro_slice micro_version(void);
 
 // Bytes that change hands. They are owned where `own` is not NULL: release them once, with micro_bytes_release, or pass them
 // to a function that takes them; it owns them then, also when it fails. Where `own` is NULL they are borrowed, and copied by
-// whoever keeps them. Copies of the struct are the same bytes.
+// a function that keeps them. Copies of the struct are the same bytes.
 typedef struct {
     // The first byte; NULL when there is none.
     const uint8_t *ptr;
@@ -183,8 +183,8 @@ typedef void (*micro_fn)(void *ctx);
 // A copy of `len` bytes, owned by the caller.
 micro_bytes micro_bytes_copy(const uint8_t *ptr, size_t len);
 
-// Memory of the caller as bytes, without a copy. `release(ctx)` is called once, on any thread, when nobody needs the memory
-// any more; until then it must not change. It must return at once and call nothing of this library.
+// Memory of the caller as bytes, without a copy. `release(ctx)` is called once, on any thread, when the memory is no longer
+// needed; until then it must not change. It must return at once and call nothing of this library.
 micro_bytes micro_bytes_wrap(const uint8_t *ptr, size_t len, micro_fn release, void *ctx);
 
 // Gives bytes back. Does nothing for borrowed ones.
@@ -247,7 +247,7 @@ micro_status micro_cancel(micro_runtime *runtime, micro_id any);
 // headers. `timeout_ns`: how long the caller still waits. Answer it with micro_reply or micro_reply_error.
 #define MICRO_EVENT_CALL 5
 
-// Nobody waits for a call that came in any more: it was cancelled (MICRO_CANCELLED) or its deadline passed
+// The caller no longer waits for a call that came in: it was cancelled (MICRO_CANCELLED) or its deadline passed
 // (MICRO_DEADLINE_EXCEEDED). The last event of its id.
 #define MICRO_EVENT_CALL_CANCELLED 6
 
@@ -339,8 +339,8 @@ size_t micro_queue_length(const micro_queue *queue);
 // How long the oldest event has waited, in nanoseconds, within a second.
 uint64_t micro_queue_age(const micro_queue *queue);
 
-// Closes the queue: what it holds is dropped, calls that nobody has seen are answered, nothing more comes in, and
-// micro_queue_wait returns. Operations under way go on, and nobody hears of their end.
+// Closes the queue: what it holds is dropped, calls that the program has not seen are answered, nothing more comes in, and
+// micro_queue_wait returns. Operations under way go on, and their end is not told.
 micro_status micro_queue_close(micro_queue *queue);
 
 // Closes the queue, waits for the threads of micro_queue_run, and frees it. **Blocks** for as long as a function given to
@@ -358,7 +358,7 @@ typedef void (*micro_event_fn)(void *ctx, micro_event *event);
 // Tells events to `on_event(ctx, event)` on `threads` (1 to 64) threads of the library's own; with one thread, in order and
 // never two at a time. The function may block and may call anything here but micro_runtime_free and micro_queue_free.
 // `drop(ctx)` is called once, after the last call of `on_event`, or at once when this fails. A queue is run once, and is
-// drained by nobody else then. micro_queue_free waits for the threads.
+// drained in no other way then. micro_queue_free waits for the threads.
 micro_status micro_queue_run(micro_queue *queue,
                              uint32_t threads,
                              micro_event_fn on_event,
@@ -547,7 +547,7 @@ void micro_server_free(micro_server *server);
 // one unless it is empty. With another status (1 to 16), `payload` is the error's message, UTF-8; micro_reply_error says more.
 // `trailers` is a block made by micro_meta_add, or nothing. The payload is taken, also when this fails.
 //
-// MICRO_STALE when nobody waits any more: answered, cancelled, or too late.
+// MICRO_STALE when the caller no longer waits: answered, cancelled, or too late.
 micro_status micro_reply(micro_runtime *runtime,
                          micro_id call,
                          micro_status status,

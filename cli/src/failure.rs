@@ -18,7 +18,7 @@ enum Kind {
     Usage,
     /// The fleet said no.
     Refused,
-    /// Whoever read the results has left, which is no failure at all.
+    /// The reader of the results has left, which is no failure at all.
     Unread,
 }
 
@@ -44,7 +44,7 @@ impl Failure {
         }
     }
 
-    /// True when there is nothing to tell, or nobody.
+    /// True when there is nothing to tell, or no reader.
     pub(crate) fn is_silent(&self) -> bool {
         self.kind == Kind::Unread
     }

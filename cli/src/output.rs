@@ -1,7 +1,7 @@
 //! The only place that prints: results to stdout, messages to stderr, colours to terminals.
 //!
 //! Names, labels and replies come from the network. Control characters in them are written as
-//! escapes, so that no service can steer the terminal of whoever looks at it.
+//! escapes, so that no service can steer the terminal of the user who looks at it.
 
 use std::borrow::Cow;
 use std::io::{self, IsTerminal, Stdout, Write as _};
@@ -108,7 +108,7 @@ impl Output {
 
     /// Tells the user something that is no result.
     pub(crate) fn message(&mut self, text: &str) {
-        // With nobody to read messages there is nobody to tell.
+        // Without a reader of messages there is nowhere to tell of it.
         let _ = writeln!(io::stderr(), "{}", printable(text));
     }
 

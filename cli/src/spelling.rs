@@ -1,4 +1,4 @@
-//! What somebody meant who typed a name that does not exist.
+//! The name that was meant by one that does not exist.
 
 /// The name closest to `typed`, if one is close: one slip per three letters.
 pub(crate) fn nearest<'a>(typed: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {

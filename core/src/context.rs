@@ -33,7 +33,7 @@ struct Inner {
     metadata: Metadata,
     deadline: Option<Instant>,
     peer: Option<SocketAddr>,
-    /// Read from the headers when somebody asks: most handlers never do.
+    /// Read from the headers when a handler asks: most never do.
     trace: OnceLock<Trace>,
     account: OnceLock<Account>,
     cancel: OnceLock<CancellationToken>,
@@ -147,12 +147,12 @@ impl Context {
         self.0.account.get()
     }
 
-    /// Says who is calling; for authentication middleware. False when somebody has said so already.
+    /// Says who is calling; for authentication middleware. False when the account is set already.
     pub fn set_account(&self, account: Account) -> bool {
         self.0.account.set(account).is_ok()
     }
 
-    /// Resolves when nobody waits for this call any more: it was answered, cancelled or its
+    /// Resolves when the caller no longer waits: the call was answered, cancelled or its
     /// deadline passed. The handler's own future is dropped then; this is for tasks it started.
     pub async fn cancelled(&self) {
         let token = self.0.cancel.get_or_init(CancellationToken::new);

@@ -95,7 +95,7 @@ pub fn in_child() {
 #[cfg(unix)]
 pub fn let_go(mut each: impl FnMut(RawFd)) {
     for (word, bits) in OURS.iter().enumerate() {
-        // Most are of a process with few descriptors, and nobody else's write is lost to a child, which has one thread.
+        // Most words are 0, as few descriptors are open. A child has one thread, so no write of another thread is lost.
         let mut left = bits.load(Ordering::Relaxed);
         if left != 0 {
             bits.store(0, Ordering::Relaxed);

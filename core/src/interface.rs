@@ -22,7 +22,7 @@ pub(crate) struct Interface {
     pub(crate) name: String,
     /// Packets can leave and arrive: it is switched on and has a carrier.
     pub(crate) up: bool,
-    /// A line with two ends, such as a tunnel: whoever is heard there is the other one.
+    /// A line with two ends, such as a tunnel: a peer that is heard there is the other one.
     pub(crate) point_to_point: bool,
     /// Addresses with the length of their network's prefix, in the order of the system.
     pub(crate) addresses: Vec<(IpAddr, u8)>,
@@ -115,7 +115,7 @@ pub(crate) fn list() -> io::Result<Vec<Interface>> {
 }
 
 /// A line of Linux's table of IPv4 routes, if its network is reached without a router: interface,
-/// network and length of the prefix. A default route is none: everything would be near.
+/// network and length of the prefix. A default route does not count: everything would be near.
 #[cfg(any(test, target_os = "linux", target_os = "android"))]
 fn link_route(line: &str) -> Option<(&str, IpAddr, u8)> {
     const UP: u32 = 1;
@@ -198,7 +198,7 @@ pub(crate) fn source_towards(target: SocketAddr) -> Option<IpAddr> {
 
 fn best(addresses: impl Iterator<Item = IpAddr>, v6: bool) -> IpAddr {
     addresses
-        // Nobody listens on IPv6 behind `0.0.0.0`, and a zone means nothing elsewhere.
+        // No socket listens on IPv6 behind `0.0.0.0`, and a zone means nothing elsewhere.
         .filter(|ip| ip.is_ipv4() || (v6 && !is_link_local(*ip)))
         .min_by_key(|ip| rank(*ip))
         .unwrap_or(IpAddr::from([127, 0, 0, 1]))

@@ -1,4 +1,4 @@
-//! Things that this process shares by name, for as long as somebody holds them.
+//! Things that this process shares by name, for as long as they are held.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -11,7 +11,7 @@ pub(crate) struct Named<T>(ArcSwap<Names<T>>);
 type Names<T> = Mutex<HashMap<String, Weak<T>>>;
 
 impl<T: Default> Named<T> {
-    /// The one of that name, made when nobody holds it.
+    /// The one of that name, made anew when it is not held.
     pub(crate) fn get(&self, name: &str) -> Arc<T> {
         let named = self.0.load();
         let mut named = named.lock().unwrap_or_else(PoisonError::into_inner);

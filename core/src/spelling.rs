@@ -1,9 +1,9 @@
-//! What somebody meant who wrote a name that does not exist.
+//! The name that was meant by one that does not exist.
 
 /// Letters of a word that are looked at: a longer one is no typing error.
 const LONGEST: usize = 40;
 
-/// The one of `known` that is at most two slips away from `written`. Case, `_` and `-` are none.
+/// The one of `known` that is at most two slips away from `written`. Case, `_` and `-` do not count.
 pub(crate) fn nearest<'a>(
     written: &str,
     known: impl IntoIterator<Item = &'a str>,

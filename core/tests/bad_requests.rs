@@ -1,4 +1,4 @@
-//! What cannot be read is the fault of who sent it: a request is `INVALID_ARGUMENT` in every protocol, a reply `INTERNAL`.
+//! What cannot be read is the fault of its sender: a request is `INVALID_ARGUMENT` in every protocol, a reply `INTERNAL`.
 #![allow(clippy::expect_used, clippy::panic, reason = "a test says what it expects by failing")]
 
 use base64::Engine as _;

@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 
 mod support;
 
-/// Fails with the code it is asked for, and as whoever names it does.
+/// Fails with the code it is asked for, and names itself for every other code.
 fn failure(code: i32) -> Error {
     let code = Code::from_grpc(code).expect("a code");
     let error = Error::new(code, format!("it is {code}"));

@@ -1,5 +1,5 @@
 //! Floods of mDNS packets from a program that means harm: what they cost in memory, in processor
-//! time and in the time of others' lookups is bounded, and who is alive stays visible.
+//! time and in the time of others' lookups is bounded, and live nodes stay visible.
 #![cfg(target_os = "linux")]
 #![allow(
     clippy::expect_used,

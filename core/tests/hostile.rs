@@ -215,7 +215,7 @@ async fn broken_compression_is_a_bad_request() {
         ("gzip", &cut[..], Code::InvalidArgument),
         ("gzip", b"no gzip", Code::InvalidArgument),
         ("zstd", b"no zstd", Code::InvalidArgument),
-        // gRPC's own word for a message that claims a compression which nobody named.
+        // gRPC's own word for a message that claims a compression which was not named.
         ("identity", b"x", Code::Internal),
     ] {
         let request = with(&server, "grpc-encoding", encoding);

@@ -313,7 +313,7 @@ async fn a_slow_reader_holds_the_sender_back() -> Result<()> {
     let mut replies: Streaming<Raw> =
         client(&registry).server_stream("flood", "Flood.Run", Raw::default()).await?;
     replies.message().await?;
-    // Until the count stands still: the windows are full and nobody reads.
+    // Until the count stands still: the windows are full and nothing is read.
     let mut before = 0;
     loop {
         tokio::time::timeout(Duration::from_millis(200), std::future::pending::<()>()).await.ok();

@@ -200,7 +200,7 @@ async fn the_stop_waits_for_running_calls_and_refuses_new_ones() -> Result<()> {
         let running = running.clone();
         async move { running.stop().await }
     });
-    // Paused time moves only when nobody has anything to do: the listener is gone by then.
+    // Paused time moves only when no task has anything to do: the listener is gone by then.
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert!(!stopping.is_finished(), "a call is still running");
     let refused = fleet.network.connect(&running.address().to_string()).await;

@@ -163,7 +163,7 @@ async fn nodes_that_cannot_be_reached_cost_a_call_nothing() -> Result<()> {
     running.stop().await
 }
 
-/// A network on which nobody can be reached, after a while.
+/// A network on which no node can be reached, after a while.
 #[derive(Debug, Default)]
 struct Unreachable(AtomicUsize);
 

@@ -1,4 +1,4 @@
-//! Failures that nobody put into words for callers: they are told where the log has the words.
+//! Failures that were not worded for callers: they are told where the log has the words.
 #![allow(clippy::expect_used, clippy::panic, reason = "a test says what it expects by failing")]
 
 use std::fmt::Write as _;

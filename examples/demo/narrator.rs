@@ -24,7 +24,7 @@ pub(crate) fn paragraph(text: &str) {
     println!("\n{text}");
 }
 
-/// Shows what somebody would type, and what came of it.
+/// Shows what a user would type, and what came of it.
 pub(crate) fn command(line: &str, printed: &str) {
     println!("\n   $ {line}");
     for line in printed.lines() {

@@ -67,7 +67,7 @@ int main(void) {
     /* A deadline holds on both sides: the caller stops waiting, the handler is told. */
     tell(call("accounts", "Accounts.Audit", "null", UINT64_C(100000000)));
 
-    /* A service nobody has started. */
+    /* A service that was not started. */
     tell(call("payments", "Payments.Pay", "null", 0));
 
     micro_client_free(client);

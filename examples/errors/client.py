@@ -23,7 +23,7 @@ async def main() -> None:
             assert isinstance(error, errors.DeadlineExceeded)
             tell(error, "give it more time")
 
-        # A service nobody has started.
+        # A service that was not started.
         try:
             await client.call("payments", "Payments.Pay")
         except errors.Unavailable as error:

@@ -24,7 +24,7 @@ async fn main() -> Result<()> {
         .await;
     tell(&late.err());
 
-    // A service nobody has started.
+    // A service that was not started.
     let missing: Result<Json<()>> = client.call("payments", "Payments.Pay", Json(())).await;
     tell(&missing.err());
     Ok(())

@@ -21,7 +21,7 @@ async def balance(owner: str) -> int:
 async def audit(request: None, context: micro.Context) -> None:
     # The deadline travels with the call; a handler can see how much of it is left.
     print(f"the caller waits another {context.remaining:.3f} s")
-    # When nobody waits any more, this handler is cancelled where it stands.
+    # When the caller no longer waits, this handler is cancelled where it stands.
     await asyncio.sleep(60)
 
 

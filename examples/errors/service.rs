@@ -18,7 +18,7 @@ async fn main() -> Result<()> {
             // The deadline travels with the call; a handler can see how much of it is left.
             let left = cx.remaining().unwrap_or_default();
             eprintln!("the caller waits another {left:?}");
-            // When nobody waits any more, this handler is dropped where it stands.
+            // When the caller no longer waits, this handler is dropped where it stands.
             tokio::time::sleep(Duration::from_secs(60)).await;
             Ok(Json(()))
         })

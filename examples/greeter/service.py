@@ -1,4 +1,4 @@
-"""Greets whoever asks, and says which process did."""
+"""Greets its callers, and says which process did."""
 
 import os
 

@@ -80,9 +80,9 @@ pub async fn call_with(client: &Peer, service: &str, endpoint: &str, mut fields:
     once_found(client, "call", fields).await
 }
 
-/// Asks for an operation that looks a service up, again if that found nobody.
+/// Asks for an operation that looks a service up, again if that found no node.
 ///
-/// go-micro looks for 100 ms and no longer. On a starved machine these can pass before anybody had a chance to answer.
+/// go-micro looks for 100 ms and no longer. On a starved machine these can pass before any node had a chance to answer.
 pub async fn once_found(client: &Peer, op: &str, fields: Value) -> Value {
     let until = Instant::now() + LOOKUP_LIMIT;
     loop {

@@ -75,7 +75,7 @@ impl Context {
         self.runtime.is_wanted(self.id)
     }
 
-    /// Answers the call; nobody may be waiting for that any more, and that is nobody's mistake.
+    /// Answers the call; that the caller no longer waits for it is no mistake.
     pub(crate) fn answer(&self, py: Python<'_>, answer: Result<Bytes, Error>) -> PyResult<()> {
         let trailers = std::mem::take(&mut self.said().trailers);
         let trailers = if trailers.is_empty() { Vec::new() } else { joined(&trailers) };
@@ -87,7 +87,7 @@ impl Context {
         }
     }
 
-    /// Nobody waits any more: the handler is told.
+    /// The caller no longer waits: the handler is told.
     pub(crate) fn cancel(&self, py: Python<'_>) -> PyResult<()> {
         self.cancelled.store(true, Ordering::Relaxed);
         let (task, stream) = {
@@ -180,7 +180,7 @@ impl Context {
         self.until.map(|until| until.saturating_duration_since(Instant::now()).as_secs_f64())
     }
 
-    /// True once nobody waits for the answer any more.
+    /// True once the caller no longer waits for the answer.
     #[getter]
     fn cancelled(&self) -> bool {
         self.cancelled.load(Ordering::Relaxed)
@@ -198,7 +198,7 @@ impl Context {
         self.told(py, "endpoint")
     }
 
-    /// Service that calls; `None` when the caller is none.
+    /// Service that calls; `None` when the caller is no service.
     #[getter]
     fn caller<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
         self.told(py, "caller")

@@ -62,7 +62,7 @@ fn described(py: Python<'_>, error: &PyErr, endpoint: &str) -> PyResult<Error> {
     let code = Code::from_grpc(code).unwrap_or(Code::Unknown);
     let error = match (code, http) {
         (_, 0) => Error::new(code, detail).with_id(id),
-        // Where nobody named a code, it follows from go-micro's number.
+        // Where no code was named, it follows from go-micro's number.
         (Code::Unknown, http) => Error::from_http(id, detail, http),
         (code, http) => Error::new(code, detail).with_id(id).with_http_code(http),
     };
@@ -81,7 +81,7 @@ pub(crate) fn is_exit(py: Python<'_>, error: &PyErr) -> bool {
         || error.is_instance_of::<pyo3::exceptions::PyKeyboardInterrupt>(py)
 }
 
-/// Reports an exception that nobody is there to catch.
+/// Reports an exception that no code is there to catch.
 pub(crate) fn unraisable(py: Python<'_>, error: PyErr) {
     error.write_unraisable(py, Some(&intern!(py, "micro").clone().into_any()));
 }

@@ -30,7 +30,7 @@ impl<T> Deref for Held<T> {
 impl<T> Drop for Held<T> {
     fn drop(&mut self) {
         if !self.stamp.is_foreign() {
-            // SAFETY: this is the only place that drops it, and nobody can look at it any more.
+            // SAFETY: this is the only place that drops it, and nothing can look at it any more.
             unsafe { ManuallyDrop::drop(&mut self.inner) };
         }
     }

@@ -136,7 +136,7 @@ impl Queue {
         wanted
     }
 
-    /// Closes it and lets go of everybody who waits; they are told unless their event loop is closed.
+    /// Closes it and lets go of all that wait; they are told unless their event loop is closed.
     #[pyo3(signature = (tell = true))]
     fn close(&self, py: Python<'_>, tell: bool) -> PyResult<()> {
         let waiting = {
@@ -352,7 +352,7 @@ impl Queue {
         loop {
             let kept = self.state().spares.pop();
             let Some(spare) = kept else { return steps.spare.bind(py).call0() };
-            // Somebody may have cancelled it meanwhile, with all other tasks.
+            // It may have been cancelled meanwhile, with all other tasks.
             if spare.bind(py).call_method0(intern!(py, "is_idle"))?.is_truthy()? {
                 return Ok(spare.into_bound(py));
             }

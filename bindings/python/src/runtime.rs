@@ -66,7 +66,7 @@ impl Runtime {
     }
 }
 
-/// Whether it was still there: what is over is nobody's mistake.
+/// Whether it was still there: what is over is no mistake.
 fn quiet(py: Python<'_>, done: micro_bridge::Result<()>) -> PyResult<bool> {
     match done {
         Ok(()) => Ok(true),

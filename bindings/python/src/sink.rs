@@ -78,7 +78,7 @@ impl Sinks {
         Some(sink)
     }
 
-    /// Everybody who still waits.
+    /// All that still wait.
     pub(crate) fn take_all(&mut self) -> Vec<Sink> {
         self.free.clear();
         std::mem::take(&mut self.places).into_iter().flatten().collect()

@@ -1,4 +1,4 @@
-"""Whatever a handler raises arrives, with its code; and what nobody meant for the caller is not told."""
+"""Whatever a handler raises arrives, with its code; and what was not meant for the caller is not told."""
 
 from __future__ import annotations
 

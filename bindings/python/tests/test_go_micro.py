@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[3]
-# mDNS reaches every process on a network, so this one has nobody else.
+# mDNS reaches every process on a network, so this one has no other.
 ALONE = 'ip link set lo up multicast on && ip route add 224.0.0.0/4 dev lo && exec "$@"'
 
 

@@ -61,7 +61,7 @@ impl Fleet {
                 return Err(Error::invalid_argument("name is empty").with_id("greeter"));
             }
             let tenant = json!(cx.metadata().get("tenant"));
-            // Written by hand: the order of the fields shows that nobody sorted them.
+            // Written by hand: the order of the fields shows that they were not sorted.
             Ok(Raw::from(format!(
                 r#"{{"greeting":"Hello, {name}!","version":"{version}","tenant":{tenant}}}"#
             )))

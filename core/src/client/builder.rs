@@ -175,8 +175,7 @@ impl ClientBuilder {
     /// Makes the client. Needs a tokio runtime.
     ///
     /// # Errors
-    /// `INVALID_ARGUMENT` for a wrong option, or for a registry in `MICRO_REGISTRY` that nobody
-    /// knows.
+    /// `INVALID_ARGUMENT` for a wrong option, or for an unknown registry in `MICRO_REGISTRY`.
     pub fn build(self) -> Result<Client> {
         self.check()?;
         if let Some(error) = self.wrong {

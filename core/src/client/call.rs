@@ -103,7 +103,7 @@ impl<Req: Message, Res: Message> Call<Req, Res> {
         self
     }
 
-    /// For bindings that queue replies: one counts among those that the client holds until nobody has its bytes any more.
+    /// For bindings that queue replies: one counts among those that the client holds until its bytes are released.
     #[doc(hidden)]
     pub fn counted(mut self) -> Self {
         self.options.counted = true;

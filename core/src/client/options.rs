@@ -40,7 +40,7 @@ pub struct CallOptions {
     pub(crate) seen: Option<Seen>,
     /// The service that was looked up for the addresses, where the client has done that by itself.
     pub(crate) found_for: Option<HeaderValue>,
-    /// The reply counts among those that are held for as long as anybody has its bytes.
+    /// The reply counts among those that are held until its bytes are released.
     pub(crate) counted: bool,
 }
 

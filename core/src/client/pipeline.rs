@@ -207,7 +207,7 @@ impl Run {
         self.client.0.max_message
     }
 
-    /// Where reply messages are counted: those of each stream apart, so that one which nobody reads leaves room for others.
+    /// Where reply messages are counted: those of each stream apart, so that one which is not read leaves room for others.
     pub(super) fn share(&self) -> Arc<Share> {
         let client = &self.client.0;
         if self.unary {

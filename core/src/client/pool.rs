@@ -121,7 +121,7 @@ impl Pool {
         let connections = self.connections(node.target());
         let failures = connections.failures.load(Relaxed);
         let mut connecting = connections.connecting.lock().await;
-        // Whoever held the lock before may have opened the connection this call needs, or found that there is none.
+        // The task that held the lock before may have opened the connection this call needs, or found that there is none.
         if let Some(lease) = connections.ready() {
             return Ok(lease);
         }

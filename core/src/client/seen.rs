@@ -1,4 +1,4 @@
-//! What an answer said around its messages, for whoever wants to know.
+//! What an answer said around its messages, for callers that want to know.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};

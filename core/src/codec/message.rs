@@ -11,7 +11,7 @@ use super::schema::Schema;
 use super::unreadable::{from_json_by, undecodable};
 use crate::error::{Error, Result};
 
-/// Who writes a message. go-micro's two sides write different JSON (wire reference 7): a client
+/// The side that writes a message. go-micro's two sides write different JSON (wire reference 7): a client
 /// writes `camelCase` names and leaves out defaults, a server writes the names of the `.proto` file
 /// and every field. Both read either.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +38,7 @@ pub trait Message: Sized + Send + 'static {
     ///
     /// # Errors
     /// `UNIMPLEMENTED` when this type does not speak `codec`, `INVALID_ARGUMENT` when the bytes are not
-    /// such a message. A caller is told `INTERNAL` of a reply that is none: it can do nothing about it.
+    /// such a message. A caller gets `INTERNAL` for a reply that is not: it can do nothing about it.
     fn decode(codec: Codec, bytes: Bytes) -> Result<Self>;
 
     /// The message as bytes, without a copy where it is bytes already.
@@ -60,7 +60,7 @@ pub trait Message: Sized + Send + 'static {
         Ok(arena.split().freeze())
     }
 
-    /// The codec a client speaks when nobody asks for another.
+    /// The codec a client speaks unless it is asked for another.
     fn preferred() -> Codec {
         Codec::Proto
     }

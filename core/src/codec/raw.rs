@@ -1,4 +1,4 @@
-//! Messages nobody looks into.
+//! Messages as bytes, which are not decoded.
 
 use bytes::{Bytes, BytesMut};
 

@@ -20,7 +20,7 @@ pub(crate) fn read_request<T: Message>(codec: Codec, bytes: Bytes) -> Result<T> 
     })
 }
 
-/// Reads a reply: what cannot be read is the fault of who sent it, and no caller can help it.
+/// Reads a reply: what cannot be read is the fault of its sender, and no caller can help it.
 pub(crate) fn read_reply<T: Message>(codec: Codec, bytes: Bytes) -> Result<T> {
     T::decode(codec, bytes).map_err(|error| match error.code() {
         Code::InvalidArgument => unreadable_reply(&error),

@@ -8,7 +8,7 @@ use std::fmt;
 pub enum Code {
     /// The caller gave up.
     Cancelled = 1,
-    /// Something failed and nobody said what.
+    /// Something failed and no cause was given.
     Unknown = 2,
     /// The request is wrong, whatever the state of the service.
     InvalidArgument = 3,
@@ -32,7 +32,7 @@ pub enum Code {
     Unimplemented = 12,
     /// A bug or a broken invariant on the far side.
     Internal = 13,
-    /// Nobody can serve this now; trying again may help.
+    /// No node can serve this now; trying again may help.
     Unavailable = 14,
     /// Data was lost or damaged for good.
     DataLoss = 15,

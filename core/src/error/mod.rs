@@ -73,7 +73,7 @@ struct Inner {
     status: Cow<'static, str>,
     reach: Reach,
     reason: Option<Reason>,
-    /// Set where nobody meant the text for callers: they are told this instead.
+    /// Set where the text was not meant for callers: they are told this instead.
     incident: Option<Box<str>>,
     origin: Option<Origin>,
     retry_after: Option<Duration>,
@@ -214,7 +214,7 @@ impl Error {
         Self::new(Code::Internal, detail)
     }
 
-    /// A failure that nobody put into words for callers, such as an exception or the error of a library:
+    /// A failure that was not worded for callers, such as an exception or the error of a library:
     /// `INTERNAL`, 500. The text stays on this side: the caller of a handler that fails with it is told the
     /// [incident](Self::incident) alone, and the server's log has both.
     ///
@@ -236,7 +236,7 @@ impl Error {
         self
     }
 
-    /// Nobody can serve this now: `UNAVAILABLE`, 503.
+    /// No node can serve this now: `UNAVAILABLE`, 503.
     pub fn unavailable(detail: impl Into<Cow<'static, str>>) -> Self {
         Self::new(Code::Unavailable, detail)
     }
@@ -295,7 +295,7 @@ impl Error {
         self.0.is_unsent
     }
 
-    /// True when whoever failed asked not to be tried again.
+    /// True when the side that failed asked not to be tried again.
     pub fn forbids_retry(&self) -> bool {
         self.0.is_final
     }
@@ -368,7 +368,7 @@ impl Error {
         self.0.http
     }
 
-    /// Component that failed, go-micro's `id`; empty when nobody named it.
+    /// Component that failed, go-micro's `id`; empty when it was not named.
     pub fn id(&self) -> &str {
         &self.0.id
     }
@@ -395,7 +395,7 @@ impl Error {
     }
 
     /// What a caller is told instead of a text that was not meant for callers, and the server's log beside it: 16 hexadecimal
-    /// digits; `None` for every error that somebody put into words.
+    /// digits; `None` for every error that was worded for callers.
     pub fn incident(&self) -> Option<&str> {
         self.0.incident.as_deref()
     }
@@ -562,7 +562,7 @@ impl PartialEq for Error {
 }
 
 /// On this side it is what the system said. A handler that fails with it tells its caller no more than that it failed, as with
-/// [`Error::unexpected`]: file names are nobody else's business, and a missing file is no missing thing.
+/// [`Error::unexpected`]: file names are not the caller's business, and a missing file says nothing of what was asked for.
 impl From<std::io::Error> for Error {
     fn from(error: std::io::Error) -> Self {
         let code = match error.kind() {

@@ -6,7 +6,7 @@ use std::fmt;
 ///
 /// It is this side's own finding about the service it called, and travels no further: a handler that
 /// answers with the failure of a call of its own sends code, text and go-micro's fields, and its caller
-/// sees no reason. So nobody takes the trouble of a service behind the service for that of the service.
+/// sees no reason. So the trouble of a service behind the service is never taken for that of the service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Reason {

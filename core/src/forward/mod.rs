@@ -1,6 +1,6 @@
 //! Which headers of an inbound call go on with the calls that its handler makes.
 //!
-//! go-micro forwards everything, to everybody. A header that was meant for one hop then changes what the next server does, and
+//! go-micro forwards everything, to any peer. A header that was meant for one hop then changes what the next server does, and
 //! a caller's secret reaches addresses the caller has never heard of. So every name is of one of three kinds: what belongs to a
 //! hop or to a browser stays, credentials go to nodes of the registry, and the rest is metadata and goes on.
 
@@ -258,7 +258,7 @@ impl<'a> Named<'a> {
     }
 }
 
-/// True for a value that nobody should read in a log.
+/// True for a value that should not be read in a log.
 pub(crate) fn is_secret(name: &str) -> bool {
     kind(name) == Kind::Credential
         || matches!(name, "cookie" | "cookie2" | "set-cookie" | "proxy-authorization")

@@ -1,4 +1,4 @@
-//! Targets that need nothing but what everybody may use: codecs, metadata, errors, URLs.
+//! Targets that need nothing but what is public: codecs, metadata, errors, URLs.
 
 use std::time::Duration;
 

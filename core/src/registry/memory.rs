@@ -67,7 +67,7 @@ struct Entry {
 /// When a node expires, then which: service, version, id.
 type Expiry = (Instant, String, String, String);
 
-/// Registries that `memory://name` shares within this process, as long as somebody holds them.
+/// Registries that `memory://name` shares within this process, as long as they are held.
 static NAMED: LazyLock<Named<Shared>> = LazyLock::new(Named::default);
 
 /// Makes what this file shares in a process, see [`crate::fork`].
@@ -81,7 +81,7 @@ pub(crate) fn in_child() {
 }
 
 impl Memory {
-    /// An empty registry that nobody else sees.
+    /// An empty registry that only this handle and its clones see.
     pub fn new() -> Self {
         Self::default()
     }
@@ -98,7 +98,7 @@ impl Memory {
     }
 
     /// The registry that this process knows by `name`, as `memory://name` does. It lives, with its
-    /// records, while anybody holds a handle on it.
+    /// records, while a handle on it is held.
     pub fn named(name: &str) -> Self {
         Self { shared: NAMED.get(name) }
     }

@@ -1,10 +1,10 @@
-//! Who knows that a node lives without the registry's help: a caller that holds a healthy
+//! Witnesses that a node lives, without the registry's help: callers that hold a healthy
 //! connection to it.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-/// Somebody who talks to nodes. Asked before a node is given up for want of news.
+/// A component that talks to nodes. Asked before a node is given up for want of news.
 pub trait Witness: fmt::Debug + Send + Sync + 'static {
     /// True while the node at `address` (`host:port`) is known to live, as by an open connection.
     /// Answers at once: it is asked where nothing may wait.

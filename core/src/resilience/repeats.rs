@@ -1,6 +1,6 @@
 //! What a call does beyond its first attempt, all of it under one bound.
 //!
-//! A request that was not looked at may be repeated without harm to anybody but the nodes, which are asked once more. So what
+//! A request that was not looked at may be repeated without harm, except that nodes are asked once more. So what
 //! costs no node a request is free: one that was never sent goes to another node once, and to another connection where that
 //! which was to take it has served and was going away; the one that such a connection took along when it went is sent once
 //! more. Everything else is paid from the [`Budget`], and waits.

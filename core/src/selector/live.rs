@@ -16,7 +16,7 @@ const TAU: f64 = 10e9;
 const WORST: f64 = 60e9;
 /// Latency that a failure counts at least as, before it is doubled.
 const FAILURE: f64 = 1e6;
-/// What each call in flight weighs at a node whose latency nobody knows yet: enough to wait for
+/// What each call in flight weighs at a node whose latency is not known yet: enough to wait for
 /// the first answer before sending more.
 const UNKNOWN: f64 = 10e9;
 /// First and longest time that a node which refused a connection is left out.
@@ -116,7 +116,7 @@ impl Live {
         self.latency.load(Relaxed) != 0
     }
 
-    /// True, or closed, once nobody knows the node any more.
+    /// True, or closed, once the node is no longer known.
     pub(super) fn left(&self) -> watch::Receiver<bool> {
         self.left.get_or_init(watch::Sender::default).subscribe()
     }

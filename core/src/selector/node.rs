@@ -86,7 +86,7 @@ impl std::hash::Hash for Release {
 }
 
 impl Node {
-    /// A node nobody called yet, with `release` shared among the nodes of its version.
+    /// A node that was not called yet, with `release` shared among the nodes of its version.
     pub fn new(record: &registry::Node, labels: Arc<Labels>, release: Arc<Release>) -> Self {
         Self::with_live(record, labels, release, Arc::default())
     }
@@ -205,7 +205,7 @@ impl Node {
         self.live.load(now)
     }
 
-    /// True while the node is left out because it refused a connection, until somebody may probe it.
+    /// True while the node is left out because it refused a connection, until a call may probe it.
     pub fn is_ejected(&self, now: Instant) -> bool {
         self.live.is_ejected(now)
     }

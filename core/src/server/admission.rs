@@ -16,7 +16,7 @@ use super::routes::Routes;
 use crate::error::{Error, Result};
 use crate::resilience::{Gate, Line, Load, Pass};
 
-/// Probes that get in when the server is full of calls: whoever watches it must not take it for dead.
+/// Probes that get in when the server is full of calls: a monitor must not take it for dead.
 const PROBES: usize = 1_024;
 /// Requests that may wait for their end, however few calls may run.
 const UNFINISHED: usize = 1_024;

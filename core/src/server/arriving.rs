@@ -1,7 +1,7 @@
 //! Requests that are not all there yet, and how long that may take.
 //!
-//! A slow but honest upload goes on: each byte buys a millisecond. Whoever sends less than a kilobyte a second on average is
-//! cut off once the patience is over.
+//! A slow but honest upload goes on: each byte buys a millisecond. A caller that sends less than a kilobyte a second on average
+//! is cut off once the patience is over.
 
 use std::pin::Pin;
 use std::sync::Arc;

@@ -99,7 +99,7 @@ impl ServerBuilder {
         self
     }
 
-    /// Address to listen on when nobody chose one.
+    /// Address to listen on when none was chosen.
     pub(crate) fn default_address(&mut self, address: Option<String>) {
         self.address = self.address.take().or(address);
     }

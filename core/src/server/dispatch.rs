@@ -259,7 +259,7 @@ pub(super) fn deadline_passed() -> Error {
     Error::deadline_exceeded("context deadline exceeded").with_id("go.micro.server")
 }
 
-/// What the caller is told of a handler's failure. What nobody meant for callers is in the log alone, under the incident that
+/// What the caller is told of a handler's failure. What was not meant for callers is in the log alone, under the incident that
 /// they are told.
 pub(in crate::server) fn told(error: Error, context: &Context) -> Error {
     let Some(incident) = error.incident() else { return error };

@@ -60,7 +60,7 @@ impl Health {
         }
     }
 
-    /// True when `service` wants calls, `None` when nobody has said so.
+    /// True when `service` wants calls, `None` when that was never set.
     pub fn is_serving(&self, service: &str) -> Option<bool> {
         let services = self.0.services.lock().unwrap_or_else(PoisonError::into_inner);
         match *services.get(service)?.borrow() {

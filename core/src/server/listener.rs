@@ -34,7 +34,7 @@ const NO_DESCRIPTORS_AT_ALL: i32 = 23;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// New streams of a connection that may be reset before they are looked at. A busy server comes late
 /// to calls whose deadlines are short; ending the connection for them, as HTTP/2 libraries do from
-/// twenty on, takes the calls of others along. Whoever resets more of them at once attacks.
+/// twenty on, takes the calls of others along. A peer that resets more of them at once is an attacker.
 const MAX_GIVEN_UP: usize = 256;
 /// Streams of a connection that may end by a mistake of its peer, or have a frame come late after they were refused in the
 /// middle of a message. This is counted over the whole life of a connection, and each may cost the work of a call.
@@ -154,7 +154,7 @@ impl Listening {
 async fn listen(network: &dyn Network, address: &str) -> std::io::Result<Box<dyn Listener>> {
     let Some(port) = address.strip_prefix(':') else { return network.bind(address).await };
     match network.bind(&format!("[::]:{port}")).await {
-        // Somebody who has the port on one family must not go unnoticed.
+        // A program that has the port on one family must not go unnoticed.
         Err(error)
             if !matches!(error.kind(), ErrorKind::AddrInUse | ErrorKind::PermissionDenied) =>
         {
@@ -280,7 +280,7 @@ async fn serve(
         converse(builder.serve_connection(io, service), connection, limits, phase).await;
     }
     if connection.is_leaving() {
-        // Somebody waits for its place, and it had nothing under way.
+        // Another connection waits for its place, and it had nothing under way.
         return;
     }
     let linger = async {

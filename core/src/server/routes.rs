@@ -60,7 +60,7 @@ impl Routes {
     }
 
     /// Gives every unary endpoint a gate. A stream lasts as long as both sides like, which says
-    /// nothing of how busy the server is; and whoever asks how it is gets an answer.
+    /// nothing of how busy the server is; and questions about its state are always answered.
     pub(crate) fn limit(&mut self, limiter: &Limiter, most: usize) {
         for endpoint in self.by_path.values_mut().flatten() {
             if endpoint.kind == Kind::Unary && !endpoint.name.starts_with("Debug.") {

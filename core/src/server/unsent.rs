@@ -40,7 +40,7 @@ impl Unsent {
         }
     }
 
-    /// The same bytes, counted until nobody holds them any more.
+    /// The same bytes, counted until they are released.
     pub(super) fn count(&self, bytes: Bytes) -> Bytes {
         if bytes.len() < COUNTED {
             return bytes;

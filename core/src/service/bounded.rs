@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use crate::error::{Code, Error, Result};
 
-/// Waits for `work` at most for `limit`. A panic in it is an error like any other: whoever waits has
+/// Waits for `work` at most for `limit`. A panic in it is an error like any other: the task that waits has
 /// more to do.
 pub(super) async fn bounded<T>(
     what: &str,

@@ -1,6 +1,6 @@
 //! What each option can be: one table for the builders, the documents and, through them, every language.
 //!
-//! A value out of its range would make a service that answers nobody, or a client that waits for ever, without a word about
+//! A value out of its range would make a service that answers no call, or a client that waits for ever, without a word about
 //! why. It is refused where it is read, or else at the start, by the same check.
 
 use std::fmt;
@@ -96,7 +96,7 @@ ranges! {
 }
 
 impl Range {
-    /// Why this number is none; nothing when it is in its range.
+    /// Why this number is refused; nothing when it is in its range.
     pub(super) fn refuses_number(&self, value: u64) -> Option<String> {
         let (Kind::Number(least, most) | Kind::Bytes(least, most)) = self.of else { return None };
         (!(least..=most).contains(&value)).then(|| self.outside(&Spaced(value)))

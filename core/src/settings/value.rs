@@ -52,7 +52,7 @@ impl Place {
         }
     }
 
-    /// The same for what somebody else found wrong.
+    /// The same for what another check found wrong.
     pub(super) fn found(&self, error: &Error) -> Error {
         self.wrong(error.detail())
     }
@@ -300,7 +300,7 @@ impl Fields {
         self.read(name, read)?.ok_or(missing)
     }
 
-    /// The error for a field that nobody took.
+    /// The error for a field that was not taken out.
     pub(super) fn finish(self) -> Result<()> {
         let Some(unknown) = self.left.keys().next() else { return Ok(()) };
         let hint = match nearest(unknown, self.known.iter().copied()) {

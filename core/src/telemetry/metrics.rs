@@ -19,7 +19,7 @@ const MAX_NAME: usize = 128;
 /// Caller, callee and endpoint of a kind of call.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Edge {
-    /// Service that calls; empty for a program that is none.
+    /// Service that calls; empty for a program that is no service.
     pub caller: Box<str>,
     /// Service that is called.
     pub callee: Box<str>,

@@ -18,7 +18,7 @@ pub struct Trace {
     parent: Option<HeaderValue>,
 }
 
-/// An id is only written out when somebody reads it: most spans are leaves that nobody asks for.
+/// An id is only written out when it is read: those of most spans, which are leaves, never are.
 #[derive(Debug, Clone)]
 enum Id {
     /// 128 bits.

@@ -33,7 +33,7 @@ const MAX_LINGER_BYTES: u64 = 1024 * 1024;
 /// To a client that begins with TLS where there is none.
 const NO_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
-/// A connection whose peer has begun to speak. Dropped, it gives its socket to whoever asked with
+/// A connection whose peer has begun to speak. Dropped, it gives its socket to the task that asked with
 /// [`Accepted::returned`].
 pub(crate) struct Accepted {
     io: Io,
@@ -153,7 +153,7 @@ async fn handshake(stream: network::Io, tls: &ServerTls) -> Result<TlsStream<Beg
 impl Drop for Accepted {
     fn drop(&mut self) {
         if let Some(back) = self.back.take() {
-            // Whoever asked may have left; then the socket closes here.
+            // The task that asked may have left; then the socket closes here.
             let _ = back.send(std::mem::replace(&mut self.io, Io::Gone));
         }
     }

@@ -31,7 +31,7 @@ const CONNECTION_WINDOW: u32 = 5 * 1024 * 1024;
 /// Calls before the peer has said how many it takes.
 const FIRST_CALLS: usize = 100;
 /// Calls given up whose late answers are let pass without a word, and for how long. To an answer that comes later still,
-/// the peer is told once more that nobody waits.
+/// the peer is told once more that the call was given up.
 const REMEMBERED: usize = 4096;
 const REMEMBERED_FOR: Duration = Duration::from_secs(30);
 /// What the frames of less than 256 bytes may lack of that, those of calls given up for the whole life of the connection;
@@ -43,7 +43,7 @@ const TLS: u8 = 1;
 /// The peer speaks HTTP/1.
 const HTTP1: u8 = 2;
 
-/// What a peer speaks by its first bytes: [`TLS`], [`HTTP1`], or 0. A server with TLS answers one who speaks none by an alert,
+/// What a peer speaks by its first bytes: [`TLS`], [`HTTP1`], or 0. A server with TLS answers one that speaks none by an alert,
 /// or in HTTP/1 with a line about it.
 fn spoken(bytes: &[u8]) -> u8 {
     let names = |name: &[u8]| bytes.windows(name.len()).any(|part| part == name);
@@ -172,7 +172,7 @@ impl Connection {
         message: Bytes,
     ) -> Result<impl Future<Output = Result<Response<Answering>>> + Send> {
         let (response, mut requests) = self.begin_request(path, headers)?;
-        // Without its message, the request is none.
+        // A request whose message was not sent never ran.
         requests
             .send_data(message, true)
             .map_err(|error| broken(&error).with_reach(Reach::Never))?;

@@ -93,7 +93,7 @@ pub(crate) struct Frames<B> {
     ended: bool,
     /// Whether the message cut last was compressed.
     compressed: bool,
-    /// Where what is put together is counted; absent where nobody bounds it.
+    /// Where what is put together is counted; absent where it is not bounded.
     room: Option<Room>,
     /// The message that is held came out: it is its reader's until the next one is asked for.
     delivered: bool,

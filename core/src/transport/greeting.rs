@@ -1,4 +1,4 @@
-//! What a peer says first on a connection: its SETTINGS. `h2` reads them too, but tells nobody the one that bounds the
+//! What a peer says first on a connection: its SETTINGS. `h2` reads them too, but does not tell the one that bounds the
 //! headers of a call, so it is read off the wire on its way there.
 
 use http::HeaderMap;
@@ -67,7 +67,7 @@ impl Greeting {
         };
         self.held = Vec::new();
         if let Some(told) = self.told.take() {
-            // Whoever asked may have given up.
+            // The caller may have given up.
             let _ = told.send(bound.unwrap_or(UNSAID));
         }
     }
@@ -93,7 +93,7 @@ const fn field(name: usize, value: usize) -> usize {
     name + value + 32
 }
 
-/// The error for headers of `size` bytes that `whose` peer does not take. No other moment will change that, so it is not
+/// The error for headers of `size` bytes that the peer, `whose`, does not take. No other moment will change that, so it is not
 /// tried again. gRPC calls everything that is too large `RESOURCE_EXHAUSTED`, be it told by the peer or found out before.
 pub(super) fn too_large(what: &str, size: usize, whose: &str, limit: u32) -> Error {
     Error::resource_exhausted(format!(

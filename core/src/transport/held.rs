@@ -12,7 +12,7 @@
 //! so a message that is alone always gets through.
 //!
 //! *Cheap*: messages below [`COUNTED`] that come in one piece are not counted, as they are bounded by the number of calls; for
-//! others it is two atomic additions, and a lock only where somebody waits.
+//! others it is two atomic additions, and a lock only where a task waits.
 
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -120,7 +120,7 @@ impl Share {
         Hold { share: self.clone(), bytes }
     }
 
-    /// True unless this share, or everybody's together, has reached its limit. A share that holds nothing has room.
+    /// True unless this share, or all shares together, has reached its limit. A share that holds nothing has room.
     pub(crate) fn has_room(&self) -> bool {
         let mine = self.used.load(SeqCst);
         let free = self.reservoir.limit.saturating_sub(self.reservoir.used.load(SeqCst));
@@ -192,7 +192,7 @@ impl Hold {
         }
     }
 
-    /// `bytes`, on which this holds until nobody has them any more.
+    /// `bytes`, counted as held until they are released.
     pub(crate) fn on(self, bytes: Bytes) -> Bytes {
         Bytes::from_owner(Kept { bytes, _hold: self })
     }
@@ -274,7 +274,7 @@ impl Room {
         self.waiting = None;
     }
 
-    /// What is held, for whoever has the message now.
+    /// What is held, for the new owner of the message.
     pub(crate) fn take_hold(&mut self) -> Option<Hold> {
         self.hold.take().filter(|hold| hold.bytes > 0)
     }

@@ -33,7 +33,7 @@ pub(super) struct Line {
     pub(super) used: AtomicBool,
     /// An answer has come.
     pub(super) served: AtomicBool,
-    /// Answers nobody waited for.
+    /// Answers that no call waited for.
     given_up: AtomicUsize,
 }
 
@@ -118,7 +118,7 @@ pub(super) async fn probe(pings: Option<PingPong>, probing: Option<Probing>, lin
     }
 }
 
-/// Ends when nobody needs the connection any more: then it takes no calls, and those on it have ended.
+/// Ends when the connection is no longer needed: then it takes no calls, and those on it have ended.
 pub(super) async fn idle(Idling { after, left, unwanted }: Idling, line: &Line) {
     let unused = async {
         let Some(after) = after else { return std::future::pending().await };

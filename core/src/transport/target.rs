@@ -16,7 +16,7 @@ pub(crate) const TARGET_AT: HeaderName = HeaderName::from_static("micro-target-a
 pub(crate) const REFUSED: HeaderName = HeaderName::from_static("micro-refused");
 pub(crate) const OTHER_SERVICE: HeaderValue = HeaderValue::from_static("other-service");
 
-/// True for the names that are between a caller and its server, and nobody else's.
+/// True for the names that are for a caller and its server alone.
 pub(crate) fn is_of_target(name: &str) -> bool {
     matches!(name, "micro-target" | "micro-target-at" | "micro-refused")
 }
@@ -57,7 +57,7 @@ mod tests {
             (Some("staging"), Some("h:2"), "/helloworld.Greeter/Hello", false),
             (Some("staging"), Some("h:1"), "/prod.Greeter/Hello", false),
             (Some("staging"), None, "/staging.Greeter/Hello", false),
-            // Whoever did not look it up.
+            // A caller that did not look it up.
             (None, None, "/staging.Greeter/Hello", false),
         ] {
             let mut headers = HeaderMap::new();

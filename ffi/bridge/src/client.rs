@@ -379,7 +379,7 @@ fn json(value: &impl serde::Serialize) -> micro::Result<Bytes> {
 fn own_option(options: &str) -> Result<(usize, String)> {
     let wrong = |why: String| Failure::from(Error::invalid_argument(why));
     let Ok(serde_json::Value::Object(mut document)) = serde_json::from_str(options) else {
-        // Whoever reads it next says what is wrong with it.
+        // The next reader says what is wrong with it.
         return Ok((IN_FLIGHT, options.to_owned()));
     };
     let Some(own) = document.remove(MAX_IN_FLIGHT) else {

@@ -101,14 +101,14 @@ impl Completion {
         if std::mem::replace(&mut self.told, true) {
             return;
         }
-        // First the id: whoever learns of the end finds it gone.
+        // First the id: a program that learns of the end finds it gone.
         self.shared.things.remove(self.id);
         let held =
             self.place.take().map_or(Held::Nothing, |permit| Held::Place { _permit: permit });
         let Ending { flags, payload, meta, failure } = ending;
         let event =
             Event { flags, payload, meta, held, ..Event::new(self.kind, self.token, self.id) };
-        // Whoever drains the end finds it no longer counted.
+        // The thread that drains the end finds it no longer counted.
         self.live = None;
         self.queue.push(event.ended(failure));
     }
@@ -131,7 +131,7 @@ pub(crate) struct Teller {
 }
 
 impl Teller {
-    /// An event of `kind`; false when nobody listens any more.
+    /// An event of `kind`; false when the queue is closed.
     pub(crate) fn tell(&self, kind: EventKind, change: impl FnOnce(&mut Event)) -> bool {
         let mut event = Event::new(kind, self.token, self.id);
         change(&mut event);

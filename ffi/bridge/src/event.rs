@@ -29,7 +29,7 @@ pub enum EventKind {
     End = 4,
     /// A call came in: `id` names it, `method` is the endpoint. Payload: its one message, unless it streams. Meta: headers.
     Call = 5,
-    /// Nobody waits for the call that came in any more: it was cancelled or its deadline passed. The last event of its id.
+    /// The caller no longer waits for the call that came in: it was cancelled or its deadline passed. The last event of its id.
     CallCancelled = 6,
     /// A message of a topic.
     Delivery = 7,
@@ -72,7 +72,7 @@ pub mod flags {
         }
     }
 
-    /// The codec of the bits; `None` for bits nobody knows.
+    /// The codec of the bits; `None` for unknown bits.
     pub fn codec(bits: u16) -> Option<Codec> {
         Some(match bits & CODEC {
             PROTO => Codec::Proto,
@@ -118,7 +118,7 @@ pub(crate) enum Held {
     Place {
         _permit: OwnedSemaphorePermit,
     },
-    /// A call nobody has seen yet; it is answered if nobody ever does.
+    /// A call that the host has not seen yet; it is answered if the host never does.
     Unseen(Unseen),
     /// Bytes of a message, which count among those that are held until the host has it.
     Bytes {

@@ -47,7 +47,7 @@ pub fn watch() {
     }
 }
 
-/// No fork happens before this is dropped. Whoever holds it must not wait for anything of the host's.
+/// No fork happens before this is dropped. Its holder must not wait for anything of the host's.
 pub(crate) fn gate() -> MutexGuard<'static, ()> {
     GATE.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -160,7 +160,7 @@ mod hooks {
     }
 
     /// Puts nothing in the places of the parent's sockets and locked files. Their numbers stay taken: whatever owns them is
-    /// still there, although nobody uses it.
+    /// still there, although it is not used.
     fn close_inherited() {
         // SAFETY: the path ends in NUL.
         let nothing = unsafe { libc::open(c"/dev/null".as_ptr(), libc::O_RDWR | libc::O_CLOEXEC) };
@@ -174,7 +174,7 @@ mod hooks {
             }
         });
         if nothing >= 0 {
-            // SAFETY: opened above, and nobody else has it.
+            // SAFETY: opened above, and nothing else has it.
             unsafe { libc::close(nothing) };
         }
     }

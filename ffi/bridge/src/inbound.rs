@@ -75,7 +75,7 @@ impl Inbound {
         &self.context
     }
 
-    /// The one answer; the call is in nobody's hands any more.
+    /// The one answer; the call is over with it.
     pub(crate) fn answer(&self, mut answer: Result<Bytes, Error>, trailers: Metadata) {
         if !trailers.is_empty()
             && let Err(error) = self.context.extend_trailers(trailers)
@@ -154,13 +154,13 @@ impl Inbound {
         unseen
     }
 
-    /// Nobody can answer any more: the runtime ends.
+    /// The host can answer no more: the runtime ends.
     pub(crate) fn abandon(&self, id: Id) {
         self.answer(Err(stopped()), Metadata::new());
         self.tell_over(id, Error::cancelled("the runtime has ended"));
     }
 
-    /// Tells the host that nobody waits any more, if it has seen the call and has not been told.
+    /// Tells the host that the caller no longer waits, if it has seen the call and has not been told.
     fn tell_over(&self, id: Id, why: Error) {
         let mut known = self.known();
         if std::mem::replace(&mut *known, Known::Over) == Known::Seen {
@@ -169,7 +169,7 @@ impl Inbound {
         }
     }
 
-    /// False when nobody listens any more.
+    /// False when the queue is closed.
     fn tell(&self, event: Event) -> bool {
         self.queue.upgrade().is_some_and(|queue| queue.push(event))
     }
@@ -258,7 +258,7 @@ pub(crate) async fn serve(host: Host, method: u32, request: Request) -> micro::R
     Ok(Response { body })
 }
 
-/// A call as the core sees it. Dropped before the host has answered, it tells the host that nobody waits any more.
+/// A call as the core sees it. Dropped before the host has answered, it tells the host that the caller no longer waits.
 struct Served {
     host: Host,
     id: Id,
@@ -327,7 +327,7 @@ async fn read(call: Arc<Inbound>, mut messages: Messages, (id, token): (Id, u64)
     }
 }
 
-/// The replies of a stream, which keep the call until they are all sent or nobody wants them.
+/// The replies of a stream, which keep the call until they are all sent or no longer wanted.
 struct Replies {
     messages: outbox::Messages,
     _served: Served,

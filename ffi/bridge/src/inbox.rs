@@ -1,9 +1,9 @@
-//! The mechanism of a queue: many push, one drains, and nobody is woken twice or not at all.
+//! The mechanism of a queue: many push, one drains, and is neither woken twice nor left asleep.
 //!
 //! *Level-triggered*: the bell is rung once something is there and silenced, under the same lock, when the last event is
 //! taken. A bell that only fires at an edge is rung again by a drain that leaves something. So whatever a drain takes, and
-//! whenever it runs, something that waits is something that rings. Whoever adds an event either rings at once, or leaves it
-//! and rings a little later, for that and whatever came meanwhile. Free of tokio and of what the events are, for loom.
+//! whenever it runs, something that waits is something that rings. A thread that adds an event either rings at once, or
+//! leaves it and rings a little later, for that and whatever came meanwhile. Free of tokio and of what events are, for loom.
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -54,7 +54,7 @@ impl<E, B: Bell> Inbox<E, B> {
         Self { state: Mutex::new(state), arrived: Condvar::new() }
     }
 
-    /// Adds an event without a sound; true when it is the first, and somebody has to [`Inbox::ring`] for it. Gives it back when
+    /// Adds an event without a sound; true when it is the first, and the caller must [`Inbox::ring`] for it. Gives it back when
     /// the inbox is closed.
     pub(crate) fn leave(&self, event: E) -> Result<bool, E> {
         let mut state = self.lock();

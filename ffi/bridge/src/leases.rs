@@ -18,7 +18,7 @@ pub(crate) struct Leases(Mutex<Leased>);
 #[derive(Debug)]
 pub(crate) struct Leased {
     taken: [Vec<u16>; SHARDS],
-    /// Those taken of a place that nobody has had.
+    /// Those taken of a place that was never had.
     before: u16,
 }
 
@@ -63,7 +63,7 @@ impl Leases {
         Some(Lease { next: start.max(1), end: (start + LEASE).min(GENERATIONS) })
     }
 
-    /// Keeps everybody else out, for as long as this process forks.
+    /// Keeps all other threads out, for as long as this process forks.
     pub(crate) fn lock(&self) -> MutexGuard<'_, Leased> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -8,7 +8,7 @@
 //!
 //! 1. every operation that was accepted ends in exactly one terminal event (`Completion`);
 //! 2. every inbound call gets exactly one answer on the wire, also if its handler forgets it (`inbound`);
-//! 3. after [`EventKind::Closed`] a queue wakes nobody any more.
+//! 3. after [`EventKind::Closed`] a queue wakes no thread any more.
 //!
 //! Long-lived things are objects: [`Runtime`], [`Queue`], [`Client`], [`Server`]. What comes and goes by the thousand (calls,
 //! streams, watches) is an [`Id`]; one that is over gives [`Status::STALE`], never another thing.

@@ -10,7 +10,7 @@ pub const QUEUE: u32 = 2;
 pub const CLIENT: u32 = 3;
 /// A [`Server`](crate::Server).
 pub const SERVER: u32 = 4;
-/// An operation, stream or watch that this side began and whose end nobody has been told.
+/// An operation, stream or watch that this side began and whose end has not been told.
 pub const OPERATION: u32 = 5;
 /// A call that came in and is not over.
 pub const CALL: u32 = 6;

@@ -70,7 +70,7 @@ static LEVEL: AtomicU8 = AtomicU8::new(Level::Warn as u8);
 static RING: Mutex<Ring> =
     Mutex::new(Ring { records: VecDeque::new(), dropped: 0, announced: false, to: Weak::new() });
 
-/// The records, for nobody else; also while this process forks.
+/// The records, locked for the caller alone; also while this process forks.
 pub(crate) fn ring() -> MutexGuard<'static, Ring> {
     RING.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -35,7 +35,7 @@ struct Line {
     bytes: usize,
     /// The host has sent its last, well or with an error.
     end: Option<Option<Error>>,
-    /// Nobody reads any more.
+    /// The messages are no longer read.
     over: bool,
     /// The host waits for room.
     refused: bool,
@@ -47,7 +47,7 @@ impl Outbox {
         Arc::new(Self { line: Mutex::default(), queue: Arc::downgrade(queue), token })
     }
 
-    /// Says whose messages these are, once that is known.
+    /// Says which call these messages are of, once that is known.
     pub(crate) fn name(&self, id: Id) {
         self.line().id = id;
     }

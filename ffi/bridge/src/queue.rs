@@ -38,7 +38,7 @@ pub struct Queue {
     /// Since when something has waited, in milliseconds of the runtime, plus one; 0 when nothing does.
     since: AtomicU64,
     warned: AtomicBool,
-    /// Places for calls that nobody has seen.
+    /// Places for calls that the host has not seen.
     unseen: Arc<Semaphore>,
     _live: Live,
 }
@@ -152,7 +152,7 @@ impl Queue {
         loop {
             let take = |batch: &mut _| self.inbox.wait(batch, max.min(MAX_BATCH), until);
             let (told, taken) = self.hand_over(&mut each, take);
-            // Calls that were over before anybody saw them are not worth waking up for.
+            // Calls that were over before the host saw them are not worth waking up for.
             if told > 0 || taken == 0 {
                 return told;
             }
@@ -165,7 +165,7 @@ impl Queue {
         mut each: impl FnMut(Event),
         take: impl FnOnce(&mut VecDeque<Event>) -> Left,
     ) -> (usize, usize) {
-        // Whoever drains while another does has a buffer of its own.
+        // A thread that drains while another does has a buffer of its own.
         let mut kept = self.batch.try_lock();
         let mut own = VecDeque::new();
         let batch = match &mut kept {
@@ -193,8 +193,8 @@ impl Queue {
         (told, taken)
     }
 
-    /// Closes the queue: what is in it is dropped, calls that nobody has seen are answered, and nothing more comes in.
-    /// Operations under way go on, and nobody hears of their end.
+    /// Closes the queue: what is in it is dropped, calls that the host has not seen are answered, and nothing more comes in.
+    /// Operations under way go on, and their end is not told.
     pub fn close(&self) {
         if self.shared.check().is_ok() {
             log::leave(self);
@@ -273,7 +273,7 @@ impl Queue {
         self.unseen.clone().try_acquire_owned().ok()
     }
 
-    /// Nothing will come any more, so nobody is to be woken.
+    /// Nothing will come any more, so no thread is to be woken.
     fn give_wake_back(&self) {
         let _wake = self.inbox.change_bell(|bells| bells.callback.take());
     }

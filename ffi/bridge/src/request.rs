@@ -124,7 +124,7 @@ impl Terms {
 #[derive(Debug, Default)]
 pub(crate) struct Documents(Mutex<HashMap<String, Arc<CallSettings>>>);
 
-/// Documents that are kept; whoever makes more than that makes each of them once.
+/// Documents that are kept; a program that makes more than that makes each of them once.
 const DOCUMENTS: usize = 64;
 
 impl Documents {

@@ -141,7 +141,7 @@ impl Runtime {
     /// `trailers` is a block, see [`crate::pack`].
     ///
     /// # Errors
-    /// [`Status::STALE`](crate::Status::STALE) when nobody waits for it any more: it was answered, cancelled or is too late.
+    /// [`Status::STALE`](crate::Status::STALE) when its caller no longer waits: it was answered, cancelled or is too late.
     /// [`Status::ARG`](crate::Status::ARG) for trailers that cannot be sent; the call can still be answered then.
     pub fn reply(&self, call: Id, answer: Result<Bytes, Error>, trailers: &[u8]) -> Result<()> {
         self.inside()?.answer(call, answer, crate::unpack(trailers)?)

@@ -159,7 +159,7 @@ impl Shared {
         self.stamp.check()
     }
 
-    /// Refuses a child of the process, and whoever comes after the end. During the grace before it, calls being served may
+    /// Refuses a child of the process, and callers that come after the end. During the grace before it, calls being served may
     /// still make calls of their own.
     ///
     /// # Errors
@@ -245,7 +245,7 @@ impl Shared {
         Ok(id)
     }
 
-    /// Runs something of which nobody is told and that ends with the runtime.
+    /// Runs something that tells no event and that ends with the runtime.
     pub(crate) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
         self.tasks.spawn_on(work, &self.handle).abort_handle()
     }
@@ -283,7 +283,7 @@ impl Shared {
         }
     }
 
-    /// Answers a call that nobody will answer.
+    /// Answers a call that its handler will not answer.
     pub(crate) fn forget_call(&self, id: Id) {
         let dropped = Error::internal("handler dropped the call").with_id("go.micro.server");
         let _ = self.answer(id, Err(dropped), Metadata::new());

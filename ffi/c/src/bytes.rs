@@ -10,7 +10,7 @@ pub type micro_fn = Option<unsafe extern "C" fn(ctx: *mut c_void)>;
 
 /// Bytes that change hands. They are owned where `own` is not NULL: release them once, with micro_bytes_release, or pass them
 /// to a function that takes them; it owns them then, also when it fails. Where `own` is NULL they are borrowed, and copied by
-/// whoever keeps them. Copies of the struct are the same bytes.
+/// a function that keeps them. Copies of the struct are the same bytes.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub struct micro_bytes {
@@ -39,7 +39,7 @@ impl micro_bytes {
     /// Takes the bytes from the caller, or copies those it lends.
     ///
     /// # Safety
-    /// The caller's promise: owned bytes come from this library and nobody else will use them; lent ones are readable.
+    /// The caller's promise: owned bytes come from this library and are used nowhere else; lent ones are readable.
     pub(crate) unsafe fn take(self, what: &str) -> Result<Bytes> {
         if self.own.is_null() {
             let lent = crate::micro_slice { ptr: self.ptr, len: self.len };
@@ -70,8 +70,8 @@ pub unsafe extern "C" fn micro_bytes_copy(ptr: *const u8, len: usize) -> micro_b
     }
 }
 
-/// Memory of the caller as bytes, without a copy. `release(ctx)` is called once, on any thread, when nobody needs the memory
-/// any more; until then it must not change. It must return at once and call nothing of this library.
+/// Memory of the caller as bytes, without a copy. `release(ctx)` is called once, on any thread, when the memory is no longer
+/// needed; until then it must not change. It must return at once and call nothing of this library.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn micro_bytes_wrap(
     ptr: *const u8,

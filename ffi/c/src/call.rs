@@ -12,7 +12,7 @@ use crate::{micro_bytes, micro_id, micro_runtime, micro_slice, micro_status};
 /// one unless it is empty. With another status (1 to 16), `payload` is the error's message, UTF-8; micro_reply_error says more.
 /// `trailers` is a block made by micro_meta_add, or nothing. The payload is taken, also when this fails.
 ///
-/// MICRO_STALE when nobody waits any more: answered, cancelled, or too late.
+/// MICRO_STALE when the caller no longer waits: answered, cancelled, or too late.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn micro_reply(
     runtime: *mut micro_runtime,

@@ -110,7 +110,7 @@ pub unsafe extern "C" fn micro_error_attach(
     type_name: micro_slice,
     value: micro_slice,
 ) -> micro_status {
-    // SAFETY: the caller promises a live error that nobody else uses meanwhile, and readable bytes.
+    // SAFETY: the caller promises a live error that no other thread uses meanwhile, and readable bytes.
     unsafe {
         answer(std::ptr::null_mut(), || {
             let value = Bytes::copy_from_slice(value.bytes("value")?);

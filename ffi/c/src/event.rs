@@ -20,7 +20,7 @@ pub const MICRO_EVENT_END: u16 = 4;
 /// A call came in: `id` names it, `method` is the endpoint's number. `payload`: its one message, unless it streams. `meta`:
 /// headers. `timeout_ns`: how long the caller still waits. Answer it with micro_reply or micro_reply_error.
 pub const MICRO_EVENT_CALL: u16 = 5;
-/// Nobody waits for a call that came in any more: it was cancelled (MICRO_CANCELLED) or its deadline passed
+/// The caller no longer waits for a call that came in: it was cancelled (MICRO_CANCELLED) or its deadline passed
 /// (MICRO_DEADLINE_EXCEEDED). The last event of its id.
 pub const MICRO_EVENT_CALL_CANCELLED: u16 = 6;
 /// A message of a topic.

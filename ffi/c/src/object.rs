@@ -72,7 +72,7 @@ impl<N: Named> Object<N> {
     /// As [`Self::at`].
     ///
     /// # Safety
-    /// As [`Self::at`], and nobody else uses the object meanwhile.
+    /// As [`Self::at`], and no other thread uses the object meanwhile.
     pub(crate) unsafe fn replace(pointer: *mut N, inside: N::Inside) -> Result<()> {
         // SAFETY: the caller's promise is ours; after this look nothing borrows from the object.
         unsafe {
@@ -96,11 +96,11 @@ impl<N: Named> Object<N> {
         });
     }
 
-    /// Takes an object from the caller; `None` for NULL, for what is none, and in a child of its process, where it is left
+    /// Takes an object from the caller; `None` for NULL, for what is not one, and in a child of its process, where it is left
     /// alone.
     ///
     /// # Safety
-    /// As [`Self::at`], and nobody uses the pointer from now on.
+    /// As [`Self::at`], and the pointer is not used from now on.
     unsafe fn take(pointer: *mut N) -> Option<N::Inside> {
         // Most events have no error to free, and that is no mistake to be described.
         if pointer.is_null() {
@@ -113,7 +113,7 @@ impl<N: Named> Object<N> {
         if unsafe { (*object).stamp.is_foreign() } {
             return None;
         }
-        // SAFETY: it comes from `give`, and is used up here. The word is overwritten for whoever uses it all the same.
+        // SAFETY: it comes from `give`, and is used up here. The word is overwritten for a caller that uses it all the same.
         let mut object = unsafe {
             std::ptr::write_volatile(&raw mut (*object).word, 0);
             Box::from_raw(object)

@@ -131,8 +131,8 @@ pub unsafe extern "C" fn micro_queue_age(queue: *const micro_queue) -> u64 {
     age.map_or(0, |age| u64::try_from(age.as_nanos()).unwrap_or(u64::MAX))
 }
 
-/// Closes the queue: what it holds is dropped, calls that nobody has seen are answered, nothing more comes in, and
-/// micro_queue_wait returns. Operations under way go on, and nobody hears of their end.
+/// Closes the queue: what it holds is dropped, calls that the program has not seen are answered, nothing more comes in, and
+/// micro_queue_wait returns. Operations under way go on, and their end is not told.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn micro_queue_close(queue: *mut micro_queue) -> micro_status {
     // SAFETY: the caller promises a live queue or NULL.

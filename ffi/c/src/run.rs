@@ -39,7 +39,7 @@ impl Drop for Dispatchers {
 /// Tells events to `on_event(ctx, event)` on `threads` (1 to 64) threads of the library's own; with one thread, in order and
 /// never two at a time. The function may block and may call anything here but micro_runtime_free and micro_queue_free.
 /// `drop(ctx)` is called once, after the last call of `on_event`, or at once when this fails. A queue is run once, and is
-/// drained by nobody else then. micro_queue_free waits for the threads.
+/// drained in no other way then. micro_queue_free waits for the threads.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn micro_queue_run(
     queue: *mut micro_queue,

@@ -12,7 +12,7 @@ pub type micro_status = i32;
 pub const MICRO_OK: micro_status = 0;
 /// The caller gave up.
 pub const MICRO_CANCELLED: micro_status = 1;
-/// Something failed and nobody said what.
+/// Something failed and no cause was given.
 pub const MICRO_UNKNOWN: micro_status = 2;
 /// The request is wrong, whatever the state of the service.
 pub const MICRO_INVALID_ARGUMENT: micro_status = 3;
@@ -36,7 +36,7 @@ pub const MICRO_OUT_OF_RANGE: micro_status = 11;
 pub const MICRO_UNIMPLEMENTED: micro_status = 12;
 /// A bug or a broken invariant on the far side.
 pub const MICRO_INTERNAL: micro_status = 13;
-/// Nobody can serve this now; trying again may help.
+/// No node can serve this now; trying again may help.
 pub const MICRO_UNAVAILABLE: micro_status = 14;
 /// Data was lost or damaged for good.
 pub const MICRO_DATA_LOSS: micro_status = 15;
@@ -57,7 +57,7 @@ pub const MICRO_ABI: micro_status = 1005;
 /// An argument is wrong; the error says which, and what is right.
 pub const MICRO_ARG: micro_status = 1006;
 
-/// The spelling of a status, such as "DEADLINE_EXCEEDED" or "STALE"; "UNKNOWN" for a number nobody knows. Lives for ever.
+/// The spelling of a status, such as "DEADLINE_EXCEEDED" or "STALE"; "UNKNOWN" for an unknown number. Lives for ever.
 #[unsafe(no_mangle)]
 pub extern "C" fn micro_status_name(status: micro_status) -> micro_slice {
     micro_slice::of(Status(status).name().as_bytes())

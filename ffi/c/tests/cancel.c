@@ -12,7 +12,7 @@ TEST(a_call_cancelled_before_it_has_begun_ends_once) {
     micro_client *client = fleet_client(&f, "");
     for (uint64_t token = 1; token <= 200; token++) {
         micro_id id = fleet_call(&f, client, "Ada", token);
-        /* The call may be anywhere by now, but nobody has answered it. */
+        /* The call may be anywhere by now, but it has not been answered. */
         EQUAL(micro_cancel(f.runtime, id), MICRO_OK);
         micro_event reply = fleet_next(&f, MICRO_EVENT_REPLY);
         EQUAL(reply.token, token);

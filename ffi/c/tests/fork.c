@@ -327,7 +327,7 @@ static int dial(int port) {
     return -1;
 }
 
-/* Whether somebody holds a lock in the folder. */
+/* Whether a process holds a lock in the folder. */
 static bool is_locked(const char *folder) {
     DIR *files = opendir(folder);
     CHECK(files != NULL);

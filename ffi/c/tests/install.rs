@@ -75,7 +75,7 @@ fn lacks(tool: &str, test: &str) -> bool {
     !there
 }
 
-/// Names of the symbols that a library gives to whoever links it.
+/// Names of the symbols that a library gives to programs that link it.
 fn global(library: &Path) -> Vec<String> {
     let listed = run(Command::new("nm").args(["--extern-only", "--defined-only"]).arg(library));
     let mut names: Vec<_> = listed

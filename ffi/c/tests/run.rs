@@ -3,7 +3,7 @@
 //! Twice: as they are, and with the C code under AddressSanitizer and UBSan, whose allocator then serves the library too.
 //! `scripts/sanitize` runs them with a library that is under ThreadSanitizer itself: `MICRO_C_LIBRARY` is that library, and
 //! `MICRO_C_THREAD` the runtime of the sanitizer it was compiled for.
-//! Prints what a test of Rust's would, so that whoever counts those counts these.
+//! Prints what a test of Rust's would, so that a tool which counts those counts these.
 #![allow(
     clippy::print_stdout,
     clippy::expect_used,

@@ -81,7 +81,7 @@ TEST(calls_that_wait_for_a_service_that_is_stuck_are_bounded_and_then_refused) {
     }
     EQUAL(cancelled, MOST);
     EQUAL(refused, MADE - MOST);
-    /* It comes back, and is not bothered with what nobody waits for. */
+    /* It comes back, and is not bothered with what no caller waits for. */
     for (uint64_t begun = now(); micro_debug_live(MICRO_LIVE_CALL) > MOST; sched_yield()) {
         CHECK(now() - begun < PATIENCE);
     }

@@ -292,7 +292,7 @@ TEST(a_loop_that_drains_once_for_each_wake_up_sees_the_end) {
     micro_runtime_free(f.runtime);
     bool closed = false;
     for (int handled = 0; !closed; handled++) {
-        /* Nothing is under way any more, so whoever is not woken now never is. */
+        /* Nothing is under way any more, so a loop that is not woken now never is. */
         CHECK(handled < atomic_load(&bell.woken));
         micro_event events[2];
         size_t taken = micro_queue_drain(f.queue, events, sizeof *events, 2);

@@ -210,7 +210,7 @@ impl Usage {
     }
 }
 
-/// An address that nobody has. The network is ours alone, and these ports are below those that the
+/// An address that no process has. The network is ours alone, and these ports are below those that the
 /// system gives to connections.
 fn free() -> SocketAddr {
     static NEXT: AtomicU16 = AtomicU16::new(7_000);

@@ -42,7 +42,7 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    /// A link to whoever listens at `node`.
+    /// A link to the process that listens at `node`.
     pub(crate) async fn to(node: SocketAddr) -> Outcome<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;

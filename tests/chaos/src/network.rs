@@ -1,4 +1,4 @@
-//! A network of the run's own: no port is taken, and nobody else is disturbed.
+//! A network of the run's own: no port is taken, and no other program is disturbed.
 
 use std::env;
 use std::process::{Command, Stdio};

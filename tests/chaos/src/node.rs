@@ -14,7 +14,7 @@ use crate::Outcome;
 pub(crate) const SERVICE: &str = "fleet";
 /// Answers after `--takes`; repeating it is harmless.
 pub(crate) const READ: &str = "Work.Read";
-/// As [`READ`], but nobody may repeat it.
+/// As [`READ`], but it may not be repeated.
 pub(crate) const WRITE: &str = "Work.Write";
 /// As [`READ`] with `--workers` at a time, the others in line.
 pub(crate) const POOL: &str = "Work.Pool";

@@ -170,7 +170,7 @@ def gzip_bomb(session, stream):
 
 @way
 def goaway_storm(session):
-    """Takes nobody in."""
+    """Takes no call."""
     session.welcome()
     session.send(raw(7, 0, 0, bytes(8)) * 50)
 
@@ -239,7 +239,7 @@ def nonsense_status(session, stream):
 
 @answering
 def crawling_reply(session, stream):
-    """A reply that comes, byte by byte, for longer than anybody waits."""
+    """A reply that comes, byte by byte, for longer than any caller waits."""
     session.send(session.head(stream))
     for byte in itertools.chain(message(b"", length=100_000), itertools.repeat(0)):
         session.send(data(stream, bytes([byte])))

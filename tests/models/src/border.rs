@@ -31,7 +31,7 @@ pub const MODELS: &[(&str, fn())] = &[
     ("a_change_is_made_before_the_end_or_not_at_all", a_change_is_made_before_the_end),
 ];
 
-/// A bell as event loops have it: it fires once for many rings, and whoever is woken takes that away.
+/// A bell as event loops have it: it fires once for many rings, and the host that is woken takes that away.
 #[derive(Clone)]
 struct Doorbell {
     fired: Arc<AtomicBool>,

@@ -43,7 +43,7 @@ pub async fn run() {
     let (host, port) = (server.address().ip().to_string(), u32::from(server.address().port()));
     write(io::stdout(), &ServerCompatResponse { host, port, pem_cert: pem }).unwrap();
     let mut told_to_end = signal(SignalKind::terminate()).unwrap();
-    // A suite that died tells nobody.
+    // A suite that died does not tell.
     let _ = timeout(LONGEST_RUN, told_to_end.recv()).await;
     server.stop().await;
 }

@@ -10,7 +10,7 @@ const MAX_LENGTH: u32 = 16 * 1024 * 1024;
 /// The next message; `None` when the suite has closed the pipe.
 ///
 /// # Errors
-/// When the pipe breaks inside a message, or what came is none.
+/// When the pipe breaks inside a message, or what came is not a message.
 pub fn read<T: Message + Default>(mut from: impl Read) -> io::Result<Option<T>> {
     let mut length = [0; 4];
     match from.read_exact(&mut length) {

@@ -122,7 +122,7 @@ impl Foreign {
         }
     }
 
-    /// Starts its server on `port` of this network, which nobody else may use.
+    /// Starts its server on `port` of this network, which no other program may use.
     ///
     /// # Panics
     /// When the server does not come up.

@@ -85,7 +85,7 @@ fn a_node_that_fell_silent_is_hardly_asked_any_more() {
         for node in NODES {
             world.node(node);
         }
-        // Power fails: no goodbye, no reset, nobody takes it off the registry.
+        // Power fails: no goodbye, no reset, and it is not taken off the registry.
         world.at(ms(2_000), |sim| sim.partition("caller", "node-2"));
         let load = Load { until: ms(14_000), ..Load::default() };
         world.caller("caller", 0, &load);

@@ -70,7 +70,7 @@ fn a_caller_follows_a_registry_that_lags() {
         world.client("caller", move |client, log| async move {
             let watching = async {
                 for moment in MOMENTS {
-                    // Both nodes were stopped and started anew by then, but hardly anybody heard.
+                    // Both nodes were stopped and started anew by then, but hardly any news arrived.
                     sleep(ms(moment + 1_200) - turmoil::sim_elapsed().unwrap()).await;
                     converge(&client, &registry, &log).await;
                 }
@@ -100,7 +100,7 @@ fn a_caller_goes_on_without_its_registry_and_catches_up_with_it() {
         let registry = world.registry.clone();
         let (down, up) = (registry.clone(), registry.clone());
         world.at(ms(2_000), move |_| down.set_down(true));
-        // Meanwhile a node dies, and nobody can tell: the registry drops it without a word.
+        // Meanwhile a node dies, and no watcher can tell: the registry drops it without a word.
         world.at(ms(4_000), |sim| sim.crash("node-3"));
         let dropped = registry.clone();
         world.at(ms(8_000), move |_| {

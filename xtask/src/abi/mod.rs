@@ -39,7 +39,7 @@ pub(crate) struct Options {
     /// Compare with the checked-in files instead of writing them.
     #[arg(long)]
     check: bool,
-    /// Write the history of this version anew; only for a version that nobody has been given.
+    /// Write the history of this version anew; only for a version that was not released.
     #[arg(long, conflicts_with = "check")]
     unreleased: bool,
 }

@@ -10,10 +10,10 @@ use syn::{Attribute, Expr, FnArg, ImplItem, Item, ItemFn, Lit, Meta, ReturnType}
 
 use crate::Outcome;
 
-/// Lines of an exported function that say something. What needs more is somebody else's job.
+/// Lines of an exported function that say something. What needs more belongs elsewhere.
 const LONGEST: usize = 12;
 
-/// Keeps panics inside; whoever calls it, directly or not, is guarded.
+/// Keeps panics inside; a function that calls it, directly or not, is guarded.
 const GUARD: &str = "guard";
 
 /// Functions that cannot panic: they copy numbers and pointers, or hand memory back.

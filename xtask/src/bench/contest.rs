@@ -59,7 +59,7 @@ impl<C: Contender> Score<C> {
     }
 }
 
-/// Measures fresh contenders, ours and the peer's, in every round; `None` if nobody asked for it.
+/// Measures fresh contenders, ours and the peer's, in every round; `None` if it was not asked for.
 pub(crate) async fn contest<C: Contender>(
     plan: &Plan,
     spec: &Spec,
@@ -70,7 +70,7 @@ pub(crate) async fn contest<C: Contender>(
         let mut ours = Score::warmed(ours, plan).await?;
         let mut peer = Score::warmed(peer, plan).await?;
         for number in 0..plan.slices() {
-            // Whoever goes second may find a warmer machine: take turns at that, too.
+            // The side that goes second may find a warmer machine: take turns at that, too.
             if number % 2 == 0 {
                 ours.advance(plan).await?;
                 peer.advance(plan).await?;

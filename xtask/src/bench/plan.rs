@@ -105,7 +105,7 @@ impl Plan {
         measure: impl AsyncFn(Side) -> Outcome<Sample>,
     ) -> Option<Row> {
         self.row(spec, async |number| {
-            // Whoever goes second finds a warmer, and perhaps slower, machine: take turns.
+            // The side that goes second finds a warmer, and perhaps slower, machine: take turns.
             let (ours, peer) = if number % 2 == 0 {
                 let ours = measure(Side::Ours).await?;
                 (ours, measure(Side::Peer).await?)

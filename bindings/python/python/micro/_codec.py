@@ -27,7 +27,7 @@ Decode = Callable[[Any, int], Any]
 
 
 def natural(message: Any) -> int:
-    """The codec of a message nobody asked another of."""
+    """The codec of a message for which no other was asked."""
     if isinstance(message, (bytes, bytearray, memoryview, Payload)) or is_protobuf(message):
         return PROTO
     return JSON
@@ -244,7 +244,7 @@ _HALF = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 def loads(payload: Any) -> Any:
-    """What JSON says. Raises ``Wrong`` for what is none: RFC 8259, and no number or text that others cannot read."""
+    """What JSON says. Raises ``Wrong`` for what is not JSON: RFC 8259, and no number or text that others cannot read."""
     return _loaded(payload, _read_json)
 
 
@@ -279,7 +279,7 @@ _decoders: dict[Any, Decode] = {}
 
 
 def reader(kind: Any) -> Decode:
-    """Reads replies of a type. Asked for before a call is made, so that none is made whose reply cannot be read."""
+    """Reads replies of a type. Asked for before a call is made, so that no call is made if its reply cannot be read."""
     try:
         found = _decoders.get(kind)
     except TypeError:

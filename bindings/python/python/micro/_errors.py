@@ -158,7 +158,7 @@ class Cancelled(Error):
 
 
 class Unknown(Error):
-    """Something failed, and nobody said what."""
+    """Something failed, and no cause was given."""
 
     code = Code.UNKNOWN
 

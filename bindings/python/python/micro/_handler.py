@@ -176,7 +176,7 @@ class Handler:
                 for reply in replies:
                     pipe.send(_codec.encode(reply, flags, what, reply=True))
             finally:
-                # Whoever keeps the generator, or an exception of its, keeps what it holds open.
+                # A reference to the generator, or to an exception of its, would keep open what it holds.
                 if hasattr(replies, "close"):
                     replies.close()
             return b""

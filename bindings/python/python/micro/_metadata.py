@@ -64,7 +64,7 @@ def of_blocks(blocks: bytes | None) -> tuple[Metadata, Metadata]:
 
 
 def pairs(metadata: MetadataLike | None) -> list[tuple[str, Value]] | None:
-    """Pairs of whatever is given as metadata. Raises ``TypeError`` that names what is none."""
+    """Pairs of whatever is given as metadata. Raises ``TypeError`` that names what cannot be metadata."""
     if metadata is None:
         return None
     if isinstance(metadata, Metadata):

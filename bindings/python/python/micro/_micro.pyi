@@ -33,7 +33,7 @@ class Context:
         """Seconds until the caller stops waiting, never below zero; ``None`` when it waits for ever."""
     @property
     def cancelled(self) -> bool:
-        """True once nobody waits for the answer any more."""
+        """True once the caller no longer waits for the answer."""
     @property
     def service(self) -> str | None:
         """Name of the service that was called."""
@@ -42,7 +42,7 @@ class Context:
         """Endpoint that was called, for example ``Greeter.Hello``."""
     @property
     def caller(self) -> str | None:
-        """Service that calls; ``None`` when the caller is none."""
+        """Service that calls; ``None`` when the caller is no service."""
     @property
     def peer(self) -> str | None:
         """Address of the caller, ``host:port``; ``None`` in memory."""

@@ -56,7 +56,7 @@ class Pipe:
         self.runtime.grant(id, WINDOW)
 
     def notify(self) -> None:
-        """Something changed that somebody may wait for."""
+        """Something changed that a reader or writer may wait for."""
 
     def writable(self) -> None:
         """There is room again."""
@@ -152,8 +152,8 @@ class LoopPipe(Pipe):
                 self._waiter = None
 
     def left(self) -> None:
-        """Whoever waited does so no more, and will not be back: what this side opened is over. Not left to the collector,
-        because somebody may keep the exception, and with it the stream."""
+        """The task that waited does so no more, and will not be back: what this side opened is over. Not left to the collector,
+        because the program may keep the exception, and with it the stream."""
         if self.is_mine:
             self.cancel()
 
@@ -244,7 +244,7 @@ class ThreadPipe(Pipe):
 
 
 class QueuePipe(ThreadPipe):
-    """A pipe with a queue of its own, told by whoever waits for it."""
+    """A pipe with a queue of its own, told by the thread that waits for it."""
 
     def __init__(self, runtime: _micro.Runtime, decode: Decode, queue: _micro.Queue) -> None:
         super().__init__(runtime, decode)
@@ -259,7 +259,7 @@ class QueuePipe(ThreadPipe):
             try:
                 self.queue.wait(0.5)
             except BaseException:
-                # Interrupted: nobody goes on reading.
+                # Interrupted: no thread goes on reading.
                 self.cancel()
                 raise
             if not self.queue.is_open and not self.ended and self._version == seen:

@@ -38,7 +38,7 @@ def plain(value: Any) -> Any:
     if hasattr(kind, "__dataclass_fields__"):
         import dataclasses
 
-        # A field that nobody set is left out.
+        # A field that was not set is left out.
         return {field.name: getattr(value, field.name) for field in dataclasses.fields(value) if hasattr(value, field.name)}
     if is_pydantic(kind):
         return value.model_dump(mode="json", by_alias=True)
@@ -93,7 +93,7 @@ def written(value: Any) -> bytes:
         try:
             return _encode(value).encode()  # type: ignore[no-any-return]
         except TypeError:
-            # Names of fields that are no text, perhaps: nobody but the slow way looks at those.
+            # Names of fields that are no text, perhaps: only the slow way looks at those.
             return _encode(_named(value, 0)).encode()  # type: ignore[no-any-return]
     except (TypeError, ValueError, RecursionError) as error:
         where, why = next(_faults(value, "", 0), ("", str(error)))

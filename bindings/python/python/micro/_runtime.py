@@ -44,8 +44,8 @@ class Hub:
             self._bell = _Bell(loop, self.queue, self._descriptor)
 
         self.servers: set[_Running] = set()
-        # Whoever runs the loop closes its asynchronous generators before the loop itself, as `asyncio.run` does. That is how
-        # a service that nobody stopped learns that its handlers cannot run any more.
+        # The runner of the loop closes its asynchronous generators before the loop itself, as `asyncio.run` does. That is how
+        # a service that was not stopped learns that its handlers cannot run any more.
         self._guard = self._until_the_end()
         try:
             self._guard.asend(None).send(None)
@@ -73,7 +73,7 @@ class Hub:
         return Spare(self.loop, self.queue)
 
     def abandon(self) -> None:
-        """The loop was closed: nobody can be told anything any more."""
+        """The loop was closed: no task can be told anything any more."""
         for server in list(self.servers):
             server.leave()
         self.queue.close(tell=False)
@@ -82,7 +82,7 @@ class Hub:
             self._bell.close()
 
     def _closed(self) -> None:
-        # The runtime is over, and everybody who waited has been told.
+        # The runtime is over, and all that waited have been told.
         if self._bell is not None:
             self._bell.close()
         elif not self.loop.is_closed():
@@ -238,7 +238,7 @@ def _at_exit() -> None:
     for runtime in runtimes:
         for hub in list(runtime._hubs.values()):
             for server in list(hub.servers):
-                # On its loop nobody may be there to stop it.
+                # Its loop may not be there any more to stop it.
                 _try(server.leave)
         runtime.close()
     # No thread of Python's may be in the native part when the interpreter ends.

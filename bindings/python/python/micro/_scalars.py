@@ -1,4 +1,4 @@
-"""Values without parts, as JSON writes them, and what is said of those that are none."""
+"""Values without parts, as JSON writes them, and what is said of those that are wrong."""
 
 from __future__ import annotations
 

@@ -313,7 +313,7 @@ class _Running:
         """Returns when it is over, on whichever loop. Raises what it ended with."""
         loop = asyncio.get_running_loop()
         if loop is not self.hub.loop and not self.hub.loop.is_running():
-            # Nobody would hear of the end there.
+            # No task would hear of the end there.
             await asyncio.to_thread(self.leave)
         future: asyncio.Future[None] = loop.create_future()
         with self._lock:
@@ -334,7 +334,7 @@ class _Running:
             self.runtime._native.cancel(self.id)
 
     def leave(self, patience: float = LEAVING) -> None:
-        """Ends it because nobody can serve it any more. The registry hears of it first, within ``patience`` seconds."""
+        """Ends it because no handler can run any more. The registry hears of it first, within ``patience`` seconds."""
         if self.is_over:
             return
         self.server.stop()
@@ -372,7 +372,7 @@ class _Running:
         with self._lock:
             if self.is_over:
                 return
-            # Cancelled is what somebody here has asked for.
+            # Cancelled is what this program has asked for.
             self._error = None if isinstance(error, Cancelled) else error
             self.is_over = True
             waiting = list(self._waiting)
@@ -394,5 +394,5 @@ def _tell(future: asyncio.Future[None]) -> None:
     try:
         loop.call_soon_threadsafe(told)
     except RuntimeError:
-        # That loop is closed, and nobody waits on it.
+        # That loop is closed, and no task waits on it.
         pass

@@ -151,7 +151,7 @@ class Shapes:
         try:
             return typing.get_type_hints(kind, localns=names, include_extras=True)
         except NameError:
-            # A class made inside of a function: whoever asks is usually still in there.
+            # A class made inside of a function: the caller is usually still in there.
             return typing.get_type_hints(kind, localns={**around(), **names}, include_extras=True)
 
     def _annotated(self, kind: Any, args: tuple[Any, ...]) -> Shape | None:

@@ -234,7 +234,7 @@ def _may_be_context(parameter: inspect.Parameter, hints: dict[str, Any]) -> bool
 
 
 def caller_names(depth: int = 2) -> dict[str, Any] | None:
-    """Local names of whoever decorates a handler inside of a function, for annotations that are text."""
+    """Local names of the code that decorates a handler inside of a function, for annotations that are text."""
     frame = sys._getframe(depth)
     return None if frame.f_locals is frame.f_globals else dict(frame.f_locals)
 

@@ -148,7 +148,7 @@ async def feed(pipe: LoopPipe, encode: Callable[[Any], Any], requests: Any) -> N
                 await pipe.send(encode(request))
         pipe.runtime.close(pipe.id)
     except (Stale, Closed):
-        # The far side has ended it, and whoever reads hears how.
+        # The far side has ended it, and the reader hears how.
         return
     except Exception as error:
         pipe.failed = error

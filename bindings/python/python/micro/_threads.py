@@ -1,13 +1,12 @@
 """Threads for handlers that are plain functions, and the lines before them.
 
 A call that waits for a thread is not begun, and is only let into the line if its turn comes while its caller still waits.
-So what a service does under too much load is what it can do, and not what nobody reads any more.
+So what a service does under too much load is what it can do, and not answers that are never read.
 """
 
 from __future__ import annotations
 
 import os
-import random
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -28,7 +27,7 @@ STREAMS = 64
 LINE = 1024
 """Fewest calls that may wait for a thread, where their callers give them the time; else 32 a thread."""
 PATIENCE = 0.5
-"""The part of the time a caller can spare that its call may wait in line. More would help nobody when all threads are busy
+"""The part of the time a caller can spare that its call may wait in line. More would help no caller when all threads are busy
 anyway, and a little trouble would make every call late."""
 QUICK = 0.001
 """Seconds below which calls are not timed: the line before them is too short to be late in."""
@@ -128,7 +127,7 @@ class Line:
             "try another node or later",
             id="micro",
         )
-        error._retry_after = min(max(wait * (1.0 + random.random()), PUSHBACK[0]), PUSHBACK[1])
+        error._retry_after = min(max(wait * (1.0 + os.urandom(1)[0] / 256), PUSHBACK[0]), PUSHBACK[1])
         return error
 
 

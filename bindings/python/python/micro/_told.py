@@ -27,7 +27,7 @@ def describe(error: BaseException, endpoint: str) -> Told:
     if not isinstance(error, (KeyboardInterrupt, SystemExit)):
         # What ends the program is told elsewhere.
         logger().error("%s raised %s", endpoint, type(error).__name__, exc_info=error)
-    # Nobody meant its text for the caller, and it may be secret.
+    # Its text was not meant for the caller, and it may be secret.
     return int(Code.INTERNAL), 0, "micro", f"{endpoint} failed: the log of its service says why", [], 0.0
 
 

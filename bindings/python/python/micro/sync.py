@@ -34,7 +34,7 @@ __all__ = ["Client", "Requests", "Service", "Stream", "Stub"]
 
 
 class _Slot:
-    """A future nobody awaits: its thread looks at it."""
+    """A future that no task awaits: its thread looks at it."""
 
     __slots__ = ("answer", "error")
 
@@ -177,7 +177,7 @@ class Client(BaseClient):
         codec = _codec.codec_of(options.get("codec"), first)
         pipe = self._pipe(returns, 1, terms(service, endpoint, b"", codec, options))
         stream: Stream[Any, T] = Stream(pipe, lambda message: _codec.encode(message, codec, "a request"))
-        # What is wrong with the requests ends it, whoever keeps the exception.
+        # What is wrong with the requests ends it, even while the program keeps the exception.
         with stream:
             try:
                 for request in outgoing:

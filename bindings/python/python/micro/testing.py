@@ -17,7 +17,7 @@ _numbers = itertools.count()
 
 
 class Fleet:
-    """Services that see each other and nobody else.
+    """Services that see each other and no others.
 
     ::
 

@@ -1,4 +1,4 @@
-"""Talks to the go-micro peer, both ways, on a network where nobody else is: `python go_micro.py PEER FOLDER`.
+"""Talks to the go-micro peer, both ways, on a network where nothing else is: `python go_micro.py PEER FOLDER`.
 
 FOLDER has the messages that protoc generated.
 """

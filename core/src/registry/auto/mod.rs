@@ -1,9 +1,9 @@
-//! The registry nobody had to choose: mDNS where multicast works, [`Local`] where it does not.
+//! The registry of a program that chose none: mDNS where multicast works, [`Local`] where it does not.
 //!
 //! The choice is made on first use and logged with its reason: two programs on one machine come to the
 //! same one. It is looked at again every few seconds, because networks come and go: when multicast
 //! begins or ends to work, and stays so for a while, the services of this process move. For
-//! [`Pace::overlap`] they are in both registries, so that nobody misses them while others move too;
+//! [`Pace::overlap`] they are in both registries, so that no client misses them while others move too;
 //! watches go on, and are told then what is there no more.
 
 mod relay;

@@ -30,7 +30,7 @@ impl Awaited {
         answers.push(answer);
     }
 
-    /// True when somebody waits for `service`.
+    /// True when a call waits for `service`.
     pub(super) fn holds(&self, service: &str) -> bool {
         self.0.get(service).is_some_and(|answers| answers.iter().any(|answer| !answer.is_closed()))
     }

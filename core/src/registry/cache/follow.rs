@@ -156,7 +156,7 @@ impl Follower {
         } else {
             let read = Read { answers: vec![answer], ..Read::default() };
             self.reads.insert(Arc::clone(&service), read);
-            // Somebody waits for this one; renewals can wait.
+            // A call waits for this one; renewals can wait.
             self.waiting.push_front(service);
         }
     }
@@ -176,7 +176,7 @@ impl Follower {
         }
     }
 
-    /// Reads a service that somebody waits for, unless that is under way.
+    /// Reads a service that a call waits for, unless that is under way.
     fn read_first(&mut self, service: Arc<str>) {
         if !self.reads.contains_key(&service) {
             self.reads.insert(Arc::clone(&service), Read::default());
@@ -228,7 +228,7 @@ impl Follower {
         self.failures += 1;
         // Callers that lost the same registry do not come back in step.
         self.watch = Watch::Down(Box::pin(sleep(full.mul_f64(0.5 + 0.5 * fastrand::f64()))));
-        // Renewals nobody waits for start over with the next watch.
+        // Renewals that no call waits for start over with the next watch.
         self.waiting.retain(|service| match self.reads.get(service) {
             Some(read) if read.answers.is_empty() => {
                 self.reads.remove(service);
@@ -354,7 +354,7 @@ fn late() -> Error {
         .with_id("go.micro.client")
 }
 
-/// Names that nobody has, for a short time.
+/// Names that no service has, for a short time.
 #[derive(Default)]
 struct Unknown {
     names: HashMap<Arc<str>, Instant>,

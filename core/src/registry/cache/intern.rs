@@ -9,7 +9,7 @@ use crate::selector::Release;
 /// Entries held before unused ones are looked for.
 const SLACK: usize = 256;
 
-/// Hands out shared values, and forgets them once nobody else holds them.
+/// Hands out shared values, and forgets them once they are held nowhere else.
 #[derive(Debug, Default)]
 pub(super) struct Interner {
     labels: HashSet<Arc<Labels>>,

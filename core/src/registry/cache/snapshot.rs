@@ -20,7 +20,7 @@ pub struct Snapshot {
     nodes: Vec<Arc<Node>>,
     /// Every distinct release among the nodes.
     releases: Vec<Arc<Release>>,
-    /// Whether anybody looked since the cache last made room.
+    /// Whether it was looked at since the cache last made room.
     used: AtomicBool,
 }
 
@@ -196,7 +196,7 @@ impl Snapshot {
         }
     }
 
-    /// True when somebody looked since the last time this was asked.
+    /// True when it was looked at since the last time this was asked.
     pub(super) fn was_used(&self) -> bool {
         self.used.swap(false, Relaxed)
     }

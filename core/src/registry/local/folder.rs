@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use crate::error::{Error, Result};
 
-/// A folder of this user's, and nobody else's.
+/// A folder that belongs to this user alone.
 #[derive(Debug)]
 pub(super) struct Folder {
     path: PathBuf,

@@ -3,12 +3,12 @@
 //!
 //! A file that outlives its process is the usual trouble with such folders. Here the process that
 //! registers a node keeps its file locked, and the kernel gives the lock back however the process
-//! ends; a file whose lock is free is dead, and whoever meets it removes it. Every change is a new
+//! ends; a file whose lock is free is dead, and any process that meets it removes it. Every change is a new
 //! file under a new name, locked before it becomes visible and never written again, so that "its
 //! lock is free" stays true for ever and removing it cannot hit a live record.
 //!
 //! What is not refreshed in time is removed by its own process. No wall clock has a say: one that
-//! is set forward makes nobody older.
+//! is set forward makes no node older.
 
 mod changes;
 mod folder;
@@ -42,7 +42,7 @@ use tokio_util::task::AbortOnDropHandle;
 ///
 /// Several processes that use one folder see each other; by default that is
 /// `$XDG_RUNTIME_DIR/micro/registry`, or `micro-<uid>/registry` in the folder for temporary files.
-/// The folder belongs to the user, and files of anybody else in it are not believed.
+/// The folder belongs to the user, and files of other users in it are not believed.
 #[derive(Clone)]
 pub struct Local {
     shared: Arc<Shared>,
@@ -62,7 +62,7 @@ impl Local {
     /// The registry in the user's own folder.
     ///
     /// # Errors
-    /// `FAILED_PRECONDITION` when that folder belongs to somebody else or cannot be made.
+    /// `FAILED_PRECONDITION` when that folder belongs to another user or cannot be made.
     pub fn new() -> Result<Self> {
         Ok(Self::with_folder(Folder::of_user()?))
     }
@@ -71,7 +71,7 @@ impl Local {
     ///
     /// # Errors
     /// `INVALID_ARGUMENT` when the path is not absolute, `FAILED_PRECONDITION` when the folder
-    /// belongs to somebody else or others may write to it.
+    /// belongs to another user or others may write to it.
     pub fn at(path: impl Into<PathBuf>) -> Result<Self> {
         Ok(Self::with_folder(Folder::at(path.into())?))
     }
@@ -100,7 +100,7 @@ impl Local {
         }
     }
 
-    /// Runs file work where it holds up nobody.
+    /// Runs file work where it holds up no other task.
     async fn blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Shared) -> Result<T> + Send + 'static,
@@ -206,7 +206,7 @@ impl Registry for Local {
             for key in &keys {
                 owned.remove(key);
             }
-            // Another process may hold them, as when somebody cleans up by hand.
+            // Another process may hold them, as when a user cleans up by hand.
             record::remove(&shared.folder, &keys)
         })
         .await

@@ -118,7 +118,7 @@ fn service_prefix(name: &str) -> String {
 }
 
 impl Owned {
-    /// Writes a record that nobody else can take for dead: it has its lock before it has its name.
+    /// Writes a record that no other process can take for dead: it has its lock before it has its name.
     pub(super) fn write(
         folder: &Folder,
         key: &Key,
@@ -190,7 +190,7 @@ impl Drop for Owned {
     }
 }
 
-/// Removes the files of these nodes, whoever holds them.
+/// Removes the files of these nodes, whichever process holds them.
 pub(super) fn remove(folder: &Folder, keys: &[Key]) -> Result<()> {
     for name in file_names(folder)? {
         if keys.iter().any(|key| key.matches(&name)) {

@@ -126,7 +126,7 @@ async fn node_that_is_not_refreshed_is_gone_for_newcomers_too() {
     for action in [Action::Create, Action::Delete] {
         assert_eq!(timeout(PATIENCE, watcher.next()).await.unwrap().unwrap().action, action);
     }
-    // Whoever sees its end removes the file a moment later, at the latest.
+    // The task that sees its end removes the file a moment later, at the latest.
     timeout(PATIENCE, async {
         while !files(folder.path()).is_empty() {
             tokio::task::yield_now().await;

@@ -64,10 +64,10 @@ pub(super) async fn join(
     Err(Error::unavailable("the watch of the registry folder does not start: try again"))
 }
 
-/// What the folder holds of `service`, as watchers have been told; nothing when nobody watches.
+/// What the folder holds of `service`, as watchers have been told; nothing when there is no watcher.
 ///
 /// A lookup of its own could see a node that comes and goes between two looks of the task. Watchers
-/// would never hear that it went, and who keeps what was looked up would keep it for ever.
+/// would never hear that it went, and a cache of what was looked up would keep it for ever.
 pub(super) async fn read(task: &Task, service: &str) -> Option<Result<Vec<Service>>> {
     let requests = task.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
     let (answer, answered) = oneshot::channel();
@@ -75,7 +75,7 @@ pub(super) async fn read(task: &Task, service: &str) -> Option<Result<Vec<Servic
     answered.await.ok()
 }
 
-/// Runs while anybody watches.
+/// Runs while there are watchers.
 async fn run(folder: Arc<Folder>, mut requests: mpsc::Receiver<Request>) {
     let changed = Arc::new(Notify::new());
     let _system = system_watcher(&folder, &changed);

@@ -56,7 +56,7 @@ pub(crate) fn txt(data: &[u8]) {
     let mut budget = INFLATED_LIMIT;
     let read = Payload::decode(data, &mut budget);
     assert!(budget <= INFLATED_LIMIT);
-    // Any JSON may be packed by somebody else; fuzzing finds little through zlib and hex.
+    // Any JSON may be packed by another program; fuzzing finds little through zlib and hex.
     let payload = read.or_else(|| serde_json::from_slice(data).ok());
     let Some(payload) = payload else { return };
     let Ok(text) = payload.encode() else { return };

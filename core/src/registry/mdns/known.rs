@@ -15,7 +15,7 @@ use crate::registry::{Node, Service};
 /// Parts of the time to live after which watched nodes are asked whether they still live. Go nodes
 /// announce themselves only once.
 const ASK_AFTER: [f64; 3] = [0.8, 0.9, 0.95];
-/// Longest time to live believed. Nodes say 120 s; whoever says more is asked again before then.
+/// Longest time to live believed. Nodes say 120 s; a node that says more is asked again before then.
 const TTL_LIMIT: Duration = Duration::from_secs(600);
 /// What a witness says is asked again after this.
 const VOUCHED_FOR: Duration = Duration::from_secs(1);
@@ -52,8 +52,8 @@ pub(super) struct Sighting<'a> {
 /// A node in the table.
 #[derive(Debug)]
 pub(super) struct Known {
-    /// The version with this one node; `None` as long as nobody could want to know, and the text
-    /// of its TXT record is not read.
+    /// The version with this one node; `None` as long as no lookup or watch could want it, and
+    /// the text of its TXT record is not read.
     pub(super) service: Option<Arc<Service>>,
     /// Roughly the memory it takes.
     pub(super) weight: usize,
@@ -139,7 +139,7 @@ impl<'a> Sighting<'a> {
     /// Where the node is to be called.
     fn place(&self) -> Option<SocketAddr> {
         Some(match self.address? {
-            // Without its zone nobody can connect to it; it is on the link that its sender is on.
+            // Without its zone it cannot be connected to; it is on the link that its sender is on.
             IpAddr::V6(v6) if v6.is_unicast_link_local() => {
                 let scope = self.socket.map_or(0, Socket::scope);
                 SocketAddrV6::new(v6, self.port, 0, scope).into()

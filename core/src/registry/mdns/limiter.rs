@@ -13,7 +13,7 @@ use tokio::time::Instant;
 const SENDER_LIMIT: usize = 1024;
 /// What a packet costs beside its bytes.
 const PACKET_COST: usize = 128;
-/// Processes of this machine share one address, and nobody else can send from it.
+/// Processes of this machine share one address, and no other machine can send from it.
 const LOOPBACK_FACTOR: f64 = 4.0;
 /// How often it is said that something is left out.
 const SAY_EVERY: Duration = Duration::from_secs(60);

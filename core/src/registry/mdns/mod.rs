@@ -210,7 +210,7 @@ impl Mdns {
     pub(super) async fn probe_within(options: &Options, patience: Duration) -> Result<()> {
         let options = options.clone().checked()?;
         drop(Links::open(&options, options.port)?);
-        // On a port of its own, so that nobody else hears what is no DNS packet.
+        // On a port of its own, so that no other program hears what is not a DNS packet.
         let links = Links::open(&options, 0)?;
         let token: [u8; 16] = std::array::from_fn(|_| fastrand::u8(..));
         let mut heard = JoinSet::new();
@@ -409,7 +409,7 @@ impl Shared {
         }
     }
 
-    /// Takes in a response. What has to be inflated holds up nobody else meanwhile.
+    /// Takes in a response. What has to be inflated holds up no other task meanwhile.
     fn learn(&self, records: &[Record], heard: &Heard) {
         for (seen, wanted) in self.with(|state| state.table.observe(records, heard)) {
             let cost = if wanted == Wanted::ByName { Cost::Asked } else { Cost::Unasked };
@@ -462,7 +462,7 @@ impl Shared {
     }
 
     /// Tells the networks that are new, and those where this machine has another address; asks there
-    /// for what somebody wants to know.
+    /// for what lookups and watches want.
     fn follow(&self, news: &[News]) {
         let now = Instant::now();
         for News { link, before } in news {

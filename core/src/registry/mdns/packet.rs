@@ -34,14 +34,14 @@ pub(super) const UNICAST_BIT: u16 = 0x8000;
 /// A packet that arrived.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Packet {
-    /// Somebody asks. Records beside the questions are not read, as go-micro does not.
+    /// A query. Records beside the questions are not read, nor does go-micro read them.
     Query {
         /// To be echoed when an answer by unicast was asked for.
         id: u16,
         /// What is asked.
         questions: Vec<Question>,
     },
-    /// Somebody answers or announces: records of the answer and additional sections, in order.
+    /// An answer or an announcement: records of the answer and additional sections, in order.
     Response(Vec<Record>),
 }
 

@@ -275,7 +275,7 @@ async fn story(seed: u64) -> Vec<String> {
     world.run(seconds(100)).await;
     for host in 0..HOSTS {
         let believed = world.hosts[host].believed();
-        // Whom nothing was heard of for so long may be missing, and nobody else.
+        // A host of which nothing was heard for so long may be missing, and no other.
         let silent = |other: &usize| {
             world.hosts[host].heard.get(other).is_none_or(|heard| heard.elapsed() >= TTL)
         };
@@ -286,7 +286,7 @@ async fn story(seed: u64) -> Vec<String> {
     world.at(Duration::from_millis(100_100), 0, Happens::Suspects(4));
     world.run(seconds(101)).await;
     assert!(!world.hosts[0].believed().contains(&4), "a dead node is found out when asked");
-    // Nothing is heard of the dead any more: after their time to live nobody believes in them.
+    // Nothing is heard of the dead any more: after their time to live no host believes in them.
     world.run(seconds(100) + TTL + seconds(1)).await;
     for host in 0..4 {
         let believed = world.hosts[host].believed();

@@ -443,7 +443,7 @@ fn choose(all: &[Interface], wanted: &[String]) -> Result<Chosen> {
 }
 
 /// Leaves out link-local addresses of IPv6 where this machine has others, and those of IPv4 where the
-/// interface has: every end of a container's network has one, and nobody to tell it to. So has
+/// interface has: every end of a container's network has one, and no peer to tell it to. So has
 /// loopback, which carries no IPv6 multicast.
 fn leave_link_local(used: &mut [Interface]) {
     let global = |(ip, _): &(IpAddr, u8)| !ip.is_loopback() && !interface::is_link_local(*ip);

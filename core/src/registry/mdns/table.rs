@@ -108,7 +108,7 @@ pub(super) struct Table {
     goodbyes: HashMap<String, Goodbye>,
     listed: Listed,
     interest: Interest,
-    /// This machine reaches nobody by IPv4.
+    /// This machine reaches no other by IPv4.
     pub(super) ipv6_alone: bool,
     /// When the caretaker looks next.
     wakes: Option<Instant>,
@@ -190,7 +190,7 @@ impl Table {
         }
     }
 
-    /// True when somebody known of `subject` has not answered since `started`.
+    /// True when a known node or entry of `subject` has not answered since `started`.
     pub(super) fn misses(&self, subject: &Subject, started: Instant) -> bool {
         match subject {
             Subject::List => self.listed.misses(started),
@@ -240,7 +240,7 @@ impl Table {
         room
     }
 
-    /// Questions about every service that somebody wants to know of, but for more than
+    /// Questions about every service that was asked for or is watched, but for more than
     /// [`QUESTION_LIMIT`].
     pub(super) fn questions(&self) -> Vec<Question> {
         let known = self.services.keys().map(String::as_str);
@@ -268,7 +268,7 @@ impl Table {
     }
 
     /// Nodes that would be dropped now, for want of news of them. A node whose address was taken over
-    /// by another is not among them: nobody can vouch for it.
+    /// by another is not among them: no witness can vouch for it.
     pub(super) fn dying(&self, now: Instant) -> Vec<Dying> {
         let dying = |known: &&Known| !known.own && known.service.is_some() && known.dies() <= now;
         if !self.nodes.values().any(|known| dying(&known)) {

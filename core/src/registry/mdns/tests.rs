@@ -137,7 +137,7 @@ async fn answer_that_comes_after_a_lookup_ended_is_found_by_the_next() {
     let from = question(&group).await;
     let ours = lookup.await.expect("it ended");
     group.send_to(&bytes(vectors::ANSWER), from).await.expect("sent");
-    // Nobody answers this one, so it ends by its own time, with what was heard before.
+    // No host answers this one, so it ends by its own time, with what was heard before.
     let heard = async {
         while ours.get("greeter").await.is_err() {
             tokio::task::yield_now().await;
@@ -151,7 +151,7 @@ async fn answer_that_comes_after_a_lookup_ended_is_found_by_the_next() {
 #[tokio::test]
 async fn announcement_alone_makes_a_node_known() {
     let ours = Mdns::new(brief(Duration::from_millis(100))).expect("loopback multicast");
-    // Nobody answers questions, as behind a firewall that only lets port 5353 in.
+    // No host answers questions, as behind a firewall that only lets port 5353 in.
     let stranger = stranger().await;
     send(&stranger, &bytes(vectors::ANNOUNCEMENT), &ours).await;
     for _ in 0..3 {

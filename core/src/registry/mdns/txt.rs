@@ -182,7 +182,7 @@ pub(super) mod tests {
         assert_eq!(budget, 0);
     }
 
-    /// A payload of JSON that somebody wrote by hand.
+    /// A payload of JSON that was written by hand.
     fn packed(json: &str) -> Vec<u8> {
         let mut zlib = ZlibEncoder::new(Vec::new(), Compression::best());
         zlib.write_all(json.as_bytes()).expect("zlib");

@@ -1,4 +1,4 @@
-//! The door of one endpoint: counts who is inside, keeps the limit, and has the limit looked after.
+//! The door of one endpoint: counts the calls inside, keeps the limit, and has the limit looked after.
 
 use std::ops::RangeInclusive;
 use std::sync::Mutex;
@@ -18,7 +18,7 @@ const PATIENT: Duration = Duration::from_millis(300);
 const WINDOW: Duration = Duration::from_millis(100);
 /// Longest time that a trial is extended to, so that slow calls of it are seen too.
 const LONGEST: Duration = Duration::from_secs(2);
-/// A limit says nothing any more when nobody was inside and the last window is as old as this.
+/// A limit says nothing any more when no call was inside and the last window is as old as this.
 const STALE: Duration = Duration::from_secs(1);
 
 /// Bounds the calls in one handler. Entering and leaving take a few atomic operations each; a lock
@@ -189,7 +189,7 @@ impl Gate {
         let seen = Seen {
             fast,
             slow,
-            // Who sets no deadline waits for ever: only a tenth of callers with one count as many.
+            // A caller without a deadline waits for ever: only a tenth of callers with one count as many.
             budget: given.percentile(10).filter(|_| given.total() * 10 >= u64::from(samples)),
             late: self.late.load(Relaxed) > samples / 2,
             in_flight: inside,

@@ -1,7 +1,7 @@
 //! A server that is asked for more than it can do answers what it can, and refuses the rest at once.
 //!
 //! Without this, calls wait in line until their callers have given up, and the server spends all
-//! its time on answers that nobody reads. There are two lines, and each is watched for itself:
+//! its time on answers that are never read. There are two lines, and each is watched for itself:
 //!
 //! * Inside the handler, for a pool, a lock or another service. A [`Gate`] per unary endpoint
 //!   watches how long answers take. It has no limit until queueing is seen: the *fast* calls of now

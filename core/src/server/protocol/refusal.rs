@@ -40,7 +40,7 @@ pub(super) async fn discard(mut body: Upload) {
     let _ = timeout(DISCARD_TIME, read).await;
 }
 
-/// An HTTP status with a sentence for whoever tried.
+/// An HTTP status with a sentence for the client.
 pub(super) fn refusal(status: StatusCode, reason: &'static str) -> Response<ReplyBody> {
     let reason = Bytes::from_static(reason.as_bytes());
     let mut response = Response::new(ReplyBody::Message(Some(reason), None));

@@ -148,7 +148,7 @@ fn unreadable(error: FrameError<hyper::Error>) -> Error {
     }
 }
 
-/// Whatever broke the body, nobody waits for the answer any more.
+/// Whatever broke the body, the caller no longer waits for the answer.
 pub(super) fn gone(error: &hyper::Error) -> Error {
     // hyper's own text does not say what HTTP/2 said.
     let http2 =
@@ -160,14 +160,14 @@ pub(super) fn gone(error: &hyper::Error) -> Error {
 /// How long a caller may take to end a request that was answered, and how much may come until then.
 const LAST_WORDS: (Duration, usize) = (Duration::from_secs(1), 256 * 1024);
 
-/// The body of a request. What nobody reads is read to its end and thrown away: dropping a body before the caller has ended it
+/// The body of a request. What no handler reads is read to its end and thrown away: dropping a body before the caller ended it
 /// makes HTTP/2 reset the stream. It remembers some fifty of those, takes what comes for the others for mistakes of the peer,
 /// and after a thousand of them closes the connection with every call on it. Callers that send the end of a request a little
 /// after its message would be cut off that way.
 pub(super) struct Upload {
     /// Present until this is dropped.
     body: Option<Incoming>,
-    /// Present once somebody asked.
+    /// Present once it was asked for.
     read: Option<Arc<AtomicBool>>,
     /// Bytes that have come.
     received: u64,

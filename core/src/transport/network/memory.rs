@@ -26,7 +26,7 @@ const FIRST_NAME: u32 = 1;
 ///
 /// Addresses look like TCP's. An unspecified host, and `localhost`, is `127.0.0.1`; any other name
 /// is given an address from `10.0.0.0/8` when it is first listened on, and can be connected to by
-/// either. A connection to where nobody listens is refused; a listener that is dropped frees its
+/// either. A connection to an address without a listener is refused; a listener that is dropped frees its
 /// address.
 ///
 /// See [the module](super) for an example.
@@ -50,7 +50,7 @@ struct Listening {
     incoming: tokio::sync::Mutex<mpsc::Receiver<Incoming>>,
 }
 
-/// Networks that `memory://name` shares within this process, as long as somebody holds them.
+/// Networks that `memory://name` shares within this process, as long as they are held.
 static NAMED: LazyLock<Named<Mutex<State>>> = LazyLock::new(Named::default);
 
 /// Makes what this file shares in a process, see [`crate::fork`].
@@ -64,13 +64,13 @@ pub(crate) fn in_child() {
 }
 
 impl Memory {
-    /// A network on which nobody listens yet.
+    /// A network that has no listeners yet.
     pub fn new() -> Self {
         Self::default()
     }
 
     /// The network that this process knows by `name`, as `memory://name` does. It lives while
-    /// anybody holds a handle on it.
+    /// a handle on it is held.
     pub fn named(name: &str) -> Self {
         Self(NAMED.get(name))
     }

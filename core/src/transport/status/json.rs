@@ -14,7 +14,7 @@ use crate::error::{Code, Error};
 
 const KEYS: [&str; 4] = ["id", "code", "detail", "status"];
 
-/// The error that go-micro wrote as `text` beside gRPC's `code`; `None` for a text of anybody else.
+/// The error that go-micro wrote as `text` beside gRPC's `code`; `None` for any other text.
 pub(super) fn told_in(text: &str, code: Code) -> Option<Error> {
     if !text.starts_with("{\"") || !is_compact(text) {
         return None;

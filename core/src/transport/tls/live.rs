@@ -19,8 +19,8 @@ pub(super) struct Live<T> {
 struct Files<T> {
     paths: Vec<Arc<Path>>,
     read: Box<dyn Fn() -> Result<T> + Send + Sync>,
-    /// What the files looked like when they were read last. Held while they are looked at: who finds it held goes by what is
-    /// in force.
+    /// What the files looked like when they were read last. Held while they are looked at: a task that finds it held goes by
+    /// what is in force.
     seen: Mutex<Vec<Stamp>>,
 }
 

@@ -50,8 +50,8 @@ pub enum TlsPolicy {
     #[default]
     Required,
     /// Those whose entry in the registry says that they speak TLS, and addresses that begin with `https://`, have port 443 or
-    /// none; the others are called in plain text. For the time in which a fleet moves to TLS: whoever can write into the
-    /// registry can then have calls made in plain text.
+    /// none; the others are called in plain text. For the time in which a fleet moves to TLS: a program that can write
+    /// into the registry can then have calls made in plain text.
     Prefer,
 }
 
@@ -157,7 +157,7 @@ impl ClientTls {
     }
 
     /// Trusts only the authorities in `authority` (PEM: text, or [`Pem::file`]), and servers whose own certificate is in there,
-    /// whoever signed it: names and dates are verified in any case.
+    /// whatever authority signed it: names and dates are verified in any case.
     ///
     /// # Errors
     /// `INVALID_ARGUMENT` when they cannot be read.

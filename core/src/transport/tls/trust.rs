@@ -31,7 +31,7 @@ pub(super) fn roots(authority: &Pem) -> Result<(Vec<CertificateDer<'static>>, Ro
 }
 
 /// True for what webpki finds wrong about a certificate only after its dates, and only because it is an authority's own, or
-/// because nobody who is trusted has signed it.
+/// because no trusted authority has signed it.
 fn is_about_its_signer(error: &TlsError) -> bool {
     match error {
         TlsError::InvalidCertificate(

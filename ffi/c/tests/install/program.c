@@ -1,4 +1,4 @@
-/* A program of somebody who installed libmicro: makes everything, calls a service in this process, and ends cleanly. */
+/* A program of a user who installed libmicro: makes everything, calls a service in this process, and ends cleanly. */
 #include <micro.h>
 #include <stdio.h>
 #include <string.h>

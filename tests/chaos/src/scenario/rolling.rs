@@ -1,4 +1,4 @@
-//! A new version every few seconds: nobody may notice.
+//! A new version every few seconds: no caller may notice.
 
 use std::time::Duration;
 

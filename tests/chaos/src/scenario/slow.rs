@@ -25,7 +25,7 @@ pub(super) async fn run(plan: &Plan) -> Outcome<Scenario> {
     let equal = client(&fleet, |client| client.strategy(Arc::new(RoundRobin::new()))).await?;
     let span = (plan.time / (2 * rounds)).clamp(Duration::from_millis(600), Duration::from_secs(5));
     let offered = Offered { endpoints: &[READ], rate, timeout: Duration::from_secs(2) };
-    // Nobody knows a node before it was called.
+    // A node is not known before it was called.
     for client in [&careful, &equal] {
         Load::during(client, offered, Duration::from_millis(500)).await?;
     }

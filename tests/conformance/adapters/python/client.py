@@ -52,7 +52,7 @@ class Client:
     def ended(self, id: str, task: asyncio.Task[None]) -> None:
         self.calls.pop(id, None)
         if task.cancelled():
-            # It had not begun, so nobody else has told the result.
+            # It had not begun, so nothing else has told the result.
             result(id, [("code", 1)], time.monotonic())
 
     async def start(self, line: Line) -> None:

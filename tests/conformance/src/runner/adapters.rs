@@ -101,7 +101,7 @@ impl Adapter {
         skip.map(|skip| skip.reason.as_str())
     }
 
-    /// Complains about names of scenarios that are none.
+    /// Complains about names of scenarios that do not exist.
     ///
     /// # Errors
     /// When there is one.

@@ -191,7 +191,7 @@ impl Cell {
     }
 }
 
-/// A certificate of 127.0.0.1 that is its own authority, and one that nobody has the key of.
+/// A certificate of 127.0.0.1 that is its own authority, and one whose key was thrown away.
 fn certify(folder: &Path) -> Outcome {
     let certificate = || rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]);
     let own = certificate()?;

@@ -6,7 +6,7 @@ use tokio::sync::Notify;
 
 use crate::Line;
 
-/// Events nobody has waited for yet.
+/// Events that no step has waited for yet.
 #[derive(Debug, Default)]
 pub(super) struct Events {
     told: Mutex<Vec<(u64, Line)>>,

@@ -17,7 +17,7 @@ use super::step::{self, Step};
 use super::variables::Variables;
 use crate::Line;
 
-/// Between two looks at something that tells nobody of its changes.
+/// Between two looks at something that does not tell of its changes.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// What a scenario has begun so far.
@@ -342,7 +342,7 @@ impl<'a> Play<'a> {
             return self.server(Some(name))?.exit().await;
         }
         self.client()?.exit().await?;
-        // Nobody is left to tell of their ends.
+        // No client is left to tell of their ends.
         self.calls.clear();
         Ok(())
     }
@@ -391,7 +391,7 @@ impl<'a> Play<'a> {
             if begun.elapsed() > PATIENCE {
                 return Err(format!("the client sees {seen:?}"));
             }
-            // Adapters tell of nobody's coming and going.
+            // Adapters do not tell of nodes that come and go.
             sleep(LOOK_AGAIN).await;
         }
     }

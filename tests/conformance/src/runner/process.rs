@@ -45,7 +45,7 @@ struct Shared {
 
 #[derive(Default)]
 struct Answers {
-    /// Who waits for the lines about an id; `None` once the process is gone.
+    /// What waits for the lines about an id; `None` once the process is gone.
     waiting: Option<HashMap<u64, mpsc::UnboundedSender<Line>>>,
     ended: HashSet<u64>,
     /// Promises of the protocol that were broken.
@@ -160,7 +160,7 @@ impl Process {
         self.shared.note(">", &text);
         let requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(requests) = &*requests {
-            // A process that is gone is noticed by whoever waits for its answer.
+            // A process that is gone is noticed by the step that waits for its answer.
             let _ = requests.send(text + "\n");
         }
     }
@@ -236,7 +236,7 @@ impl Shared {
         }
     }
 
-    /// Hands a line to whoever waits for it.
+    /// Hands a line to the step that waits for it.
     fn route(&self, line: Line) {
         let mut answers = self.answers();
         let id = line.number("id").unwrap_or_default();
@@ -246,7 +246,7 @@ impl Shared {
             return;
         }
         waiting.remove(&id);
-        // Nobody waits any more for the first end of what a failed scenario left behind.
+        // No step waits any more for the first end of what a failed scenario left behind.
         if again || line.verb != "result" {
             answers.broken.push(format!("nobody asked for `{line}`"));
         }

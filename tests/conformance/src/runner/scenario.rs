@@ -49,7 +49,7 @@ struct Template {
 /// Every scenario of a folder, by topic.
 ///
 /// # Errors
-/// When a file cannot be read, a step is none, or two scenarios have one name.
+/// When a file cannot be read, a step is not one, or two scenarios have one name.
 pub fn load(folder: &Path) -> Outcome<Vec<Scenario>> {
     let mut paths = std::fs::read_dir(folder)
         .map_err(|error| format!("cannot read {}: {error}", folder.display()))?

@@ -1,4 +1,4 @@
-//! Who wants to know what: services that were asked for, watches, lookups that wait.
+//! What is wanted: services that were asked for, watches, lookups that wait.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -37,10 +37,10 @@ pub(in super::super) enum Subject {
     List,
 }
 
-/// How much somebody cares for an instance.
+/// How much an instance is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(in super::super) enum Wanted {
-    /// Nobody would be told.
+    /// No lookup or watch would be told.
     No,
     /// By those who watch all.
     ByAll,
@@ -132,7 +132,7 @@ impl Interest {
         }
     }
 
-    /// True once somebody asked for the list.
+    /// True once the list was asked for.
     pub(super) fn lists(&self) -> bool {
         self.list.is_some()
     }
@@ -163,12 +163,12 @@ impl Interest {
         self.asked.keys().map(String::as_str).chain(watched)
     }
 
-    /// True when somebody watches `service`.
+    /// True when a watcher wants `service`.
     pub(super) fn watched(&self, service: &str) -> bool {
         self.watchers.iter().any(|watcher| watcher.wants(service))
     }
 
-    /// Who cares for the instance of that name.
+    /// How much the instance of that name is wanted.
     pub(super) fn wanted(&self, names: &Names, instance: &str) -> Wanted {
         let mut services = names.services(instance);
         let named = services.any(|service| {

@@ -1,7 +1,7 @@
 //! What packets say: taken in at once where that is cheap, and otherwise given out to be read.
 //!
-//! Most packets repeat what is known. A text that nobody wants to know is kept as it came, and read
-//! once somebody does: inflating it is what a sender can make expensive.
+//! Most packets repeat what is known. A text that is not wanted is kept as it came, and read
+//! once it is: inflating it is what a sender can make expensive.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ pub(in super::super) enum Reading {
     Later,
 }
 
-/// A node whose text was kept, and must be read now that somebody wants to know.
+/// A node whose text was kept, and must be read now that it is wanted.
 #[derive(Debug)]
 pub(in super::super) struct Unread {
     pub(in super::super) instance: String,
@@ -32,8 +32,8 @@ pub(in super::super) struct Unread {
 }
 
 impl Table {
-    /// Takes in the records of one response, but for texts that somebody wants to know and that
-    /// were not read yet. They are to be read without holding up others, and [learned](Self::learn).
+    /// Takes in the records of one response, but for texts that are wanted and were not
+    /// read yet. They are to be read without holding up others, and [learned](Self::learn).
     pub(in super::super) fn observe<'a>(
         &mut self,
         records: &'a [Record],
@@ -76,7 +76,7 @@ impl Table {
         }
     }
 
-    /// Takes in what needs no reading; otherwise says who wants to know.
+    /// Takes in what needs no reading; otherwise says how much it is wanted.
     fn seen(&mut self, seen: &Sighting<'_>, heard: &Heard) -> Option<Wanted> {
         if !seen.is_complete() {
             return None;
@@ -99,7 +99,7 @@ impl Table {
         None
     }
 
-    /// A goodbye. Somebody may want to know even of a node whose announcements were all lost.
+    /// A goodbye. A watcher may want to know even of a node whose announcements were all lost.
     fn left(&mut self, seen: &Sighting<'_>, heard: &Heard) -> Option<Wanted> {
         if self.nodes.get(seen.instance).is_some_and(|known| known.is_elsewhere(seen)) {
             // The node is not reached by that interface any more; its address here is another.

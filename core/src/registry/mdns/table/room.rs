@@ -1,5 +1,5 @@
-//! How much is kept of whom. Everybody on the link can tell of nodes that are not there, so what
-//! nobody asked for goes before what is called, and what one sender tells before what others do.
+//! How much is kept of which sender. Every host on the link can tell of nodes that are not there, so
+//! what was not asked for goes before what is called, and what one sender tells before what others do.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -10,7 +10,7 @@ use super::Known;
 
 /// Most that is kept of nodes.
 pub(super) const ALL: Use = Use { nodes: 16_384, bytes: 32 << 20 };
-/// Most of it for nodes of services that nobody asked for.
+/// Most of it for nodes of services that were not asked for.
 const UNWANTED: Use = Use { nodes: 8192, bytes: 8 << 20 };
 /// Most of it that one sender tells.
 const SENDER: Use = Use { nodes: 8192, bytes: 16 << 20 };
@@ -41,7 +41,7 @@ pub(super) struct Room {
 pub(super) struct Excess {
     /// Only those of this sender.
     sender: Option<IpAddr>,
-    /// Only those that nobody asked for.
+    /// Only those that were not asked for.
     unwanted: bool,
     over: Use,
 }
@@ -115,7 +115,7 @@ impl Room {
         of_sender.or(unwanted).or(all)
     }
 
-    /// The instances to give up: first what nobody asked for, then what was heard of only for a
+    /// The instances to give up: first what was not asked for, then what was heard of only for a
     /// moment, then what the sender that tells most told, longest ago.
     pub(super) fn victims<'a>(
         &self,

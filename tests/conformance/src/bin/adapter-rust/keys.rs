@@ -51,7 +51,7 @@ impl Key {
         *counts
     }
 
-    /// Lets through whoever waits, now and later.
+    /// Lets through all that wait, now and later.
     pub(crate) fn release(&self) {
         self.lock().open = true;
         self.released.notify_waiters();

@@ -17,7 +17,7 @@ impl Output {
         let _ = out.write_all(format!("{line}\n").as_bytes()).and_then(|()| out.flush());
     }
 
-    /// Tells whoever looks for the reason of a failure.
+    /// Tells the reader who looks for the reason of a failure.
     pub(crate) fn note(self, text: &str) {
         let _ = writeln!(std::io::stderr(), "{text}");
     }
