@@ -2,8 +2,9 @@
 //!
 //! A child of a fork has the thread that forked, and nothing else that runs. Whatever another thread was making at that moment
 //! stays half made. So what is shared is made before, by [`warm_up`], but for what is large and not always used: that is made
-//! at its first use, and [`hold`] keeps forks away meanwhile. And the child has every descriptor of its parent. Were it to keep them, the parent's address would be listened on, its peers connected and its
-//! files locked for as long as the child lives; [`let_go`] tells which to close.
+//! at its first use, and [`hold`] keeps forks away meanwhile. And the child has every descriptor of its parent. Were it to keep
+//! them, the parent's address would be listened on, its peers connected and its files locked for as long as the child lives;
+//! [`let_go`] tells which to close.
 //!
 //! The packages of other languages call these from the hooks of `pthread_atfork`. A Rust program that forks without running
 //! another program, which is rare, should do the same.
@@ -59,8 +60,8 @@ pub fn hold() -> Held {
 }
 
 /// Makes everything that this library shares in a process and that is otherwise made at its first use, but for what [`hold`]
-/// waits for. A thread that does so
-/// while another one forks would leave a child in which it is never made; call this where no fork can come in between.
+/// waits for. A thread that does so while another one forks would leave a child in which it is never made; call this where no
+/// fork can come in between.
 pub fn warm_up() {
     crate::server::warm_up();
     crate::selector::warm_up();

@@ -6,7 +6,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use futures_util::stream::poll_fn;
 use futures_util::{FutureExt as _, Stream, StreamExt as _, TryFutureExt as _};
 use http::header::HeaderValue;
@@ -23,7 +23,7 @@ use crate::error::{Code, Error, Result};
 use crate::metadata::Metadata;
 use crate::server::BoxFuture;
 use crate::streaming::{Messages, Streaming};
-use crate::transport::{Compression, frame};
+use crate::transport::{Compression, begin_frame, end_frame, frame};
 
 /// A reply with the metadata around it.
 #[derive(Debug, Clone)]
@@ -165,11 +165,9 @@ fn encode<T: Message>(message: T, codec: Codec, compression: Option<Compression>
         return frame(&message.into_bytes(codec, Side::Client)?, compression);
     }
     let mut buffer = BytesMut::with_capacity(256);
-    buffer.put_bytes(0, crate::transport::PREFIX);
+    let start = begin_frame(&mut buffer);
     message.encode(codec, Side::Client, &mut buffer)?;
-    let length = u32::try_from(buffer.len() - crate::transport::PREFIX)
-        .map_err(|_| Error::resource_exhausted("a message of 4 GiB does not fit gRPC's framing"))?;
-    buffer[1..crate::transport::PREFIX].copy_from_slice(&length.to_be_bytes());
+    end_frame(&mut buffer, start, None)?;
     Ok(buffer.freeze())
 }
 

@@ -13,7 +13,7 @@ use super::held::{COUNTED, Hold, Room, Share};
 use crate::error::{Error, Result};
 
 /// Bytes before each message.
-pub(crate) const PREFIX: usize = 5;
+const PREFIX: usize = 5;
 /// A message is given at most this much memory before its bytes arrive, and less while few of them have: a peer that only
 /// claims a large one costs nothing.
 const FIRST_RESERVE: usize = 64 * 1024;

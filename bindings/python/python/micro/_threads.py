@@ -29,8 +29,6 @@ LINE = 1024
 PATIENCE = 0.5
 """The part of the time a caller can spare that its call may wait in line. More would help no caller when all threads are busy
 anyway, and a little trouble would make every call late."""
-QUICK = 0.001
-"""Seconds below which calls are not timed: the line before them is too short to be late in."""
 STUCK = 1.0
 """Seconds without any progress after which it is worth a warning."""
 PUSHBACK = (0.025, 2.0)
@@ -111,8 +109,6 @@ class Line:
             return
         self._job(payload, context, pipe)
         took = time.monotonic() - begun
-        if took < QUICK and self._usual < QUICK and pool.mean < QUICK:
-            return
         # Each is the first value until there is one.
         usual, least, mean = self._usual, self._least, pool.mean
         self._usual = usual + (took - usual) * 0.1 if usual else took
