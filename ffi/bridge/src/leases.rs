@@ -4,11 +4,16 @@
 //! and what was leased is never leased again, to whichever runtime. So an id of one runtime names nothing in another, and the
 //! id of what is over names nothing for ever.
 
+use std::sync::{Arc, LazyLock};
+
 use crate::id::{GENERATIONS, SHARDS};
 use crate::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Generations of one lease: few enough that short-lived runtimes waste few, many enough that leasing costs nothing.
 const LEASE: u32 = 1024;
+
+/// Keeps ids of all runtimes of the process apart.
+pub(crate) static LEASES: LazyLock<Arc<Leases>> = LazyLock::new(|| Arc::new(Leases::new()));
 
 /// What has been leased of each place.
 #[derive(Debug)]
