@@ -45,6 +45,7 @@
 //! | failures: what, where, how often tried | [`Error`], [`Code`] |
 //! | JSON, protobuf, bytes | [`codec`] |
 //! | who runs where | [`registry`] |
+//! | an implementation of one's own, chosen by URL | [`plugin`] |
 //! | which node gets the call | [`selector`] |
 //! | what is tried again, and how often | [`resilience`] |
 //! | counts, latencies, traces | [`telemetry`] |
@@ -70,6 +71,7 @@ pub mod fuzzing;
 mod interface;
 mod metadata;
 mod named;
+pub mod plugin;
 mod proto;
 pub mod registry;
 pub mod resilience;

@@ -11,6 +11,8 @@
 //! | [`Local`] | this machine, where multicast is blocked | `local://` |
 //! | [`Auto`] | mDNS where it works, else local; the default | `auto://` |
 //!
+//! A program adds its own by the scheme of its URL, with [`provide`].
+//!
 //! [`Cache`] stands in front of any of them: callers read its snapshots without a lock and keep
 //! the last known set while the registry is down.
 
@@ -40,14 +42,20 @@ use crate::error::{Error, Reach, Reason, Result};
 
 pub use auto::Auto;
 pub use cache::{Cache, Snapshot};
-pub use connect::{connect, from_environment};
+pub use connect::{connect, from_environment, provide};
 pub use local::Local;
 pub use mdns::Mdns;
 pub use memory::Memory;
-pub(crate) use memory::{in_child, warm_up};
+pub(crate) use memory::in_child;
 pub use watch::{WATCH_BYTES, WATCH_CAPACITY, WatchSender, Watcher};
 pub use witness::Witness;
 pub(crate) use witness::Witnesses;
+
+/// Makes what registries share in a process, see [`crate::fork`].
+pub(crate) fn warm_up() {
+    connect::warm_up();
+    memory::warm_up();
+}
 
 /// String pairs that describe a node, an endpoint or a service.
 pub type Labels = BTreeMap<String, String>;

@@ -1,6 +1,5 @@
 //! What a program or a registry is asked to do, with an end in any case.
 
-use std::any::Any;
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
@@ -8,6 +7,7 @@ use futures_util::FutureExt as _;
 use tokio::time::timeout;
 
 use crate::error::{Code, Error, Result};
+use crate::plugin::panic_text;
 
 /// Waits for `work` at most for `limit`. A panic in it is an error like any other: the task that waits has
 /// more to do.
@@ -19,18 +19,13 @@ pub(super) async fn bounded<T>(
     match timeout(limit, AssertUnwindSafe(work).catch_unwind()).await {
         Ok(Ok(outcome)) => outcome,
         Ok(Err(panic)) => {
-            Err(Error::internal(format!("{what} panicked: {}", text_of(panic.as_ref()))))
+            Err(Error::internal(format!("{what} panicked: {}", panic_text(panic.as_ref()))))
         }
         Err(_) => Err(Error::new(
             Code::DeadlineExceeded,
             format!("{what} did not end within {limit:?} and was given up"),
         )),
     }
-}
-
-fn text_of(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no text")
 }
 
 /// True for refusals that waiting does not change: what was asked for is wrong, or not allowed.
