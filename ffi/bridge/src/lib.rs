@@ -38,7 +38,7 @@ mod metadata;
 mod operation;
 pub mod operations;
 mod outbox;
-mod provide;
+pub mod provided;
 mod question;
 mod queue;
 mod request;

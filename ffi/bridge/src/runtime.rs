@@ -15,7 +15,9 @@ use crate::failure::{Failure, Result};
 use crate::flow::Flow;
 use crate::fork;
 use crate::id::{Id, Kind};
+use crate::inbound::Host;
 use crate::log::{self, Level};
+use crate::provided;
 use crate::queue::Queue;
 use crate::operation::Operation;
 use crate::shared::Shared;
@@ -75,6 +77,7 @@ impl Runtime {
             return Err(Error::invalid_argument(wrong).into());
         }
         fork::watch();
+        provided::open_scheme();
         if let Some(level) = settings.log {
             log::set_level(level);
         }
@@ -230,6 +233,28 @@ impl Runtime {
     /// [`Status::CLOSED`](crate::Status::CLOSED) when the runtime is shut down, [`Status::FORKED`](crate::Status::FORKED).
     pub fn new_queue(&self) -> Result<Arc<Queue>> {
         self.inside()?.queue()
+    }
+
+    /// Provides something of an [area](provided::area) that is the host's own: from now on the URL `host://name` opens it, in
+    /// this process. A question to it is told as [`EventKind::Call`] with `token`; its method is the number of the operation, and
+    /// the metadata [`ARGS`](provided::ARGS) has the arguments. It is answered with [`Runtime::reply`]. One that follows
+    /// something is answered with [`Runtime::send`]: an empty message once every change will be told, then one for each change.
+    /// Cancelling the returned id withdraws the name, and ends in one [`EventKind::End`].
+    ///
+    /// # Errors
+    /// [`Status::ARG`](crate::Status::ARG) for an area that cannot be provided and for a name other than letters, digits, `-`,
+    /// `_` and `.`; `ALREADY_EXISTS` for one that is taken; [`Status::CLOSED`](crate::Status::CLOSED),
+    /// [`Status::FORKED`](crate::Status::FORKED).
+    pub fn provide(&self, area: u32, name: &str, queue: &Arc<Queue>, token: u64) -> Result<Id> {
+        let shared = self.inside()?;
+        shared.open()?;
+        let host = Host { shared: shared.clone(), queue: queue.clone(), token };
+        let provided = provided::provide(area, name, host)?;
+        let operation = Operation::new(queue, token, Kind::Operation, EventKind::End);
+        operation.begin(shared, |_| async move {
+            let _provided = provided;
+            std::future::pending().await
+        })
     }
 
     fn flow<R>(&self, id: Id, run: impl FnOnce(&dyn Flow) -> Result<R>) -> Result<R> {

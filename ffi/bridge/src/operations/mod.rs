@@ -34,6 +34,11 @@ macro_rules! operations {
             }
         }
 
+        /// What the operation `number` is called; empty for none.
+        pub(crate) fn name(number: u32) -> &'static str {
+            find(number).map_or("", |row| row.name)
+        }
+
         fn find(number: u32) -> Option<Row> {
             Some(match number {
                 $($constant => Row { name: $name, how: $how($what) },)+
