@@ -68,13 +68,7 @@ impl Client {
     }
 
     /// Asks a question; `future` is told the answer. Returns its id.
-    fn ask(
-        &self,
-        py: Python<'_>,
-        queue: &Queue,
-        future: Py<PyAny>,
-        asked: Asked,
-    ) -> PyResult<u64> {
+    fn ask(&self, py: Python<'_>, queue: &Queue, future: Py<PyAny>, asked: Asked) -> PyResult<u64> {
         with_question(asked, |question| {
             self.begin(py, queue, Sink::Future(future), |token| {
                 self.0.ask(queue.bridge(), question, token)

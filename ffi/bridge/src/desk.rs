@@ -39,7 +39,8 @@ pub(crate) struct Wait {
 impl Desk {
     /// A desk with so many places for calls and streams.
     pub(crate) fn new(shared: Arc<Shared>, calls: usize) -> Self {
-        let places = |places: usize| Arc::new(Semaphore::new(places.clamp(1, Semaphore::MAX_PERMITS)));
+        let places =
+            |places: usize| Arc::new(Semaphore::new(places.clamp(1, Semaphore::MAX_PERMITS)));
         Self {
             shared,
             calls: places(calls),
@@ -107,7 +108,9 @@ fn place(places: &Arc<Semaphore>, wait: Wait, full: &'static str) -> Result<Plac
             let next = places.clone().acquire_owned();
             let next = async move {
                 let permit = match until {
-                    Some(until) => tokio::time::timeout_at(until, next).await.map_err(|_| late())?,
+                    Some(until) => {
+                        tokio::time::timeout_at(until, next).await.map_err(|_| late())?
+                    }
                     None => next.await,
                 };
                 permit.map_err(|_| Error::internal("places are never closed"))

@@ -13,8 +13,6 @@ use crate::leases::{LEASES, Leased};
 use crate::log::{self, Ring};
 use crate::stamp;
 
-pub use crate::stamp::Stamp;
-
 /// Keeps forks away while something is made that threads share.
 static GATE: Mutex<()> = Mutex::new(());
 

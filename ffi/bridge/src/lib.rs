@@ -46,7 +46,7 @@ mod runtime;
 mod server;
 mod shared;
 mod slab;
-mod stamp;
+pub mod stamp;
 mod status;
 mod stream;
 mod sync;

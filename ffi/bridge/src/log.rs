@@ -17,7 +17,6 @@ use tracing::span::{Attributes, Id as SpanId, Record as SpanRecord};
 use tracing::subscriber::Interest;
 use tracing::{Level as TracingLevel, Metadata, Subscriber};
 
-
 /// Records that are kept for a host that does not come for them.
 const CAPACITY: usize = 1024;
 /// Bytes of one record's text; the rest is cut off.

@@ -149,7 +149,8 @@ impl Hosted {
         let mut metadata = Metadata::new();
         metadata.append_bin(ARGS, args.to_string().as_bytes())?;
         let own = deadline_after(PATIENCE);
-        let until = Context::current().and_then(|call| call.deadline()).map_or(own, |at| at.min(own));
+        let until =
+            Context::current().and_then(|call| call.deadline()).map_or(own, |at| at.min(own));
         // What is followed has no end; only its opening has.
         let deadline = (shape == Shape::Unary).then_some(until);
         let context = Context::of_question(&format!("{self:?}"), name, metadata, deadline);
@@ -221,7 +222,9 @@ impl Registry for Hosted {
         let telling = tokio::spawn(async move {
             let ended = loop {
                 let change = match changes.message().await {
-                    Ok(Some(change)) => registry.read::<Change>(operations::REGISTRY_WATCH, &change),
+                    Ok(Some(change)) => {
+                        registry.read::<Change>(operations::REGISTRY_WATCH, &change)
+                    }
                     Ok(None) => return,
                     Err(error) => Err(error),
                 };

@@ -49,7 +49,9 @@ impl Terms {
     pub(crate) fn read(question: &Question<'_>, desk: &Desk) -> Result<Self> {
         let unknown = question.flags & !request_flags::WAIT;
         if unknown != 0 {
-            return Err(Failure::argument(format!("flags {unknown:#x} of the question are not known")));
+            return Err(Failure::argument(format!(
+                "flags {unknown:#x} of the question are not known"
+            )));
         }
         let parent = desk.parent(question.parent)?;
         let own = match question.timeout_ns {

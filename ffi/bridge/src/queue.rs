@@ -283,7 +283,8 @@ impl Queue {
             self.since.store(0, Ordering::Relaxed);
             return;
         }
-        let stamp = u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX).saturating_add(1);
+        let stamp =
+            u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX).saturating_add(1);
         let _ = self.since.compare_exchange(0, stamp, Ordering::Relaxed, Ordering::Relaxed);
         let waited = self.age();
         if waited >= PATIENCE && !self.warned.swap(true, Ordering::Relaxed) {

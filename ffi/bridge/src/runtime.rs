@@ -17,9 +17,9 @@ use crate::fork;
 use crate::id::{Id, Kind};
 use crate::inbound::Host;
 use crate::log::{self, Level};
+use crate::operation::Operation;
 use crate::provided;
 use crate::queue::Queue;
-use crate::operation::Operation;
 use crate::shared::Shared;
 use crate::things::Thing;
 

@@ -19,9 +19,9 @@ use crate::flags;
 use crate::id::{Id, Kind};
 use crate::inbound::{Host, serve};
 use crate::live::{self, Live};
+use crate::operation::Operation;
 use crate::queue::Queue;
 use crate::runtime::Runtime;
-use crate::operation::Operation;
 use crate::shared::{Shared, Stop};
 
 /// A service of the host. Endpoints are added first, then it is started; its calls come out of a queue.

@@ -87,9 +87,8 @@ impl Client {
                 let request = Raw(request.payload);
                 let call = client.server_stream::<Raw, Raw>(service, endpoint, request);
                 let call = on_terms!(call, terms);
-                operation.begin(shared, |end| {
-                    receive((end.teller(), name), open, codec, parent, call)
-                })
+                operation
+                    .begin(shared, |end| receive((end.teller(), name), open, codec, parent, call))
             }
         }
     }

@@ -4,8 +4,7 @@ use micro_bridge::core::server::Kind;
 use micro_bridge::{Failure, Result, Server};
 
 use crate::client::{
-    MICRO_BIDI_STREAM, MICRO_CLIENT_STREAM, MICRO_SERVER_STREAM, MICRO_UNARY,
-    micro_client,
+    MICRO_BIDI_STREAM, MICRO_CLIENT_STREAM, MICRO_SERVER_STREAM, MICRO_UNARY, micro_client,
 };
 use crate::error::{answer, micro_error};
 use crate::object::{Named, Object};
