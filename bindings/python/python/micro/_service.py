@@ -17,7 +17,6 @@ from ._errors import Cancelled, Closed, Error
 from ._handler import BIDI_STREAM, CLIENT_STREAM, SERVER_STREAM, UNARY, Handler, caller_names
 from ._options import EndpointOptions, ServiceOptions, count, document
 from ._questions import question
-from ._questions import question
 from ._registry import Record, record
 from ._runtime import Runtime, default
 from ._threads import Threads
