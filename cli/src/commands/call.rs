@@ -4,7 +4,7 @@ use std::io::Read as _;
 use std::time::Duration;
 
 use bytes::Bytes;
-use micro::registry::Snapshot;
+use micro::directory::Snapshot;
 use micro::selector::Filter;
 use micro::{Code, Error, Raw, Reason, Streaming};
 

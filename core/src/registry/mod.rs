@@ -13,11 +13,9 @@
 //!
 //! A program adds its own by the scheme of its URL, with [`provide`].
 //!
-//! [`Cache`] stands in front of any of them: callers read its snapshots without a lock and keep
-//! the last known set while the registry is down.
+//! Callers keep what they learned from a registry in a [directory](crate::directory).
 
 mod auto;
-mod cache;
 mod connect;
 #[cfg(test)]
 mod contract;
@@ -41,7 +39,6 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Reach, Reason, Result};
 
 pub use auto::Auto;
-pub use cache::{Cache, Snapshot};
 pub use connect::{connect, from_environment, provide};
 pub use local::Local;
 pub use mdns::Mdns;

@@ -18,7 +18,7 @@ use tokio::time::{Instant, Sleep, sleep, timeout};
 
 use super::awaited::Awaited;
 use super::intern::Interner;
-use super::{Snapshot, Table};
+use super::snapshot::{Snapshot, Table};
 use crate::error::{Code, Error, Result};
 use crate::registry::{Change, Registry, Service, WATCH_BYTES, Watcher};
 
