@@ -49,7 +49,7 @@ pub unsafe extern "C" fn micro_queue_new(
                     "flags {flags:#x} of a queue are not known"
                 )));
             }
-            let queue = Queue::new(Object::<micro_runtime>::at(runtime)?)?;
+            let queue = Object::<micro_runtime>::at(runtime)?.new_queue()?;
             if flags & MICRO_QUEUE_LOGS != 0 {
                 queue.receive_logs()?;
             }
