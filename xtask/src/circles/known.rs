@@ -74,15 +74,6 @@ pub(super) const KNOWN: &[&[&str]] = &[
         "core/src/transport/tls/trust.rs",
     ],
     &[
-        "bindings/python/src/lib.rs",
-        "bindings/python/src/client.rs",
-        "bindings/python/src/context.rs",
-        "bindings/python/src/headers.rs",
-        "bindings/python/src/queue.rs",
-        "bindings/python/src/runtime.rs",
-        "bindings/python/src/server.rs",
-    ],
-    &[
         "tests/src/conformance/suite.rs",
         "tests/src/go.rs",
         "tests/src/h2spec.rs",
