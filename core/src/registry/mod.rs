@@ -20,6 +20,7 @@ mod connect;
 pub mod contract;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
+mod guarded;
 mod local;
 pub mod mdns;
 mod memory;
@@ -39,6 +40,7 @@ use crate::error::{Error, Reach, Reason, Result};
 
 pub use auto::Auto;
 pub use connect::{connect, from_environment, provide};
+pub(crate) use guarded::Guarded;
 pub use local::Local;
 pub use mdns::Mdns;
 pub use memory::Memory;
@@ -200,6 +202,11 @@ pub struct Change {
 ///
 /// Every implementation passes the same [contract], and tests that with one line. Methods can be
 /// cancelled by dropping their future; nothing is left half done that a later call would not mend.
+///
+/// Services and clients guard what they ask: a request that takes too long ends with
+/// `DEADLINE_EXCEEDED` (10 s, or [`register_timeout`](crate::service::ServiceBuilder::register_timeout)),
+/// a panic with `INTERNAL`. What blocks its thread cannot be ended, so methods wait only by `await`,
+/// and those that are not `async` return at once.
 #[async_trait]
 pub trait Registry: Send + Sync + fmt::Debug + 'static {
     /// Adds the nodes of `service`, or refreshes them when they are known. `ttl` is how long they
