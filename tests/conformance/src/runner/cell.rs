@@ -1,6 +1,7 @@
 //! One client against one server.
 
 use std::collections::BTreeMap;
+use std::net::TcpListener;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::OnceLock;
@@ -38,6 +39,8 @@ pub struct Cell {
     shared_client: Mutex<Option<Arc<Process>>>,
     shared_server: Mutex<Option<Arc<Process>>>,
     address: OnceLock<String>,
+    /// Where connections are made, and nothing is ever said.
+    silent: TcpListener,
     /// Scenarios begun.
     begun: AtomicU64,
 }
@@ -60,6 +63,7 @@ impl Cell {
             shared_client: Mutex::default(),
             shared_server: Mutex::default(),
             address: OnceLock::new(),
+            silent: TcpListener::bind("127.0.0.1:0")?,
             begun: AtomicU64::new(1),
         })
     }
@@ -131,6 +135,7 @@ impl Cell {
             ("stranger", path("stranger.pem")),
             ("private_key", path("private_key.pem")),
             ("folder", path("")),
+            ("silent", self.silent.local_addr().map(|at| at.to_string()).unwrap_or_default()),
         ];
         variables.map(|(name, value)| (name.to_owned(), value)).into()
     }

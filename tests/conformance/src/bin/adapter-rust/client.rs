@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::output::{Output, failure, metadata};
+use crate::questions::{self, Provided};
 use crate::{Wrong, streams};
 
 /// What is under way.
@@ -40,6 +41,7 @@ pub(crate) async fn serve(
     wrong: Option<Wrong>,
 ) {
     let calls = Calls { output, running: Arc::default(), tasks: TaskTracker::new(), wrong };
+    let provided = Provided::default();
     let mut client = None;
     while let Some(request) = requests.recv().await {
         let id = request.number("id").unwrap_or_default();
@@ -63,8 +65,15 @@ pub(crate) async fn serve(
             ("call", Some(client)) => calls.call(client, &request, id),
             ("open", Some(client)) => streams::open(&calls, client, &request, id),
             ("many", Some(client)) => calls.many(client, request, id),
-            ("lookup", Some(client)) => calls.lookup(client, &request, id),
-            ("health", Some(client)) => calls.health(client, &request, id),
+            ("ask", Some(client)) => questions::ask(&calls, client, &request, id),
+            ("follow", Some(client)) => questions::follow(&calls, client, &request, id),
+            ("provide", _) => {
+                let done = provided.provide(request.get("name").unwrap_or_default());
+                output.tell(&match done {
+                    Ok(()) => answer("ok"),
+                    Err(error) => failure(answer("failed"), &error),
+                });
+            }
             (other, _) => output.note(&format!("a client does not know `{other}` now")),
         }
     }
@@ -202,38 +211,6 @@ impl Calls {
                 line = line.with(&format!("tag.{tag}"), count);
             }
             line
-        });
-    }
-
-    fn lookup(&self, client: &Client, request: &Line, id: u64) {
-        let (client, output) = (client.clone(), self.output);
-        let service = request.get("service").unwrap_or_default().to_owned();
-        tokio::spawn(async move {
-            let mut line = Line::new("nodes").with("id", id);
-            // The view that calls go by.
-            if let Ok(snapshot) = client.cache().resolve(&service).await {
-                for node in snapshot.nodes() {
-                    line = line.with(&format!("node.{}", node.id()), node.address());
-                }
-            }
-            output.tell(&line);
-        });
-    }
-
-    fn health(&self, client: &Client, request: &Line, id: u64) {
-        let (client, output) = (client.clone(), self.output);
-        let service = request.get("service").unwrap_or_default().to_owned();
-        tokio::spawn(async move {
-            let mut line = Line::new("nodes").with("id", id);
-            for health in client.health(&service).await.unwrap_or_default() {
-                let said = match health.answer {
-                    Ok(true) => "serving",
-                    Ok(false) => "not_serving",
-                    Err(error) => error.code().name(),
-                };
-                line = line.with(&format!("node.{}", health.node.id), said);
-            }
-            output.tell(&line);
         });
     }
 }

@@ -1,7 +1,7 @@
 //! The adapter of Rust: `adapter-rust server` or `adapter-rust client`, told on standard input what to do.
 //!
 //! The service `Conformance` is in [`server`], [`handler`] and [`keys`], calls and streams in [`client`]
-//! and [`streams`], and answers go through [`output`].
+//! and [`streams`], what is asked beside them in [`questions`], and answers go through [`output`].
 //!
 //! `--wrong echo` and `--wrong end` make it break a promise, for the test that the runner notices.
 
@@ -9,6 +9,7 @@ mod client;
 mod handler;
 mod keys;
 mod output;
+mod questions;
 mod server;
 mod streams;
 

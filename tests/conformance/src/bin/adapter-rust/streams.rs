@@ -19,6 +19,13 @@ pub(crate) struct Requests {
 }
 
 impl Requests {
+    /// Both ends.
+    pub(crate) fn channel() -> (Self, Inbox) {
+        let (sending, sends) = mpsc::unbounded_channel();
+        let (receiving, receives) = mpsc::unbounded_channel();
+        (Self { sending, receiving }, Inbox { sending: sends, receiving: receives })
+    }
+
     /// False when the stream does not want it.
     pub(crate) fn give(&self, request: Line) -> bool {
         match request.verb.as_str() {
@@ -29,20 +36,18 @@ impl Requests {
 }
 
 /// The other ends.
-struct Inbox {
+pub(crate) struct Inbox {
     sending: mpsc::UnboundedReceiver<Line>,
-    receiving: mpsc::UnboundedReceiver<()>,
+    pub(crate) receiving: mpsc::UnboundedReceiver<()>,
 }
 
 /// Begins a stream.
 pub(crate) fn open(calls: &Calls, client: &Client, request: &Line, id: u64) {
-    let (sending, sends) = mpsc::unbounded_channel();
-    let (receiving, receives) = mpsc::unbounded_channel();
-    let inbox = Inbox { sending: sends, receiving: receives };
+    let (requests, inbox) = Requests::channel();
     let (wanted, client) = (Wanted::of(request), client.clone());
     let kind = request.get("kind").unwrap_or_default().to_owned();
     let output = calls.output;
-    calls.spawn(id, Some(Requests { sending, receiving }), async move {
+    calls.spawn(id, Some(requests), async move {
         let line = Line::new("result").with("id", id);
         let seen = Seen::new();
         let stream = Stream { id, output, seen: seen.clone() };
