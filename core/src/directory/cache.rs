@@ -11,13 +11,19 @@ use tokio::sync::{mpsc, oneshot};
 use super::follow::{Follower, Request, Wanted};
 use super::snapshot::{Snapshot, Table};
 use crate::error::{Code, Error, Result};
-use crate::registry::{Node, Registry, Service, Watcher, Witness};
+use crate::registry::{Guarded, Node, Registry, Service, Watcher, Witness};
+
+/// Longest that the registry may take to answer.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Lookups that may wait for the background task to take them.
 const REQUESTS: usize = 1024;
 
 /// A cache in front of any registry. It is a [`Registry`] itself: lookups are answered from
 /// snapshots, everything else is passed on.
+///
+/// The registry has 10 s for each request, which ends with `DEADLINE_EXCEEDED` then; one that panics ends
+/// with `INTERNAL`.
 ///
 /// A snapshot trails the registry by the time a watch event takes. The background task starts with
 /// the first lookup, in the runtime of its caller, and ends when the cache is dropped.
@@ -30,6 +36,7 @@ pub struct Cache {
 impl Cache {
     /// An empty cache in front of `registry`.
     pub fn new(registry: Arc<dyn Registry>) -> Self {
+        let registry = Arc::new(Guarded::new(registry, PATIENCE));
         Self { registry, table: Arc::default(), requests: Mutex::default() }
     }
 
@@ -84,7 +91,7 @@ impl Cache {
         answered.await.map_err(|_| ended())?
     }
 
-    /// The registry behind the cache.
+    /// The registry behind the cache, with the same deadline for each request.
     pub fn registry(&self) -> &Arc<dyn Registry> {
         &self.registry
     }

@@ -11,16 +11,16 @@
 //! | [`Local`] | this machine, where multicast is blocked | `local://` |
 //! | [`Auto`] | mDNS where it works, else local; the default | `auto://` |
 //!
-//! A program adds its own by the scheme of its URL, with [`provide`].
+//! A program adds its own by the scheme of its URL, with [`provide`], and tests it with the [contract].
 //!
 //! Callers keep what they learned from a registry in a [directory](crate::directory).
 
 mod auto;
 mod connect;
-#[cfg(test)]
-mod contract;
+pub mod contract;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
+mod guarded;
 mod local;
 pub mod mdns;
 mod memory;
@@ -40,6 +40,7 @@ use crate::error::{Error, Reach, Reason, Result};
 
 pub use auto::Auto;
 pub use connect::{connect, from_environment, provide};
+pub(crate) use guarded::Guarded;
 pub use local::Local;
 pub use mdns::Mdns;
 pub use memory::Memory;
@@ -199,8 +200,13 @@ pub struct Change {
 
 /// A source of truth about services and nodes.
 ///
-/// Every implementation passes the same contract test (`registry/contract.rs`). Methods can be
+/// Every implementation passes the same [contract], and tests that with one line. Methods can be
 /// cancelled by dropping their future; nothing is left half done that a later call would not mend.
+///
+/// Services and clients guard what they ask: a request that takes too long ends with
+/// `DEADLINE_EXCEEDED` (10 s, or [`register_timeout`](crate::service::ServiceBuilder::register_timeout)),
+/// a panic with `INTERNAL`. What blocks its thread cannot be ended, so methods wait only by `await`,
+/// and those that are not `async` return at once.
 #[async_trait]
 pub trait Registry: Send + Sync + fmt::Debug + 'static {
     /// Adds the nodes of `service`, or refreshes them when they are known. `ttl` is how long they

@@ -1,18 +1,12 @@
-//! Implementations chosen by URL: `etcd://127.0.0.1:2379` is opened by what is registered as `etcd`.
-//!
-//! Each area, such as registries, has one table of schemes for the whole process. What this crate
-//! brings is in there from the start; a program adds its own by the same call, for example
-//! [`registry::provide`](crate::registry::provide), and then a URL in the code, a document, a flag or
-//! the environment chooses it.
+//! The table of one area: what opens a URL, by its scheme.
 
-use std::any::Any;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
+use super::guard::caught;
 use crate::error::{Error, Result};
 use crate::spelling::{nearest, quoted};
 
@@ -127,10 +121,7 @@ impl<T: ?Sized + 'static> Schemes<T> {
         let (scheme, rest) = url.split_once("://").unwrap_or((url, ""));
         let openers = self.openers.load_full();
         let open = openers.get(scheme).ok_or_else(|| self.unknown(scheme, &openers))?;
-        catch_unwind(AssertUnwindSafe(|| open(rest))).unwrap_or_else(|panic| {
-            let text = panic_text(panic.as_ref());
-            Err(Error::internal(format!("opening {scheme}:// panicked: {text}")))
-        })
+        caught(&format!("opening {scheme}://"), || open(rest))?
     }
 
     fn unknown(&self, scheme: &str, openers: &BTreeMap<String, Opener<T>>) -> Error {
@@ -156,12 +147,6 @@ fn is_scheme(name: &str) -> bool {
         && bytes.all(|byte| {
             byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"+.-".contains(&byte)
         })
-}
-
-/// What a plugin that panicked had to say.
-pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no text")
 }
 
 #[cfg(test)]
