@@ -22,7 +22,7 @@ use crate::live::{self, Live};
 use crate::metadata::{pack, pack_both};
 use crate::outbox::{self, Outbox};
 use crate::queue::Queue;
-use crate::request::{Documents, Request, Shape, Terms, on_terms, request_flags};
+use crate::request::{Documents, Request, Shape, Terms, request_flags};
 use crate::runtime::Runtime;
 use crate::shared::{Operation, Place, Shared};
 use crate::status::Status;
@@ -83,7 +83,7 @@ impl Client {
         let place = self.place(request.flags)?;
         let call =
             self.0.client.call::<Raw, Raw>(request.service, request.endpoint, Raw(request.payload));
-        let call = on_terms!(call, terms).counted();
+        let call = call.options(terms.options().counted());
         let operation =
             Operation::new(queue, token, Kind::Operation, EventKind::Reply).place(place);
         self.0.shared.begin(operation, |_| {
@@ -132,7 +132,7 @@ impl Client {
             (Shape::ClientStream, Some(outbox)) => {
                 let requests = outbox::requests(outbox.messages());
                 let call = client.client_stream::<_, Raw, Raw>(service, endpoint, requests);
-                let call = on_terms!(call, terms);
+                let call = call.options(terms.options());
                 self.0.shared.begin(operation, |end| {
                     outbox.name(end.id());
                     let teller = end.teller();
@@ -155,7 +155,7 @@ impl Client {
             (_, Some(outbox)) => {
                 let requests = outbox::requests(outbox.messages());
                 let call = client.bidi_stream::<_, Raw, Raw>(service, endpoint, requests);
-                let call = on_terms!(call, terms);
+                let call = call.options(terms.options());
                 self.0.shared.begin(operation, |end| {
                     outbox.name(end.id());
                     receive((end.teller(), name), open, codec, parent, call)
@@ -164,7 +164,7 @@ impl Client {
             (_, None) => {
                 let request = Raw(request.payload);
                 let call = client.server_stream::<Raw, Raw>(service, endpoint, request);
-                let call = on_terms!(call, terms);
+                let call = call.options(terms.options());
                 self.0.shared.begin(operation, |end| {
                     receive((end.teller(), name), open, codec, parent, call)
                 })

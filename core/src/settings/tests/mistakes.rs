@@ -181,9 +181,7 @@ fn a_text_that_is_no_document_is_refused() {
 #[test]
 fn documents_are_read_by_serde_too() {
     let settings: CallSettings = serde_json::from_value(json!({"retries": 7})).unwrap();
-    let mut options = CallOptions::default();
-    settings.apply(&mut options).unwrap();
-    assert_eq!(options.retries, 7);
+    assert_eq!(CallOptions::from(settings).retries, Some(7));
     let error = serde_json::from_str::<CallSettings>(r#"{"retry": 1}"#).unwrap_err().to_string();
     assert!(error.starts_with("call settings: retry: 1 is not one of \"safe\""), "{error}");
 }
