@@ -243,7 +243,7 @@ micro_status micro_cancel(micro_runtime *runtime, micro_id any);
 // the caller has sent its last message.
 #define MICRO_EVENT_END 4
 
-// A call came in: `id` names it, `method` is the endpoint's number. `payload`: its one message, unless it streams. `meta`:
+// A call came in: `id` names it, `method` is the endpoint's number, or the operation of a question to what is provided. `payload`: its one message, unless it streams. `meta`:
 // headers. `timeout_ns`: how long the caller still waits. Answer it with micro_reply or micro_reply_error.
 #define MICRO_EVENT_CALL 5
 
@@ -409,8 +409,8 @@ typedef struct {
     micro_slice options;
 } micro_request;
 
-// A client. `options` may be NULL; its keys are those of a client in docs/configuration.md, and `max_in_flight`: operations
-// under way at once, 1024 unless set. A place is free again when the operation's terminal event has been drained.
+// A client. `options` may be NULL; its keys are those of a client in docs/configuration.md, and `max_in_flight`: calls and
+// streams under way at once, 1024 unless set. A place is free again when the operation's terminal event has been drained.
 micro_status micro_client_new(micro_runtime *runtime,
                               const micro_options *options,
                               micro_client **out,
@@ -439,37 +439,6 @@ micro_status micro_client_open(micro_client *client,
                                micro_id *stream,
                                micro_error **err);
 
-// Looks a service up: one MICRO_EVENT_REPLY whose payload is a JSON array of registry records, one for each version. With an
-// empty name, every service there is.
-micro_status micro_client_lookup(micro_client *client,
-                                 micro_queue *queue,
-                                 micro_slice service,
-                                 uint64_t token,
-                                 micro_id *id,
-                                 micro_error **err);
-
-// Asks each node of a service whether it wants calls: one MICRO_EVENT_REPLY whose payload is a JSON array of objects with
-// node, address, version, serving and detail.
-micro_status micro_client_health(micro_client *client,
-                                 micro_queue *queue,
-                                 micro_slice service,
-                                 uint64_t token,
-                                 micro_id *id,
-                                 micro_error **err);
-
-// Watches a service, or with an empty name all of them: MICRO_EVENT_OPENED when it watches, MICRO_EVENT_CHANGE for each change
-// that micro_stream_grant made room for, and one MICRO_EVENT_END: MICRO_CANCELLED by micro_cancel, MICRO_ABORTED when it fell
-// too far behind and should begin anew.
-micro_status micro_client_watch(micro_client *client,
-                                micro_queue *queue,
-                                micro_slice service,
-                                uint64_t token,
-                                micro_id *watch,
-                                micro_error **err);
-
-// What the client has seen so far, a JSON array with calls, errors and latencies by endpoint. The caller owns `out`.
-micro_status micro_client_stats(const micro_client *client, micro_bytes *out, micro_error **err);
-
 // Frees a client. Its operations under way go on to their ends. NULL is fine. In a child of the process it does nothing.
 void micro_client_free(micro_client *client);
 
@@ -492,6 +461,106 @@ micro_status micro_stream_close(micro_runtime *runtime, micro_id stream);
 
 // Makes room for `messages` more messages of a stream, or changes of a watch. Without it none is told.
 micro_status micro_stream_grant(micro_runtime *runtime, micro_id stream, uint32_t messages);
+
+/*
+ * What is asked: one function for each way of answering, one number an operation
+ */
+
+// Whether each node of a service wants calls. args {"service": text}. REPLY: a JSON array of objects with node, address,
+// version, serving and detail.
+#define MICRO_CLIENT_HEALTH 257
+
+// What the client has seen so far. args {}. REPLY: a JSON array with calls, errors and latencies by endpoint.
+#define MICRO_CLIENT_STATS 258
+
+// The versions of a service with their nodes. args {"service": text}. REPLY: a JSON array of registry records.
+// MICRO_NOT_FOUND where there is no node.
+#define MICRO_REGISTRY_GET 513
+
+// Every service there is. args {}. REPLY: a JSON array of registry records, of which nodes and endpoints may be left out.
+#define MICRO_REGISTRY_LIST 514
+
+// Changes of a service, or of all, from now on. args {"service"?: text}. Followed. CHANGE: a JSON object with action (create,
+// update, delete) and service, the record of what it affects. END: MICRO_ABORTED when it fell too far behind and should begin
+// anew.
+#define MICRO_REGISTRY_WATCH 515
+
+// Adds the nodes of a record, or refreshes those that are known. args {"service": record, "ttl"?: duration}: how long they
+// live without another registration, for ever unless it is given. REPLY: nothing.
+#define MICRO_REGISTRY_REGISTER 516
+
+// Removes the nodes of a record; those that are not known are no error. args {"service": record}. REPLY: nothing.
+#define MICRO_REGISTRY_DEREGISTER 517
+
+// What the service behind the client has seen so far; the client is that of micro_server_client. args {}. REPLY: a JSON object
+// with edges (calls by caller and endpoint), in_flight and shed. MICRO_FAILED_PRECONDITION for other clients.
+#define MICRO_SERVICE_STATS 2049
+
+// Registries: what MICRO_REGISTRY_* ask. The upper byte of their numbers.
+#define MICRO_AREA_REGISTRY 2
+
+// Something to be asked or to be followed. Fields are only ever added: set `size` to `sizeof(micro_question)`, and what is not
+// needed to 0.
+typedef struct {
+    // Size of this struct, as the caller knows it.
+    uint32_t size;
+    // MICRO_REQUEST_WAIT, or 0.
+    uint32_t flags;
+    // Which operation: MICRO_<AREA>_<VERB>.
+    uint32_t operation;
+    // 0.
+    uint32_t reserved;
+    // Its arguments: a JSON object, or nothing. A duration is "250ms", "1.5s", "1m" or a number of milliseconds.
+    micro_slice args;
+    // The value or the message, of operations that take one. Taken, also when the function fails at once.
+    micro_bytes payload;
+    // Metadata, of operations that take it: a block made by micro_meta_add, or nothing.
+    micro_slice meta;
+    // Nanoseconds to wait for the answer, or for what is followed to open: 0 for 10 s, MICRO_NO_TIMEOUT for ever. A shorter
+    // deadline of the parent wins.
+    uint64_t timeout_ns;
+    // The call that came in of which this is part, or 0: it ends with that one.
+    micro_id parent;
+} micro_question;
+
+// Asks a question, which ends in one MICRO_EVENT_REPLY with this `token`; the event may come before this returns. `id` may be
+// NULL; micro_cancel takes it. Up to 1024 questions of a client are under way at once.
+//
+// When this fails nothing has begun and no event comes: MICRO_FULL when as many are under way as may be, MICRO_ARG or
+// MICRO_INVALID_ARGUMENT for a wrong question, MICRO_CANCELLED when the parent is over, MICRO_CLOSED, MICRO_FORKED.
+micro_status micro_ask(micro_client *client,
+                       micro_queue *queue,
+                       const micro_question *question,
+                       uint64_t token,
+                       micro_id *id,
+                       micro_error **err);
+
+// Follows something: MICRO_EVENT_OPENED when it does, MICRO_EVENT_CHANGE for each thing that happens and that
+// micro_stream_grant made room for, and one MICRO_EVENT_END: MICRO_CANCELLED by micro_cancel. Up to 1024 things are followed
+// by a client at once. Fails as micro_ask does.
+micro_status micro_follow(micro_client *client,
+                          micro_queue *queue,
+                          const micro_question *question,
+                          uint64_t token,
+                          micro_id *id,
+                          micro_error **err);
+
+// Provides a registry of the program's own, for `area` MICRO_AREA_REGISTRY: from now on "host://<name>" is the URL of it, in
+// this process. A name has letters, digits, "-", "_" and ".".
+//
+// A question to it is told as MICRO_EVENT_CALL with this `token`: `method` is the operation, MICRO_REGISTRY_*, and the
+// metadata "micro-args-bin" has its arguments. Answer it with micro_reply, as the operation's comment says. Where that says
+// CHANGE, answer with micro_stream_send: first an empty message, once every change from then on will be told, then one message
+// for each. micro_cancel withdraws the name, which ends in one MICRO_EVENT_END.
+//
+// MICRO_ARG for an area or a name that cannot be, MICRO_ALREADY_EXISTS for a name that is taken, MICRO_CLOSED, MICRO_FORKED.
+micro_status micro_provide(micro_runtime *runtime,
+                           uint32_t area,
+                           micro_slice name,
+                           micro_queue *queue,
+                           uint64_t token,
+                           micro_id *id,
+                           micro_error **err);
 
 /*
  * Services
@@ -530,10 +599,6 @@ micro_status micro_server_health(micro_server *server, micro_slice service, bool
 // A client that shares the service's registry and calls in its name. The caller owns it. MICRO_FAILED_PRECONDITION while the
 // service does not run.
 micro_status micro_server_client(micro_server *server, micro_client **out, micro_error **err);
-
-// What the service has seen so far, a JSON object: calls by caller and endpoint, running calls, refused calls. The caller owns
-// `out`. MICRO_FAILED_PRECONDITION while it does not run.
-micro_status micro_server_stats(const micro_server *server, micro_bytes *out, micro_error **err);
 
 // Frees a service. One that runs goes on until its runtime ends; stop it first. NULL is fine. In a child of the process it
 // does nothing.

@@ -87,6 +87,18 @@ impl Context {
         }))
     }
 
+    /// For bindings: a question to a plugin of another language, which comes to it as a call does.
+    #[doc(hidden)]
+    pub fn of_question(
+        service: &str,
+        endpoint: &str,
+        metadata: Metadata,
+        deadline: Option<Instant>,
+    ) -> Self {
+        let (service, endpoint) = (service.into(), endpoint.into());
+        Self::new(Arrival { service, endpoint, metadata, deadline, peer: None })
+    }
+
     /// The context of the handler that is running on this task, if one is.
     pub fn current() -> Option<Self> {
         CURRENT.try_with(Clone::clone).ok()

@@ -45,6 +45,8 @@
 //! | failures: what, where, how often tried | [`Error`], [`Code`] |
 //! | JSON, protobuf, bytes | [`codec`] |
 //! | who runs where | [`registry`] |
+//! | an implementation of one's own, chosen by URL | [`plugin`] |
+//! | what a client knows of them | [`directory`] |
 //! | which node gets the call | [`selector`] |
 //! | what is tried again, and how often | [`resilience`] |
 //! | counts, latencies, traces | [`telemetry`] |
@@ -61,6 +63,7 @@ pub mod auth;
 pub mod client;
 pub mod codec;
 mod context;
+pub mod directory;
 mod error;
 pub mod fork;
 mod forward;
@@ -70,6 +73,7 @@ pub mod fuzzing;
 mod interface;
 mod metadata;
 mod named;
+pub mod plugin;
 mod proto;
 pub mod registry;
 pub mod resilience;

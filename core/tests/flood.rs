@@ -15,7 +15,8 @@ use std::time::{Duration, Instant};
 
 use flate2::Compression;
 use flate2::write::ZlibEncoder;
-use micro::registry::{Cache, Node, Registry, Service, connect};
+use micro::directory::Cache;
+use micro::registry::{Node, Registry, Service, connect};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 /// One flood at a time: they are measured by what this process takes.

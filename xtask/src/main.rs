@@ -3,20 +3,20 @@
 
 mod abi;
 mod bench;
+mod circles;
 mod conformance;
+mod outcome;
 mod policy;
 mod promises;
 mod proto;
 mod surface;
 
-use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// What every task returns; the message of the error is printed for the reader.
-type Outcome<T = ()> = Result<T, Box<dyn Error>>;
+use outcome::Outcome;
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "Tasks of the micro project", version)]
@@ -31,6 +31,8 @@ enum Task {
     Abi(abi::Options),
     /// Measure the framework next to bare tonic; writes `docs/benchmarks.md`.
     Bench(bench::Options),
+    /// Check that no files of a crate import each other in a circle.
+    Circles,
     /// Write `docs/conformance.md` from the reports of the last run, or compare them.
     Conformance(conformance::Options),
     /// Check licences, sources and banned crates of every dependency against `deny.toml`.
@@ -47,6 +49,7 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().task {
         Task::Abi(options) => abi::run(&root(), &options),
         Task::Bench(options) => bench::run(&root(), &options),
+        Task::Circles => circles::run(&root()),
         Task::Conformance(options) => conformance::run(&root(), &options),
         Task::Policy => policy::run(&root()),
         Task::Promises => promises::run(&root()),

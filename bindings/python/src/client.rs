@@ -1,8 +1,9 @@
-//! Calls, streams and lookups.
+//! Calls, streams and questions.
 
-use micro_bridge::{Request, Result, Shape};
+use micro_bridge::{Question, Request, Result, Shape, operations, request_flags};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedStr;
 
 use crate::failure::OrRaise as _;
 use crate::held::Held;
@@ -17,6 +18,9 @@ pub(crate) struct Client(pub(crate) Held<micro_bridge::Client>);
 /// A request as Python gives it: service, endpoint, payload, metadata, nanoseconds, parent, options and flags.
 type Terms<'py> =
     (String, String, Bound<'py, PyAny>, Option<Bound<'py, PyAny>>, u64, u64, String, u32);
+
+/// A question as Python gives it: the operation's name, JSON arguments, nanoseconds and parent.
+type Asked = (PyBackedStr, PyBackedStr, u64, u64);
 
 #[pymethods]
 impl Client {
@@ -63,42 +67,28 @@ impl Client {
         })
     }
 
-    /// Looks a service up, or all of them.
-    fn lookup(
+    /// Asks a question; `future` is told the answer. Returns its id.
+    fn ask(&self, py: Python<'_>, queue: &Queue, future: Py<PyAny>, asked: Asked) -> PyResult<u64> {
+        with_question(asked, |question| {
+            self.begin(py, queue, Sink::Future(future), |token| {
+                self.0.ask(queue.bridge(), question, token)
+            })
+        })
+    }
+
+    /// Follows something; `stream` is told what happens. Returns its id.
+    fn follow(
         &self,
         py: Python<'_>,
         queue: &Queue,
-        future: Py<PyAny>,
-        name: &str,
+        stream: Py<PyAny>,
+        asked: Asked,
     ) -> PyResult<u64> {
-        self.begin(py, queue, Sink::Future(future), |token| {
-            self.0.lookup(queue.bridge(), name, token)
+        with_question(asked, |question| {
+            self.begin(py, queue, Sink::Stream(stream), |token| {
+                self.0.follow(queue.bridge(), question, token)
+            })
         })
-    }
-
-    /// Asks each node of a service how it is.
-    fn health(
-        &self,
-        py: Python<'_>,
-        queue: &Queue,
-        future: Py<PyAny>,
-        name: &str,
-    ) -> PyResult<u64> {
-        self.begin(py, queue, Sink::Future(future), |token| {
-            self.0.health(queue.bridge(), name, token)
-        })
-    }
-
-    /// Watches a service, or all of them.
-    fn watch(&self, py: Python<'_>, queue: &Queue, stream: Py<PyAny>, name: &str) -> PyResult<u64> {
-        self.begin(py, queue, Sink::Stream(stream), |token| {
-            self.0.watch(queue.bridge(), name, token)
-        })
-    }
-
-    /// What this client has seen, as JSON.
-    fn stats(&self, py: Python<'_>) -> PyResult<String> {
-        self.0.stats().or_raise(py)
     }
 }
 
@@ -126,11 +116,23 @@ fn with_request<R>(terms: Terms<'_>, run: impl FnOnce(Request<'_>) -> PyResult<R
     run(Request {
         service: &service,
         endpoint: &endpoint,
-        payload: crate::bytes_of(&payload)?,
+        payload: crate::payload::bytes_of(&payload)?,
         meta: &meta,
         timeout_ns,
         parent: micro_bridge::Id::from_raw(parent),
         options: &options,
         flags,
+    })
+}
+
+fn with_question<R>(asked: Asked, run: impl FnOnce(Question<'_>) -> PyResult<R>) -> PyResult<R> {
+    let (operation, args, timeout_ns, parent) = asked;
+    run(Question {
+        operation: operations::number(&operation).unwrap_or_default(),
+        args: &args,
+        timeout_ns,
+        parent: micro_bridge::Id::from_raw(parent),
+        flags: request_flags::WAIT,
+        ..Question::default()
     })
 }

@@ -3,7 +3,7 @@
 use std::mem::ManuallyDrop;
 use std::ops::Deref;
 
-use micro_bridge::fork::Stamp;
+use micro_bridge::stamp::Stamp;
 
 /// Drops what it holds in the process it was made in, and nowhere else: in a child, threads and locks behind it are not
 /// there to let go.

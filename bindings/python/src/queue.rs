@@ -53,7 +53,7 @@ struct State {
 impl Queue {
     #[new]
     fn new(py: Python<'_>, runtime: &Runtime) -> PyResult<Self> {
-        let queue = Held::new(micro_bridge::Queue::new(&runtime.0).or_raise(py)?);
+        let queue = Held::new(runtime.0.new_queue().or_raise(py)?);
         Ok(Self { queue, steps: PyOnceLock::new(), state: Mutex::default() })
     }
 
@@ -361,7 +361,7 @@ impl Queue {
 
     fn finish(&self, py: Python<'_>, context: &Context, answer: &Bound<'_, PyAny>) -> PyResult<()> {
         self.forget(context);
-        context.answer(py, Ok(crate::bytes_of(answer)?))
+        context.answer(py, Ok(crate::payload::bytes_of(answer)?))
     }
 
     fn fail(

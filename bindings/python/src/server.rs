@@ -74,11 +74,6 @@ impl Server {
     fn client(&self, py: Python<'_>) -> PyResult<Client> {
         Ok(Client(Held::new(self.server.client().or_raise(py)?)))
     }
-
-    /// What the service has seen, as JSON.
-    fn stats(&self, py: Python<'_>) -> PyResult<String> {
-        self.server.stats().or_raise(py)
-    }
 }
 
 fn endpoint((name, serve, way): Served) -> Endpoint {

@@ -281,5 +281,5 @@ async def test_options_reach_the_core_and_mistakes_name_their_field(fleet: Fleet
 async def test_stats_count_calls(fleet: Fleet) -> None:
     service = await fleet.start(greeter())
     await fleet.client.call("greeter", "Greeter.Hello", {"name": "Ada"})
-    assert "Greeter.Hello" in str(fleet.client.stats())
-    assert "Greeter.Hello" in str(service.stats())
+    assert "Greeter.Hello" in str(await fleet.client.stats())
+    assert "Greeter.Hello" in str(await service.stats())

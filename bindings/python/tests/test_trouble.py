@@ -342,7 +342,7 @@ async def test_service_that_cannot_start_says_why() -> None:
     with pytest.raises(errors.Error, match=r"256\.0\.0\.1"):
         await service.start()
     with pytest.raises(RuntimeError, match="does not run"):
-        service.stats()
+        await service.stats()
 
 
 async def test_nobody_is_there(fleet: Fleet) -> None:

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use micro::client::CallOptions;
-use micro::registry::Snapshot;
+use micro::directory::Snapshot;
 use micro::selector::Filter;
 use micro::{Code, Error, Raw, Reason, Streaming};
 

@@ -7,10 +7,11 @@ use papaya::HashMap;
 
 use super::pool::Pool;
 use super::{CallOptions, Client, Inner, pipeline};
+use crate::directory::Cache;
 use crate::error::Result;
 use crate::forward::Forward;
 use crate::metadata::Metadata;
-use crate::registry::{self, Cache, Registry};
+use crate::registry::{self, Registry};
 use crate::resilience::{Backoff, Retry};
 use crate::selector::{self, Filter, Strategy};
 use crate::settings::range;

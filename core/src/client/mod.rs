@@ -50,9 +50,10 @@ pub use seen::Seen;
 pub use stream::Outgoing;
 
 use crate::codec::Message;
+use crate::directory::Cache;
 use crate::error::{Error, Result};
 use crate::forward::Forward;
-use crate::registry::{Cache, Registry, Witness};
+use crate::registry::{Registry, Witness};
 use crate::resilience::Budget;
 use crate::selector::{Node, Strategy};
 use crate::streaming::Streaming;

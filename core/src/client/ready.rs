@@ -6,8 +6,8 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::pipeline::{Nodes, Run, deadline_passed};
+use crate::directory::Snapshot;
 use crate::error::{Error, Result};
-use crate::registry::Snapshot;
 
 /// Shortest and longest pause before a node is tried again that could not be reached.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));

@@ -1,27 +1,31 @@
 //! A registry by URL, as options, flags and `MICRO_REGISTRY` name it.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use super::{Auto, Local, Mdns, Memory, Registry};
 use crate::error::{Error, Result};
-use crate::spelling::{nearest, quoted};
-
-type Open = fn(&str) -> Result<Arc<dyn Registry>>;
+use crate::plugin::{Provided, Schemes};
 
 /// Where the environment names the registry of every service and client that sets none.
 const VARIABLE: &str = "MICRO_REGISTRY";
 
-/// Registries by the scheme of their URL. What follows `://` is theirs to read.
-const SCHEMES: &[(&str, Open)] = &[
-    ("memory", |name| Ok(Arc::new(Memory::named(name)))),
-    ("local", |path| Ok(Arc::new(Local::from_url_path(path)?))),
-    ("mdns", |rest| {
-        let url = url::Url::parse(&format!("mdns://{rest}"))
-            .map_err(|e| Error::invalid_argument(format!("mdns://{rest}: {e}")))?;
-        Ok(Arc::new(Mdns::from_url(&url)?))
-    }),
-    ("auto", |_| Ok(Arc::new(Auto::new()))),
-];
+/// The registries of this process by scheme.
+static SCHEMES: LazyLock<Schemes<dyn Registry>> = LazyLock::new(|| {
+    Schemes::<dyn Registry>::new("registry")
+        .with("memory", |name| Ok(Arc::new(Memory::named(name))))
+        .with("local", |path| Ok(Arc::new(Local::from_url_path(path)?)))
+        .with("mdns", |rest| {
+            let url = url::Url::parse(&format!("mdns://{rest}"))
+                .map_err(|e| Error::invalid_argument(format!("mdns://{rest}: {e}")))?;
+            Ok(Arc::new(Mdns::from_url(&url)?))
+        })
+        .with("auto", |_| Ok(Arc::new(Auto::new())))
+});
+
+/// Makes what this file shares in a process, see [`crate::fork`].
+pub(super) fn warm_up() {
+    LazyLock::force(&SCHEMES);
+}
 
 /// The registry that `url` names.
 ///
@@ -32,8 +36,8 @@ const SCHEMES: &[(&str, Open)] = &[
 /// | `mdns://`, `mdns://lo?domain=micro&timeout=100ms` | [`Mdns`]: shared on this network segment |
 /// | `auto://` | [`Auto`]: mDNS where multicast works, else `local`; the default |
 ///
-/// A scheme alone, `memory`, does as well. A registry of one's own needs no URL: implement
-/// [`Registry`] and hand it over as `Arc<dyn Registry>`.
+/// A scheme alone, `memory`, does as well. A registry of one's own is named by the scheme that it was
+/// [provided](provide) as, or handed over as `Arc<dyn Registry>` without any.
 ///
 /// ```
 /// # fn main() -> micro::Result<()> {
@@ -43,14 +47,44 @@ const SCHEMES: &[(&str, Open)] = &[
 /// ```
 ///
 /// # Errors
-/// `INVALID_ARGUMENT` for an unknown scheme or a URL its registry cannot read; whatever opening
-/// the registry failed with.
+/// `INVALID_ARGUMENT` for an unknown scheme or a URL its registry cannot read, `INTERNAL` when opening
+/// it panics; whatever else opening the registry failed with.
 pub fn connect(url: &str) -> Result<Arc<dyn Registry>> {
-    let (scheme, rest) = url.split_once("://").unwrap_or((url, ""));
-    match SCHEMES.iter().find(|(known, _)| *known == scheme) {
-        Some((_, open)) => open(rest),
-        None => Err(unknown(scheme)),
-    }
+    SCHEMES.open(url)
+}
+
+/// Makes a registry of one's own known to this process by the scheme of its URL. From then on
+/// [`connect`], `MICRO_REGISTRY`, [settings](crate::settings) and flags find it as they find those of
+/// this crate.
+///
+/// `open` is given what follows `://`, and is called for every service and client that names the
+/// scheme: one that wants to share a connection keeps it. It returns at once; what takes time belongs to
+/// [`Registry::ready`]. A scheme is `[a-z][a-z0-9+.-]*`.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use micro::registry::{self, Memory};
+/// use micro::settings::ClientSettings;
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> micro::Result<()> {
+/// // Any type that implements `Registry`; here one for each host of the URL.
+/// registry::provide("fleet", |host| Ok(Arc::new(Memory::named(host))))?;
+///
+/// let registry = registry::connect("fleet://10.0.0.1:2379")?;
+/// let client = ClientSettings::from_json(r#"{"registry": "fleet://10.0.0.1:2379"}"#)?.builder()?;
+/// # let _ = (registry, client.build()?);
+/// # Ok(()) }
+/// ```
+///
+/// # Errors
+/// `INVALID_ARGUMENT` for what cannot be a scheme, `ALREADY_EXISTS` for one that is taken, also by a
+/// registry of this crate.
+pub fn provide(
+    scheme: &str,
+    open: impl Fn(&str) -> Result<Arc<dyn Registry>> + Send + Sync + 'static,
+) -> Result<Provided> {
+    SCHEMES.provide(scheme, open)
 }
 
 /// The registry that the variable `MICRO_REGISTRY` names, [`Auto`] when it is unset or empty.
@@ -64,20 +98,6 @@ pub fn from_environment() -> Result<Arc<dyn Registry>> {
         }),
         _ => connect("auto"),
     }
-}
-
-fn unknown(scheme: &str) -> Error {
-    let known = SCHEMES.iter().map(|(known, _)| *known);
-    let hint = match nearest(scheme, known.clone()) {
-        Some(known) => format!(": did you mean {known}://?"),
-        None => String::new(),
-    };
-    let known: Vec<String> = known.map(|known| format!("{known}://")).collect();
-    Error::invalid_argument(format!(
-        "unknown registry {}{hint} (known: {})",
-        quoted(scheme),
-        known.join(", ")
-    ))
 }
 
 #[cfg(test)]
@@ -111,7 +131,7 @@ mod tests {
         assert!(error.detail().contains("did you mean memory://?"), "{error}");
         let error = connect("zookeeper://x").unwrap_err();
         assert!(!error.detail().contains("did you mean"), "{error}");
-        for (scheme, _) in SCHEMES {
+        for scheme in ["auto", "local", "mdns", "memory"] {
             assert!(error.detail().contains(&format!("{scheme}://")), "{error}");
         }
     }

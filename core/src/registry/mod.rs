@@ -11,16 +11,16 @@
 //! | [`Local`] | this machine, where multicast is blocked | `local://` |
 //! | [`Auto`] | mDNS where it works, else local; the default | `auto://` |
 //!
-//! [`Cache`] stands in front of any of them: callers read its snapshots without a lock and keep
-//! the last known set while the registry is down.
+//! A program adds its own by the scheme of its URL, with [`provide`], and tests it with the [contract].
+//!
+//! Callers keep what they learned from a registry in a [directory](crate::directory).
 
 mod auto;
-mod cache;
 mod connect;
-#[cfg(test)]
-mod contract;
+pub mod contract;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
+mod guarded;
 mod local;
 pub mod mdns;
 mod memory;
@@ -39,15 +39,21 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Reach, Reason, Result};
 
 pub use auto::Auto;
-pub use cache::{Cache, Snapshot};
-pub use connect::{connect, from_environment};
+pub use connect::{connect, from_environment, provide};
+pub(crate) use guarded::Guarded;
 pub use local::Local;
 pub use mdns::Mdns;
 pub use memory::Memory;
-pub(crate) use memory::{in_child, warm_up};
+pub(crate) use memory::in_child;
 pub use watch::{WATCH_BYTES, WATCH_CAPACITY, WatchSender, Watcher};
 pub use witness::Witness;
 pub(crate) use witness::Witnesses;
+
+/// Makes what registries share in a process, see [`crate::fork`].
+pub(crate) fn warm_up() {
+    connect::warm_up();
+    memory::warm_up();
+}
 
 /// String pairs that describe a node, an endpoint or a service.
 pub type Labels = BTreeMap<String, String>;
@@ -194,8 +200,13 @@ pub struct Change {
 
 /// A source of truth about services and nodes.
 ///
-/// Every implementation passes the same contract test (`registry/contract.rs`). Methods can be
+/// Every implementation passes the same [contract], and tests that with one line. Methods can be
 /// cancelled by dropping their future; nothing is left half done that a later call would not mend.
+///
+/// Services and clients guard what they ask: a request that takes too long ends with
+/// `DEADLINE_EXCEEDED` (10 s, or [`register_timeout`](crate::service::ServiceBuilder::register_timeout)),
+/// a panic with `INTERNAL`. What blocks its thread cannot be ended, so methods wait only by `await`,
+/// and those that are not `async` return at once.
 #[async_trait]
 pub trait Registry: Send + Sync + fmt::Debug + 'static {
     /// Adds the nodes of `service`, or refreshes them when they are known. `ttl` is how long they

@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 
 use super::Change;
 use crate::error::{Code, Error, Result};
+use crate::plugin::caught;
 
 /// Changes queued for one watcher; a reader further behind than this must watch again.
 pub const WATCH_CAPACITY: usize = 1024;
@@ -25,7 +26,7 @@ pub struct Watcher {
     changes: mpsc::Receiver<Queued>,
     bytes: Arc<AtomicUsize>,
     /// Keeps alive what feeds the watch, and stops it on drop.
-    _guard: Option<Box<dyn fmt::Debug + Send + Sync>>,
+    guard: Option<Box<dyn fmt::Debug + Send + Sync>>,
 }
 
 /// The writing end of a watch, for implementations of [`Registry`](super::Registry).
@@ -53,14 +54,14 @@ impl Watcher {
                 bytes: Arc::clone(&bytes),
                 service: service.map(Arc::from),
             },
-            Self { changes, bytes, _guard: None },
+            Self { changes, bytes, guard: None },
         )
     }
 
     /// Drops `guard` when the watcher is dropped, to stop whatever feeds it.
     #[must_use]
     pub fn with_guard(mut self, guard: impl fmt::Debug + Send + Sync + 'static) -> Self {
-        self._guard = Some(Box::new(guard));
+        self.guard = Some(Box::new(guard));
         self
     }
 
@@ -82,6 +83,15 @@ impl Watcher {
             })?;
         self.bytes.fetch_sub(weight, Relaxed);
         Ok(change)
+    }
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        let guard = self.guard.take();
+        if let Err(error) = caught("the end of a watch", || drop(guard)) {
+            tracing::error!(%error, "a bug of the registry");
+        }
     }
 }
 
@@ -148,6 +158,20 @@ mod tests {
         assert_eq!(queued, 3, "less than the bound, as each weighs more than its text");
         watcher.next().await.expect("queued");
         assert!(sender.send(&change), "what was read makes room");
+    }
+
+    #[derive(Debug)]
+    struct Bomb;
+
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            panic!("a bug of the registry");
+        }
+    }
+
+    #[test]
+    fn reader_survives_a_registry_that_panics_at_the_end_of_its_watch() {
+        drop(Watcher::channel(None).1.with_guard(Bomb));
     }
 
     #[tokio::test]

@@ -4,6 +4,8 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use crate::plugin::caught;
+
 /// A component that talks to nodes. Asked before a node is given up for want of news.
 pub trait Witness: fmt::Debug + Send + Sync + 'static {
     /// True while the node at `address` (`host:port`) is known to live, as by an open connection.
@@ -47,7 +49,8 @@ impl Witness for Several {
     fn vouches(&self, address: &str) -> bool {
         let witnesses = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let mut living = witnesses.iter().filter_map(Weak::upgrade);
-        living.any(|witness| witness.vouches(address))
+        // A registry asks in a task that has more to do.
+        living.any(|witness| caught("a witness", || witness.vouches(address)).unwrap_or(false))
     }
 }
 
@@ -76,5 +79,25 @@ mod tests {
         assert!(inner.vouch("a:1") && inner.vouch("b:1") && !inner.vouch("c:1"));
         drop(second);
         assert!(inner.vouch("a:1") && !inner.vouch("b:1"));
+    }
+
+    #[derive(Debug)]
+    struct Confused;
+
+    impl Witness for Confused {
+        fn vouches(&self, _address: &str) -> bool {
+            panic!("a bug of the witness");
+        }
+    }
+
+    #[test]
+    fn witness_that_panics_vouches_for_nothing_and_keeps_no_other_from_it() {
+        let witnesses = Witnesses::default();
+        let (confused, connected) = (Arc::new(Confused), Arc::new(Connected("a:1")));
+        let (weak_confused, weak_connected) =
+            (Arc::downgrade(&confused), Arc::downgrade(&connected));
+        witnesses.add(weak_confused);
+        witnesses.add(weak_connected);
+        assert!(witnesses.vouch("a:1") && !witnesses.vouch("b:1"));
     }
 }

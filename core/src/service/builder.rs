@@ -7,7 +7,7 @@ use futures_util::Stream;
 use tokio_util::sync::CancellationToken;
 use tower_layer::Layer;
 
-use super::hook::Hook;
+use super::hook::{Hook, Hooks, Moment};
 use crate::client::{Client, ClientBuilder};
 use crate::codec::Message;
 use crate::context::Context;
@@ -34,15 +34,11 @@ pub struct ServiceBuilder {
     pub(super) ttl: Option<Duration>,
     pub(super) interval: Option<Duration>,
     pub(super) register_limit: Duration,
-    pub(super) hook_limit: Duration,
     pub(super) propagation: Duration,
     pub(super) check: Option<Hook>,
     pub(super) signals: bool,
     pub(super) shutdown: Option<CancellationToken>,
-    pub(super) before_start: Vec<Hook>,
-    pub(super) after_start: Vec<Hook>,
-    pub(super) before_stop: Vec<Hook>,
-    pub(super) after_stop: Vec<Hook>,
+    pub(super) hooks: Hooks,
 }
 
 impl ServiceBuilder {
@@ -59,15 +55,11 @@ impl ServiceBuilder {
             ttl: None,
             interval: None,
             register_limit: Duration::from_secs(10),
-            hook_limit: Duration::from_secs(60),
             propagation: Duration::from_millis(100),
             check: None,
             signals: true,
             shutdown: None,
-            before_start: Vec::new(),
-            after_start: Vec::new(),
-            before_stop: Vec::new(),
-            after_stop: Vec::new(),
+            hooks: Hooks::new(Duration::from_secs(60)),
         }
     }
 
@@ -202,7 +194,7 @@ impl ServiceBuilder {
     /// How long each hook may take, 60 s unless set. One before or after the start that takes longer
     /// ends the start, one around the stop is left behind. [`Duration::MAX`] waits for ever.
     pub fn hook_timeout(mut self, limit: Duration) -> Self {
-        self.hook_limit = limit;
+        self.hooks.limit = limit;
         self
     }
 
@@ -283,7 +275,7 @@ impl ServiceBuilder {
         F: Fn() -> R + Send + Sync + 'static,
         R: Future<Output = Result<()>> + Send + 'static,
     {
-        self.before_start.push(Hook::new(hook));
+        self.hooks.add(Moment::BeforeStart, Hook::new(hook));
         self
     }
 
@@ -293,7 +285,7 @@ impl ServiceBuilder {
         F: Fn() -> R + Send + Sync + 'static,
         R: Future<Output = Result<()>> + Send + 'static,
     {
-        self.after_start.push(Hook::new(hook));
+        self.hooks.add(Moment::AfterStart, Hook::new(hook));
         self
     }
 
@@ -303,7 +295,7 @@ impl ServiceBuilder {
         F: Fn() -> R + Send + Sync + 'static,
         R: Future<Output = Result<()>> + Send + 'static,
     {
-        self.before_stop.push(Hook::new(hook));
+        self.hooks.add(Moment::BeforeStop, Hook::new(hook));
         self
     }
 
@@ -313,7 +305,7 @@ impl ServiceBuilder {
         F: Fn() -> R + Send + Sync + 'static,
         R: Future<Output = Result<()>> + Send + 'static,
     {
-        self.after_stop.push(Hook::new(hook));
+        self.hooks.add(Moment::AfterStop, Hook::new(hook));
         self
     }
 }

@@ -9,10 +9,9 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::address::Advertised;
-use super::bounded::{bounded, is_permanent};
-use super::hook::Hook;
-use crate::error::Result;
-use crate::registry::{self, Registry};
+use super::hook::Check;
+use crate::error::{Code, Error, Result};
+use crate::registry::{self, Guarded, Registry as _};
 use crate::resilience::Backoff;
 use crate::server::Health;
 use crate::time::deadline_after;
@@ -31,15 +30,13 @@ pub(super) struct Heartbeat {
 
 /// What a heartbeat does.
 pub(super) struct Beat {
-    pub(super) registry: Arc<dyn Registry>,
+    pub(super) registry: Guarded,
     /// The record with the address that people are shown.
     pub(super) record: Arc<ArcSwap<registry::Service>>,
     pub(super) advertised: Advertised,
     pub(super) ttl: Duration,
     pub(super) interval: Duration,
-    /// For the check, and for each request to the registry.
-    pub(super) limit: Duration,
-    pub(super) check: Option<Hook>,
+    pub(super) check: Option<Check>,
     pub(super) health: Health,
 }
 
@@ -128,15 +125,14 @@ impl Beat {
         let record = self.told();
         let service = &record.name;
         if let Some(check) = &self.check
-            && let Err(error) = bounded("the register check", self.limit, check.run()).await
+            && let Err(error) = check.run().await
         {
             tracing::warn!(service, %error, "the register check failed");
             self.health.set_all(false);
-            if std::mem::take(registered) {
-                let removed = async { self.registry.deregister(&record).await };
-                if let Err(error) = bounded("the registry", self.limit, removed).await {
-                    tracing::warn!(service, %error, "cannot deregister");
-                    *registered = true;
+            if *registered {
+                match self.registry.deregister(&record).await {
+                    Ok(()) => *registered = false,
+                    Err(error) => tracing::warn!(service, %error, "cannot deregister"),
                 }
             }
             return Ok(());
@@ -175,8 +171,7 @@ impl Beat {
     async fn register(&self, record: &registry::Service) -> Result<()> {
         let mut tries = 0;
         loop {
-            let attempt = async { self.registry.register(record, Some(self.ttl)).await };
-            let error = match bounded("the registry", self.limit, attempt).await {
+            let error = match self.registry.register(record, Some(self.ttl)).await {
                 Ok(()) => return Ok(()),
                 Err(error) => error,
             };
@@ -187,4 +182,17 @@ impl Beat {
             sleep(Backoff::GoMicro.wait(tries)).await;
         }
     }
+}
+
+/// True for refusals that waiting does not change: what was asked for is wrong, or not allowed.
+pub(super) fn is_permanent(error: &Error) -> bool {
+    matches!(
+        error.code(),
+        Code::InvalidArgument
+            | Code::OutOfRange
+            | Code::Unimplemented
+            | Code::PermissionDenied
+            | Code::Unauthenticated
+            | Code::FailedPrecondition
+    )
 }

@@ -19,7 +19,6 @@
 //! ```
 
 mod address;
-mod bounded;
 mod builder;
 mod heartbeat;
 mod hook;
@@ -33,14 +32,13 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::sync::Mutex;
 
-use bounded::bounded;
 pub use builder::ServiceBuilder;
 use heartbeat::Heartbeat;
-use hook::Hook;
+use hook::{Hooks, Moment};
 
 use crate::client::Client;
 use crate::error::{Error, Result};
-use crate::registry::{self, Registry};
+use crate::registry::{self, Guarded, Registry};
 use crate::server::Server;
 
 /// A service that is running. Dropping it ends it at once; [`Service::stop`] ends it in order.
@@ -51,12 +49,10 @@ pub struct Service {
     record: Arc<ArcSwap<registry::Service>>,
     server: Server,
     client: Client,
+    registry: Guarded,
     heartbeat: Mutex<Option<Heartbeat>>,
-    before_stop: Vec<Hook>,
-    after_stop: Vec<Hook>,
+    hooks: Hooks,
     propagation: Duration,
-    register_limit: Duration,
-    hook_limit: Duration,
 }
 
 impl Service {
@@ -112,14 +108,10 @@ impl Service {
         let mut heartbeat = self.heartbeat.lock().await;
         let Some(beating) = heartbeat.take() else { return Ok(()) };
         let mut last = Ok(());
-        for hook in &self.before_stop {
-            note(&mut last, bounded("a hook before the stop", self.hook_limit, hook.run()).await);
-        }
+        note(&mut last, self.hooks.run_all(Moment::BeforeStop).await);
         self.server.unready();
         beating.stop().await;
-        let record = self.record();
-        let removed = async { self.registry().deregister(&record).await };
-        note(&mut last, bounded("the registry", self.register_limit, removed).await);
+        note(&mut last, self.registry.deregister(&self.record()).await.err());
         // Callers learn of it by their watch; until then calls are served as ever.
         if !self.propagation.is_zero() {
             tokio::time::sleep(self.propagation).await;
@@ -130,15 +122,13 @@ impl Service {
                 "calls that outlived the grace period were cut off"
             );
         }
-        for hook in &self.after_stop {
-            note(&mut last, bounded("a hook after the stop", self.hook_limit, hook.run()).await);
-        }
+        note(&mut last, self.hooks.run_all(Moment::AfterStop).await);
         last
     }
 }
 
-fn note(last: &mut Result<()>, outcome: Result<()>) {
-    if let Err(error) = outcome {
+fn note(last: &mut Result<()>, failed: impl IntoIterator<Item = Error>) {
+    for error in failed {
         tracing::warn!(%error, "a step of the stop failed");
         *last = Err(error);
     }

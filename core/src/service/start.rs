@@ -7,13 +7,13 @@ use arc_swap::ArcSwap;
 use tokio::sync::Mutex;
 
 use super::address::Advertised;
-use super::bounded::{bounded, is_permanent};
 use super::builder::ServiceBuilder;
-use super::heartbeat::{Beat, Heartbeat};
+use super::heartbeat::{Beat, Heartbeat, is_permanent};
+use super::hook::{Check, Moment};
 use super::signal::Signals;
 use super::{Service, not_started};
 use crate::error::{Error, Result};
-use crate::registry::{self, Labels, Node};
+use crate::registry::{self, Guarded, Labels, Node, Registry as _};
 use crate::settings::range;
 
 /// Longest service name; it has to fit registries and paths.
@@ -63,18 +63,16 @@ impl ServiceBuilder {
         self.check()?;
         let (ttl, interval) = self.rhythm()?;
         self.read_environment();
-        for hook in &self.before_start {
-            let run = bounded("a hook before the start", self.hook_limit, hook.run());
-            run.await.map_err(|error| not_started(&name, &error))?;
-        }
+        let before = self.hooks.run(Moment::BeforeStart).await;
+        before.map_err(|error| not_started(&name, &error))?;
         let registry = match self.registry.take() {
             Some(registry) => registry,
             None => registry::from_environment()?,
         };
         let client = self.client.registry(registry.clone()).build()?;
+        let registry = Guarded::new(registry, self.register_limit);
         let server = self.server.start().await?;
-        let ready = async { registry.ready().await };
-        match bounded("the registry", self.register_limit, ready).await {
+        match registry.ready().await {
             Err(error) if is_permanent(&error) => return Err(not_started(&name, &error)),
             Err(error) => tracing::warn!(service = name, %error, "the registry is not ready"),
             Ok(()) => {}
@@ -109,13 +107,12 @@ impl ServiceBuilder {
         let (version, address) = (record.version.clone(), record.nodes[0].address.clone());
         let record = Arc::new(ArcSwap::from_pointee(record));
         let heartbeat = Heartbeat::start(Beat {
-            registry,
+            registry: registry.clone(),
             record: record.clone(),
             advertised,
             ttl,
             interval,
-            limit: self.register_limit,
-            check: self.check,
+            check: self.check.map(|hook| Check { hook, limit: self.register_limit }),
             health: server.health().clone(),
         });
         let heartbeat = heartbeat.await.map_err(|error| not_started(&name, &error))?;
@@ -125,20 +122,15 @@ impl ServiceBuilder {
             record,
             server,
             client,
+            registry,
             heartbeat: Mutex::new(Some(heartbeat)),
-            before_stop: self.before_stop,
-            after_stop: self.after_stop,
+            hooks: self.hooks,
             propagation: self.propagation,
-            register_limit: self.register_limit,
-            hook_limit: self.hook_limit,
         };
-        for hook in &self.after_start {
-            let run = bounded("a hook after the start", self.hook_limit, hook.run());
-            if let Err(error) = run.await {
-                // Its own error matters more than what goes wrong on the way down.
-                let _ = service.stop().await;
-                return Err(not_started(&name, &error));
-            }
+        if let Err(error) = service.hooks.run(Moment::AfterStart).await {
+            // Its own error matters more than what goes wrong on the way down.
+            let _ = service.stop().await;
+            return Err(not_started(&name, &error));
         }
         Ok(service)
     }

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 
-use super::value::{Place, Value};
+use super::value::{Fields, Place, Value};
 
 /// Largest document, in bytes.
 const MAX_DOCUMENT: usize = 1024 * 1024;
@@ -19,24 +19,42 @@ pub(super) trait Document: Sized {
     fn read(value: Value) -> Result<Self>;
 
     fn parse(text: &str) -> Result<Self> {
-        let wrong = |why: String| Error::invalid_argument(format!("{}: {why}", Self::NAME));
-        if text.len() > MAX_DOCUMENT {
-            return Err(wrong(format!(
-                "{} bytes are too many: a document has at most {MAX_DOCUMENT}",
-                text.len()
-            )));
-        }
-        let json = match text.trim() {
-            "" => serde_json::Value::Null,
-            text => serde_json::from_str(text).map_err(|error| {
-                wrong(format!("no JSON: {error}: write for example {{\"timeout\": \"5s\"}}"))
-            })?,
-        };
-        Self::from_value(json)
+        Self::read(value(Self::NAME, text)?)
     }
 
     fn from_value(json: serde_json::Value) -> Result<Self> {
         Self::read(Value::new(Place::new(Self::NAME), json))
+    }
+}
+
+/// What the text of a document holds, which messages call `name`.
+///
+/// # Errors
+/// `INVALID_ARGUMENT` for a text that is too long, or no JSON.
+pub(super) fn value(name: &'static str, text: &str) -> Result<Value> {
+    let wrong = |why: String| Error::invalid_argument(format!("{name}: {why}"));
+    if text.len() > MAX_DOCUMENT {
+        return Err(wrong(format!(
+            "{} bytes are too many: a document has at most {MAX_DOCUMENT}",
+            text.len()
+        )));
+    }
+    let json = match text.trim() {
+        "" => serde_json::Value::Null,
+        text => serde_json::from_str(text).map_err(|error| {
+            wrong(format!("no JSON: {error}: write for example {{\"timeout\": \"5s\"}}"))
+        })?,
+    };
+    Ok(Value::new(Place::new(name), json))
+}
+
+impl Fields {
+    /// The fields of the JSON object in `text`, which messages call `document`; none of an empty text.
+    ///
+    /// # Errors
+    /// `INVALID_ARGUMENT` for what is no such object.
+    pub fn of(document: &'static str, text: &str) -> Result<Self> {
+        value(document, text)?.fields()
     }
 }
 

@@ -67,3 +67,5 @@ pub use client::ClientSettings;
 pub use duration::duration;
 pub use endpoint::EndpointSettings;
 pub use service::ServiceSettings;
+#[doc(hidden)]
+pub use value::{Fields, Value};

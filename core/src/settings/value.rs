@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::time::Duration;
 
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value as Json};
 
 use super::duration::{self, LONGEST, duration};
@@ -60,7 +61,7 @@ impl Place {
 
 /// A value, and where it stands. Never `null`, but for the whole of a document.
 #[derive(Debug, Clone)]
-pub(super) struct Value {
+pub struct Value {
     pub(super) place: Place,
     json: Json,
 }
@@ -91,7 +92,8 @@ impl Value {
         self.json.as_str()
     }
 
-    pub(super) fn text(self) -> Result<String> {
+    /// A text.
+    pub fn text(self) -> Result<String> {
         match self.json {
             Json::String(text) => Ok(text),
             _ => Err(self.expected("a text")),
@@ -112,7 +114,8 @@ impl Value {
         place.unless(range::origin(&text).err(), text)
     }
 
-    pub(super) fn flag(self) -> Result<bool> {
+    /// True or false.
+    pub fn flag(self) -> Result<bool> {
         self.json.as_bool().ok_or_else(|| self.expected("true or false"))
     }
 
@@ -135,7 +138,7 @@ impl Value {
     }
 
     /// A duration, perhaps of no length.
-    pub(super) fn duration(self) -> Result<Duration> {
+    pub fn duration(self) -> Result<Duration> {
         const EXAMPLES: &str =
             "a duration: write for example \"250ms\", \"1.5s\", \"1m\" or 1500 for milliseconds";
         match &self.json {
@@ -165,7 +168,7 @@ impl Value {
     }
 
     /// A duration of some length.
-    pub(super) fn period(self) -> Result<Duration> {
+    pub fn period(self) -> Result<Duration> {
         let place = self.place.clone();
         match self.duration()? {
             Duration::ZERO => Err(place.wrong("no time at all is not enough: write at least 1ms")),
@@ -221,7 +224,7 @@ impl Value {
     }
 
     /// The texts of a list.
-    pub(super) fn texts(self) -> Result<Vec<String>> {
+    pub fn texts(self) -> Result<Vec<String>> {
         self.list()?.into_iter().map(Self::text).collect()
     }
 
@@ -246,6 +249,13 @@ impl Value {
         entries.map(|(name, value)| Ok((name, value.text()?))).collect()
     }
 
+    /// What serde makes of it; `what` is what messages call it.
+    pub fn parse<T: DeserializeOwned>(self, what: &str) -> Result<T> {
+        let place = self.place;
+        serde_json::from_value(self.json)
+            .map_err(|error| place.wrong(format!("this is not {what}: {error}")))
+    }
+
     /// The fields of an object; none where `null` stands.
     pub(super) fn fields(self) -> Result<Fields> {
         let left = match self.json {
@@ -259,8 +269,8 @@ impl Value {
 
 /// The fields of an object, taken out one by one; what is left in the end is unknown.
 #[derive(Debug)]
-#[must_use = "fields that nobody knows are found by `finish`"]
-pub(super) struct Fields {
+#[must_use = "unknown fields are found by `finish`"]
+pub struct Fields {
     pub(super) place: Place,
     left: Map<String, Json>,
     known: Vec<&'static str>,
@@ -268,7 +278,7 @@ pub(super) struct Fields {
 
 impl Fields {
     /// The field called `name`, read by `read`; nothing when it is left out or `null`.
-    pub(super) fn read<T>(
+    pub fn read<T>(
         &mut self,
         name: &'static str,
         read: impl FnOnce(Value) -> Result<T>,
@@ -291,7 +301,7 @@ impl Fields {
     }
 
     /// The field called `name`, which may not be left out.
-    pub(super) fn require<T>(
+    pub fn require<T>(
         &mut self,
         name: &'static str,
         read: impl FnOnce(Value) -> Result<T>,
@@ -301,7 +311,7 @@ impl Fields {
     }
 
     /// The error for a field that was not taken out.
-    pub(super) fn finish(self) -> Result<()> {
+    pub fn finish(self) -> Result<()> {
         let Some(unknown) = self.left.keys().next() else { return Ok(()) };
         let hint = match nearest(unknown, self.known.iter().copied()) {
             Some(meant) => format!(": did you mean `{meant}`?"),

@@ -24,7 +24,7 @@ pub(crate) struct Completion {
     id: Id,
     token: u64,
     kind: EventKind,
-    place: Option<OwnedSemaphorePermit>,
+    permit: Option<OwnedSemaphorePermit>,
     told: bool,
     live: Option<Live>,
 }
@@ -74,12 +74,12 @@ impl Completion {
         kind: EventKind,
     ) -> Self {
         let live = Some(Live::new(live::OPERATION));
-        Self { shared, queue, id, token, kind, place: None, told: false, live }
+        Self { shared, queue, id, token, kind, permit: None, told: false, live }
     }
 
-    /// Gives the operation its place among those that run at once.
-    pub(crate) fn hold(&mut self, place: OwnedSemaphorePermit) {
-        self.place = Some(place);
+    /// Holds the operation's permit until the host has drained its end.
+    pub(crate) fn hold(&mut self, permit: OwnedSemaphorePermit) {
+        self.permit = Some(permit);
     }
 
     /// Name of the operation.
@@ -104,7 +104,7 @@ impl Completion {
         // First the id: a program that learns of the end finds it gone.
         self.shared.things.remove(self.id);
         let held =
-            self.place.take().map_or(Held::Nothing, |permit| Held::Place { _permit: permit });
+            self.permit.take().map_or(Held::Nothing, |permit| Held::Permit { _permit: permit });
         let Ending { flags, payload, meta, failure } = ending;
         let event =
             Event { flags, payload, meta, held, ..Event::new(self.kind, self.token, self.id) };

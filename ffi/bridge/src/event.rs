@@ -1,5 +1,6 @@
 //! What comes out of a queue.
 
+use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -7,11 +8,12 @@ use micro::{Codec, Hold};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::failure::Failure;
+use crate::flags;
 use crate::id::Id;
-use crate::inbound::Inbound;
-use crate::request::NO_TIMEOUT;
-use crate::shared::Shared;
 use crate::status::Status;
+
+/// No deadline: of a request, and of a call that came in.
+pub const NO_TIMEOUT: u64 = u64::MAX;
 
 /// What an event tells. Kinds are only ever added; a host skips one it does not know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -45,45 +47,6 @@ pub enum EventKind {
     Closed = 12,
 }
 
-/// Bits of [`Event::flags`].
-pub mod flags {
-    use micro::Codec;
-
-    /// Protobuf, or whatever bytes.
-    pub const PROTO: u16 = 0;
-    /// JSON.
-    pub const JSON: u16 = 1;
-    /// Bytes as they are.
-    pub const BYTES: u16 = 2;
-    /// UTF-8 text.
-    pub const TEXT: u16 = 3;
-    /// The bits of the codec.
-    pub const CODEC: u16 = 0xf;
-    /// The message came compressed.
-    pub const COMPRESSED: u16 = 0x10;
-
-    /// The bits of a codec.
-    pub fn of(codec: Codec) -> u16 {
-        match codec {
-            Codec::Json => JSON,
-            Codec::Bytes => BYTES,
-            Codec::Text => TEXT,
-            _ => PROTO,
-        }
-    }
-
-    /// The codec of the bits; `None` for unknown bits.
-    pub fn codec(bits: u16) -> Option<Codec> {
-        Some(match bits & CODEC {
-            PROTO => Codec::Proto,
-            JSON => Codec::Json,
-            BYTES => Codec::Bytes,
-            TEXT => Codec::Text,
-            _ => return None,
-        })
-    }
-}
-
 /// Something a host is told. Fields that a kind does not mention are empty.
 #[derive(Debug)]
 pub struct Event {
@@ -114,12 +77,12 @@ pub struct Event {
 #[derive(Debug)]
 pub(crate) enum Held {
     Nothing,
-    /// A place in a bounded number; free again when the event is drained.
-    Place {
+    /// One of a bounded number; free again when the event is drained.
+    Permit {
         _permit: OwnedSemaphorePermit,
     },
-    /// A call that the host has not seen yet; it is answered if the host never does.
-    Unseen(Unseen),
+    /// A call that the host has not seen yet.
+    Waiting(Waiting),
     /// Bytes of a message, which count among those that are held until the host has it.
     Bytes {
         _hold: Hold,
@@ -132,20 +95,33 @@ impl Held {
     }
 }
 
-/// A call that came in and waits in a queue.
-#[derive(Debug)]
-pub(crate) struct Unseen {
-    pub(crate) shared: Arc<Shared>,
-    pub(crate) id: Id,
-    /// The host's from now on, unless it has been told already that it is not.
-    pub(crate) call: Option<Arc<Inbound>>,
-    pub(crate) _place: OwnedSemaphorePermit,
+/// Something that the host has to answer once it has seen it.
+pub(crate) trait Unseen: fmt::Debug + Send + Sync {
+    /// The host sees it. Nanoseconds its sender still waits, [`NO_TIMEOUT`] for ever; `None` when it is over already.
+    fn see(&self) -> Option<u64>;
+
+    /// The host never will: it is answered for the host.
+    fn forget(&self, id: Id);
 }
 
-impl Drop for Unseen {
+/// A call that came in and waits in a queue; forgotten when it is dropped there.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    id: Id,
+    unseen: Option<Arc<dyn Unseen>>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Waiting {
+    pub(crate) fn new(id: Id, unseen: Arc<dyn Unseen>, permit: OwnedSemaphorePermit) -> Self {
+        Self { id, unseen: Some(unseen), _permit: permit }
+    }
+}
+
+impl Drop for Waiting {
     fn drop(&mut self) {
-        if self.call.is_some() {
-            self.shared.forget_call(self.id);
+        if let Some(unseen) = &self.unseen {
+            unseen.forget(self.id);
         }
     }
 }
@@ -180,18 +156,16 @@ impl Event {
         flags::codec(self.flags).unwrap_or_default()
     }
 
-    /// The host has it: places are free again, and a call is the host's to answer. False for a call that was over before the
+    /// The host has it: permits are free again, and a call is the host's to answer. False for a call that was over before the
     /// host could see it.
     pub(crate) fn take(&mut self) -> bool {
-        if let Held::Unseen(unseen) = &mut self.held
-            && let Some(call) = unseen.call.take()
+        if let Held::Waiting(waiting) = &mut self.held
+            && let Some(unseen) = waiting.unseen.take()
         {
-            if !call.see() {
-                return false;
-            }
             // The caller has waited while the call lay in the queue.
-            if let Some(left) = call.context().remaining() {
-                self.timeout_ns = u64::try_from(left.as_nanos()).unwrap_or(NO_TIMEOUT - 1);
+            match unseen.see() {
+                Some(left) => self.timeout_ns = left,
+                None => return false,
             }
         }
         self.held = Held::Nothing;

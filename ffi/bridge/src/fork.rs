@@ -6,16 +6,12 @@
 //! locked files are closed in the child, so that they end with the parent.
 
 use std::cell::Cell;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
-use crate::failure::{Failure, Result};
-use crate::leases::Leased;
+use crate::leases::{LEASES, Leased};
 use crate::log::{self, Ring};
-use crate::shared::LEASES;
-use crate::status::Status;
-
-static FORKS: AtomicU32 = AtomicU32::new(0);
+use crate::stamp;
 
 /// Keeps forks away while something is made that threads share.
 static GATE: Mutex<()> = Mutex::new(());
@@ -70,39 +66,9 @@ fn in_parent() {
 
 /// Called in the child of a fork.
 fn in_child() {
-    FORKS.fetch_add(1, Ordering::Relaxed);
+    stamp::forked();
     in_parent();
     micro::fork::in_child();
-}
-
-/// The process something was made in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Stamp(u32);
-
-impl Stamp {
-    /// This process.
-    pub fn now() -> Self {
-        Self(FORKS.load(Ordering::Relaxed))
-    }
-
-    /// True in a child of the process it was made in.
-    pub fn is_foreign(self) -> bool {
-        self != Self::now()
-    }
-
-    /// Refuses what was made before a fork.
-    ///
-    /// # Errors
-    /// [`Status::FORKED`].
-    pub fn check(self) -> Result<()> {
-        if self.is_foreign() {
-            return Err(Failure::new(
-                Status::FORKED,
-                "made before this process was forked: make a new runtime in the child",
-            ));
-        }
-        Ok(())
-    }
 }
 
 #[cfg(unix)]

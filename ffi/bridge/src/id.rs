@@ -23,13 +23,13 @@ const GENERATION_BITS: u32 = 21;
 
 /// Shards that an id can name.
 pub(crate) const SHARDS: usize = 1 << SHARD_BITS;
-/// Places in one shard.
-pub(crate) const PLACES: usize = 1 << INDEX_BITS;
-/// Generations of one place, of which the first is 1; then it is used no more.
+/// Slots in one shard.
+pub(crate) const SLOTS: usize = 1 << INDEX_BITS;
+/// Generations of one slot, of which the first is 1; then it is used no more.
 pub(crate) const GENERATIONS: u32 = 1 << GENERATION_BITS;
 
 /// Name of a call, stream or watch: 53 bits, so that it is an exact JavaScript number: generation 21, shard 4, index 24,
-/// kind 4. A place that is used again has a generation that no place of that number had before, in
+/// kind 4. A slot that is used again has a generation that no slot of that number had before, in
 /// whichever runtime, so the id of what is over names nothing, for ever.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Id(u64);
@@ -40,7 +40,7 @@ impl Id {
 
     pub(crate) fn new(generation: u32, shard: usize, index: usize, kind: Kind) -> Self {
         debug_assert!(
-            generation > 0 && generation < GENERATIONS && shard < SHARDS && index < PLACES
+            generation > 0 && generation < GENERATIONS && shard < SHARDS && index < SLOTS
         );
         let generation = u64::from(generation) << (SHARD_BITS + INDEX_BITS + KIND_BITS);
         let shard = (shard as u64) << (INDEX_BITS + KIND_BITS);
@@ -77,7 +77,7 @@ impl Id {
     }
 
     pub(crate) fn index(self) -> usize {
-        (self.0 >> KIND_BITS) as usize & (PLACES - 1)
+        (self.0 >> KIND_BITS) as usize & (SLOTS - 1)
     }
 
     pub(crate) fn kind(self) -> u8 {
@@ -97,10 +97,10 @@ mod tests {
 
     #[test]
     fn parts_come_back_and_fit_a_javascript_number() {
-        let id = Id::new(GENERATIONS - 1, SHARDS - 1, PLACES - 1, Kind::Watch);
+        let id = Id::new(GENERATIONS - 1, SHARDS - 1, SLOTS - 1, Kind::Watch);
         assert!(id.to_raw() < 1 << 53);
         assert_eq!((id.generation(), id.shard()), (GENERATIONS - 1, SHARDS - 1));
-        assert_eq!((id.index(), id.kind()), (PLACES - 1, Kind::Watch as u8));
+        assert_eq!((id.index(), id.kind()), (SLOTS - 1, Kind::Watch as u8));
         let id = Id::new(1, 0, 0, Kind::Operation);
         assert!(!id.is_none());
         assert_eq!((id.generation(), id.shard(), id.index(), id.kind()), (1, 0, 0, 1));

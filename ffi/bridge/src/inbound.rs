@@ -6,29 +6,30 @@ use std::task::{Context as TaskContext, Poll};
 
 use bytes::Bytes;
 use futures_util::Stream;
-use micro::server::{Body, Request, Response};
-use micro::{Code, Context, Error, Messages, Metadata};
+use micro::server::{Body, Kind as Shape, Request, Response};
+use micro::{Code, Codec, Context, Error, Messages, Metadata};
 use tokio::sync::{Notify, oneshot};
 use tokio::task::AbortHandle;
 
 use crate::credit::Credit;
-use crate::event::{Event, EventKind, Held, Unseen, flags};
+use crate::event::{Event, EventKind, Held, NO_TIMEOUT, Unseen, Waiting};
 use crate::failure::{Failure, Result};
+use crate::flags;
+use crate::flow::Flow;
 use crate::id::{Id, Kind};
 use crate::live::{self, Live};
 use crate::metadata::pack;
 use crate::outbox::{self, Outbox};
 use crate::queue::Queue;
-use crate::request::NO_TIMEOUT;
 use crate::shared::Shared;
-use crate::things::Thing;
+use crate::things::{Call, Thing};
 
 /// A call that came in.
 #[derive(Debug)]
 pub(crate) struct Inbound {
     context: Context,
     /// Where the answer goes; gone once it has.
-    answer: Mutex<Option<oneshot::Sender<Answer>>>,
+    answer: Mutex<Option<oneshot::Sender<Verdict>>>,
     /// Of an endpoint that sends many messages.
     outbox: Option<Arc<Outbox>>,
     /// Of an endpoint that receives many messages.
@@ -37,7 +38,8 @@ pub(crate) struct Inbound {
     known: Mutex<Known>,
     /// The host has seen the call: told to what reads its messages.
     seen: Notify,
-    /// Not its owner: an undrained queue owns its calls.
+    /// Not its owners: an undrained queue owns its calls.
+    shared: Weak<Shared>,
     queue: Weak<Queue>,
     token: u64,
     _live: Live,
@@ -53,16 +55,31 @@ enum Known {
     Over,
 }
 
-/// What the core is told.
+/// What the host said, as the core is told.
 #[derive(Debug)]
-enum Answer {
+enum Verdict {
     Message(Bytes),
     /// The messages of the outbox.
     Stream,
     Error(Error),
 }
 
-/// Whom a call is told to.
+/// A call as it arrives, or a question to something that the host provides.
+pub(crate) struct Arriving {
+    pub(crate) context: Context,
+    pub(crate) shape: Shape,
+    pub(crate) codec: Codec,
+    pub(crate) body: Body,
+}
+
+impl From<Request> for Arriving {
+    fn from(request: Request) -> Self {
+        let Request { context, kind: shape, codec, body, .. } = request;
+        Self { context, shape, codec, body }
+    }
+}
+
+/// Where calls are told.
 #[derive(Debug, Clone)]
 pub(crate) struct Host {
     pub(crate) shared: Arc<Shared>,
@@ -70,13 +87,12 @@ pub(crate) struct Host {
     pub(crate) token: u64,
 }
 
-impl Inbound {
-    pub(crate) fn context(&self) -> &Context {
+impl Call for Inbound {
+    fn context(&self) -> &Context {
         &self.context
     }
 
-    /// The one answer; the call is over with it.
-    pub(crate) fn answer(&self, mut answer: Result<Bytes, Error>, trailers: Metadata) {
+    fn answer(&self, mut answer: Result<Bytes, Error>, trailers: Metadata) {
         if !trailers.is_empty()
             && let Err(error) = self.context.extend_trailers(trailers)
         {
@@ -84,25 +100,31 @@ impl Inbound {
         }
         let Some(outbox) = &self.outbox else {
             self.tell_core(match answer {
-                Ok(message) => Answer::Message(message),
-                Err(error) => Answer::Error(error),
+                Ok(message) => Verdict::Message(message),
+                Err(error) => Verdict::Error(error),
             });
             return;
         };
         match answer {
-            Err(error) if self.tell_core(Answer::Error(error.clone())) => {}
+            Err(error) if self.tell_core(Verdict::Error(error.clone())) => {}
             Err(error) => {
                 let _ = outbox.close(Some(error));
             }
             Ok(last) => {
-                self.tell_core(Answer::Stream);
+                self.tell_core(Verdict::Stream);
                 let _ = if last.is_empty() { outbox.close(None) } else { outbox.finish(last) };
             }
         }
     }
 
-    /// A message of a stream.
-    pub(crate) fn send(&self, message: Bytes, last: bool) -> Result<()> {
+    fn abandon(&self, id: Id) {
+        self.answer(Err(stopped()), Metadata::new());
+        self.tell_over(id, Error::cancelled("the runtime has ended"));
+    }
+}
+
+impl Flow for Inbound {
+    fn send(&self, message: Bytes, last: bool) -> Result<()> {
         let Some(outbox) = &self.outbox else {
             return Err(Failure::argument("this endpoint answers with one message: reply with it"));
         };
@@ -110,28 +132,48 @@ impl Inbound {
             return Err(Failure::argument("a call that came in is ended by a reply"));
         }
         outbox.send(message, false)?;
-        self.tell_core(Answer::Stream);
+        self.tell_core(Verdict::Stream);
         Ok(())
     }
 
-    pub(crate) fn grant(&self, messages: u32) -> Result<()> {
-        let Some(credit) = &self.credit else {
-            return Err(Failure::argument(
-                "this endpoint takes one message, which came with the call",
-            ));
-        };
-        credit.grant(messages);
-        Ok(())
+    fn close(&self) -> Result<()> {
+        Err(Failure::argument("a call that came in is ended by a reply"))
     }
 
-    pub(crate) fn bound(&self, bytes: usize) {
-        if let Some(credit) = &self.credit {
-            credit.bound(bytes);
+    fn credit(&self) -> Result<&Credit> {
+        self.credit.as_ref().ok_or_else(|| {
+            Failure::argument("this endpoint takes one message, which came with the call")
+        })
+    }
+}
+
+impl Unseen for Inbound {
+    fn see(&self) -> Option<u64> {
+        let mut known = self.known();
+        if *known != Known::Unseen {
+            return None;
+        }
+        *known = Known::Seen;
+        self.seen.notify_one();
+        Some(left(&self.context))
+    }
+
+    fn forget(&self, id: Id) {
+        if let Some(shared) = self.shared.upgrade() {
+            shared.forget_call(id);
         }
     }
+}
 
+/// Nanoseconds that the caller still waits.
+fn left(context: &Context) -> u64 {
+    let left = context.remaining().map(|left| u64::try_from(left.as_nanos()));
+    left.map_or(NO_TIMEOUT, |nanos| nanos.unwrap_or(NO_TIMEOUT - 1))
+}
+
+impl Inbound {
     /// True when this was the first thing the core was told.
-    fn tell_core(&self, answer: Answer) -> bool {
+    fn tell_core(&self, answer: Verdict) -> bool {
         let waiting = self.answer.lock().unwrap_or_else(PoisonError::into_inner).take();
         match waiting {
             // The core may have stopped waiting; then the host hears of that.
@@ -141,23 +183,6 @@ impl Inbound {
             }
             None => false,
         }
-    }
-
-    /// The host sees the call; false when it is over already, and was never seen.
-    pub(crate) fn see(&self) -> bool {
-        let mut known = self.known();
-        let unseen = *known == Known::Unseen;
-        if unseen {
-            *known = Known::Seen;
-            self.seen.notify_one();
-        }
-        unseen
-    }
-
-    /// The host can answer no more: the runtime ends.
-    pub(crate) fn abandon(&self, id: Id) {
-        self.answer(Err(stopped()), Metadata::new());
-        self.tell_over(id, Error::cancelled("the runtime has ended"));
     }
 
     /// Tells the host that the caller no longer waits, if it has seen the call and has not been told.
@@ -180,15 +205,15 @@ impl Inbound {
 }
 
 /// Serves one call: tells the host, waits for its answer.
-pub(crate) async fn serve(host: Host, method: u32, request: Request) -> micro::Result<Response> {
-    let Request { context, kind, codec, body, .. } = request;
+pub(crate) async fn serve(host: Host, method: u32, call: Arriving) -> micro::Result<Response> {
+    let Arriving { context, shape, codec, body } = call;
     let (message, messages) = match body {
         Body::Message(message) => (message, None),
-        Body::Stream(messages) if kind.client_streams() => (Bytes::new(), Some(messages)),
+        Body::Stream(messages) if shape.client_streams() => (Bytes::new(), Some(messages)),
         // Middleware may have made a stream of it.
         body @ Body::Stream(_) => (body.into_message().await?, None),
     };
-    let place = host.queue.unseen_place().ok_or_else(|| {
+    let permit = host.queue.admit().ok_or_else(|| {
         Error::resource_exhausted("the service does not get to its calls")
             .with_id("go.micro.server")
     })?;
@@ -196,10 +221,11 @@ pub(crate) async fn serve(host: Host, method: u32, request: Request) -> micro::R
     let call = Arc::new(Inbound {
         context: context.clone(),
         answer: Mutex::new(Some(sender)),
-        outbox: kind.server_streams().then(|| Outbox::new(&host.queue, host.token)),
+        outbox: shape.server_streams().then(|| Outbox::new(&host.queue, host.token)),
         credit: messages.is_some().then(Credit::default),
         known: Mutex::new(Known::Unseen),
         seen: Notify::new(),
+        shared: Arc::downgrade(&host.shared),
         queue: Arc::downgrade(&host.queue),
         token: host.token,
         _live: Live::new(live::CALL),
@@ -216,21 +242,13 @@ pub(crate) async fn serve(host: Host, method: u32, request: Request) -> micro::R
     if shared.is_closed() {
         return Err(stopped());
     }
-    let left = context
-        .remaining()
-        .map_or(NO_TIMEOUT, |left| u64::try_from(left.as_nanos()).unwrap_or(NO_TIMEOUT - 1));
     let told = queue.push(Event {
         flags: flags::of(codec) | if context.request_compressed() { flags::COMPRESSED } else { 0 },
         method,
-        timeout_ns: left,
+        timeout_ns: left(&context),
         payload: message,
         meta: pack(context.metadata()),
-        held: Held::Unseen(Unseen {
-            shared: shared.clone(),
-            id,
-            call: Some(served.call.clone()),
-            _place: place,
-        }),
+        held: Held::Waiting(Waiting::new(id, served.call.clone(), permit)),
         ..Event::new(EventKind::Call, *token, id)
     });
     if !told {
@@ -242,9 +260,9 @@ pub(crate) async fn serve(host: Host, method: u32, request: Request) -> micro::R
         served.reading = Some(shared.spawn(work));
     }
     let body = match answered.await {
-        Ok(Answer::Message(message)) => Body::Message(message),
-        Ok(Answer::Error(error)) => return Err(error),
-        Ok(Answer::Stream) => match &served.call.outbox {
+        Ok(Verdict::Message(message)) => Body::Message(message),
+        Ok(Verdict::Error(error)) => return Err(error),
+        Ok(Verdict::Stream) => match &served.call.outbox {
             Some(outbox) => {
                 let messages = outbox.messages();
                 Body::Stream(Messages::new(Replies { messages, _served: served }))

@@ -1,8 +1,10 @@
-//! Generations of places, each given out once in a process.
+//! Generations of slots, each given out once in a process.
 //!
-//! Every runtime has a place 0 in its shard 0. What keeps their ids apart are the generations: a place leases a few at a time,
+//! Every runtime has a slot 0 in its shard 0. What keeps their ids apart are the generations: a slot leases a few at a time,
 //! and what was leased is never leased again, to whichever runtime. So an id of one runtime names nothing in another, and the
 //! id of what is over names nothing for ever.
+
+use std::sync::{Arc, LazyLock};
 
 use crate::id::{GENERATIONS, SHARDS};
 use crate::sync::{Mutex, MutexGuard, PoisonError};
@@ -10,19 +12,22 @@ use crate::sync::{Mutex, MutexGuard, PoisonError};
 /// Generations of one lease: few enough that short-lived runtimes waste few, many enough that leasing costs nothing.
 const LEASE: u32 = 1024;
 
-/// What has been leased of each place.
+/// Keeps ids of all runtimes of the process apart.
+pub(crate) static LEASES: LazyLock<Arc<Leases>> = LazyLock::new(|| Arc::new(Leases::new()));
+
+/// What has been leased of each slot.
 #[derive(Debug)]
 pub(crate) struct Leases(Mutex<Leased>);
 
-/// How many leases have been taken of each place, by shard and index.
+/// How many leases have been taken of each slot, by shard and index.
 #[derive(Debug)]
 pub(crate) struct Leased {
     taken: [Vec<u16>; SHARDS],
-    /// Those taken of a place that was never had.
+    /// Those taken of a slot that was never had.
     before: u16,
 }
 
-/// Generations that are one place's own.
+/// Generations that are one slot's own.
 #[derive(Debug, Default)]
 pub(crate) struct Lease {
     next: u32,
@@ -35,30 +40,30 @@ impl Leases {
         Self::after(0)
     }
 
-    /// As after so many leases of every place.
+    /// As after so many leases of every slot.
     fn after(before: u16) -> Self {
         Self(Mutex::new(Leased { taken: [const { Vec::new() }; SHARDS], before }))
     }
 
-    /// Two leases are left of each place.
+    /// Two leases are left of each slot.
     #[cfg(test)]
     pub(crate) fn nearly_used_up() -> Self {
         Self::after((GENERATIONS / LEASE) as u16 - 2)
     }
 
-    /// The next generations of a place; `None` when it has had all there are.
+    /// The next generations of a slot; `None` when it has had all there are.
     pub(crate) fn take(&self, shard: usize, index: usize) -> Option<Lease> {
         let mut leased = self.lock();
         let before = leased.before;
-        let places = leased.taken.get_mut(shard)?;
-        if places.len() <= index {
-            places.resize(index + 1, before);
+        let slots = leased.taken.get_mut(shard)?;
+        if slots.len() <= index {
+            slots.resize(index + 1, before);
         }
-        let start = u32::from(places[index]) * LEASE;
+        let start = u32::from(slots[index]) * LEASE;
         if start >= GENERATIONS {
             return None;
         }
-        places[index] += 1;
+        slots[index] += 1;
         // No generation is 0.
         Some(Lease { next: start.max(1), end: (start + LEASE).min(GENERATIONS) })
     }
@@ -70,7 +75,7 @@ impl Leases {
 }
 
 impl Lease {
-    /// The next generation of the place, unless all of the lease are used.
+    /// The next generation of the slot, unless all of the lease are used.
     pub(crate) fn generation(&mut self) -> Option<u32> {
         let generation = self.next;
         if self.is_over() {
@@ -103,7 +108,7 @@ mod tests {
         assert_eq!(next, GENERATIONS);
         assert!(
             leases.take(1, 1).is_some() && leases.take(0, 2).is_some(),
-            "other places have theirs"
+            "other slots have theirs"
         );
     }
 }

@@ -17,10 +17,6 @@ use tracing::span::{Attributes, Id as SpanId, Record as SpanRecord};
 use tracing::subscriber::Interest;
 use tracing::{Level as TracingLevel, Metadata, Subscriber};
 
-use crate::event::{Event, EventKind};
-use crate::id::Id;
-use crate::queue::Queue;
-
 /// Records that are kept for a host that does not come for them.
 const CAPACITY: usize = 1024;
 /// Bytes of one record's text; the rest is cut off.
@@ -61,14 +57,38 @@ struct Record {
 pub(crate) struct Ring {
     records: VecDeque<Record>,
     dropped: u64,
-    /// A LOG event waits in the queue.
+    /// The listener has been told that there are some.
     announced: bool,
-    to: Weak<Queue>,
+    to: Weak<dyn Listener>,
+}
+
+/// What records are given to.
+pub(crate) trait Listener: Send + Sync {
+    /// There are records: the listener comes for them with [`take`].
+    fn announce(&self);
+
+    /// False once it comes for none any more.
+    fn listens(&self) -> bool;
 }
 
 static LEVEL: AtomicU8 = AtomicU8::new(Level::Warn as u8);
-static RING: Mutex<Ring> =
-    Mutex::new(Ring { records: VecDeque::new(), dropped: 0, announced: false, to: Weak::new() });
+static RING: Mutex<Ring> = Mutex::new(Ring {
+    records: VecDeque::new(),
+    dropped: 0,
+    announced: false,
+    to: Weak::<Silent>::new(),
+});
+
+/// Stands where there is no listener.
+struct Silent;
+
+impl Listener for Silent {
+    fn announce(&self) {}
+
+    fn listens(&self) -> bool {
+        false
+    }
+}
 
 /// The records, locked for the caller alone; also while this process forks.
 pub(crate) fn ring() -> MutexGuard<'static, Ring> {
@@ -89,23 +109,24 @@ pub(crate) fn install() {
     });
 }
 
-/// Sends records to `queue` from now on.
-pub(crate) fn deliver_to(queue: &Arc<Queue>) {
+/// Gives records to `listener` from now on, and no longer to the one before.
+pub(crate) fn deliver_to(listener: &Arc<impl Listener + 'static>) {
+    let weak: Weak<dyn Listener> = Arc::downgrade(listener) as Weak<dyn Listener>;
     let mut ring = ring();
-    ring.to = Arc::downgrade(queue);
+    ring.to = weak;
     ring.announced = !ring.records.is_empty();
     let announce = ring.announced;
     drop(ring);
     if announce {
-        queue.push(marker());
+        listener.announce();
     }
 }
 
-/// The queue receives nothing any more.
-pub(crate) fn leave(queue: &Queue) {
+/// The listener takes nothing any more.
+pub(crate) fn leave<L: Listener>(listener: &L) {
     let mut ring = ring();
-    if std::ptr::eq(ring.to.as_ptr(), queue) {
-        ring.to = Weak::new();
+    if std::ptr::addr_eq(ring.to.as_ptr(), std::ptr::from_ref(listener)) {
+        ring.to = Weak::<Silent>::new();
         ring.announced = false;
     }
 }
@@ -128,10 +149,6 @@ pub(crate) fn take() -> Bytes {
     Bytes::from(serde_json::to_vec(&records).unwrap_or_default())
 }
 
-fn marker() -> Event {
-    Event::new(EventKind::Log, 0, Id::NONE)
-}
-
 fn now() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
@@ -139,7 +156,7 @@ fn now() -> u64 {
 
 fn keep(record: Record) {
     let mut ring = ring();
-    let Some(queue) = ring.to.upgrade().filter(|queue| queue.is_open()) else {
+    let Some(listener) = ring.to.upgrade().filter(|listener| listener.listens()) else {
         drop(ring);
         let line = format!("{:?} {}: {}\n", record.level, record.target, record.message);
         to_stderr(line.as_bytes());
@@ -153,7 +170,7 @@ fn keep(record: Record) {
     let announce = !std::mem::replace(&mut ring.announced, true);
     drop(ring);
     if announce {
-        queue.push(marker());
+        listener.announce();
     }
 }
 

@@ -20,16 +20,16 @@ const MESSAGES: usize = 64;
 /// Bytes that may wait, unless they are one message.
 const BYTES: usize = 256 * 1024;
 
-/// A bounded line of messages. A host that finds it full is told when it is not.
+/// A bounded backlog of messages. A host that finds it full is told when it is not.
 #[derive(Debug)]
 pub(crate) struct Outbox {
-    line: Mutex<Line>,
+    backlog: Mutex<Backlog>,
     queue: Weak<Queue>,
     token: u64,
 }
 
 #[derive(Debug, Default)]
-struct Line {
+struct Backlog {
     id: Id,
     messages: VecDeque<Bytes>,
     bytes: usize,
@@ -44,12 +44,12 @@ struct Line {
 
 impl Outbox {
     pub(crate) fn new(queue: &Arc<Queue>, token: u64) -> Arc<Self> {
-        Arc::new(Self { line: Mutex::default(), queue: Arc::downgrade(queue), token })
+        Arc::new(Self { backlog: Mutex::default(), queue: Arc::downgrade(queue), token })
     }
 
     /// Says which call these messages are of, once that is known.
     pub(crate) fn name(&self, id: Id) {
-        self.line().id = id;
+        self.backlog().id = id;
     }
 
     /// Sends a message; with `last`, it is the last one.
@@ -58,35 +58,35 @@ impl Outbox {
     /// [`Status::FULL`] when there is no room: an [`EventKind::Writable`] will tell when there is. [`Status::CLOSED`] after
     /// the last one, [`Status::STALE`] when the stream is over.
     pub(crate) fn send(&self, message: Bytes, last: bool) -> Result<()> {
-        let mut line = self.line();
-        line.check()?;
-        let full = line.messages.len() >= MESSAGES
-            || (line.bytes + message.len() > BYTES && !line.messages.is_empty());
+        let mut backlog = self.backlog();
+        backlog.check()?;
+        let full = backlog.messages.len() >= MESSAGES
+            || (backlog.bytes + message.len() > BYTES && !backlog.messages.is_empty());
         if full {
-            line.refused = true;
+            backlog.refused = true;
             return Err(Failure::new(
                 Status::FULL,
                 "the far side is slow: wait for the WRITABLE event of this stream, then send again",
             ));
         }
-        line.bytes += message.len();
-        line.messages.push_back(message);
+        backlog.bytes += message.len();
+        backlog.messages.push_back(message);
         if last {
-            line.end = Some(None);
+            backlog.end = Some(None);
         }
-        wake(line);
+        wake(backlog);
         Ok(())
     }
 
     /// No more messages, and how it ended.
     ///
     /// # Errors
-    /// As [`Outbox::send`], but for a line that is full.
+    /// As [`Outbox::send`], but for a backlog that is full.
     pub(crate) fn close(&self, error: Option<Error>) -> Result<()> {
-        let mut line = self.line();
-        line.check()?;
-        line.end = Some(error);
-        wake(line);
+        let mut backlog = self.backlog();
+        backlog.check()?;
+        backlog.end = Some(error);
+        wake(backlog);
         Ok(())
     }
 
@@ -95,12 +95,12 @@ impl Outbox {
     /// # Errors
     /// As [`Outbox::close`].
     pub(crate) fn finish(&self, message: Bytes) -> Result<()> {
-        let mut line = self.line();
-        line.check()?;
-        line.bytes += message.len();
-        line.messages.push_back(message);
-        line.end = Some(None);
-        wake(line);
+        let mut backlog = self.backlog();
+        backlog.check()?;
+        backlog.bytes += message.len();
+        backlog.messages.push_back(message);
+        backlog.end = Some(None);
+        wake(backlog);
         Ok(())
     }
 
@@ -110,40 +110,40 @@ impl Outbox {
     }
 
     fn poll_next(&self, cx: &Context<'_>) -> Poll<Option<Result<Bytes, Error>>> {
-        let mut line = self.line();
-        let Some(message) = line.messages.pop_front() else {
-            return match line.end.take() {
+        let mut backlog = self.backlog();
+        let Some(message) = backlog.messages.pop_front() else {
+            return match backlog.end.take() {
                 Some(error) => {
-                    line.over = true;
+                    backlog.over = true;
                     Poll::Ready(error.map(Err))
                 }
-                None if line.over => Poll::Ready(None),
+                None if backlog.over => Poll::Ready(None),
                 None => {
-                    line.reader = Some(cx.waker().clone());
+                    backlog.reader = Some(cx.waker().clone());
                     Poll::Pending
                 }
             };
         };
-        line.bytes -= message.len();
-        let half_empty = line.messages.len() <= MESSAGES / 2 && line.bytes <= BYTES / 2;
-        let tell = line.refused && half_empty && line.end.is_none();
-        let id = line.id;
+        backlog.bytes -= message.len();
+        let half_empty = backlog.messages.len() <= MESSAGES / 2 && backlog.bytes <= BYTES / 2;
+        let tell = backlog.refused && half_empty && backlog.end.is_none();
+        let id = backlog.id;
         if tell {
-            line.refused = false;
+            backlog.refused = false;
         }
-        drop(line);
+        drop(backlog);
         if tell && let Some(queue) = self.queue.upgrade() {
             queue.push(Event::new(EventKind::Writable, self.token, id));
         }
         Poll::Ready(Some(Ok(message)))
     }
 
-    fn line(&self) -> MutexGuard<'_, Line> {
-        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+    fn backlog(&self) -> MutexGuard<'_, Backlog> {
+        self.backlog.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Line {
+impl Backlog {
     fn check(&self) -> Result<()> {
         if self.over {
             return Err(Failure::stale());
@@ -155,9 +155,9 @@ impl Line {
     }
 }
 
-fn wake(mut line: MutexGuard<'_, Line>) {
-    let reader = line.reader.take();
-    drop(line);
+fn wake(mut backlog: MutexGuard<'_, Backlog>) {
+    let reader = backlog.reader.take();
+    drop(backlog);
     if let Some(reader) = reader {
         reader.wake();
     }
@@ -177,10 +177,10 @@ impl Stream for Messages {
 
 impl Drop for Messages {
     fn drop(&mut self) {
-        let mut line = self.0.line();
-        line.over = true;
-        line.messages.clear();
-        line.bytes = 0;
+        let mut backlog = self.0.backlog();
+        backlog.over = true;
+        backlog.messages.clear();
+        backlog.bytes = 0;
     }
 }
 

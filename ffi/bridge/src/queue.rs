@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
+use tokio::runtime::Handle;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use crate::event::{Event, EventKind};
@@ -13,9 +14,8 @@ use crate::failure::{Failure, Result};
 use crate::id::Id;
 use crate::inbox::{Bell, Inbox, Left};
 use crate::live::{self, Live};
-use crate::log;
-use crate::runtime::Runtime;
-use crate::shared::Shared;
+use crate::log::{self, Listener};
+use crate::stamp::Stamp;
 use crate::wake::Wake;
 
 /// Most events of one drain, so that a host's loop gets to do something else.
@@ -30,7 +30,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Any thread may submit to it. One at a time should drain it; several are safe, and see each its own events.
 pub struct Queue {
     inbox: Inbox<Event, Bells>,
-    shared: Arc<Shared>,
+    stamp: Stamp,
+    /// Since when its runtime has been there.
+    born: Instant,
     /// Told that something was left in the inbox.
     left: Arc<Notify>,
     /// The buffer that changes places with the inbox's.
@@ -38,7 +40,7 @@ pub struct Queue {
     /// Since when something has waited, in milliseconds of the runtime, plus one; 0 when nothing does.
     since: AtomicU64,
     warned: AtomicBool,
-    /// Places for calls that the host has not seen.
+    /// Permits for calls that the host has not seen.
     unseen: Arc<Semaphore>,
     _live: Live,
 }
@@ -74,15 +76,12 @@ impl Bell for Bells {
 }
 
 impl Queue {
-    /// A queue of `runtime`.
-    ///
-    /// # Errors
-    /// [`Status::CLOSED`](crate::Status::CLOSED) when the runtime is shut down, [`Status::FORKED`](crate::Status::FORKED) in a child of its process.
-    pub fn new(runtime: &Runtime) -> Result<Arc<Self>> {
-        let shared = runtime.inside()?.clone();
+    /// A queue of the runtime that `handle` belongs to, which was made in the process of `stamp` at `born`.
+    pub(crate) fn inside(stamp: Stamp, born: Instant, handle: &Handle) -> Arc<Self> {
         let queue = Arc::new(Self {
             inbox: Inbox::new(Bells::default()),
-            shared: shared.clone(),
+            stamp,
+            born,
             left: Arc::default(),
             batch: Mutex::default(),
             since: AtomicU64::new(0),
@@ -90,9 +89,8 @@ impl Queue {
             unseen: Arc::new(Semaphore::new(UNSEEN)),
             _live: Live::new(live::QUEUE),
         });
-        shared.adopt(&queue)?;
-        shared.handle().spawn(ring(Arc::downgrade(&queue), queue.left.clone()));
-        Ok(queue)
+        handle.spawn(ring(Arc::downgrade(&queue), queue.left.clone()));
+        queue
     }
 
     /// A descriptor that is readable while the queue holds something. It belongs to the queue: do not read or close it; a
@@ -102,7 +100,7 @@ impl Queue {
     /// [`Status::FORKED`](crate::Status::FORKED), or what the system says when there are no descriptors left.
     #[cfg(unix)]
     pub fn descriptor(&self) -> Result<std::os::fd::RawFd> {
-        self.shared.check()?;
+        self.stamp.check()?;
         self.inbox.change_bell(|bells| {
             let descriptor = match bells.descriptor.take() {
                 Some(descriptor) => descriptor,
@@ -119,7 +117,7 @@ impl Queue {
     /// # Errors
     /// [`Status::FORKED`](crate::Status::FORKED); [`Status::CLOSED`](crate::Status::CLOSED) after the end, when there is nothing to wake for.
     pub fn set_wake(&self, wake: impl Wake) -> Result<()> {
-        self.shared.check()?;
+        self.stamp.check()?;
         if !self.inbox.is_open() {
             return Err(Failure::closed("queue"));
         }
@@ -131,7 +129,7 @@ impl Queue {
     /// Calls `each` with up to `max` events, oldest first; returns how many. Takes at most 1 024 at a time, and none
     /// in a child of its process.
     pub fn drain(&self, max: usize, each: impl FnMut(Event)) -> usize {
-        if self.shared.check().is_err() {
+        if self.stamp.check().is_err() {
             return 0;
         }
         self.hand_over(each, |batch| self.inbox.drain(batch, max.min(MAX_BATCH))).0
@@ -145,7 +143,7 @@ impl Queue {
         timeout: Option<Duration>,
         mut each: impl FnMut(Event),
     ) -> usize {
-        if self.shared.check().is_err() {
+        if self.stamp.check().is_err() {
             return 0;
         }
         let until = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
@@ -196,7 +194,7 @@ impl Queue {
     /// Closes the queue: what is in it is dropped, calls that the host has not seen are answered, and nothing more comes in.
     /// Operations under way go on, and their end is not told.
     pub fn close(&self) {
-        if self.shared.check().is_ok() {
+        if self.stamp.check().is_ok() {
             log::leave(self);
             drop(self.inbox.shut());
             self.give_wake_back();
@@ -206,7 +204,7 @@ impl Queue {
     /// Events that wait; none in a child of its process.
     pub fn len(&self) -> usize {
         // The threads that may hold its lock are not there.
-        self.shared.check().map_or(0, |()| self.inbox.look(VecDeque::len))
+        self.stamp.check().map_or(0, |()| self.inbox.look(VecDeque::len))
     }
 
     /// True when nothing waits.
@@ -217,15 +215,15 @@ impl Queue {
     /// How long the oldest event has waited, within a second; zero when none does, and in a child of its process.
     pub fn age(&self) -> Duration {
         match self.since.load(Ordering::Relaxed) {
-            _ if self.shared.check().is_err() => Duration::ZERO,
+            _ if self.stamp.check().is_err() => Duration::ZERO,
             0 => Duration::ZERO,
-            since => self.shared.age().saturating_sub(Duration::from_millis(since - 1)),
+            since => self.born.elapsed().saturating_sub(Duration::from_millis(since - 1)),
         }
     }
 
     /// False after [`Queue::close`], after the runtime has ended, and in a child of its process.
     pub fn is_open(&self) -> bool {
-        self.shared.check().is_ok() && self.inbox.is_open()
+        self.stamp.check().is_ok() && self.inbox.is_open()
     }
 
     /// Refuses a child of the process.
@@ -233,7 +231,7 @@ impl Queue {
     /// # Errors
     /// [`Status::FORKED`](crate::Status::FORKED).
     pub fn check(&self) -> Result<()> {
-        self.shared.check()
+        self.stamp.check()
     }
 
     /// Receives log records, instead of whichever queue did.
@@ -241,7 +239,7 @@ impl Queue {
     /// # Errors
     /// As [`Queue::set_wake`].
     pub fn receive_logs(self: &Arc<Self>) -> Result<()> {
-        self.shared.check()?;
+        self.stamp.check()?;
         if !self.inbox.is_open() {
             return Err(Failure::closed("queue"));
         }
@@ -268,8 +266,8 @@ impl Queue {
         self.inbox.close(Some(Event::new(EventKind::Closed, 0, Id::NONE)));
     }
 
-    /// A place for a call that the host has not seen; `None` when it has let too many of them wait.
-    pub(crate) fn unseen_place(&self) -> Option<OwnedSemaphorePermit> {
+    /// A permit for a call that the host has not seen; `None` when it has let too many of them wait.
+    pub(crate) fn admit(&self) -> Option<OwnedSemaphorePermit> {
         self.unseen.clone().try_acquire_owned().ok()
     }
 
@@ -279,13 +277,14 @@ impl Queue {
     }
 
     /// Looked at now and then: warns once about a host that has stopped draining.
-    pub(crate) fn watch_over(&self, now: Duration) {
+    pub(crate) fn watch_over(&self) {
         let waiting = self.len();
         if waiting == 0 {
             self.since.store(0, Ordering::Relaxed);
             return;
         }
-        let stamp = u64::try_from(now.as_millis()).unwrap_or(u64::MAX).saturating_add(1);
+        let stamp =
+            u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX).saturating_add(1);
         let _ = self.since.compare_exchange(0, stamp, Ordering::Relaxed, Ordering::Relaxed);
         let waited = self.age();
         if waited >= PATIENCE && !self.warned.swap(true, Ordering::Relaxed) {
@@ -318,9 +317,19 @@ async fn ring(queue: Weak<Queue>, left: Arc<Notify>) {
     }
 }
 
+impl Listener for Queue {
+    fn announce(&self) {
+        self.push(Event::new(EventKind::Log, 0, Id::NONE));
+    }
+
+    fn listens(&self) -> bool {
+        self.is_open()
+    }
+}
+
 impl Drop for Queue {
     fn drop(&mut self) {
-        if self.shared.check().is_ok() {
+        if self.stamp.check().is_ok() {
             self.left.notify_one();
         }
     }

@@ -7,14 +7,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use micro::client::CallOptions;
 use micro::settings::CallSettings;
-use micro::{Codec, Context, Metadata};
+use micro::{Codec, Context, Metadata, deadline_after};
 
-use crate::event::flags;
+use crate::desk::Wait;
+use crate::event::NO_TIMEOUT;
 use crate::failure::{Failure, Result};
+use crate::flags;
 use crate::id::Id;
-
-/// No deadline: of a request, and of a call that came in.
-pub const NO_TIMEOUT: u64 = u64::MAX;
 
 /// Bits of [`Request::flags`]; the lowest four are a codec of [`flags`].
 pub mod request_flags {
@@ -68,6 +67,7 @@ pub(crate) struct Terms {
     pub(crate) codec: Codec,
     pub(crate) idempotent: Option<bool>,
     pub(crate) parent: Option<Context>,
+    waits: bool,
 }
 
 pub(crate) enum Timeout {
@@ -116,6 +116,7 @@ impl Terms {
                 .ok_or_else(|| Failure::argument("the codec of the request is not known"))?,
             idempotent,
             parent,
+            waits: request.flags & request_flags::WAIT != 0,
         })
     }
 
@@ -143,6 +144,17 @@ impl Terms {
             Some(context) => options.context(context),
             None => options,
         }
+    }
+
+    /// How it gets its place.
+    pub(crate) fn wait(&self) -> Wait {
+        let own = match self.timeout {
+            Timeout::After(time) => Some(deadline_after(time)),
+            Timeout::Default | Timeout::Never => None,
+        };
+        let inherited = self.parent.as_ref().and_then(Context::deadline);
+        let until = own.into_iter().chain(inherited).min();
+        Wait { waits: self.waits, until, parent: self.parent.clone() }
     }
 }
 

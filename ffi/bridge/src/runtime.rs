@@ -12,11 +12,15 @@ use tokio::runtime::Builder;
 use crate::completion::Ending;
 use crate::event::EventKind;
 use crate::failure::{Failure, Result};
+use crate::flow::Flow;
 use crate::fork;
 use crate::id::{Id, Kind};
+use crate::inbound::Host;
 use crate::log::{self, Level};
+use crate::operation::Operation;
+use crate::provided;
 use crate::queue::Queue;
-use crate::shared::{Operation, Shared};
+use crate::shared::Shared;
 use crate::things::Thing;
 
 /// Threads for work that blocks; the core has next to none.
@@ -73,6 +77,7 @@ impl Runtime {
             return Err(Error::invalid_argument(wrong).into());
         }
         fork::watch();
+        provided::open_scheme();
         if let Some(level) = settings.log {
             log::set_level(level);
         }
@@ -187,14 +192,7 @@ impl Runtime {
     /// [`Status::STALE`](crate::Status::STALE) when the stream is over, [`Status::ARG`](crate::Status::ARG) for what sends
     /// no messages.
     pub fn send(&self, stream: Id, message: Bytes, last: bool) -> Result<()> {
-        match self.inside()?.things.get(stream).ok_or_else(Failure::stale)? {
-            Thing::Stream(open, _) => match &open.outbox {
-                Some(outbox) => outbox.send(message, last),
-                None => Err(no_messages()),
-            },
-            Thing::Call(call) => call.send(message, last),
-            Thing::Operation(_) => Err(no_messages()),
-        }
+        self.flow(stream, |flow| flow.send(message, last))
     }
 
     /// This side of a stream that it opened sends no more.
@@ -202,14 +200,7 @@ impl Runtime {
     /// # Errors
     /// As [`Runtime::send`], but never [`Status::FULL`](crate::Status::FULL).
     pub fn close(&self, stream: Id) -> Result<()> {
-        match self.inside()?.things.get(stream).ok_or_else(Failure::stale)? {
-            Thing::Stream(open, _) => match &open.outbox {
-                Some(outbox) => outbox.close(None),
-                None => Err(no_messages()),
-            },
-            Thing::Call(_) => Err(Failure::argument("a call that came in is ended by a reply")),
-            Thing::Operation(_) => Err(no_messages()),
-        }
+        self.flow(stream, |flow| flow.close())
     }
 
     /// The host is ready for `messages` more messages of a stream; none is delivered before.
@@ -217,14 +208,10 @@ impl Runtime {
     /// # Errors
     /// [`Status::STALE`](crate::Status::STALE), [`Status::ARG`](crate::Status::ARG) for what receives no messages.
     pub fn grant(&self, stream: Id, messages: u32) -> Result<()> {
-        match self.inside()?.things.get(stream).ok_or_else(Failure::stale)? {
-            Thing::Stream(open, _) => {
-                open.credit.grant(messages);
-                Ok(())
-            }
-            Thing::Call(call) => call.grant(messages),
-            Thing::Operation(_) => Err(no_messages()),
-        }
+        self.flow(stream, |flow| {
+            flow.credit()?.grant(messages);
+            Ok(())
+        })
     }
 
     /// The host queues messages of a stream on its own side, and has room for `bytes` of them: more are not delivered, unless
@@ -234,12 +221,45 @@ impl Runtime {
     /// # Errors
     /// [`Status::STALE`](crate::Status::STALE), [`Status::ARG`](crate::Status::ARG) for what receives no messages.
     pub fn bound(&self, stream: Id, bytes: usize) -> Result<()> {
-        match self.inside()?.things.get(stream).ok_or_else(Failure::stale)? {
-            Thing::Stream(open, _) => open.credit.bound(bytes),
-            Thing::Call(call) => call.bound(bytes),
-            Thing::Operation(_) => return Err(no_messages()),
-        }
-        Ok(())
+        self.flow(stream, |flow| {
+            flow.credit()?.bound(bytes);
+            Ok(())
+        })
+    }
+
+    /// A queue: where a host is told what happens.
+    ///
+    /// # Errors
+    /// [`Status::CLOSED`](crate::Status::CLOSED) when the runtime is shut down, [`Status::FORKED`](crate::Status::FORKED).
+    pub fn new_queue(&self) -> Result<Arc<Queue>> {
+        self.inside()?.queue()
+    }
+
+    /// Provides something of an [area](provided::area) that is the host's own: from now on the URL `host://name` opens it, in
+    /// this process. A question to it is told as [`EventKind::Call`] with `token`; its method is the number of the operation, and
+    /// the metadata [`ARGS`](provided::ARGS) has the arguments. It is answered with [`Runtime::reply`]. One that follows
+    /// something is answered with [`Runtime::send`]: an empty message once every change will be told, then one for each change.
+    /// Cancelling the returned id withdraws the name, and ends in one [`EventKind::End`].
+    ///
+    /// # Errors
+    /// [`Status::ARG`](crate::Status::ARG) for an area that cannot be provided and for a name other than letters, digits, `-`,
+    /// `_` and `.`; `ALREADY_EXISTS` for one that is taken; [`Status::CLOSED`](crate::Status::CLOSED),
+    /// [`Status::FORKED`](crate::Status::FORKED).
+    pub fn provide(&self, area: u32, name: &str, queue: &Arc<Queue>, token: u64) -> Result<Id> {
+        let shared = self.inside()?;
+        shared.open()?;
+        let host = Host { shared: shared.clone(), queue: queue.clone(), token };
+        let provided = provided::provide(area, name, host)?;
+        let operation = Operation::new(queue, token, Kind::Operation, EventKind::End);
+        operation.begin(shared, |_| async move {
+            let _provided = provided;
+            std::future::pending().await
+        })
+    }
+
+    fn flow<R>(&self, id: Id, run: impl FnOnce(&dyn Flow) -> Result<R>) -> Result<R> {
+        let thing = self.inside()?.things.get(id).ok_or_else(Failure::stale)?;
+        run(thing.flow()?)
     }
 
     /// The runtime's inside, unless this is a child of its process.
@@ -255,7 +275,7 @@ impl Runtime {
     #[doc(hidden)]
     pub fn echo_inside(&self, queue: &Arc<Queue>, payload: Bytes, token: u64) -> Result<Id> {
         let operation = Operation::new(queue, token, Kind::Operation, EventKind::Reply);
-        self.inside()?.begin(operation, |_| async { Ending::payload(payload) })
+        operation.begin(self.inside()?, |_| async { Ending::payload(payload) })
     }
 
     /// An operation that panics, to see what becomes of it.
@@ -266,10 +286,6 @@ impl Runtime {
     #[allow(clippy::panic, reason = "that is what it is for")]
     pub fn panic_inside(&self, queue: &Arc<Queue>, token: u64) -> Result<Id> {
         let operation = Operation::new(queue, token, Kind::Operation, EventKind::Reply);
-        self.inside()?.begin(operation, |_| async { panic!("asked for by a test") })
+        operation.begin(self.inside()?, |_| async { panic!("asked for by a test") })
     }
-}
-
-fn no_messages() -> Failure {
-    Failure::argument("this is no stream of messages in that direction")
 }

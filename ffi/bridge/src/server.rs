@@ -1,25 +1,28 @@
 //! Services whose handlers are a host's.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use micro::server::{Endpoint, Kind as EndpointKind};
 use micro::settings::{EndpointSettings, ServiceSettings};
 use micro::{Error, Service};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::client::{Client, IN_FLIGHT};
+use crate::client::Client;
 use crate::completion::Ending;
-use crate::event::{EventKind, flags};
+use crate::event::EventKind;
 use crate::failure::{Failure, Result};
+use crate::flags;
 use crate::id::{Id, Kind};
 use crate::inbound::{Host, serve};
 use crate::live::{self, Live};
+use crate::operation::Operation;
 use crate::queue::Queue;
 use crate::runtime::Runtime;
-use crate::shared::{Operation, Shared};
+use crate::shared::{Shared, Stop};
 
 /// A service of the host. Endpoints are added first, then it is started; its calls come out of a queue.
 #[derive(Clone)]
@@ -107,9 +110,10 @@ impl Server {
             }
         };
         let host = Host { shared: serving.shared.clone(), queue: queue.clone(), token };
-        serving.shared.adopt_server(serving);
+        let weak: Weak<Serving> = Arc::downgrade(serving);
+        serving.shared.adopt_server(weak);
         let operation = Operation::new(queue, token, Kind::Operation, EventKind::End);
-        serving.shared.begin(operation, |end| {
+        operation.begin(&serving.shared, |end| {
             let (serving, teller) = (serving.clone(), end.teller());
             async move {
                 let _over = Over(serving.clone());
@@ -159,22 +163,6 @@ impl Server {
         self.running(|_, client| client.clone())
     }
 
-    /// What the service has seen so far: calls by caller and endpoint, running calls, load, as JSON.
-    ///
-    /// # Errors
-    /// As [`Server::set_health`].
-    pub fn stats(&self) -> Result<String> {
-        self.running(|service, _| {
-            let server = service.server();
-            serde_json::json!({
-                "in_flight": server.in_flight(),
-                "shed": server.shed(),
-                "edges": server.metrics().to_json(),
-            })
-            .to_string()
-        })
-    }
-
     fn running<R>(&self, look: impl FnOnce(&Service, &Client) -> R) -> Result<R> {
         self.0.shared.check()?;
         match &*self.0.state() {
@@ -188,13 +176,16 @@ impl Server {
     }
 }
 
-impl Serving {
-    /// Stops in order, or at `until` whatever still runs.
-    pub(crate) async fn stop_by(&self, until: Instant) {
+impl Stop for Serving {
+    fn stop_by(self: Arc<Self>, until: Instant) -> BoxFuture<'static, ()> {
         self.request_stop();
-        let _ = tokio::time::timeout_at(until, self.ended.cancelled()).await;
+        Box::pin(async move {
+            let _ = tokio::time::timeout_at(until, self.ended.cancelled()).await;
+        })
     }
+}
 
+impl Serving {
     fn request_stop(&self) {
         self.stop.cancel();
         let mut state = self.state();
@@ -230,7 +221,7 @@ async fn start(
     for (number, planned) in endpoints.into_iter().enumerate() {
         let (host, method) = (host.clone(), u32::try_from(number).unwrap_or(u32::MAX));
         let endpoint = Endpoint::raw(&planned.name, planned.kind, move |request| {
-            serve(host.clone(), method, request)
+            serve(host.clone(), method, request.into())
         });
         builder = builder.handle(planned.settings.apply(endpoint)?);
     }
@@ -240,7 +231,7 @@ async fn start(
             return Err(Error::cancelled("the service was stopped before it had started"));
         }
     };
-    let client = Client::of(serving.shared.clone(), service.client().clone(), IN_FLIGHT);
+    let client = Client::of(serving.shared.clone(), &service);
     *serving.state() = State::Running(service.clone(), client);
     Ok(service)
 }

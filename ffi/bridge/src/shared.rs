@@ -1,43 +1,31 @@
 //! The inside of a runtime: what everything made by it holds on to.
 
 use std::fmt;
-use std::panic::{self, AssertUnwindSafe};
-use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
-use std::task::{Context, Poll, ready};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use futures_util::FutureExt as _;
+use bytes::Bytes;
 use futures_util::future::{BoxFuture, join_all};
 use micro::{Error, Metadata};
-use pin_project_lite::pin_project;
 use tokio::runtime::Handle;
-use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 use tokio::task::AbortHandle;
+use tokio::time::Instant as Deadline;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::completion::{Completion, Ending};
-use crate::event::EventKind;
 use crate::failure::{Failure, Result};
-use crate::fork::Stamp;
-use crate::guard;
-use crate::id::{Id, Kind, SHARDS};
-use crate::leases::Leases;
+use crate::id::{Id, SHARDS};
+use crate::leases::LEASES;
 use crate::live::{self, Live};
 use crate::log;
 use crate::queue::Queue;
-use crate::server::Serving;
 use crate::slab::Slab;
-use crate::status::Status;
+use crate::stamp::Stamp;
 use crate::things::{Task, Thing};
 
 /// How often queues are looked at for a host that is stuck.
 const ROUND: Duration = Duration::from_secs(1);
-
-/// Keeps ids of all runtimes of the process apart.
-pub(crate) static LEASES: LazyLock<Arc<Leases>> = LazyLock::new(|| Arc::new(Leases::new()));
 
 pub(crate) struct Shared {
     stamp: Stamp,
@@ -45,7 +33,7 @@ pub(crate) struct Shared {
     handle: Handle,
     tokio: Mutex<Option<tokio::runtime::Runtime>>,
     pub(crate) things: Slab<Thing>,
-    tasks: TaskTracker,
+    pub(crate) tasks: TaskTracker,
     ends: Mutex<Ends>,
     /// The end has begun.
     closing: AtomicBool,
@@ -56,80 +44,17 @@ pub(crate) struct Shared {
     _live: Live,
 }
 
-/// Who has to be told, or waited for, at the end.
-#[derive(Debug, Default)]
+/// What has to be told, or waited for, at the end.
+#[derive(Default)]
 struct Ends {
     queues: Vec<Weak<Queue>>,
-    servers: Vec<Weak<Serving>>,
+    servers: Vec<Weak<dyn Stop>>,
 }
 
-/// How an operation begins, and how its end is told.
-pub(crate) struct Operation<'a> {
-    queue: &'a Arc<Queue>,
-    token: u64,
-    named: Kind,
-    told: EventKind,
-    thing: Thing,
-    place: Place,
-}
-
-/// A place among the operations that run at once.
-pub(crate) enum Place {
-    /// None is needed.
-    Any,
-    /// This one.
-    Taken(OwnedSemaphorePermit),
-    /// The next that is free; the operation waits for it.
-    Next(Arc<Semaphore>),
-}
-
-pin_project! {
-    /// An operation at work. By hand: an async block would hold the work twice, and moving it costs more than the rest of this.
-    struct Working<W> {
-        // Dropped before the end is told.
-        #[pin]
-        work: W,
-        // While it waits for its place.
-        place: Option<BoxFuture<'static, std::result::Result<OwnedSemaphorePermit, AcquireError>>>,
-        end: Option<Completion>,
-    }
-}
-
-impl<W: Future<Output = Ending>> Future for Working<W> {
-    type Output = ();
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let this = self.project();
-        if let Some(place) = this.place {
-            // Never closed.
-            if let (Ok(permit), Some(end)) = (ready!(place.poll_unpin(cx)), this.end.as_mut()) {
-                end.hold(permit);
-            }
-            *this.place = None;
-        }
-        let ending = match panic::catch_unwind(AssertUnwindSafe(|| this.work.poll(cx))) {
-            Ok(ending) => ready!(ending),
-            Err(panic) => Failure::new(Status::PANIC, guard::text(panic.as_ref())).into(),
-        };
-        if let Some(end) = this.end.take() {
-            end.finish(ending);
-        }
-        Poll::Ready(())
-    }
-}
-
-impl<'a> Operation<'a> {
-    pub(crate) fn new(queue: &'a Arc<Queue>, token: u64, named: Kind, told: EventKind) -> Self {
-        Self { queue, token, named, told, thing: Thing::Operation(Task::Coming), place: Place::Any }
-    }
-
-    pub(crate) fn thing(self, thing: Thing) -> Self {
-        Self { thing, ..self }
-    }
-
-    pub(crate) fn place(self, place: Place) -> Self {
-        Self { place, ..self }
-    }
+/// What is stopped in order at the end.
+pub(crate) trait Stop: Send + Sync {
+    /// Stops in order, or at `until` whatever still runs.
+    fn stop_by(self: Arc<Self>, until: Deadline) -> BoxFuture<'static, ()>;
 }
 
 impl Shared {
@@ -154,7 +79,7 @@ impl Shared {
     /// Refuses a child of the process.
     ///
     /// # Errors
-    /// [`Status::FORKED`].
+    /// [`Status::FORKED`](crate::Status::FORKED).
     pub(crate) fn check(&self) -> Result<()> {
         self.stamp.check()
     }
@@ -163,7 +88,7 @@ impl Shared {
     /// still make calls of their own.
     ///
     /// # Errors
-    /// [`Status::FORKED`], [`Status::CLOSED`].
+    /// [`Status::FORKED`](crate::Status::FORKED), [`Status::CLOSED`](crate::Status::CLOSED).
     pub(crate) fn open(&self) -> Result<()> {
         self.stamp.check()?;
         if self.is_closed() {
@@ -181,68 +106,24 @@ impl Shared {
         &self.handle
     }
 
-    /// How long this runtime has been there.
-    pub(crate) fn age(&self) -> Duration {
-        self.born.elapsed()
-    }
-
-    /// Remembers whom to tell at the end.
+    /// A queue, which is told of the end.
     ///
     /// # Errors
-    /// [`Status::CLOSED`] when that is past.
-    pub(crate) fn adopt(&self, queue: &Arc<Queue>) -> Result<()> {
+    /// [`Status::CLOSED`](crate::Status::CLOSED) when that is past.
+    pub(crate) fn queue(&self) -> Result<Arc<Queue>> {
         let mut ends = self.ends();
         self.open()?;
+        let queue = Queue::inside(self.stamp, self.born, &self.handle);
         ends.queues.retain(|queue| queue.strong_count() > 0);
-        ends.queues.push(Arc::downgrade(queue));
-        Ok(())
+        ends.queues.push(Arc::downgrade(&queue));
+        Ok(queue)
     }
 
-    /// Remembers whom to stop at the end.
-    pub(crate) fn adopt_server(&self, server: &Arc<Serving>) {
+    /// Has a server stopped at the end.
+    pub(crate) fn adopt_server(&self, server: Weak<dyn Stop>) {
         let mut ends = self.ends();
         ends.servers.retain(|server| server.strong_count() > 0);
-        ends.servers.push(Arc::downgrade(server));
-    }
-
-    /// Begins an operation. `work` is made once the operation has its name; what it comes to, its panic or its end by
-    /// cancellation is what the host is told, once.
-    ///
-    /// # Errors
-    /// [`Status::CLOSED`], [`Status::FORKED`], [`Status::FULL`]: nothing has begun then.
-    pub(crate) fn begin<W, F>(self: &Arc<Self>, operation: Operation<'_>, work: W) -> Result<Id>
-    where
-        W: FnOnce(&Completion) -> F,
-        F: Future<Output = Ending> + Send + 'static,
-    {
-        self.open()?;
-        let Operation { queue, token, named, told, thing, place } = operation;
-        if !queue.is_open() {
-            return Err(Failure::closed("queue"));
-        }
-        let id = self.things.insert(named, thing).ok_or_else(|| {
-            Failure::new(Status::FULL, "16 million things are under way: let some of them end")
-        })?;
-        let mut end = Completion::new(self.clone(), queue.clone(), (id, token), told);
-        let work = work(&end);
-        let place = match place {
-            Place::Any => None,
-            // Not by the task: one that is cancelled before it runs still holds its place until that is known.
-            Place::Taken(permit) => {
-                end.hold(permit);
-                None
-            }
-            Place::Next(places) => Some(places.acquire_owned().boxed()),
-        };
-        let task = self.tasks.spawn_on(Working { work, place, end: Some(end) }, &self.handle);
-        let task = task.abort_handle();
-        let mut unwanted = None;
-        self.things.change(id, |thing| unwanted = thing.started(task.clone()));
-        // Seen by those who abort all, or seen here.
-        if unwanted.is_some() || self.is_closed() {
-            task.abort();
-        }
-        Ok(id)
+        ends.servers.push(server);
     }
 
     /// Runs something that tells no event and that ends with the runtime.
@@ -253,7 +134,7 @@ impl Shared {
     /// The call that came in, for what is part of it.
     ///
     /// # Errors
-    /// [`Status::STALE`] when it is over, [`Status::ARG`] when the id is no call's.
+    /// [`Status::STALE`](crate::Status::STALE) when it is over, [`Status::ARG`](crate::Status::ARG) when the id is no call's.
     pub(crate) fn context_of(&self, id: Id) -> Result<micro::Context> {
         match self.things.get(id) {
             Some(Thing::Call(call)) => Ok(call.context().clone()),
@@ -265,11 +146,11 @@ impl Shared {
     /// Answers a call that came in; of many that try, one does.
     ///
     /// # Errors
-    /// [`Status::STALE`], [`Status::ARG`].
+    /// [`Status::STALE`](crate::Status::STALE), [`Status::ARG`](crate::Status::ARG).
     pub(crate) fn answer(
         &self,
         id: Id,
-        answer: std::result::Result<bytes::Bytes, Error>,
+        answer: Result<Bytes, Error>,
         trailers: Metadata,
     ) -> Result<()> {
         // Not by its id alone: an id of another kind must not be taken away.
@@ -317,9 +198,7 @@ impl Shared {
     fn end_all(&self) {
         for (id, thing) in self.things.all() {
             match thing {
-                Thing::Operation(Task::Running(task)) | Thing::Stream(_, Task::Running(task)) => {
-                    task.abort();
-                }
+                Thing::Operation(Task::Running(task), _) => task.abort(),
                 Thing::Call(call) if self.things.remove(id).is_some() => call.abandon(id),
                 _ => {}
             }
@@ -330,7 +209,7 @@ impl Shared {
 async fn shut_down(shared: Arc<Shared>, grace: Duration) {
     let until = micro::deadline_after(grace);
     let servers: Vec<_> = shared.ends().servers.iter().filter_map(Weak::upgrade).collect();
-    join_all(servers.iter().map(|server| server.stop_by(until))).await;
+    join_all(servers.into_iter().map(|server| server.stop_by(until))).await;
     shared.tasks.close();
     let _ = tokio::time::timeout_at(until, shared.tasks.wait()).await;
     {
@@ -340,7 +219,7 @@ async fn shut_down(shared: Arc<Shared>, grace: Duration) {
     shared.end_all();
     shared.tasks.wait().await;
     for queue in shared.queues() {
-        log::leave(&queue);
+        log::leave(&*queue);
         queue.finish();
     }
     shared.over.cancel();
@@ -356,7 +235,7 @@ async fn watch_over(shared: Weak<Shared>, over: CancellationToken) {
         }
         let Some(shared) = shared.upgrade() else { return };
         for queue in shared.queues() {
-            queue.watch_over(shared.age());
+            queue.watch_over();
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Where ids lead: places used again and again, each time under another generation. A place that has had all of its
+//! Where ids lead: slots used again and again, each time under another generation. A slot that has had all of its
 //! generations is used no more: an id never names another thing.
 //!
 //! Sharded, so that threads seldom meet at a lock, and without a hash: the id says where to look. Free of tokio and of what the
@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use crate::id::{Id, Kind, PLACES, SHARDS};
+use crate::id::{Id, Kind, SHARDS, SLOTS};
 use crate::leases::{Lease, Leases};
 use crate::sync::{AtomicUsize, Mutex, MutexGuard, Ordering, PoisonError};
 
@@ -20,13 +20,13 @@ pub(crate) struct Slab<T> {
 
 #[derive(Debug)]
 struct Shard<T> {
-    places: Vec<Place<T>>,
-    /// Places that hold nothing and have generations left, the last used first: it is warm.
+    slots: Vec<Slot<T>>,
+    /// Slots that hold nothing and have generations left, the last used first: it is warm.
     free: Vec<u32>,
 }
 
 #[derive(Debug)]
-struct Place<T> {
+struct Slot<T> {
     generation: u32,
     lease: Lease,
     kind: Option<Kind>,
@@ -36,7 +36,7 @@ struct Place<T> {
 impl<T: Clone> Slab<T> {
     /// Nothing, in `shards` shards.
     pub(crate) fn new(shards: usize, leases: Arc<Leases>) -> Self {
-        let shard = || Mutex::new(Shard { places: Vec::new(), free: Vec::new() });
+        let shard = || Mutex::new(Shard { slots: Vec::new(), free: Vec::new() });
         Self {
             shards: (0..shards.clamp(1, SHARDS)).map(|_| shard()).collect(),
             next: AtomicUsize::new(0),
@@ -52,32 +52,32 @@ impl<T: Clone> Slab<T> {
             Some(index) => index as usize,
             None => shard.grow(number, &self.leases)?,
         };
-        let place = &mut shard.places[index];
-        place.generation = place.lease.generation()?;
-        place.kind = Some(kind);
-        place.thing = Some(thing);
-        Some(Id::new(place.generation, number, index, kind))
+        let slot = &mut shard.slots[index];
+        slot.generation = slot.lease.generation()?;
+        slot.kind = Some(kind);
+        slot.thing = Some(thing);
+        Some(Id::new(slot.generation, number, index, kind))
     }
 
     /// What the id names, if it is still there.
     pub(crate) fn get(&self, id: Id) -> Option<T> {
-        self.at(id, |place| place.thing.clone())
+        self.at(id, |slot| slot.thing.clone())
     }
 
     /// Changes what the id names; false if it is over.
     pub(crate) fn change(&self, id: Id, change: impl FnOnce(&mut T)) -> bool {
-        self.at(id, |place| place.thing.as_mut().map(change)).is_some()
+        self.at(id, |slot| slot.thing.as_mut().map(change)).is_some()
     }
 
     /// Takes what the id names: of many that try, one gets it.
     pub(crate) fn remove(&self, id: Id) -> Option<T> {
         let mut shard = lock(self.shards.get(id.shard())?);
-        let place = shard.places.get_mut(id.index()).filter(|place| place.is(id))?;
-        let thing = place.thing.take()?;
-        if place.lease.is_over() {
-            place.lease = self.leases.take(id.shard(), id.index()).unwrap_or_default();
+        let slot = shard.slots.get_mut(id.index()).filter(|slot| slot.is(id))?;
+        let thing = slot.thing.take()?;
+        if slot.lease.is_over() {
+            slot.lease = self.leases.take(id.shard(), id.index()).unwrap_or_default();
         }
-        if !place.lease.is_over() {
+        if !slot.lease.is_over() {
             shard.free.push(u32::try_from(id.index()).unwrap_or_default());
         }
         Some(thing)
@@ -87,30 +87,30 @@ impl<T: Clone> Slab<T> {
     pub(crate) fn all(&self) -> Vec<(Id, T)> {
         let mut things = Vec::new();
         for (number, shard) in self.shards.iter().enumerate() {
-            things.extend(lock(shard).places.iter().enumerate().filter_map(|(index, place)| {
-                let id = Id::new(place.generation, number, index, place.kind?);
-                Some((id, place.thing.clone()?))
+            things.extend(lock(shard).slots.iter().enumerate().filter_map(|(index, slot)| {
+                let id = Id::new(slot.generation, number, index, slot.kind?);
+                Some((id, slot.thing.clone()?))
             }));
         }
         things
     }
 
-    fn at<R>(&self, id: Id, look: impl FnOnce(&mut Place<T>) -> Option<R>) -> Option<R> {
+    fn at<R>(&self, id: Id, look: impl FnOnce(&mut Slot<T>) -> Option<R>) -> Option<R> {
         let mut shard = lock(self.shards.get(id.shard())?);
-        look(shard.places.get_mut(id.index()).filter(|place| place.is(id))?)
+        look(shard.slots.get_mut(id.index()).filter(|slot| slot.is(id))?)
     }
 }
 
 impl<T> Shard<T> {
-    /// One more place; `None` when there is none.
+    /// One more slot; `None` when there is none.
     fn grow(&mut self, number: usize, leases: &Leases) -> Option<usize> {
-        while self.places.len() < PLACES {
-            let index = self.places.len();
+        while self.slots.len() < SLOTS {
+            let index = self.slots.len();
             let lease = leases.take(number, index);
-            // Also where other runtimes have used up a place: the next one has a name of its own only behind it.
+            // Also where other runtimes have used up a slot: the next one has a name of its own only behind it.
             let usable = lease.is_some();
             let lease = lease.unwrap_or_default();
-            self.places.push(Place { generation: 0, lease, kind: None, thing: None });
+            self.slots.push(Slot { generation: 0, lease, kind: None, thing: None });
             if usable {
                 return Some(index);
             }
@@ -119,7 +119,7 @@ impl<T> Shard<T> {
     }
 }
 
-impl<T> Place<T> {
+impl<T> Slot<T> {
     fn is(&self, id: Id) -> bool {
         self.generation == id.generation() && self.kind.is_some_and(|kind| kind as u8 == id.kind())
     }
@@ -174,7 +174,7 @@ mod tests {
         let mut ids = HashSet::new();
         for n in 0..10_000 {
             let id =
-                slab.insert(Kind::Call, n).expect("a place that is used up makes room for another");
+                slab.insert(Kind::Call, n).expect("a slot that is used up makes room for another");
             assert!(id.generation() > 0 && ids.insert(id), "{id:?} has named something before");
             assert_eq!(slab.remove(id), Some(n));
         }

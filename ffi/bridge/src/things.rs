@@ -1,22 +1,33 @@
-//! What an id can lead to.
+//! What an id can lead to. Of what area a thing is, it does not know.
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+use micro::{Context, Error, Metadata};
 use tokio::task::AbortHandle;
 
-use crate::credit::Credit;
-use crate::inbound::Inbound;
-use crate::outbox::Outbox;
+use crate::failure::{Failure, Result};
+use crate::flow::{Flow, no_messages};
+use crate::id::Id;
 
 /// Something under way.
 #[derive(Debug, Clone)]
 pub(crate) enum Thing {
-    /// An operation with one end.
-    Operation(Task),
-    /// A stream this side opened.
-    Stream(Arc<Open>, Task),
-    /// A call that came in.
-    Call(Arc<Inbound>),
+    /// What this side began, and what messages of it go through.
+    Operation(Task, Option<Arc<dyn Flow>>),
+    /// What came in, to be answered by the host.
+    Call(Arc<dyn Call>),
+}
+
+/// A call that came in.
+pub(crate) trait Call: Flow {
+    fn context(&self) -> &Context;
+
+    /// The one answer; the call is over with it.
+    fn answer(&self, answer: Result<Bytes, Error>, trailers: Metadata);
+
+    /// The host can answer no more: the runtime ends.
+    fn abandon(&self, id: Id);
 }
 
 /// What works on an operation.
@@ -30,20 +41,23 @@ pub(crate) enum Task {
     Unwanted,
 }
 
-/// Both directions of a stream this side opened.
-#[derive(Debug)]
-pub(crate) struct Open {
-    /// `None` when the one request was sent with the opening.
-    pub(crate) outbox: Option<Arc<Outbox>>,
-    pub(crate) credit: Credit,
-}
-
 impl Thing {
+    /// What messages of it go through.
+    ///
+    /// # Errors
+    /// [`Status::ARG`](crate::Status::ARG) for what has none.
+    pub(crate) fn flow(&self) -> Result<&dyn Flow, Failure> {
+        match self {
+            Self::Operation(_, flow) => flow.as_deref().ok_or_else(no_messages),
+            Self::Call(call) => Ok(&**call),
+        }
+    }
+
     /// Ties the thing to the task that works on it; returns the task if it is to be aborted.
     pub(crate) fn started(&mut self, task: AbortHandle) -> Option<AbortHandle> {
         match self {
-            Self::Operation(Task::Unwanted) | Self::Stream(_, Task::Unwanted) => Some(task),
-            Self::Operation(slot) | Self::Stream(_, slot) => {
+            Self::Operation(Task::Unwanted, _) => Some(task),
+            Self::Operation(slot, _) => {
                 *slot = Task::Running(task);
                 None
             }
@@ -54,10 +68,8 @@ impl Thing {
     /// Cancels an operation: returns the task to be aborted, or has it aborted once it is here.
     pub(crate) fn cancel(&mut self) -> Option<AbortHandle> {
         match self {
-            Self::Operation(Task::Running(task)) | Self::Stream(_, Task::Running(task)) => {
-                Some(task.clone())
-            }
-            Self::Operation(slot) | Self::Stream(_, slot) => {
+            Self::Operation(Task::Running(task), _) => Some(task.clone()),
+            Self::Operation(slot, _) => {
                 *slot = Task::Unwanted;
                 None
             }
@@ -77,10 +89,10 @@ mod tests {
 
     #[test]
     fn cancelling_what_is_about_to_run_is_not_lost() {
-        let mut early = Thing::Operation(Task::Coming);
+        let mut early = Thing::Operation(Task::Coming, None);
         assert!(early.cancel().is_none());
         assert!(early.started(task()).is_some(), "it was cancelled before it ran");
-        let mut late = Thing::Operation(Task::Coming);
+        let mut late = Thing::Operation(Task::Coming, None);
         assert!(late.started(task()).is_none());
         assert!(late.cancel().is_some());
     }

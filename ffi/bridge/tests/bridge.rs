@@ -6,9 +6,9 @@ mod host;
 
 use std::time::Duration;
 
-use host::{Host, echo};
+use host::{GREETER, Host, echo, of};
 use micro_bridge::core::server::Kind;
-use micro_bridge::{EventKind, Id, Request, Shape, Status, flags, request_flags};
+use micro_bridge::{EventKind, Id, Request, Shape, Status, flags, operations, request_flags};
 
 #[test]
 fn unary_calls_come_in_and_are_answered() {
@@ -313,16 +313,16 @@ fn an_endless_grace_ends_when_what_runs_does() {
 fn a_watch_tells_changes_that_were_granted() {
     let host = Host::new();
     let client = host.client("");
-    let watch = client.watch(&host.queue, "greeter", 5).unwrap();
+    let watch = client.follow(&host.queue, of(operations::REGISTRY_WATCH, GREETER), 5).unwrap();
     assert_eq!(host.next(EventKind::Opened).id, watch);
     host.runtime.grant(watch, 1).unwrap();
     host.serve("greeter", &[("Greeter.Hello", Kind::Unary)]);
     let change = host.next(EventKind::Change);
     assert!(String::from_utf8_lossy(&change.payload).contains("\"create\""));
-    client.lookup(&host.queue, "greeter", 6).unwrap();
+    client.ask(&host.queue, of(operations::REGISTRY_GET, GREETER), 6).unwrap();
     let found = host.next(EventKind::Reply);
     assert!(String::from_utf8_lossy(&found.payload).contains("Greeter.Hello"));
-    client.health(&host.queue, "greeter", 8).unwrap();
+    client.ask(&host.queue, of(operations::CLIENT_HEALTH, GREETER), 8).unwrap();
     let health = host.next(EventKind::Reply);
     assert!(String::from_utf8_lossy(&health.payload).contains("true"), "{health:?}");
     host.runtime.cancel(watch).unwrap();
@@ -376,7 +376,8 @@ fn wrong_requests_are_refused_before_anything_begins() {
         let failure = client.call(&host.queue, request, 1).unwrap_err();
         assert_eq!(failure.status().code().unwrap(), micro_bridge::core::Code::InvalidArgument);
     }
-    let parent = client.lookup(&host.queue, "nobody", 1).unwrap();
+    let nobody = of(operations::REGISTRY_GET, r#"{"service": "nobody"}"#);
+    let parent = client.ask(&host.queue, nobody, 1).unwrap();
     let request = Request { parent, ..echo("greeter") };
     assert!(!client.call(&host.queue, request, 2).unwrap_err().status().is_ok());
     assert_eq!(host.next(EventKind::Reply).status, Status(5));

@@ -4,9 +4,9 @@
 #[allow(dead_code, reason = "each test uses a part of it")]
 mod host;
 
-use host::{Host, echo};
+use host::{GREETER, Host, echo, of};
 use micro_bridge::core::server::Kind;
-use micro_bridge::{EventKind, Shape, live};
+use micro_bridge::{EventKind, Shape, live, operations};
 
 #[test]
 fn nothing_is_left_of_runtimes_that_ended_with_work_under_way() {
@@ -22,7 +22,7 @@ fn nothing_is_left_of_runtimes_that_ended_with_work_under_way() {
         talk.payload = Default::default();
         let stream = client.open(&host.queue, talk, Shape::BidiStream, 100).unwrap();
         host.runtime.send(stream, "first".into(), false).unwrap();
-        client.watch(&host.queue, "greeter", 101).unwrap();
+        client.follow(&host.queue, of(operations::REGISTRY_WATCH, GREETER), 101).unwrap();
         if round % 2 == 0 {
             // Answered, forgotten by a host that saw it, and never seen.
             let call = host.next(EventKind::Call);

@@ -1,9 +1,8 @@
 //! Clients.
 
 use bytes::Bytes;
-use micro_bridge::{Client, Failure, Id, Queue, Request, Result, Shape};
+use micro_bridge::{Client, Failure, Id, Request, Result, Shape};
 use std::mem::offset_of;
-use std::sync::Arc;
 
 use crate::error::{answer, micro_error};
 use crate::object::{Named, Object};
@@ -65,8 +64,8 @@ pub struct micro_request {
     pub options: micro_slice,
 }
 
-/// A client. `options` may be NULL; its keys are those of a client in docs/configuration.md, and `max_in_flight`: operations
-/// under way at once, 1024 unless set. A place is free again when the operation's terminal event has been drained.
+/// A client. `options` may be NULL; its keys are those of a client in docs/configuration.md, and `max_in_flight`: calls and
+/// streams under way at once, 1024 unless set. A place is free again when the operation's terminal event has been drained.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn micro_client_new(
     runtime: *mut micro_runtime,
@@ -103,7 +102,8 @@ pub unsafe extern "C" fn micro_client_call(
     unsafe {
         answer(err, || {
             let request = read(request)?;
-            name(id, ask(client, queue)?.call(request, token)?);
+            let client = Object::<micro_client>::at(client)?;
+            name(id, client.call(queue_at(queue)?, request, token)?);
             Ok(())
         })
     }
@@ -126,82 +126,11 @@ pub unsafe extern "C" fn micro_client_open(
     unsafe {
         answer(err, || {
             let request = read(request)?;
-            name(stream, ask(client, queue)?.open(request, read_shape(shape)?, token)?);
+            let client = Object::<micro_client>::at(client)?;
+            name(stream, client.open(queue_at(queue)?, request, read_shape(shape)?, token)?);
             Ok(())
         })
     }
-}
-
-/// Looks a service up: one MICRO_EVENT_REPLY whose payload is a JSON array of registry records, one for each version. With an
-/// empty name, every service there is.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn micro_client_lookup(
-    client: *mut micro_client,
-    queue: *mut micro_queue,
-    service: micro_slice,
-    token: u64,
-    id: *mut micro_id,
-    err: *mut *mut micro_error,
-) -> micro_status {
-    // SAFETY: as for `micro_client_call`.
-    unsafe {
-        answer(err, || {
-            name(id, ask(client, queue)?.lookup(service.text("service")?, token)?);
-            Ok(())
-        })
-    }
-}
-
-/// Asks each node of a service whether it wants calls: one MICRO_EVENT_REPLY whose payload is a JSON array of objects with
-/// node, address, version, serving and detail.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn micro_client_health(
-    client: *mut micro_client,
-    queue: *mut micro_queue,
-    service: micro_slice,
-    token: u64,
-    id: *mut micro_id,
-    err: *mut *mut micro_error,
-) -> micro_status {
-    // SAFETY: as for `micro_client_call`.
-    unsafe {
-        answer(err, || {
-            name(id, ask(client, queue)?.health(service.text("service")?, token)?);
-            Ok(())
-        })
-    }
-}
-
-/// Watches a service, or with an empty name all of them: MICRO_EVENT_OPENED when it watches, MICRO_EVENT_CHANGE for each change
-/// that micro_stream_grant made room for, and one MICRO_EVENT_END: MICRO_CANCELLED by micro_cancel, MICRO_ABORTED when it fell
-/// too far behind and should begin anew.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn micro_client_watch(
-    client: *mut micro_client,
-    queue: *mut micro_queue,
-    service: micro_slice,
-    token: u64,
-    watch: *mut micro_id,
-    err: *mut *mut micro_error,
-) -> micro_status {
-    // SAFETY: as for `micro_client_call`.
-    unsafe {
-        answer(err, || {
-            name(watch, ask(client, queue)?.watch(service.text("service")?, token)?);
-            Ok(())
-        })
-    }
-}
-
-/// What the client has seen so far, a JSON array with calls, errors and latencies by endpoint. The caller owns `out`.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn micro_client_stats(
-    client: *const micro_client,
-    out: *mut micro_bytes,
-    err: *mut *mut micro_error,
-) -> micro_status {
-    // SAFETY: the caller promises a live client or NULL, and writable `out` and `err`.
-    unsafe { answer(err, || give_text(out, Object::<micro_client>::at(client)?.stats()?)) }
 }
 
 /// Frees a client. Its operations under way go on to their ends. NULL is fine. In a child of the process it does nothing.
@@ -209,38 +138,6 @@ pub unsafe extern "C" fn micro_client_stats(
 pub unsafe extern "C" fn micro_client_free(client: *mut micro_client) {
     // SAFETY: the caller promises a live client or NULL, and uses it no more.
     unsafe { Object::<micro_client>::free(client, drop) };
-}
-
-/// A client, and where its operations are told.
-struct Asking<'a>(&'a Client, &'a Arc<Queue>);
-
-impl Asking<'_> {
-    fn call(&self, request: Request<'_>, token: u64) -> Result<Id> {
-        self.0.call(self.1, request, token)
-    }
-
-    fn open(&self, request: Request<'_>, shape: Shape, token: u64) -> Result<Id> {
-        self.0.open(self.1, request, shape, token)
-    }
-
-    fn lookup(&self, service: &str, token: u64) -> Result<Id> {
-        self.0.lookup(self.1, service, token)
-    }
-
-    fn health(&self, service: &str, token: u64) -> Result<Id> {
-        self.0.health(self.1, service, token)
-    }
-
-    fn watch(&self, service: &str, token: u64) -> Result<Id> {
-        self.0.watch(self.1, service, token)
-    }
-}
-
-/// # Safety
-/// The caller's promise: live objects or NULL.
-unsafe fn ask<'a>(client: *mut micro_client, queue: *mut micro_queue) -> Result<Asking<'a>> {
-    // SAFETY: the caller's promise is ours.
-    unsafe { Ok(Asking(Object::<micro_client>::at(client)?, queue_at(queue)?)) }
 }
 
 /// The caller's request. Its payload is taken whatever happens next.
@@ -281,7 +178,7 @@ fn read_shape(shape: u32) -> Result<Shape> {
 
 /// # Safety
 /// The caller's promise: NULL or writable.
-unsafe fn name(out: *mut micro_id, id: Id) {
+pub(crate) unsafe fn name(out: *mut micro_id, id: Id) {
     if !out.is_null() {
         // SAFETY: not NULL.
         unsafe { *out = id.to_raw() };

@@ -17,7 +17,7 @@ pub const MICRO_EVENT_MESSAGE: u16 = 3;
 /// *Terminal* for what this side opened: streams (`meta`: headers, then trailers), watches, servers. Of a call that came in:
 /// the caller has sent its last message.
 pub const MICRO_EVENT_END: u16 = 4;
-/// A call came in: `id` names it, `method` is the endpoint's number. `payload`: its one message, unless it streams. `meta`:
+/// A call came in: `id` names it, `method` is the endpoint's number, or the operation of a question to what is provided. `payload`: its one message, unless it streams. `meta`:
 /// headers. `timeout_ns`: how long the caller still waits. Answer it with micro_reply or micro_reply_error.
 pub const MICRO_EVENT_CALL: u16 = 5;
 /// The caller no longer waits for a call that came in: it was cancelled (MICRO_CANCELLED) or its deadline passed

@@ -36,6 +36,8 @@ mod client;
 
 mod stream;
 
+mod question;
+
 mod server;
 
 mod call;
@@ -58,6 +60,7 @@ pub use debug::*;
 pub use error::*;
 pub use event::*;
 pub use meta::*;
+pub use question::*;
 pub use queue::*;
 pub use run::*;
 pub use runtime::*;

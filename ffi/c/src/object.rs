@@ -2,7 +2,7 @@
 
 use std::marker::PhantomData;
 
-use micro_bridge::fork::Stamp;
+use micro_bridge::stamp::Stamp;
 use micro_bridge::{Failure, Result};
 
 /// A type that C sees as a name only: what it is called, the word at its head, and what is behind it.

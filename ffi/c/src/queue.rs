@@ -4,12 +4,11 @@ use std::ffi::c_void;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use micro_bridge::{Callback, Event, Failure, NO_TIMEOUT, Queue, Result};
+use micro_bridge::{Callback, Dispatchers, Event, Failure, NO_TIMEOUT, Queue, Result};
 
 use crate::error::{answer, micro_error};
 use crate::event::Places;
 use crate::object::{Named, Object};
-use crate::run::Dispatchers;
 use crate::{micro_event, micro_fn, micro_runtime, micro_status};
 
 /// Where everything is told. Use one of three ways: wait for micro_queue_fd in a loop of your own and drain; block in
@@ -49,7 +48,7 @@ pub unsafe extern "C" fn micro_queue_new(
                     "flags {flags:#x} of a queue are not known"
                 )));
             }
-            let queue = Queue::new(Object::<micro_runtime>::at(runtime)?)?;
+            let queue = Object::<micro_runtime>::at(runtime)?.new_queue()?;
             if flags & MICRO_QUEUE_LOGS != 0 {
                 queue.receive_logs()?;
             }

@@ -4,14 +4,13 @@ use micro_bridge::core::server::Kind;
 use micro_bridge::{Failure, Result, Server};
 
 use crate::client::{
-    MICRO_BIDI_STREAM, MICRO_CLIENT_STREAM, MICRO_SERVER_STREAM, MICRO_UNARY, give_text,
-    micro_client,
+    MICRO_BIDI_STREAM, MICRO_CLIENT_STREAM, MICRO_SERVER_STREAM, MICRO_UNARY, micro_client,
 };
 use crate::error::{answer, micro_error};
 use crate::object::{Named, Object};
 use crate::queue::at as queue_at;
 use crate::runtime::micro_options;
-use crate::{micro_bytes, micro_queue, micro_runtime, micro_slice, micro_status};
+use crate::{micro_queue, micro_runtime, micro_slice, micro_status};
 
 /// A service: endpoints are added, then it is started, and its calls come out of a queue.
 pub struct micro_server {
@@ -127,18 +126,6 @@ pub unsafe extern "C" fn micro_server_client(
             Object::<micro_client>::give(out, || Object::<micro_server>::at(server)?.client())
         })
     }
-}
-
-/// What the service has seen so far, a JSON object: calls by caller and endpoint, running calls, refused calls. The caller owns
-/// `out`. MICRO_FAILED_PRECONDITION while it does not run.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn micro_server_stats(
-    server: *const micro_server,
-    out: *mut micro_bytes,
-    err: *mut *mut micro_error,
-) -> micro_status {
-    // SAFETY: the caller promises a live server or NULL, and writable `out` and `err`.
-    unsafe { answer(err, || give_text(out, Object::<micro_server>::at(server)?.stats()?)) }
 }
 
 /// Frees a service. One that runs goes on until its runtime ends; stop it first. NULL is fine. In a child of the process it

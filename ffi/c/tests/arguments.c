@@ -63,14 +63,16 @@ TEST(null_is_refused_by_every_function_that_needs_more) {
     REFUSED(MICRO_ARG, micro_client_open(NULL, f.queue, &request, 1, 1, NULL, &error));
     REFUSED(MICRO_ARG, micro_client_open(client, NULL, &request, 1, 1, NULL, &error));
     REFUSED(MICRO_ARG, micro_client_open(client, f.queue, NULL, 1, 1, NULL, &error));
-    REFUSED(MICRO_ARG, micro_client_lookup(NULL, f.queue, S("x"), 1, NULL, &error));
-    REFUSED(MICRO_ARG, micro_client_lookup(client, NULL, S("x"), 1, NULL, &error));
-    REFUSED(MICRO_ARG, micro_client_health(NULL, f.queue, S("x"), 1, NULL, &error));
-    REFUSED(MICRO_ARG, micro_client_health(client, NULL, S("x"), 1, NULL, &error));
-    REFUSED(MICRO_ARG, micro_client_watch(NULL, f.queue, S("x"), 1, NULL, &error));
-    REFUSED(MICRO_ARG, micro_client_watch(client, NULL, S("x"), 1, NULL, &error));
-    REFUSED(MICRO_ARG, micro_client_stats(NULL, &out, &error));
-    REFUSED(MICRO_ARG, micro_client_stats(client, NULL, &error));
+    micro_question question = question_of(MICRO_REGISTRY_LIST, "");
+    REFUSED(MICRO_ARG, micro_ask(NULL, f.queue, &question, 1, NULL, &error));
+    REFUSED(MICRO_ARG, micro_ask(client, NULL, &question, 1, NULL, &error));
+    REFUSED(MICRO_ARG, micro_ask(client, f.queue, NULL, 1, NULL, &error));
+    question.operation = MICRO_REGISTRY_WATCH;
+    REFUSED(MICRO_ARG, micro_follow(NULL, f.queue, &question, 1, NULL, &error));
+    REFUSED(MICRO_ARG, micro_follow(client, NULL, &question, 1, NULL, &error));
+    REFUSED(MICRO_ARG, micro_follow(client, f.queue, NULL, 1, NULL, &error));
+    REFUSED(MICRO_ARG, micro_provide(NULL, MICRO_AREA_REGISTRY, S("mine"), f.queue, 1, NULL, &error));
+    REFUSED(MICRO_ARG, micro_provide(f.runtime, MICRO_AREA_REGISTRY, S("mine"), NULL, 1, NULL, &error));
     EQUAL(micro_stream_send(NULL, 1, nothing(), 0), MICRO_ARG);
     EQUAL(micro_stream_close(NULL, 1), MICRO_ARG);
     EQUAL(micro_stream_grant(NULL, 1, 1), MICRO_ARG);
@@ -81,7 +83,6 @@ TEST(null_is_refused_by_every_function_that_needs_more) {
     EQUAL(micro_server_stop(NULL), MICRO_ARG);
     EQUAL(micro_server_health(NULL, S(""), true), MICRO_ARG);
     REFUSED(MICRO_ARG, micro_server_client(NULL, &client, &error));
-    REFUSED(MICRO_ARG, micro_server_stats(NULL, &out, &error));
     EQUAL(micro_reply(NULL, 1, MICRO_OK, nothing(), S("")), MICRO_ARG);
     EQUAL(micro_reply_error(NULL, 1, problem, S("")), MICRO_ARG);
     EQUAL(micro_call_headers(NULL, 1, S("")), MICRO_ARG);
@@ -154,9 +155,15 @@ TEST(text_that_is_not_utf8_or_not_there_is_refused) {
         REFUSED(MICRO_ARG, micro_server_method(server, bad, 0, S(""), NULL, &error));
         REFUSED(MICRO_ARG, micro_server_method(server, S("X.Y"), 0, bad, NULL, &error));
         EQUAL(micro_server_health(server, bad, true), MICRO_ARG);
-        REFUSED(MICRO_ARG, micro_client_lookup(client, f.queue, bad, 1, NULL, &error));
-        REFUSED(MICRO_ARG, micro_client_health(client, f.queue, bad, 1, NULL, &error));
-        REFUSED(MICRO_ARG, micro_client_watch(client, f.queue, bad, 1, NULL, &error));
+        micro_question asked[2] = { question_of(MICRO_REGISTRY_LIST, ""), question_of(MICRO_REGISTRY_LIST, "") };
+        asked[0].args = bad;
+        asked[1].meta = bad;
+        for (int each = 0; each < 2; each++) {
+            REFUSED(MICRO_ARG, micro_ask(client, f.queue, &asked[each], 1, NULL, &error));
+            asked[each].operation = MICRO_REGISTRY_WATCH;
+            REFUSED(MICRO_ARG, micro_follow(client, f.queue, &asked[each], 1, NULL, &error));
+        }
+        REFUSED(MICRO_ARG, micro_provide(f.runtime, MICRO_AREA_REGISTRY, bad, f.queue, 1, NULL, &error));
         micro_request requests[4] = { hello("a"), hello("b"), hello("c"), hello("d") };
         requests[0].service = bad;
         requests[1].method = bad;

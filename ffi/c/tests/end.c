@@ -92,7 +92,8 @@ TEST(a_runtime_freed_with_work_under_way_ends_all_of_it_once) {
         micro_id stream = 0;
         EQUAL(micro_client_open(client, f.queue, &talk, MICRO_BIDI_STREAM, 50, &stream, NULL), MICRO_OK);
         EQUAL(micro_stream_send(f.runtime, stream, lent("first"), 0), MICRO_OK);
-        EQUAL(micro_client_watch(client, f.queue, S(""), 51, NULL, NULL), MICRO_OK);
+        micro_question watch = question_of(MICRO_REGISTRY_WATCH, "");
+        EQUAL(micro_follow(client, f.queue, &watch, 51, NULL, NULL), MICRO_OK);
         if (round % 2 == 0) {
             /* Seen and forgotten, and never seen. */
             micro_event call = fleet_next(&f, MICRO_EVENT_CALL);

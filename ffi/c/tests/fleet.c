@@ -145,6 +145,11 @@ static micro_event take_aside(fleet *f, size_t at) {
     return event;
 }
 
+void fleet_ask(const fleet *f, micro_client *client, uint32_t operation, const char *args, uint64_t token) {
+    micro_question question = question_of(operation, args);
+    EQUAL(micro_ask(client, f->queue, &question, token, NULL, NULL), MICRO_OK);
+}
+
 micro_event fleet_any(fleet *f) {
     return f->held ? take_aside(f, 0) : fresh(f);
 }

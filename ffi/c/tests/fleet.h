@@ -44,6 +44,11 @@ static inline micro_options options_of(const char *json) {
     return (micro_options){ sizeof(micro_options), 0, S(json) };
 }
 
+/* A question; its arguments are JSON. */
+static inline micro_question question_of(uint32_t operation, const char *args) {
+    return (micro_question){ .size = sizeof(micro_question), .operation = operation, .args = S(args) };
+}
+
 fleet fleet_new(void);
 /* Another queue on the same runtime, whose clients and services meet those of the other. */
 fleet fleet_beside(const fleet *other);
@@ -60,6 +65,9 @@ void fleet_greeter(fleet *f);
 micro_request hello(const char *payload);
 micro_id fleet_call(const fleet *f, micro_client *client, const char *payload, uint64_t token);
 micro_id fleet_submit(const fleet *f, micro_client *client, const micro_request *request, uint64_t token);
+
+/* Asks a question with no more than arguments, which is accepted. */
+void fleet_ask(const fleet *f, micro_client *client, uint32_t operation, const char *args, uint64_t token);
 
 micro_event fleet_any(fleet *f);
 /* The next event of the kind; others are for later. */

@@ -60,6 +60,7 @@ pub(crate) fn of_library() -> Layout {
         micro_meta { blocks, at, read }
         micro_options { size, flags, json }
         micro_request { size, flags, service, method, meta, payload, timeout_ns, parent, options }
+        micro_question { size, flags, operation, reserved, args, payload, meta, timeout_ns, parent }
         micro_slice { ptr, len }
     }
 }

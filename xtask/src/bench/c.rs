@@ -12,7 +12,7 @@ use super::library::install;
 use super::plan::{Half, Plan, Side};
 use super::process::{Program, Server};
 use super::row::{Goal, Row, Sample, Spec};
-use super::server::{drive, start};
+use super::server::drive;
 use crate::Outcome;
 
 /// Sizes of messages, with the rows of the server and of the client.
@@ -86,7 +86,7 @@ async fn serve(
 ) -> Option<Row> {
     contest(plan, spec, async || {
         let ours = Server::start(program(programs, "server")?).await?;
-        let peer = start(plan, Half::Measured, Side::Peer, &[]).await?;
+        let peer = Server::of(plan, Half::Measured, Side::Peer, &[]).await?;
         Ok((drive(plan, ours, size, &[]).await?, drive(plan, peer, size, &[]).await?))
     })
     .await
@@ -101,7 +101,7 @@ async fn call(
 ) -> Option<Row> {
     contest(plan, spec, async || {
         let load = Load::calls(64, size);
-        let server = Rc::new(start(plan, Half::OtherEnd, Side::Peer, &[]).await?);
+        let server = Rc::new(Server::of(plan, Half::OtherEnd, Side::Peer, &[]).await?);
         let ours = Client::run(program(programs, "client")?, server.address, &load)?;
         let peer = Client::start(plan, Half::Measured, Side::Peer, server.address, &load)?;
         let guest = |client| Guest { client, _server: Rc::clone(&server) };

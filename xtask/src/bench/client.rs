@@ -11,7 +11,6 @@ use super::contest::{Contender, Slice, contest};
 use super::plan::{Half, Plan, Side};
 use super::process::{Program, Server};
 use super::row::{Goal, Row, Spec};
-use super::server::start;
 use crate::Outcome;
 
 const LATENCY: Spec = Spec {
@@ -127,7 +126,7 @@ pub(crate) async fn rows(plan: &Plan) -> Vec<Row> {
 /// Compares both clients on the same bare tonic server.
 pub(crate) async fn compare(plan: &Plan, spec: &Spec, load: Load) -> Option<Row> {
     contest(plan, spec, async || {
-        let server = Rc::new(start(plan, Half::OtherEnd, Side::Peer, &[]).await?);
+        let server = Rc::new(Server::of(plan, Half::OtherEnd, Side::Peer, &[]).await?);
         let guest = |side| {
             let client = Client::start(plan, Half::Measured, side, server.address, &load)?;
             Ok::<_, Box<dyn std::error::Error>>(Guest { client, _server: Rc::clone(&server) })

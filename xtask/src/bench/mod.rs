@@ -12,6 +12,7 @@ mod discovery;
 mod footprint;
 mod h2load;
 mod library;
+mod options;
 mod plan;
 mod process;
 mod python;
@@ -22,37 +23,11 @@ mod stream;
 
 use std::path::Path;
 
+pub(crate) use options::Options;
 use plan::Plan;
 use row::Row;
 
 use crate::Outcome;
-
-/// Options of `cargo xtask bench`.
-#[derive(clap::Args)]
-pub(crate) struct Options {
-    /// Rows to measure, by id or by the first words of one: `server,client.latency`.
-    #[arg(long, value_delimiter = ',')]
-    rows: Vec<String>,
-    /// Rounds per row; each measures both sides once.
-    #[arg(long, default_value_t = 7)]
-    rounds: usize,
-    /// Few requests and one round on a debug build: proves that every row works, judges none.
-    #[arg(long)]
-    quick: bool,
-    /// Measure the peer against itself, to see how far apart noise alone takes two equal sides.
-    #[arg(long, conflicts_with = "quick")]
-    noise: bool,
-    /// Folder of `benchmarks.md` and `benchmarks.json`; `docs` for a full run, else none.
-    #[arg(long)]
-    out: Option<std::path::PathBuf>,
-}
-
-impl Options {
-    /// Whether nothing was left out, so that the result may replace the published one.
-    fn is_full(&self) -> bool {
-        self.rows.is_empty() && !self.quick && !self.noise
-    }
-}
 
 /// Builds the peers, measures, prints the table and writes it. Fails if a row could not be
 /// measured; a row that misses its target is a result, not a failure.

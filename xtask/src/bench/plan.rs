@@ -9,7 +9,7 @@ use serde::Deserialize;
 use tempfile::TempDir;
 use tokio::process::Command;
 
-use super::Options;
+use super::options::Options;
 use super::row::{Round, Row, Sample, Spec};
 use crate::Outcome;
 

@@ -9,6 +9,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines, 
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::time::timeout;
 
+use super::plan::{Half, Plan, Side};
 use crate::Outcome;
 
 /// Longest any program may take to become ready or to finish.
@@ -112,6 +113,20 @@ impl Server {
             .and_then(|address| address.parse().ok())
             .ok_or_else(|| format!("{} said {line:?}, not its address", program.name))?;
         Ok(Self { program, address, started_in })
+    }
+
+    /// Starts the server of `side`; `arguments` are for ours only, in a noise run for neither.
+    pub(crate) async fn of(
+        plan: &Plan,
+        half: Half,
+        side: Side,
+        arguments: &[&str],
+    ) -> Outcome<Self> {
+        let mut command = plan.side_on(half, side, "server");
+        if plan.is_ours(side) {
+            command.args(arguments);
+        }
+        Self::start(command).await
     }
 }
 

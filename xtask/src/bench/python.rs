@@ -11,7 +11,7 @@ use super::contest::contest;
 use super::plan::{Half, Plan, Side};
 use super::process::{Server, output};
 use super::row::{Goal, Row, Sample, Spec};
-use super::server::{drive, start};
+use super::server::drive;
 use crate::Outcome;
 
 /// A server of ours and grpcio's, which of their kinds, on which event loop, under which load.
@@ -152,7 +152,7 @@ async fn serve(plan: &Plan, serving: &Serving) -> Option<Row> {
 /// Both clients on the same bare tonic server.
 async fn call(plan: &Plan, spec: &Spec, load: &Load) -> Option<Row> {
     contest(plan, spec, async || {
-        let server = Rc::new(start(plan, Half::OtherEnd, Side::Peer, &[]).await?);
+        let server = Rc::new(Server::of(plan, Half::OtherEnd, Side::Peer, &[]).await?);
         Ok((caller(plan, Side::Ours, &server, load)?, caller(plan, Side::Peer, &server, load)?))
     })
     .await

@@ -109,7 +109,7 @@ pub(crate) async fn rows(plan: &Plan) -> Vec<Row> {
 }
 
 async fn enter<'a>(plan: &Plan, variant: &'a Variant, side: Side) -> Outcome<Driven<'a>> {
-    let server = start(plan, Half::Measured, side, variant.arguments).await?;
+    let server = Server::of(plan, Half::Measured, side, variant.arguments).await?;
     drive(plan, server, variant.size, variant.headers).await
 }
 
@@ -126,18 +126,4 @@ pub(crate) async fn drive<'a>(
     reader.slice(Duration::from_millis(10)).await?;
     let calls = Calls::new(plan.scratch(), size, headers).await?;
     Ok(Driven { server, calls, rate: 0.0 })
-}
-
-/// Starts the server of `side`; `arguments` are for ours only, in a noise run for neither.
-pub(crate) async fn start(
-    plan: &Plan,
-    half: Half,
-    side: Side,
-    arguments: &[&str],
-) -> Outcome<Server> {
-    let mut command = plan.side_on(half, side, "server");
-    if plan.is_ours(side) {
-        command.args(arguments);
-    }
-    Server::start(command).await
 }

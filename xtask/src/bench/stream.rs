@@ -7,7 +7,6 @@ use super::contest::{Contender, Slice, contest};
 use super::plan::{Half, Plan, Side};
 use super::process::Server;
 use super::row::{Goal, Row, Spec};
-use super::server::start;
 use crate::Outcome;
 
 const SERVER: Spec = Spec {
@@ -51,7 +50,7 @@ pub(crate) async fn rows(plan: &Plan) -> Vec<Row> {
 }
 
 async fn enter(plan: &Plan, side: Side) -> Outcome<Streaming> {
-    let server = start(plan, Half::Measured, side, &[]).await?;
+    let server = Server::of(plan, Half::Measured, side, &[]).await?;
     let reader = Client::start(plan, Half::OtherEnd, Side::Peer, server.address, &LOAD)?;
     Ok(Streaming { server, reader })
 }

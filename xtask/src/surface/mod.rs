@@ -4,14 +4,15 @@
 //! ABI is missing, every spelled name exists, and what a language lacks has a reason. It writes `docs/matrix.md` from it, or
 //! compares it with `--check`.
 
+mod list;
 mod names;
 mod page;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use serde::Deserialize;
+use list::{Language, Spelling, Surface};
 
 use crate::Outcome;
 
@@ -28,85 +29,6 @@ pub(crate) struct Options {
     /// Compare with the checked-in page instead of writing it.
     #[arg(long)]
     check: bool,
-}
-
-/// The list.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Surface {
-    #[serde(rename = "language")]
-    languages: Vec<Language>,
-    #[serde(rename = "inside")]
-    inside: Vec<Inside>,
-    #[serde(rename = "operation")]
-    operations: Vec<Operation>,
-}
-
-/// A column of the page.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Language {
-    key: String,
-    title: String,
-    /// A file, or a folder, that declares the names.
-    sources: String,
-    /// Its sources are not there yet.
-    #[serde(default)]
-    planned: bool,
-}
-
-/// Functions of the bridge that no host sees.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Inside {
-    why: String,
-    names: Vec<String>,
-}
-
-/// Something that hosts do.
-#[derive(Debug, Deserialize)]
-pub(crate) struct Operation {
-    object: String,
-    name: String,
-    does: String,
-    since: String,
-    #[serde(default)]
-    events: Vec<String>,
-    /// Arguments of the bridge's function, in order.
-    takes: Option<Vec<String>>,
-    /// The bridge's functions, where they are not `Object::name`.
-    bridge: Option<Vec<String>>,
-    #[serde(flatten)]
-    spelled: BTreeMap<String, Spelling>,
-}
-
-/// How a language spells an operation.
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
-enum Spelling {
-    One(String),
-    Several(Vec<String>),
-    Missing { none: String },
-}
-
-impl Spelling {
-    fn names(&self) -> &[String] {
-        match self {
-            Self::One(name) => std::slice::from_ref(name),
-            Self::Several(names) => names,
-            Self::Missing { .. } => &[],
-        }
-    }
-}
-
-impl Operation {
-    fn bridge(&self) -> Vec<String> {
-        self.bridge.clone().unwrap_or_else(|| vec![format!("{}::{}", self.object, self.name)])
-    }
-
-    fn title(&self) -> String {
-        format!("{} {}", self.object, self.name)
-    }
 }
 
 /// Checks the list, then writes the page or compares it.

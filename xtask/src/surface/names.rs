@@ -18,7 +18,9 @@ pub(crate) fn bridge(folder: &Path) -> Outcome<Functions> {
     let mut functions = Functions::new();
     for item in &front.items {
         let Item::Mod(module) = item else { continue };
-        let items = parse(&folder.join(format!("{}.rs", module.ident)))?.items;
+        let alone = folder.join(format!("{}.rs", module.ident));
+        let within = folder.join(module.ident.to_string()).join("mod.rs");
+        let items = parse(if alone.exists() { &alone } else { &within })?.items;
         if is_public(&module.vis) {
             collect(&items, &format!("{}::", module.ident), &|_| true, &mut functions);
         } else {
@@ -135,7 +137,7 @@ fn type_name(kind: &syn::Type) -> Option<String> {
     }
 }
 
-/// `Type::name` for every public method, field and method of a trait.
+/// `Type::name` for every public method, field and method of a trait; the bare names of functions.
 fn rust(items: &[Item], names: &mut BTreeSet<String>) {
     for item in items {
         match item {
@@ -155,6 +157,9 @@ fn rust(items: &[Item], names: &mut BTreeSet<String>) {
                         names.insert(format!("{}::{}", item.ident, inner.sig.ident));
                     }
                 }
+            }
+            Item::Fn(item) if is_public(&item.vis) => {
+                names.insert(item.sig.ident.to_string());
             }
             Item::Mod(module) => {
                 rust(module.content.as_ref().map_or(&[][..], |(_, items)| items), names);

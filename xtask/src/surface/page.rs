@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Operation, Spelling, Surface};
+use super::list::{Operation, Spelling, Surface};
 
 /// The page.
 pub(crate) fn render(surface: &Surface, planned: &[&str]) -> String {

@@ -13,7 +13,8 @@ from ._errors import Closed
 from ._metadata import Metadata, of_blocks, pairs
 from ._options import CallOptions, ClientOptions, document, name_of, nanoseconds
 from ._pipe import LoopPipe, Pipe
-from ._registry import Change, Health, Record, changes, healths, records
+from ._questions import Question, question
+from ._registry import Change, Health, Record, change, document_of, healths, milliseconds, records
 from ._runtime import Runtime, default
 from ._streams import ClientStream, Stream, feed, peek
 
@@ -71,10 +72,6 @@ class BaseClient:
         if self._runtime is not None:
             for id in list(self._under_way):
                 self._runtime._native.cancel(id)
-
-    def stats(self) -> Any:
-        """What this client has seen so far: calls, failures and latencies by endpoint."""
-        return json.loads(self._open()[1].stats())
 
     def __repr__(self) -> str:
         return f"<{type(self).__module__}.{type(self).__name__}{' closed' if self._is_closed else ''}>"
@@ -273,28 +270,50 @@ class Client(BaseClient):
             pipe.feeding = asyncio.ensure_future(feed(pipe, encode, requests))
         return pipe, encode
 
-    async def lookup(self, service: str) -> list[Record]:
-        """Versions and nodes of a service, as the registry knows them. Raises ``NotFound`` when there is none."""
-        return records((await self._ask("lookup", service))[0])
+    async def lookup(self, service: str, *, timeout: float | None = None) -> list[Record]:
+        """Versions and nodes of a service, as the registry knows them. Raises ``NotFound`` when there is none.
 
-    async def services(self) -> list[Record]:
+        ``timeout`` is in seconds, here and below: 10 unless given, and no more than the call being served has left.
+        """
+        return records(await self._asked(question("registry.get", timeout, service=service)))
+
+    async def services(self, *, timeout: float | None = None) -> list[Record]:
         """Every service the registry knows."""
-        return records((await self._ask("lookup", ""))[0])
+        return records(await self._asked(question("registry.list", timeout)))
 
-    async def health(self, service: str) -> list[Health]:
+    async def register(self, service: Record, *, ttl: float | None = None, timeout: float | None = None) -> None:
+        """Adds the nodes of a record to the registry, or refreshes those it knows.
+
+        They live ``ttl`` seconds without another registration; for ever unless it is given. Services do this by themselves.
+        """
+        await self._asked(question("registry.register", timeout, service=document_of(service), ttl=milliseconds(ttl)))
+
+    async def deregister(self, service: Record, *, timeout: float | None = None) -> None:
+        """Removes the nodes of a record from the registry; those it does not know are no error."""
+        await self._asked(question("registry.deregister", timeout, service=document_of(service)))
+
+    async def health(self, service: str, *, timeout: float | None = None) -> list[Health]:
         """Asks each node of a service whether it wants calls."""
-        return healths((await self._ask("health", service))[0])
+        return healths(await self._asked(question("client.health", timeout, service=service)))
 
-    async def watch(self, service: str = "") -> Stream[Any, Change]:
-        """What changes of a service, or of all, from now on: an async iterator."""
+    async def stats(self, *, timeout: float | None = None) -> Any:
+        """What this client has seen so far: calls, failures and latencies by endpoint."""
+        return json.loads(bytes(await self._asked(question("client.stats", timeout))))
+
+    async def watch(self, service: str = "", *, timeout: float | None = None) -> Stream[Any, Change]:
+        """What changes of a service, or of all, from now on: an async iterator. ``timeout`` is for its beginning."""
+        asked = question("registry.watch", timeout, service=service or None)
         runtime, client = self._open()
         hub = runtime.hub()
-        pipe = LoopPipe(runtime._native, lambda payload, _: changes(payload), hub.loop)
-        self._start(pipe, client.watch(hub.queue, pipe, service))
+        pipe = LoopPipe(runtime._native, lambda payload, _: change(payload), hub.loop)
+        self._start(pipe, client.follow(hub.queue, pipe, asked))
         watch: Stream[Any, Change] = Stream(pipe, _sends_nothing)
         while pipe.headers is None and not pipe.check():
             await pipe.wait()
         return watch
+
+    async def _asked(self, asked: Question) -> Any:
+        return (await self._ask("ask", asked))[0]
 
 
 def _sends_nothing(_: Any) -> Any:

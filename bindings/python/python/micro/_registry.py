@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from ._options import seconds
+
 _NONE: Mapping[str, str] = MappingProxyType({})
 
 
@@ -66,12 +68,28 @@ def record(value: Mapping[str, Any]) -> Record:
     return Record(value["name"], value.get("version", ""), nodes, endpoints, metadata)
 
 
+def document_of(record: Record) -> dict[str, Any]:
+    """A record as the registry's JSON."""
+    return {
+        "name": record.name,
+        "version": record.version,
+        "metadata": dict(record.metadata),
+        "endpoints": [{**one._asdict(), "metadata": dict(one.metadata)} for one in record.endpoints],
+        "nodes": [{**node._asdict(), "metadata": dict(node.metadata)} for node in record.nodes],
+    }
+
+
+def milliseconds(ttl: float | None) -> int | None:
+    """A time to live as the core takes it."""
+    return None if ttl is None else round(seconds(ttl, "ttl") * 1000)
+
+
 def records(payload: Any) -> list[Record]:
     """Records of a lookup."""
     return [record(one) for one in json.loads(bytes(payload))]
 
 
-def changes(payload: Any) -> Change:
+def change(payload: Any) -> Change:
     """A change of a watch."""
     value = json.loads(bytes(payload))
     return Change(value["action"], record(value["service"]))

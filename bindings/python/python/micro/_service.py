@@ -16,6 +16,7 @@ from ._client import Client
 from ._errors import Cancelled, Closed, Error
 from ._handler import BIDI_STREAM, CLIENT_STREAM, SERVER_STREAM, UNARY, Handler, caller_names
 from ._options import EndpointOptions, ServiceOptions, count, document
+from ._questions import question
 from ._registry import Record, record
 from ._runtime import Runtime, default
 from ._threads import Threads
@@ -268,9 +269,10 @@ class Service:
         """Says whether it is ready, as health checks ask; ``service`` is another name, or empty for the server as a whole."""
         self._up().server.set_health(self.name if service is None else service, serving)
 
-    def stats(self) -> Any:
-        """What the service has seen so far: calls by caller and endpoint, running calls, load."""
-        return json.loads(self._up().server.stats())
+    async def stats(self, *, timeout: float | None = None) -> Any:
+        """What the service has seen so far: calls by caller and endpoint, running calls, calls it refused."""
+        asked = question("service.stats", timeout)
+        return json.loads(bytes(await self._up().client()._asked(asked)))
 
     def _up(self) -> _Running:
         running = self._running
@@ -346,7 +348,7 @@ class _Running:
 
     def _is_up(self) -> bool:
         try:
-            self.server.stats()
+            self.server.client()
         except Error:
             return False
         return True

@@ -6,6 +6,7 @@ Any thread may use a client. While one waits, the others run.
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
@@ -16,7 +17,8 @@ from ._errors import Closed, Internal, Stale
 from ._metadata import Metadata
 from ._options import CallOptions, ServiceOptions
 from ._pipe import QueuePipe
-from ._registry import Change, Health, Record, changes, healths, records
+from ._questions import Question, question
+from ._registry import Change, Health, Record, change, document_of, healths, milliseconds, records
 from ._runtime import Runtime
 from ._service import Service as _Service
 from ._streams import peek
@@ -203,27 +205,43 @@ class Client(BaseClient):
         pipe = self._pipe(returns, 3, terms(service, endpoint, b"", codec, options))
         return Stream(pipe, lambda message: _codec.encode(message, codec, "a request"))
 
-    def lookup(self, service: str) -> list[Record]:
+    def lookup(self, service: str, *, timeout: float | None = None) -> list[Record]:
         """Versions and nodes of a service, as the registry knows them. Raises ``NotFound`` when there is none."""
-        return records(self._ask("lookup", service)[0])
+        return records(self._asked(question("registry.get", timeout, service=service)))
 
-    def services(self) -> list[Record]:
+    def services(self, *, timeout: float | None = None) -> list[Record]:
         """Every service the registry knows."""
-        return records(self._ask("lookup", "")[0])
+        return records(self._asked(question("registry.list", timeout)))
 
-    def health(self, service: str) -> list[Health]:
+    def register(self, service: Record, *, ttl: float | None = None, timeout: float | None = None) -> None:
+        """Adds the nodes of a record to the registry, or refreshes those it knows, for ``ttl`` seconds."""
+        self._asked(question("registry.register", timeout, service=document_of(service), ttl=milliseconds(ttl)))
+
+    def deregister(self, service: Record, *, timeout: float | None = None) -> None:
+        """Removes the nodes of a record from the registry; those it does not know are no error."""
+        self._asked(question("registry.deregister", timeout, service=document_of(service)))
+
+    def health(self, service: str, *, timeout: float | None = None) -> list[Health]:
         """Asks each node of a service whether it wants calls."""
-        return healths(self._ask("health", service)[0])
+        return healths(self._asked(question("client.health", timeout, service=service)))
 
-    def watch(self, service: str = "") -> Stream[Any, Change]:
-        """What changes of a service, or of all, from now on: an iterator."""
+    def stats(self, *, timeout: float | None = None) -> Any:
+        """What this client has seen so far: calls, failures and latencies by endpoint."""
+        return json.loads(bytes(self._asked(question("client.stats", timeout))))
+
+    def watch(self, service: str = "", *, timeout: float | None = None) -> Stream[Any, Change]:
+        """What changes of a service, or of all, from now on: an iterator. ``timeout`` is for its beginning."""
+        asked = question("registry.watch", timeout, service=service or None)
         runtime, client = self._open()
         queue = runtime.new_queue()
-        pipe = QueuePipe(runtime._native, lambda payload, _: changes(payload), queue)
-        self._start(pipe, client.watch(queue, pipe, service))
+        pipe = QueuePipe(runtime._native, lambda payload, _: change(payload), queue)
+        self._start(pipe, client.follow(queue, pipe, asked))
         stream: Stream[Any, Change] = Stream(pipe, _sends_nothing)
         stream.headers()
         return stream
+
+    def _asked(self, asked: Question) -> Any:
+        return self._ask("ask", asked)[0]
 
 
 class Stream(Iterator[In], Generic[Out, In]):

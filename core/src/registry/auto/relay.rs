@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use tokio::sync::watch;
+use tokio::time::timeout;
 
-use super::{Shared, Stage};
+use super::{PATIENCE, Shared, Stage};
 use crate::registry::{Action, WatchSender, Watcher};
 
 /// Passes on what `inner` tells, from whatever registry is the one of the moment, until the reader
@@ -37,7 +38,8 @@ pub(super) async fn relay(
                 let stage = stages.borrow_and_update().clone();
                 let (Ok(()), Some(stage)) = (changed, stage) else { return };
                 if stage.moves != moves {
-                    let Ok(next) = stage.registry.watch(service.as_deref()).await else { return };
+                    let next = timeout(PATIENCE, stage.registry.watch(service.as_deref())).await;
+                    let Ok(Ok(next)) = next else { return };
                     (inner, moves) = (next, stage.moves);
                 }
                 moving = !stage.over;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use micro_bridge::core::server::Kind;
-use micro_bridge::{Client, Event, EventKind, Queue, Request, Runtime, Server};
+use micro_bridge::{Client, Event, EventKind, Question, Queue, Request, Runtime, Server};
 
 /// Longest wait for an event.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -24,6 +24,14 @@ pub(crate) fn echo(service: &str) -> Request<'_> {
     Request { service, endpoint: "Greeter.Hello", payload: "hello".into(), ..Request::default() }
 }
 
+/// Arguments that name the greeter.
+pub(crate) const GREETER: &str = r#"{"service": "greeter"}"#;
+
+/// A question.
+pub(crate) fn of(operation: u32, args: &str) -> Question<'_> {
+    Question { operation, args, ..Question::default() }
+}
+
 impl Host {
     pub(crate) fn new() -> Self {
         Self::on(&Runtime::new(r#"{ "workers": 2 }"#).unwrap())
@@ -31,7 +39,7 @@ impl Host {
 
     /// Another host on the same runtime.
     pub(crate) fn on(runtime: &Runtime) -> Self {
-        let queue = Queue::new(runtime).unwrap();
+        let queue = runtime.new_queue().unwrap();
         // Tests of one process share registries of one name.
         let fleet = format!("{queue:p}");
         Self { runtime: runtime.clone(), queue, fleet, aside: RefCell::default() }

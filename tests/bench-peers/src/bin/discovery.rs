@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use bench_peers::runtime::Workers;
 use clap::{Parser, Subcommand};
-use micro::registry::{Cache, Endpoint, Memory, Node, Registry, Service};
+use micro::directory::Cache;
+use micro::registry::{Endpoint, Memory, Node, Registry, Service};
 use micro::selector::{P2c, Pick, select};
 use serde::Serialize;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};

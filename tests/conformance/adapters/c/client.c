@@ -106,9 +106,14 @@ static void begin_many(const line *from, uint64_t id) {
 static void ask(const line *from, uint64_t id, operation_kind kind) {
     operation *made = operation_new(id, kind);
     micro_slice service = line_get(from, "service");
-    micro_status status = kind == LOOKUP ? micro_client_lookup(client, house.queue, service, id, &made->micro, NULL)
-                                         : micro_client_health(client, house.queue, service, id, &made->micro, NULL);
-    if (status != MICRO_OK) {
+    char args[256];
+    int length = snprintf(args, sizeof args, "{\"service\": \"%.*s\"}", (int)service.len, (const char *)service.ptr);
+    micro_question question = {
+        .size = sizeof question,
+        .operation = kind == LOOKUP ? MICRO_REGISTRY_GET : MICRO_CLIENT_HEALTH,
+        .args = { (const uint8_t *)args, (size_t)length },
+    };
+    if (micro_ask(client, house.queue, &question, id, &made->micro, NULL) != MICRO_OK) {
         text line = answer_to("nodes", id);
         tell(&line);
         operation_free(made);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use super::Snapshot;
+use super::snapshot::Snapshot;
 use crate::error::{Error, Result};
 
 type Answer = oneshot::Sender<Result<Arc<Snapshot>>>;

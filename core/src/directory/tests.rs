@@ -1,11 +1,15 @@
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::time::Duration;
 
+use async_trait::async_trait;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
+use super::intern::Interner;
 use super::*;
-use crate::error::Code;
-use crate::registry::{Action, Endpoint, Memory};
+use crate::error::{Code, Error, Result};
+use crate::registry::{Action, Change, Endpoint, Memory, Node, Registry, Service, Watcher};
 use crate::selector::Outcome;
 
 /// A registry that can be switched off, and that counts what it is asked.
@@ -327,7 +331,6 @@ fn nodes_of_equal_versions_share_labels_and_endpoints() {
 fn deletion_of_a_version_leaves_the_others() {
     let records = [service("greeter", "1", &["a", "b"]), service("greeter", "2", &["c"])];
     let snapshot = Snapshot::of("greeter", &records);
-    let whole =
-        crate::registry::Change { action: Action::Delete, service: Service::new("greeter", "1") };
-    assert_eq!(ids(&snapshot.changed(&whole, &mut intern::Interner::default())), ["c"]);
+    let whole = Change { action: Action::Delete, service: Service::new("greeter", "1") };
+    assert_eq!(ids(&snapshot.changed(&whole, &mut Interner::default())), ["c"]);
 }

@@ -14,18 +14,16 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, Sleep, sleep, timeout};
+use tokio::time::{Instant, Sleep, sleep};
 
 use super::awaited::Awaited;
 use super::intern::Interner;
-use super::{Snapshot, Table};
+use super::snapshot::{Snapshot, Table};
 use crate::error::{Code, Error, Result};
 use crate::registry::{Change, Registry, Service, WATCH_BYTES, Watcher};
 
 /// Reads under way at once.
 const READS: usize = 32;
-/// Longest that the registry may take to answer.
-const PATIENCE: Duration = Duration::from_secs(10);
 /// First and longest pause before the watch is tried again.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
 /// How long, and how many, unknown names are remembered.
@@ -54,6 +52,7 @@ type Records = (Arc<str>, Result<Vec<Service>>);
 type Task<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 pub(super) struct Follower {
+    /// Guarded: each request ends in time, and none panics.
     registry: Arc<dyn Registry>,
     table: Arc<Table>,
     interner: Interner,
@@ -93,9 +92,7 @@ struct Read {
 impl Watch {
     fn start(registry: &Arc<dyn Registry>) -> Self {
         let registry = Arc::clone(registry);
-        Self::Starting(Box::pin(async move {
-            timeout(PATIENCE, registry.watch(None)).await.unwrap_or_else(|_| Err(late()))
-        }))
+        Self::Starting(Box::pin(async move { registry.watch(None).await }))
     }
 
     async fn next(&mut self) -> Event {
@@ -272,8 +269,8 @@ impl Follower {
             }
             let registry = Arc::clone(&self.registry);
             self.running.push(Box::pin(async move {
-                let records = timeout(PATIENCE, registry.get(&service)).await;
-                (service, records.unwrap_or_else(|_| Err(late())))
+                let records = registry.get(&service).await.map_err(of_client);
+                (service, records)
             }));
         }
     }
@@ -348,10 +345,10 @@ fn is_outage(error: &Error) -> bool {
     matches!(error.code(), Code::Unavailable | Code::DeadlineExceeded)
 }
 
-fn late() -> Error {
-    let seconds = PATIENCE.as_secs();
-    Error::deadline_exceeded(format!("the registry did not answer within {seconds} s"))
-        .with_id("go.micro.client")
+/// A registry that took too long has not said whom the error is from: as go-micro, its client.
+fn of_client(error: Error) -> Error {
+    let unsigned = error.code() == Code::DeadlineExceeded && error.id().is_empty();
+    if unsigned { error.with_id("go.micro.client") } else { error }
 }
 
 /// Names that no service has, for a short time.

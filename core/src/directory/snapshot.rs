@@ -12,6 +12,9 @@ use crate::selector::{Node, Release};
 /// Nodes kept per service; more are left out.
 const MAX_NODES: usize = 65_536;
 
+/// Snapshots by service. Readers never wait; only the background task writes.
+pub(super) type Table = papaya::HashMap<Arc<str>, Arc<Snapshot>>;
+
 /// The nodes and endpoints of a service at one moment.
 #[derive(Debug)]
 pub struct Snapshot {

@@ -1,20 +1,4 @@
-//! What callers know about services: snapshots that are read without a lock and kept current by
-//! one watch.
-//!
-//! The first call to a service reads it from the registry; from then on a background task applies
-//! what the watch reports. One watch covers all services: registries that multiplex (mDNS, a local
-//! folder) see every change anyway, and a process has one stream to re-establish instead of one
-//! per service it ever called.
-//!
-//! While the registry is down the last known set stays: nothing is removed on the word of a
-//! registry that cannot be asked. When the watch is back, everything known is read again.
-
-mod awaited;
-mod follow;
-mod intern;
-mod snapshot;
-#[cfg(test)]
-mod tests;
+//! The reader's side: lookups that are answered from the table, or by the task that keeps it.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -24,32 +8,35 @@ use async_trait::async_trait;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
-use self::follow::{Follower, Request, Wanted};
-use super::{Node, Registry, Service, Watcher, Witness};
+use super::follow::{Follower, Request, Wanted};
+use super::snapshot::{Snapshot, Table};
 use crate::error::{Code, Error, Result};
+use crate::registry::{Guarded, Node, Registry, Service, Watcher, Witness};
 
-pub use snapshot::Snapshot;
+/// Longest that the registry may take to answer.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Lookups that may wait for the background task to take them.
 const REQUESTS: usize = 1024;
 
-/// Snapshots by service. Readers never wait; only the background task writes.
-type Table = papaya::HashMap<Arc<str>, Arc<Snapshot>>;
-
 /// A cache in front of any registry. It is a [`Registry`] itself: lookups are answered from
 /// snapshots, everything else is passed on.
+///
+/// The registry has 10 s for each request, which ends with `DEADLINE_EXCEEDED` then; one that panics ends
+/// with `INTERNAL`.
 ///
 /// A snapshot trails the registry by the time a watch event takes. The background task starts with
 /// the first lookup, in the runtime of its caller, and ends when the cache is dropped.
 pub struct Cache {
     registry: Arc<dyn Registry>,
-    table: Arc<Table>,
+    pub(super) table: Arc<Table>,
     requests: Mutex<Option<mpsc::Sender<Request>>>,
 }
 
 impl Cache {
     /// An empty cache in front of `registry`.
     pub fn new(registry: Arc<dyn Registry>) -> Self {
+        let registry = Arc::new(Guarded::new(registry, PATIENCE));
         Self { registry, table: Arc::default(), requests: Mutex::default() }
     }
 
@@ -104,7 +91,7 @@ impl Cache {
         answered.await.map_err(|_| ended())?
     }
 
-    /// The registry behind the cache.
+    /// The registry behind the cache, with the same deadline for each request.
     pub fn registry(&self) -> &Arc<dyn Registry> {
         &self.registry
     }
@@ -162,11 +149,131 @@ impl Registry for Cache {
         self.registry.name()
     }
 
+    async fn ready(&self) -> Result<()> {
+        self.registry.ready().await
+    }
+
+    fn tells_each_interface(&self) -> bool {
+        self.registry.tells_each_interface()
+    }
+
     fn suspect(&self, service: &str, node: &Node) {
         self.registry.suspect(service, node);
     }
 
     fn witness(&self, witness: Weak<dyn Witness>) {
         self.registry.witness(witness);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// Notes what it is asked, and answers otherwise than a registry that leaves out a method.
+    #[derive(Debug, Default)]
+    struct Asked(Mutex<BTreeSet<&'static str>>);
+
+    impl Asked {
+        fn note(&self, method: &'static str) {
+            self.0.lock().unwrap().insert(method);
+        }
+    }
+
+    #[async_trait]
+    impl Registry for Asked {
+        async fn register(&self, _service: &Service, _ttl: Option<Duration>) -> Result<()> {
+            self.note("register");
+            Ok(())
+        }
+
+        async fn deregister(&self, _service: &Service) -> Result<()> {
+            self.note("deregister");
+            Ok(())
+        }
+
+        async fn get(&self, name: &str) -> Result<Vec<Service>> {
+            self.note("get");
+            Err(Service::not_found(name))
+        }
+
+        async fn list(&self) -> Result<Vec<Service>> {
+            self.note("list");
+            Ok(Vec::new())
+        }
+
+        async fn watch(&self, service: Option<&str>) -> Result<Watcher> {
+            self.note("watch");
+            Ok(Watcher::channel(service).1)
+        }
+
+        fn name(&self) -> &'static str {
+            self.note("name");
+            "asked"
+        }
+
+        async fn ready(&self) -> Result<()> {
+            self.note("ready");
+            Err(Error::failed_precondition("not before noon"))
+        }
+
+        fn tells_each_interface(&self) -> bool {
+            self.note("tells_each_interface");
+            true
+        }
+
+        fn suspect(&self, _service: &str, _node: &Node) {
+            self.note("suspect");
+        }
+
+        fn witness(&self, _witness: Weak<dyn Witness>) {
+            self.note("witness");
+        }
+    }
+
+    #[derive(Debug)]
+    struct Blind;
+
+    impl Witness for Blind {
+        fn vouches(&self, _address: &str) -> bool {
+            false
+        }
+    }
+
+    /// The methods of the trait, as its source has them.
+    fn methods() -> BTreeSet<&'static str> {
+        let source = include_str!("../registry/mod.rs");
+        let (_, registry) = source.split_once("pub trait Registry").unwrap();
+        let (body, _) = registry.split_once("\n}\n").unwrap();
+        let names = body.lines().filter_map(|line| {
+            let line = line.trim_start();
+            let declared = line.strip_prefix("async fn ").or_else(|| line.strip_prefix("fn "))?;
+            Some(declared.split_once('(')?.0)
+        });
+        names.collect()
+    }
+
+    #[tokio::test]
+    async fn every_method_of_a_registry_reaches_the_one_behind_the_cache() {
+        let asked = Arc::new(Asked::default());
+        let cache = Cache::new(asked.clone());
+        let service = Service::new("greeter", "1");
+        cache.register(&service, None).await.unwrap();
+        cache.deregister(&service).await.unwrap();
+        assert_eq!(cache.get("greeter").await.unwrap_err().code(), Code::NotFound);
+        assert!(cache.list().await.unwrap().is_empty());
+        asked.0.lock().unwrap().remove("watch");
+        cache.watch(None).await.unwrap();
+        assert_eq!(cache.name(), "asked");
+        assert_eq!(cache.ready().await.unwrap_err().code(), Code::FailedPrecondition);
+        assert!(cache.tells_each_interface());
+        cache.suspect("greeter", &Node::default());
+        let witness: Arc<dyn Witness> = Arc::new(Blind);
+        cache.witness(Arc::downgrade(&witness));
+        let methods = methods();
+        assert!(methods.len() >= 10, "the trait is not found: {methods:?}");
+        assert_eq!(*asked.0.lock().unwrap(), methods);
     }
 }

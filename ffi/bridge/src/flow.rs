@@ -1,0 +1,64 @@
+//! What messages go through, as the host handles it: a stream, a watch, a call that came in.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::credit::Credit;
+use crate::failure::{Failure, Result};
+use crate::outbox::Outbox;
+
+/// Messages in one direction or both.
+pub(crate) trait Flow: fmt::Debug + Send + Sync {
+    /// Sends a message; with `last`, this side sends no more.
+    ///
+    /// # Errors
+    /// As [`Runtime::send`](crate::Runtime::send).
+    fn send(&self, message: Bytes, last: bool) -> Result<()>;
+
+    /// This side sends no more.
+    ///
+    /// # Errors
+    /// As [`Runtime::close`](crate::Runtime::close).
+    fn close(&self) -> Result<()>;
+
+    /// Where it is counted what the host is ready to receive.
+    ///
+    /// # Errors
+    /// [`Status::ARG`](crate::Status::ARG) for what receives no messages.
+    fn credit(&self) -> Result<&Credit>;
+}
+
+/// A stream that this side opened, or something it follows.
+#[derive(Debug, Default)]
+pub(crate) struct Opened {
+    /// `None` when nothing is sent after the opening.
+    pub(crate) outbox: Option<Arc<Outbox>>,
+    pub(crate) credit: Credit,
+}
+
+impl Opened {
+    fn outbox(&self) -> Result<&Outbox> {
+        self.outbox.as_deref().ok_or_else(no_messages)
+    }
+}
+
+impl Flow for Opened {
+    fn send(&self, message: Bytes, last: bool) -> Result<()> {
+        self.outbox()?.send(message, last)
+    }
+
+    fn close(&self) -> Result<()> {
+        self.outbox()?.close(None)
+    }
+
+    fn credit(&self) -> Result<&Credit> {
+        Ok(&self.credit)
+    }
+}
+
+/// The failure of sending where nothing is received, and the other way round.
+pub(crate) fn no_messages() -> Failure {
+    Failure::argument("this is no stream of messages in that direction")
+}

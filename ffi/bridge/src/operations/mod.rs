@@ -1,0 +1,168 @@
+//! What a host can ask: one row of a table an operation, one file an area. A number has the area in its upper byte and the verb
+//! in the lower.
+//!
+//! An operation is a struct of arguments, an asynchronous function and its row in [`operations!`]. What it is asked with is
+//! checked before it begins; its deadline, its place and its end are the business of [`crate::Client::ask`] and
+//! [`crate::Client::follow`].
+
+mod client;
+mod ground;
+mod registry;
+mod service;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use futures_util::stream::{BoxStream, Stream, StreamExt as _};
+use micro::settings::Fields;
+
+use crate::failure::{Failure, Result};
+
+use ground::Args;
+pub(crate) use ground::{Answer, At};
+
+/// Defines the operations: for each a number, the name that messages and languages give it, and what is done.
+macro_rules! operations {
+    ($($(#[$doc:meta])* $constant:ident = $number:literal, $name:literal, $how:ident($what:path);)+) => {
+        $($(#[$doc])* pub const $constant: u32 = $number;)+
+
+        const NUMBERS: &[(&str, u32)] = &[$(($name, $constant)),+];
+
+        fn find(number: u32) -> Option<Row> {
+            Some(match number {
+                $($constant => Row { name: $name, how: $how($what) },)+
+                _ => return None,
+            })
+        }
+    };
+}
+
+operations! {
+    /// Whether each node of a service wants calls.
+    CLIENT_HEALTH = 0x0101, "client.health", ask(client::health);
+    /// What the client has seen.
+    CLIENT_STATS = 0x0102, "client.stats", ask(client::stats);
+    /// The versions and nodes of a service.
+    REGISTRY_GET = 0x0201, "registry.get", ask(registry::get);
+    /// Every service.
+    REGISTRY_LIST = 0x0202, "registry.list", ask(registry::list);
+    /// Changes of a service, or of all.
+    REGISTRY_WATCH = 0x0203, "registry.watch", follow(registry::watch);
+    /// Adds nodes, or refreshes them.
+    REGISTRY_REGISTER = 0x0204, "registry.register", ask(registry::register);
+    /// Removes nodes.
+    REGISTRY_DEREGISTER = 0x0205, "registry.deregister", ask(registry::deregister);
+    /// What the service behind the client has seen.
+    SERVICE_STATS = 0x0801, "service.stats", ask(service::stats);
+}
+
+/// The number of the operation that is called `name`, for example `registry.get`.
+pub fn number(name: &str) -> Option<u32> {
+    NUMBERS.iter().find(|(known, _)| *known == name).map(|(_, number)| *number)
+}
+
+/// What the operation `number` is called; empty for none.
+pub(crate) fn name(number: u32) -> &'static str {
+    NUMBERS.iter().find(|(_, known)| *known == number).map_or("", |(name, _)| name)
+}
+
+/// One operation.
+struct Row {
+    name: &'static str,
+    how: How,
+}
+
+/// How an operation is done.
+enum How {
+    Ask(Box<Asked>),
+    Follow(Box<Followed>),
+}
+
+type Asked =
+    dyn FnOnce(At, Fields, Bytes) -> micro::Result<BoxFuture<'static, micro::Result<Answer>>>;
+type Followed =
+    dyn FnOnce(At, Fields, Bytes) -> micro::Result<BoxFuture<'static, micro::Result<Items>>>;
+
+/// What is told of something that is followed.
+pub(crate) type Items = BoxStream<'static, micro::Result<Answer>>;
+
+/// What is asked with the number of a question: its name, and its work.
+///
+/// # Errors
+/// [`Status::ARG`](crate::Status::ARG) for an unknown number and for what is followed, `INVALID_ARGUMENT` for wrong arguments.
+pub(crate) fn asked(
+    number: u32,
+    at: At,
+    args: &str,
+    payload: Bytes,
+) -> Result<(&'static str, BoxFuture<'static, micro::Result<Answer>>)> {
+    let Row { name, how } = find(number).ok_or_else(|| unknown(number))?;
+    match how {
+        How::Ask(ask) => Ok((name, ask(at, Fields::of(name, args)?, payload)?)),
+        How::Follow(_) => Err(Failure::argument(format!("{name} is followed, not asked"))),
+    }
+}
+
+/// What is followed with the number of a question: its name, and its opening.
+///
+/// # Errors
+/// As [`asked`].
+pub(crate) fn followed(
+    number: u32,
+    at: At,
+    args: &str,
+    payload: Bytes,
+) -> Result<(&'static str, BoxFuture<'static, micro::Result<Items>>)> {
+    let Row { name, how } = find(number).ok_or_else(|| unknown(number))?;
+    match how {
+        How::Follow(follow) => Ok((name, follow(at, Fields::of(name, args)?, payload)?)),
+        How::Ask(_) => Err(Failure::argument(format!("{name} is asked, not followed"))),
+    }
+}
+
+fn unknown(number: u32) -> Failure {
+    Failure::argument(format!("there is no operation {number:#06x} in this version"))
+}
+
+/// An operation that answers once.
+fn ask<A, F, W>(work: F) -> How
+where
+    A: Args + 'static,
+    F: FnOnce(At, A, Bytes) -> W + 'static,
+    W: Future<Output = micro::Result<Answer>> + Send + 'static,
+{
+    How::Ask(Box::new(|at, fields, payload| Ok(Box::pin(work(at, read(fields)?, payload)))))
+}
+
+/// An operation that goes on answering.
+fn follow<A, F, W, S>(open: F) -> How
+where
+    A: Args + 'static,
+    F: FnOnce(At, A, Bytes) -> W + 'static,
+    W: Future<Output = micro::Result<S>> + Send + 'static,
+    S: Stream<Item = micro::Result<Answer>> + Send + 'static,
+{
+    How::Follow(Box::new(|at, fields, payload| {
+        let opening = open(at, read(fields)?, payload);
+        Ok(Box::pin(async { Ok(opening.await?.boxed()) }))
+    }))
+}
+
+fn read<A: Args>(mut fields: Fields) -> micro::Result<A> {
+    let args = A::read(&mut fields)?;
+    fields.finish()?;
+    Ok(args)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_numbers_lead_to_each_other() {
+        for (known, found) in NUMBERS {
+            assert_eq!((number(known), name(*found)), (Some(*found), *known));
+            assert!(find(*found).is_some_and(|row| row.name == *known));
+        }
+        assert_eq!((number("registry.got"), name(0x02ff)), (None, ""));
+    }
+}

@@ -1,0 +1,198 @@
+//! What is asked: one function for each way of answering, one number an operation.
+
+use std::mem::offset_of;
+use std::sync::Arc;
+
+use micro_bridge::{Client, Failure, Id, Question, Queue, Result};
+
+use crate::client::name;
+use crate::error::{answer, micro_error};
+use crate::object::Object;
+use crate::queue::at as queue_at;
+use crate::runtime::given;
+use crate::{
+    micro_bytes, micro_client, micro_id, micro_queue, micro_runtime, micro_slice, micro_status,
+};
+
+/// Whether each node of a service wants calls. args {"service": text}. REPLY: a JSON array of objects with node, address,
+/// version, serving and detail.
+pub const MICRO_CLIENT_HEALTH: u32 = 0x0101;
+/// What the client has seen so far. args {}. REPLY: a JSON array with calls, errors and latencies by endpoint.
+pub const MICRO_CLIENT_STATS: u32 = 0x0102;
+/// The versions of a service with their nodes. args {"service": text}. REPLY: a JSON array of registry records.
+/// MICRO_NOT_FOUND where there is no node.
+pub const MICRO_REGISTRY_GET: u32 = 0x0201;
+/// Every service there is. args {}. REPLY: a JSON array of registry records, of which nodes and endpoints may be left out.
+pub const MICRO_REGISTRY_LIST: u32 = 0x0202;
+/// Changes of a service, or of all, from now on. args {"service"?: text}. Followed. CHANGE: a JSON object with action (create,
+/// update, delete) and service, the record of what it affects. END: MICRO_ABORTED when it fell too far behind and should begin
+/// anew.
+pub const MICRO_REGISTRY_WATCH: u32 = 0x0203;
+/// Adds the nodes of a record, or refreshes those that are known. args {"service": record, "ttl"?: duration}: how long they
+/// live without another registration, for ever unless it is given. REPLY: nothing.
+pub const MICRO_REGISTRY_REGISTER: u32 = 0x0204;
+/// Removes the nodes of a record; those that are not known are no error. args {"service": record}. REPLY: nothing.
+pub const MICRO_REGISTRY_DEREGISTER: u32 = 0x0205;
+/// What the service behind the client has seen so far; the client is that of micro_server_client. args {}. REPLY: a JSON object
+/// with edges (calls by caller and endpoint), in_flight and shed. MICRO_FAILED_PRECONDITION for other clients.
+pub const MICRO_SERVICE_STATS: u32 = 0x0801;
+
+/// Registries: what MICRO_REGISTRY_* ask. The upper byte of their numbers.
+pub const MICRO_AREA_REGISTRY: u32 = 0x02;
+
+/// Something to be asked or to be followed. Fields are only ever added: set `size` to `sizeof(micro_question)`, and what is not
+/// needed to 0.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct micro_question {
+    /// Size of this struct, as the caller knows it.
+    pub size: u32,
+    /// MICRO_REQUEST_WAIT, or 0.
+    pub flags: u32,
+    /// Which operation: MICRO_<AREA>_<VERB>.
+    pub operation: u32,
+    /// 0.
+    pub reserved: u32,
+    /// Its arguments: a JSON object, or nothing. A duration is "250ms", "1.5s", "1m" or a number of milliseconds.
+    pub args: micro_slice,
+    /// The value or the message, of operations that take one. Taken, also when the function fails at once.
+    pub payload: micro_bytes,
+    /// Metadata, of operations that take it: a block made by micro_meta_add, or nothing.
+    pub meta: micro_slice,
+    /// Nanoseconds to wait for the answer, or for what is followed to open: 0 for 10 s, MICRO_NO_TIMEOUT for ever. A shorter
+    /// deadline of the parent wins.
+    pub timeout_ns: u64,
+    /// The call that came in of which this is part, or 0: it ends with that one.
+    pub parent: micro_id,
+}
+
+/// Asks a question, which ends in one MICRO_EVENT_REPLY with this `token`; the event may come before this returns. `id` may be
+/// NULL; micro_cancel takes it. Up to 1024 questions of a client are under way at once.
+///
+/// When this fails nothing has begun and no event comes: MICRO_FULL when as many are under way as may be, MICRO_ARG or
+/// MICRO_INVALID_ARGUMENT for a wrong question, MICRO_CANCELLED when the parent is over, MICRO_CLOSED, MICRO_FORKED.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn micro_ask(
+    client: *mut micro_client,
+    queue: *mut micro_queue,
+    question: *const micro_question,
+    token: u64,
+    id: *mut micro_id,
+    err: *mut *mut micro_error,
+) -> micro_status {
+    // SAFETY: as for `begin`.
+    unsafe { begin(client, queue, question, id, err, |at, on, asked| at.ask(on, asked, token)) }
+}
+
+/// Follows something: MICRO_EVENT_OPENED when it does, MICRO_EVENT_CHANGE for each thing that happens and that
+/// micro_stream_grant made room for, and one MICRO_EVENT_END: MICRO_CANCELLED by micro_cancel. Up to 1024 things are followed
+/// by a client at once. Fails as micro_ask does.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn micro_follow(
+    client: *mut micro_client,
+    queue: *mut micro_queue,
+    question: *const micro_question,
+    token: u64,
+    id: *mut micro_id,
+    err: *mut *mut micro_error,
+) -> micro_status {
+    // SAFETY: as for `begin`.
+    unsafe { begin(client, queue, question, id, err, |at, on, asked| at.follow(on, asked, token)) }
+}
+
+/// Provides a registry of the program's own, for `area` MICRO_AREA_REGISTRY: from now on "host://<name>" is the URL of it, in
+/// this process. A name has letters, digits, "-", "_" and ".".
+///
+/// A question to it is told as MICRO_EVENT_CALL with this `token`: `method` is the operation, MICRO_REGISTRY_*, and the
+/// metadata "micro-args-bin" has its arguments. Answer it with micro_reply, as the operation's comment says. Where that says
+/// CHANGE, answer with micro_stream_send: first an empty message, once every change from then on will be told, then one message
+/// for each. micro_cancel withdraws the name, which ends in one MICRO_EVENT_END.
+///
+/// MICRO_ARG for an area or a name that cannot be, MICRO_ALREADY_EXISTS for a name that is taken, MICRO_CLOSED, MICRO_FORKED.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn micro_provide(
+    runtime: *mut micro_runtime,
+    area: u32,
+    name: micro_slice,
+    queue: *mut micro_queue,
+    token: u64,
+    id: *mut micro_id,
+    err: *mut *mut micro_error,
+) -> micro_status {
+    // SAFETY: the caller promises live objects or NULL, readable text, and writable `id` and `err`.
+    unsafe {
+        answer(err, || {
+            let runtime = Object::<micro_runtime>::at(runtime)?;
+            let provided = runtime.provide(area, name.text("name")?, queue_at(queue)?, token)?;
+            crate::client::name(id, provided);
+            Ok(())
+        })
+    }
+}
+
+/// # Safety
+/// The caller's promise: live objects or NULL, a valid question, and writable `id` and `err`.
+unsafe fn begin(
+    client: *mut micro_client,
+    queue: *mut micro_queue,
+    question: *const micro_question,
+    id: *mut micro_id,
+    err: *mut *mut micro_error,
+    begin: impl FnOnce(&Client, &Arc<Queue>, Question<'_>) -> Result<Id>,
+) -> micro_status {
+    // SAFETY: the caller's promise is ours.
+    unsafe {
+        answer(err, || {
+            let question = read(question)?;
+            let (client, queue) = (Object::<micro_client>::at(client)?, queue_at(queue)?);
+            name(id, begin(client, queue, question)?);
+            Ok(())
+        })
+    }
+}
+
+/// The caller's question. Its payload is taken whatever happens next.
+///
+/// # Safety
+/// The caller's promise: NULL, or a question of the size it says.
+unsafe fn read<'a>(question: *const micro_question) -> Result<Question<'a>> {
+    if question.is_null() {
+        return Err(Failure::argument("the question is NULL"));
+    }
+    // Where the first version of the struct ends.
+    let least = offset_of!(micro_question, parent) + size_of::<micro_id>();
+    // SAFETY: not NULL, and of the size it says. What the slices promise is the caller's promise.
+    unsafe {
+        let question = given(question, least, "question")?;
+        let payload = question.payload.take("payload")?;
+        Ok(Question {
+            operation: question.operation,
+            args: question.args.text("arguments")?,
+            payload,
+            meta: question.meta.bytes("metadata")?,
+            timeout_ns: question.timeout_ns,
+            parent: Id::from_raw(question.parent),
+            flags: question.flags,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use micro_bridge::{operations, provided::area};
+
+    use super::*;
+
+    #[test]
+    fn numbers_are_the_bridges() {
+        assert_eq!(MICRO_CLIENT_HEALTH, operations::CLIENT_HEALTH);
+        assert_eq!(MICRO_CLIENT_STATS, operations::CLIENT_STATS);
+        assert_eq!(MICRO_REGISTRY_GET, operations::REGISTRY_GET);
+        assert_eq!(MICRO_REGISTRY_LIST, operations::REGISTRY_LIST);
+        assert_eq!(MICRO_REGISTRY_WATCH, operations::REGISTRY_WATCH);
+        assert_eq!(MICRO_REGISTRY_REGISTER, operations::REGISTRY_REGISTER);
+        assert_eq!(MICRO_REGISTRY_DEREGISTER, operations::REGISTRY_DEREGISTER);
+        assert_eq!(MICRO_SERVICE_STATS, operations::SERVICE_STATS);
+        assert_eq!(MICRO_AREA_REGISTRY, area::REGISTRY);
+    }
+}

@@ -1,0 +1,89 @@
+//! Files of a crate that import each other in a circle: none of them can be read, tested or moved without the others.
+//!
+//! The sources are read as they stand, without a compiler. A file imports another when it names an item which that other file
+//! defines, in a `use` or in a path; through globs and re-exports the name leads to the file with the definition. A re-export
+//! alone is a table of contents and imports nothing, nor does `mod`. Methods are not seen: what type a value has, only a compiler
+//! knows. Code for tests and fuzzers is left out.
+
+mod graph;
+mod known;
+mod names;
+mod scope;
+mod source;
+#[cfg(test)]
+mod tests;
+mod tokens;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use self::graph::{Circle, circles};
+use self::known::KNOWN;
+use self::source::Sources;
+use crate::Outcome;
+
+/// The part of `Cargo.toml` with the members of the workspace.
+#[derive(Deserialize)]
+struct Manifest {
+    workspace: Workspace,
+}
+
+#[derive(Deserialize)]
+struct Workspace {
+    members: Vec<String>,
+}
+
+pub(crate) fn run(root: &Path) -> Outcome {
+    let manifest: Manifest = toml::from_str(&fs::read_to_string(root.join("Cargo.toml"))?)?;
+    let mut found = Vec::new();
+    let mut files = 0;
+    for member in &manifest.workspace.members {
+        for start in starts(&root.join(member).join("src"))? {
+            let sources = Sources::read(&root.canonicalize()?, &start.canonicalize()?)?;
+            files += sources.files.len();
+            found.extend(circles(&sources));
+        }
+    }
+    let complaints = complaints(&found, KNOWN);
+    if !complaints.is_empty() {
+        return Err(complaints.join("\n").into());
+    }
+    println!("{files} files, {} circles still to be opened", found.len());
+    Ok(())
+}
+
+/// Files at which the crates of a package start: its library and its programs.
+fn starts(folder: &Path) -> Outcome<Vec<PathBuf>> {
+    let mut starts = vec![folder.join("lib.rs"), folder.join("main.rs")];
+    if let Ok(programs) = fs::read_dir(folder.join("bin")) {
+        for program in programs {
+            let path = program?.path();
+            starts.push(if path.is_dir() { path.join("main.rs") } else { path });
+        }
+    }
+    starts.retain(|start| start.is_file());
+    starts.sort();
+    Ok(starts)
+}
+
+/// What is wrong, a paragraph each: circles that are not known, and known ones that are open by now.
+fn complaints(found: &[Circle], known: &[&[&str]]) -> Vec<String> {
+    let is_known = |circle: &&Circle| {
+        known.iter().any(|known| circle.files.iter().all(|file| known.contains(&file.as_str())))
+    };
+    let mut complaints: Vec<String> =
+        found.iter().filter(|circle| !is_known(circle)).map(Circle::to_string).collect();
+    let closed: BTreeSet<&str> = found
+        .iter()
+        .filter(is_known)
+        .flat_map(|circle| &circle.files)
+        .map(String::as_str)
+        .collect();
+    for file in known.iter().copied().flatten().filter(|file| !closed.contains(**file)) {
+        complaints.push(format!("{file} is in no circle any more: remove it from `KNOWN`"));
+    }
+    complaints
+}
