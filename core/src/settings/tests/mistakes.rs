@@ -75,7 +75,7 @@ fn mistakes_name_the_document_and_the_field_and_what_would_do() {
         (
             in_service,
             json!({"registry": "memry://"}),
-            "service settings: registry: unknown registry \"memry\": did you mean memory://? (known: memory://, local://, mdns://, auto://)",
+            "service settings: registry: unknown registry \"memry\": did you mean memory://? (known: auto://, local://, mdns://, memory://)",
         ),
         (
             in_service,
