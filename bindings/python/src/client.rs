@@ -116,7 +116,7 @@ fn with_request<R>(terms: Terms<'_>, run: impl FnOnce(Request<'_>) -> PyResult<R
     run(Request {
         service: &service,
         endpoint: &endpoint,
-        payload: crate::bytes_of(&payload)?,
+        payload: crate::payload::bytes_of(&payload)?,
         meta: &meta,
         timeout_ns,
         parent: micro_bridge::Id::from_raw(parent),

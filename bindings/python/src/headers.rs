@@ -54,7 +54,7 @@ pub(crate) fn block(entries: &Bound<'_, PyAny>) -> PyResult<Vec<u8>> {
 fn add(out: &mut Vec<u8>, name: &str, value: &Bound<'_, PyAny>) -> PyResult<()> {
     let bytes = match value.extract::<String>() {
         Ok(text) => text.into_bytes(),
-        Err(_) => crate::bytes_of(value).map(Vec::from).map_err(|_| {
+        Err(_) => crate::payload::bytes_of(value).map(Vec::from).map_err(|_| {
             let kind = value.get_type();
             PyTypeError::new_err(format!("metadata `{name}` is {kind}: give str, or bytes"))
         })?,

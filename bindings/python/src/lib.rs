@@ -49,8 +49,3 @@ mod _micro {
         module.add("__version__", env!("CARGO_PKG_VERSION"))
     }
 }
-
-/// Bytes of whatever holds bytes: a copy, unless it came from this library.
-fn bytes_of(object: &Bound<'_, PyAny>) -> PyResult<bytes::Bytes> {
-    payload::bytes_of(object)
-}

@@ -361,7 +361,7 @@ impl Queue {
 
     fn finish(&self, py: Python<'_>, context: &Context, answer: &Bound<'_, PyAny>) -> PyResult<()> {
         self.forget(context);
-        context.answer(py, Ok(crate::bytes_of(answer)?))
+        context.answer(py, Ok(crate::payload::bytes_of(answer)?))
     }
 
     fn fail(

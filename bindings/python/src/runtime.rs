@@ -47,7 +47,7 @@ impl Runtime {
         message: &Bound<'_, PyAny>,
         last: bool,
     ) -> PyResult<bool> {
-        match self.0.send(Id::from_raw(id), crate::bytes_of(message)?, last) {
+        match self.0.send(Id::from_raw(id), crate::payload::bytes_of(message)?, last) {
             Err(failure) if failure.status() == Status::FULL => Ok(false),
             sent => sent.or_raise(py).map(|()| true),
         }

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 
-use super::value::{Place, Value};
+use super::value::{Fields, Place, Value};
 
 /// Largest document, in bytes.
 const MAX_DOCUMENT: usize = 1024 * 1024;
@@ -46,6 +46,16 @@ pub(super) fn value(name: &'static str, text: &str) -> Result<Value> {
         })?,
     };
     Ok(Value::new(Place::new(name), json))
+}
+
+impl Fields {
+    /// The fields of the JSON object in `text`, which messages call `document`; none of an empty text.
+    ///
+    /// # Errors
+    /// `INVALID_ARGUMENT` for what is no such object.
+    pub fn of(document: &'static str, text: &str) -> Result<Self> {
+        value(document, text)?.fields()
+    }
 }
 
 /// The public ways into a [`Document`].

@@ -6,7 +6,6 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value as Json};
 
-use super::document;
 use super::duration::{self, LONGEST, duration};
 use super::range::{self, Range};
 use crate::error::{Error, Result};
@@ -278,14 +277,6 @@ pub struct Fields {
 }
 
 impl Fields {
-    /// The fields of the JSON object in `text`, which messages call `document`; none of an empty text.
-    ///
-    /// # Errors
-    /// `INVALID_ARGUMENT` for what is no such object.
-    pub fn of(document: &'static str, text: &str) -> Result<Self> {
-        document::value(document, text)?.fields()
-    }
-
     /// The field called `name`, read by `read`; nothing when it is left out or `null`.
     pub fn read<T>(
         &mut self,

@@ -4,12 +4,11 @@ use std::ffi::c_void;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use micro_bridge::{Callback, Event, Failure, NO_TIMEOUT, Queue, Result};
+use micro_bridge::{Callback, Dispatchers, Event, Failure, NO_TIMEOUT, Queue, Result};
 
 use crate::error::{answer, micro_error};
 use crate::event::Places;
 use crate::object::{Named, Object};
-use crate::run::Dispatchers;
 use crate::{micro_event, micro_fn, micro_runtime, micro_status};
 
 /// Where everything is told. Use one of three ways: wait for micro_queue_fd in a loop of your own and drain; block in

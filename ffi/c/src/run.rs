@@ -1,40 +1,18 @@
 //! Threads of the library that call a function of the caller: events as callbacks.
 
 use std::ffi::c_void;
-use std::sync::{Arc, PoisonError};
-use std::thread::{Builder, JoinHandle};
+use std::sync::PoisonError;
 
-use micro_bridge::core::Error;
-use micro_bridge::{EventKind, Failure, Queue, Result};
+use micro_bridge::Failure;
 
 use crate::error::{answer, micro_error};
 use crate::event::{micro_event, micro_event_release};
 use crate::object::Object;
 use crate::{micro_fn, micro_queue, micro_status};
 
-/// Most threads of one queue.
-const MOST: u32 = 64;
-/// Events that a thread alone takes at a time. One of many takes one: what it held while its function blocks, no other could
-/// be told.
-const BATCH: usize = 64;
-
 /// A function that is told events. It may keep what the event holds by emptying the field it took; what is left is released
 /// when it returns.
 pub type micro_event_fn = Option<unsafe extern "C" fn(ctx: *mut c_void, event: *mut micro_event)>;
-
-/// Threads that tell events to a function of the caller. Dropping it waits for them; the queue must be closed or ending.
-pub(crate) struct Dispatchers(Vec<JoinHandle<()>>);
-
-impl Drop for Dispatchers {
-    fn drop(&mut self) {
-        let own = std::thread::current().id();
-        for thread in self.0.drain(..) {
-            if thread.thread().id() != own {
-                let _ = thread.join();
-            }
-        }
-    }
-}
 
 /// Tells events to `on_event(ctx, event)` on `threads` (1 to 64) threads of the library's own; with one thread, in order and
 /// never two at a time. The function may block and may call anything here but micro_runtime_free and micro_queue_free.
@@ -49,13 +27,13 @@ pub unsafe extern "C" fn micro_queue_run(
     drop: micro_fn,
     err: *mut *mut micro_error,
 ) -> micro_status {
-    let host = Arc::new(Host { on_event, ctx, drop });
+    let host = Host { on_event, ctx, drop };
     // SAFETY: the caller promises a live queue or NULL, and a writable `err`.
     unsafe {
         answer(err, || {
             let events = Object::<micro_queue>::at(queue)?;
-            if !(1..=MOST).contains(&threads) || on_event.is_none() {
-                return Err(Failure::argument("run a queue on 1 to 64 threads, with a function"));
+            if on_event.is_none() {
+                return Err(Failure::argument("run a queue with a function: on_event is NULL"));
             }
             // Before its lock, which a thread that is not there may hold.
             events.queue.check()?;
@@ -63,46 +41,9 @@ pub unsafe extern "C" fn micro_queue_run(
             if slot.is_some() {
                 return Err(Failure::argument("the queue runs already: make another queue"));
             }
-            *slot = Some(start(&events.queue, threads, &host)?);
+            *slot = Some(events.queue.run(threads, move |event| host.tell(event.into()))?);
             Ok(())
         })
-    }
-}
-
-fn start(queue: &Arc<Queue>, threads: u32, host: &Arc<Host>) -> Result<Dispatchers> {
-    let mut started = Dispatchers(Vec::new());
-    for number in 0..threads {
-        let (queue, host) = (queue.clone(), host.clone());
-        let thread = Builder::new()
-            .name(format!("micro-event-{number}"))
-            .spawn(move || dispatch(&queue, &host, if threads == 1 { BATCH } else { 1 }));
-        match thread {
-            Ok(thread) => started.0.push(thread),
-            // Fewer threads will do; none will not.
-            Err(_) if !started.0.is_empty() => break,
-            Err(error) => {
-                let why = format!("cannot start a thread: {error}");
-                return Err(Failure::from(Error::resource_exhausted(why)));
-            }
-        }
-    }
-    Ok(started)
-}
-
-fn dispatch(queue: &Queue, host: &Host, most: usize) {
-    let mut batch = Vec::with_capacity(most);
-    loop {
-        let taken = queue.wait(most, None, |event| batch.push(event));
-        if taken == 0 && !queue.is_open() {
-            return;
-        }
-        for event in batch.drain(..) {
-            let closed = event.kind == EventKind::Closed;
-            host.tell(event.into());
-            if closed {
-                return;
-            }
-        }
     }
 }
 

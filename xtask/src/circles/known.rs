@@ -36,28 +36,11 @@ pub(super) const KNOWN: &[&[&str]] = &[
         "core/src/server/reply.rs",
     ],
     &["core/src/server/endpoint.rs", "core/src/server/handler.rs"],
-    &["core/src/settings/document.rs", "core/src/settings/value.rs"],
     &["core/src/transport/status/mod.rs", "core/src/transport/status/size.rs"],
     &[
         "core/src/transport/tls/mod.rs",
         "core/src/transport/tls/pem.rs",
         "core/src/transport/tls/trust.rs",
-    ],
-    &[
-        "ffi/bridge/src/operations/mod.rs",
-        "ffi/bridge/src/operations/client.rs",
-        "ffi/bridge/src/operations/registry.rs",
-        "ffi/bridge/src/operations/service.rs",
-    ],
-    &["ffi/c/src/queue.rs", "ffi/c/src/run.rs"],
-    &[
-        "bindings/python/src/lib.rs",
-        "bindings/python/src/client.rs",
-        "bindings/python/src/context.rs",
-        "bindings/python/src/headers.rs",
-        "bindings/python/src/queue.rs",
-        "bindings/python/src/runtime.rs",
-        "bindings/python/src/server.rs",
     ],
     &[
         "tests/src/conformance/suite.rs",

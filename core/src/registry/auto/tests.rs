@@ -4,10 +4,10 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use super::*;
-use crate::registry::contract::{self, Subject};
+use crate::registry::contract::Subject;
 use crate::registry::{Action, Change, Memory};
 
-contract::registry_contract!(|| {
+crate::registry_contract!(|| {
     // Over mDNS, as on most machines.
     let free = std::net::UdpSocket::bind("127.0.0.1:0").expect("a free port");
     let port = free.local_addr().expect("its number").port();

@@ -4,15 +4,15 @@ mod lookups;
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use super::super::contract::{self, Subject};
 use super::heard::{Heard, Socket};
 use super::packet::Packet;
 use super::vectors::{self, bytes};
 use super::*;
 use crate::error::Code;
+use crate::registry::contract::Subject;
 use crate::registry::{Action, Change};
 
-contract::registry_contract!(|| {
+crate::registry_contract!(|| {
     let (writer, reader) = pair();
     let mut subject = Subject::new(writer, reader);
     // TXT records hold the node's metadata only, and the list of services their names only.

@@ -5,7 +5,7 @@ use micro::client::NodeHealth;
 use micro::settings::{Fields, Value};
 use serde_json::json;
 
-use super::{Answer, Args, At, Nothing};
+use super::ground::{Answer, Args, At, Nothing};
 
 /// Of `client.health`.
 pub(crate) struct Health {

@@ -6,20 +6,19 @@
 //! [`crate::Client::follow`].
 
 mod client;
-pub(crate) mod registry;
+mod ground;
+mod registry;
 mod service;
-
-use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{BoxStream, Stream, StreamExt as _};
 use micro::settings::Fields;
-use micro::{Error, Metadata};
-use serde::Serialize;
 
 use crate::failure::{Failure, Result};
-use crate::flags;
+
+use ground::Args;
+pub(crate) use ground::{Answer, At};
 
 /// Defines the operations: for each a number, the name that messages and languages give it, and what is done.
 macro_rules! operations {
@@ -85,41 +84,6 @@ type Followed =
 
 /// What is told of something that is followed.
 pub(crate) type Items = BoxStream<'static, micro::Result<Answer>>;
-
-/// Where a question is asked: on which client, and what came along.
-pub(crate) struct At {
-    pub(crate) client: micro::Client,
-    /// The service that the client belongs to.
-    pub(crate) service: Option<Arc<micro::Service>>,
-    #[allow(dead_code, reason = "operations with messages send it along")]
-    pub(crate) metadata: Metadata,
-}
-
-/// The arguments of an operation.
-pub(crate) trait Args: Sized {
-    /// # Errors
-    /// `INVALID_ARGUMENT` for what is missing or not what it should be.
-    fn read(fields: &mut Fields) -> micro::Result<Self>;
-}
-
-/// What an operation answers.
-#[derive(Debug, Default)]
-pub(crate) struct Answer {
-    pub(crate) payload: Bytes,
-    pub(crate) flags: u16,
-}
-
-impl Answer {
-    /// An answer as JSON.
-    ///
-    /// # Errors
-    /// `INTERNAL` for what cannot be written.
-    pub(crate) fn json(value: &impl Serialize) -> micro::Result<Self> {
-        let payload = serde_json::to_vec(value)
-            .map_err(|error| Error::internal(format!("cannot write JSON: {error}")))?;
-        Ok(Self { payload: payload.into(), flags: flags::JSON })
-    }
-}
 
 /// What is asked with the number of a question: its name, and its work.
 ///
@@ -187,15 +151,6 @@ fn read<A: Args>(mut fields: Fields) -> micro::Result<A> {
     let args = A::read(&mut fields)?;
     fields.finish()?;
     Ok(args)
-}
-
-/// No arguments.
-pub(crate) struct Nothing {}
-
-impl Args for Nothing {
-    fn read(_: &mut Fields) -> micro::Result<Self> {
-        Ok(Self {})
-    }
 }
 
 #[cfg(test)]

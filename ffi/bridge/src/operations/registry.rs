@@ -7,7 +7,7 @@ use futures_util::stream::{Stream, unfold};
 use micro::registry::Service;
 use micro::settings::{Fields, Value};
 
-use super::{Answer, Args, At, Nothing};
+use super::ground::{Answer, Args, At, Nothing};
 
 /// Of `registry.get`.
 pub(crate) struct Get {

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use micro::Error;
 use serde_json::json;
 
-use super::{Answer, At, Nothing};
+use super::ground::{Answer, At, Nothing};
 
 /// What the service has seen so far: `edges`, its calls by caller and endpoint, those `in_flight`, and how many were `shed`.
 pub(crate) async fn stats(at: At, _: Nothing, _: Bytes) -> micro::Result<Answer> {

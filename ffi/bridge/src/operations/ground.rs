@@ -1,0 +1,54 @@
+//! What every operation has to do with: where it is asked, its arguments, its answer.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use micro::settings::Fields;
+use micro::{Error, Metadata};
+use serde::Serialize;
+
+use crate::flags;
+
+/// Where a question is asked: on which client, and what came along.
+pub(crate) struct At {
+    pub(crate) client: micro::Client,
+    /// The service that the client belongs to.
+    pub(crate) service: Option<Arc<micro::Service>>,
+    #[allow(dead_code, reason = "operations with messages send it along")]
+    pub(crate) metadata: Metadata,
+}
+
+/// The arguments of an operation.
+pub(crate) trait Args: Sized {
+    /// # Errors
+    /// `INVALID_ARGUMENT` for what is missing or not what it should be.
+    fn read(fields: &mut Fields) -> micro::Result<Self>;
+}
+
+/// What an operation answers.
+#[derive(Debug, Default)]
+pub(crate) struct Answer {
+    pub(crate) payload: Bytes,
+    pub(crate) flags: u16,
+}
+
+impl Answer {
+    /// An answer as JSON.
+    ///
+    /// # Errors
+    /// `INTERNAL` for what cannot be written.
+    pub(crate) fn json(value: &impl Serialize) -> micro::Result<Self> {
+        let payload = serde_json::to_vec(value)
+            .map_err(|error| Error::internal(format!("cannot write JSON: {error}")))?;
+        Ok(Self { payload: payload.into(), flags: flags::JSON })
+    }
+}
+
+/// No arguments.
+pub(crate) struct Nothing {}
+
+impl Args for Nothing {
+    fn read(_: &mut Fields) -> micro::Result<Self> {
+        Ok(Self {})
+    }
+}
