@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use micro_bridge::core::server::Kind;
+use micro_bridge::core::Shape as Kind;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 

@@ -181,10 +181,10 @@ impl Inbound {
 
 /// Serves one call: tells the host, waits for its answer.
 pub(crate) async fn serve(host: Host, method: u32, request: Request) -> micro::Result<Response> {
-    let Request { context, kind, codec, body, .. } = request;
+    let Request { context, shape, codec, body, .. } = request;
     let (message, messages) = match body {
         Body::Message(message) => (message, None),
-        Body::Stream(messages) if kind.client_streams() => (Bytes::new(), Some(messages)),
+        Body::Stream(messages) if shape.client_streams() => (Bytes::new(), Some(messages)),
         // Middleware may have made a stream of it.
         body @ Body::Stream(_) => (body.into_message().await?, None),
     };
@@ -196,7 +196,7 @@ pub(crate) async fn serve(host: Host, method: u32, request: Request) -> micro::R
     let call = Arc::new(Inbound {
         context: context.clone(),
         answer: Mutex::new(Some(sender)),
-        outbox: kind.server_streams().then(|| Outbox::new(&host.queue, host.token)),
+        outbox: shape.server_streams().then(|| Outbox::new(&host.queue, host.token)),
         credit: messages.is_some().then(Credit::default),
         known: Mutex::new(Known::Unseen),
         seen: Notify::new(),

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use micro::server::{Endpoint, Kind as EndpointKind};
+use micro::server::{Endpoint, Shape as EndpointKind};
 use micro::settings::{EndpointSettings, ServiceSettings};
 use micro::{Error, Service};
 use tokio::time::Instant;

@@ -7,7 +7,7 @@ mod host;
 use std::time::Duration;
 
 use host::{Host, echo};
-use micro_bridge::core::server::Kind;
+use micro_bridge::core::Shape as Kind;
 use micro_bridge::{EventKind, Id, Request, Shape, Status, flags, request_flags};
 
 #[test]

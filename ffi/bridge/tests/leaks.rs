@@ -5,7 +5,7 @@
 mod host;
 
 use host::{Host, echo};
-use micro_bridge::core::server::Kind;
+use micro_bridge::core::Shape as Kind;
 use micro_bridge::{EventKind, Shape, live};
 
 #[test]

@@ -1,6 +1,6 @@
 //! Services.
 
-use micro_bridge::core::server::Kind;
+use micro_bridge::core::Shape as Kind;
 use micro_bridge::{Failure, Result, Server};
 
 use crate::client::{

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use micro_bridge::core::server::Kind;
+use micro_bridge::core::Shape as Kind;
 use micro_bridge::{Client, Event, EventKind, Queue, Request, Runtime, Server};
 
 /// Longest wait for an event.
