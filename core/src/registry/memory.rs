@@ -313,11 +313,11 @@ impl Version {
 
 #[cfg(test)]
 mod tests {
-    use super::super::contract::{self, Subject};
     use super::*;
     use crate::error::Code;
+    use crate::registry::contract::Subject;
 
-    contract::registry_contract!(|| {
+    crate::registry_contract!(|| {
         tokio::time::pause();
         let registry = Memory::new();
         Subject::new(registry.clone(), registry)

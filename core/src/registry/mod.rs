@@ -11,14 +11,13 @@
 //! | [`Local`] | this machine, where multicast is blocked | `local://` |
 //! | [`Auto`] | mDNS where it works, else local; the default | `auto://` |
 //!
-//! A program adds its own by the scheme of its URL, with [`provide`].
+//! A program adds its own by the scheme of its URL, with [`provide`], and tests it with the [contract].
 //!
 //! Callers keep what they learned from a registry in a [directory](crate::directory).
 
 mod auto;
 mod connect;
-#[cfg(test)]
-mod contract;
+pub mod contract;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod guarded;
@@ -201,7 +200,7 @@ pub struct Change {
 
 /// A source of truth about services and nodes.
 ///
-/// Every implementation passes the same contract test (`registry/contract.rs`). Methods can be
+/// Every implementation passes the same [contract], and tests that with one line. Methods can be
 /// cancelled by dropping their future; nothing is left half done that a later call would not mend.
 ///
 /// Services and clients guard what they ask: a request that takes too long ends with

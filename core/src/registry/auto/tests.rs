@@ -1,8 +1,8 @@
 use super::*;
-use crate::registry::contract::{self, Subject};
+use crate::registry::contract::Subject;
 use crate::registry::{Action, Memory};
 
-contract::registry_contract!(|| {
+crate::registry_contract!(|| {
     // Over mDNS, as on most machines.
     let free = std::net::UdpSocket::bind("127.0.0.1:0").expect("a free port");
     let port = free.local_addr().expect("its number").port();

@@ -5,12 +5,12 @@ use std::process::{Child, Command, Stdio};
 use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
 use tokio::time::timeout;
 
-use super::super::contract::{self, Subject};
 use super::*;
 use crate::error::Code;
+use crate::registry::contract::Subject;
 use crate::registry::{Action, Node};
 
-contract::registry_contract!(|| {
+crate::registry_contract!(|| {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (writer, reader) = (Local::at(folder.path()), Local::at(folder.path()));
     let mut subject = Subject::new(writer.expect("opens"), reader.expect("opens"));

@@ -2,13 +2,13 @@
 
 use std::net::Ipv4Addr;
 
-use super::super::contract::{self, Subject};
 use super::vectors::{self, bytes};
 use super::*;
 use crate::error::Code;
+use crate::registry::contract::Subject;
 use crate::registry::{Action, Change};
 
-contract::registry_contract!(|| {
+crate::registry_contract!(|| {
     let (writer, reader) = pair();
     let mut subject = Subject::new(writer, reader);
     // TXT records hold the node's metadata only, and the list of services their names only.

@@ -1,54 +1,16 @@
-//! What every [`Registry`] promises, as one suite that runs over each implementation.
-//!
-//! An implementation joins with one line in its own tests:
-//! `contract::registry_contract!(|| Subject::new(writer, reader));`
+//! The cases, one function a promise.
 
-use std::any::Any;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::{Action, Change, Endpoint, Node, Registry, Service, Watcher};
+use super::{Subject, unique};
 use crate::error::Code;
-
-/// An implementation under test: two handles on the same world, and what it is excused from.
-pub(crate) struct Subject {
-    /// Registers.
-    pub(crate) writer: Arc<dyn Registry>,
-    /// Looks and watches; another handle, where the implementation has such a thing.
-    pub(crate) reader: Arc<dyn Registry>,
-    /// False when records travel without the metadata of the service.
-    pub(crate) carries_service_metadata: bool,
-    /// False when a list names services without their versions.
-    pub(crate) lists_versions: bool,
-    /// A time to live that the implementation can keep, and refresh three times over.
-    pub(crate) ttl: Duration,
-    /// How long anything may take that is not expiry.
-    pub(crate) patience: Duration,
-    _keep: Box<dyn Any + Send>,
-}
+use crate::registry::{Action, Change, Endpoint, Node, Service, Watcher};
 
 impl Subject {
-    pub(crate) fn new(writer: impl Registry, reader: impl Registry) -> Self {
-        Self {
-            writer: Arc::new(writer),
-            reader: Arc::new(reader),
-            carries_service_metadata: true,
-            lists_versions: true,
-            ttl: Duration::from_secs(2),
-            patience: Duration::from_secs(10),
-            _keep: Box::new(()),
-        }
-    }
-
-    /// Keeps `guard`, for example a temporary folder, until the test ends.
-    pub(crate) fn keeping(mut self, guard: impl Any + Send) -> Self {
-        self._keep = Box::new(guard);
-        self
-    }
-
     async fn watch(&self, name: &str) -> Events {
         let watcher = self.reader.watch(Some(name)).await.expect("a watch starts");
         Events { watcher, name: name.to_owned(), patience: self.patience }
@@ -94,11 +56,6 @@ impl Events {
     }
 }
 
-/// A name that no other test uses, for registries that share a network or a machine.
-pub(crate) fn unique(name: &str) -> String {
-    format!("{name}-{}", &uuid::Uuid::new_v4().simple().to_string()[..12])
-}
-
 fn node(id: &str) -> Node {
     let metadata = [("protocol".to_owned(), "grpc".to_owned())].into();
     Node { id: id.into(), address: "127.0.0.1:4100".into(), metadata }
@@ -129,7 +86,7 @@ fn ids(services: &[Service]) -> BTreeSet<&str> {
     services.iter().flat_map(|service| &service.nodes).map(|node| node.id.as_str()).collect()
 }
 
-pub(crate) async fn lookup_returns_one_record_per_version(subject: Subject) {
+pub(super) async fn lookup_returns_one_record_per_version(subject: Subject) {
     let name = unique("greeter");
     let mut old = service(&name, "1.0", &["a", "b"]);
     if subject.carries_service_metadata {
@@ -141,17 +98,17 @@ pub(crate) async fn lookup_returns_one_record_per_version(subject: Subject) {
     assert_eq!(sorted(subject.reader.get(&name).await.expect("found")), [old, new]);
 }
 
-pub(crate) async fn unknown_service_is_not_found(subject: Subject) {
+pub(super) async fn unknown_service_is_not_found(subject: Subject) {
     assert_eq!(subject.code_of_lookup(&unique("nobody")).await, Some(Code::NotFound));
 }
 
-pub(crate) async fn record_without_nodes_is_refused(subject: Subject) {
+pub(super) async fn record_without_nodes_is_refused(subject: Subject) {
     let name = unique("greeter");
     let refused = subject.writer.register(&service(&name, "1", &[]), None).await;
     assert_eq!(refused.expect_err("no nodes").code(), Code::InvalidArgument);
 }
 
-pub(crate) async fn deregistration_removes_only_the_given_node(subject: Subject) {
+pub(super) async fn deregistration_removes_only_the_given_node(subject: Subject) {
     let name = unique("greeter");
     subject.register(&service(&name, "1", &["a", "b"])).await;
     subject.register(&service(&name, "2", &["c"])).await;
@@ -162,7 +119,7 @@ pub(crate) async fn deregistration_removes_only_the_given_node(subject: Subject)
     assert_eq!(found, [service(&name, "1", &["b"]), service(&name, "2", &["c"])]);
 }
 
-pub(crate) async fn last_node_takes_its_version_and_service_along(subject: Subject) {
+pub(super) async fn last_node_takes_its_version_and_service_along(subject: Subject) {
     let name = unique("greeter");
     subject.register(&service(&name, "1", &["a"])).await;
     subject.register(&service(&name, "2", &["b"])).await;
@@ -175,7 +132,7 @@ pub(crate) async fn last_node_takes_its_version_and_service_along(subject: Subje
     assert!(listed.iter().all(|service| service.name != name));
 }
 
-pub(crate) async fn node_that_is_not_refreshed_expires_with_an_event(subject: Subject) {
+pub(super) async fn node_that_is_not_refreshed_expires_with_an_event(subject: Subject) {
     let name = unique("greeter");
     let mut events = subject.watch(&name).await;
     let (brief, lasting) = (service(&name, "1", &["brief"]), service(&name, "1", &["lasting"]));
@@ -187,7 +144,7 @@ pub(crate) async fn node_that_is_not_refreshed_expires_with_an_event(subject: Su
     assert_eq!(subject.reader.get(&name).await.expect("found"), [lasting]);
 }
 
-pub(crate) async fn refreshed_node_lives_on(subject: Subject) {
+pub(super) async fn refreshed_node_lives_on(subject: Subject) {
     let name = unique("greeter");
     let greeter = service(&name, "1", &["a"]);
     for _ in 0..4 {
@@ -198,7 +155,7 @@ pub(crate) async fn refreshed_node_lives_on(subject: Subject) {
     }
 }
 
-pub(crate) async fn refresh_without_change_is_no_event(subject: Subject) {
+pub(super) async fn refresh_without_change_is_no_event(subject: Subject) {
     let name = unique("greeter");
     let mut events = subject.watch(&name).await;
     subject.register(&service(&name, "1", &["a"])).await;
@@ -208,7 +165,7 @@ pub(crate) async fn refresh_without_change_is_no_event(subject: Subject) {
     events.expect(Action::Create, "1", &["b"]).await;
 }
 
-pub(crate) async fn changed_address_and_metadata_are_an_update(subject: Subject) {
+pub(super) async fn changed_address_and_metadata_are_an_update(subject: Subject) {
     let name = unique("greeter");
     let mut events = subject.watch(&name).await;
     let mut greeter = service(&name, "1", &["a", "b"]);
@@ -227,7 +184,7 @@ pub(crate) async fn changed_address_and_metadata_are_an_update(subject: Subject)
     assert_eq!(sorted(subject.reader.get(&name).await.expect("found")), [greeter]);
 }
 
-pub(crate) async fn changed_endpoints_are_an_update(subject: Subject) {
+pub(super) async fn changed_endpoints_are_an_update(subject: Subject) {
     let name = unique("greeter");
     let mut events = subject.watch(&name).await;
     let mut greeter = service(&name, "1", &["a"]);
@@ -240,7 +197,7 @@ pub(crate) async fn changed_endpoints_are_an_update(subject: Subject) {
     assert_eq!(subject.reader.get(&name).await.expect("found"), [greeter]);
 }
 
-pub(crate) async fn list_names_every_service(subject: Subject) {
+pub(super) async fn list_names_every_service(subject: Subject) {
     let (first, second) = (unique("aa"), unique("bb"));
     subject.register(&service(&second, "1", &["c"])).await;
     subject.register(&service(&first, "2", &["b"])).await;
@@ -259,7 +216,7 @@ pub(crate) async fn list_names_every_service(subject: Subject) {
     }
 }
 
-pub(crate) async fn watch_reports_only_affected_nodes(subject: Subject) {
+pub(super) async fn watch_reports_only_affected_nodes(subject: Subject) {
     let name = unique("greeter");
     let mut events = subject.watch(&name).await;
     subject.register(&service(&name, "1", &["a", "b"])).await;
@@ -272,7 +229,7 @@ pub(crate) async fn watch_reports_only_affected_nodes(subject: Subject) {
     events.expect(Action::Delete, "1", &["b"]).await;
 }
 
-pub(crate) async fn watch_of_one_service_hears_nothing_of_others(subject: Subject) {
+pub(super) async fn watch_of_one_service_hears_nothing_of_others(subject: Subject) {
     let (name, other) = (unique("greeter"), unique("other"));
     let mut events = subject.watch(&name).await;
     let mut all = subject.reader.watch(None).await.expect("a watch starts");
@@ -287,7 +244,7 @@ pub(crate) async fn watch_of_one_service_hears_nothing_of_others(subject: Subjec
     }
 }
 
-pub(crate) async fn dropped_watcher_leaves_others_alone(subject: Subject) {
+pub(super) async fn dropped_watcher_leaves_others_alone(subject: Subject) {
     let name = unique("greeter");
     let dropped = subject.watch(&name).await;
     let mut events = subject.watch(&name).await;
@@ -296,7 +253,7 @@ pub(crate) async fn dropped_watcher_leaves_others_alone(subject: Subject) {
     events.expect(Action::Create, "1", &["a"]).await;
 }
 
-pub(crate) async fn nothing_is_lost_between_watch_and_lookup(subject: Subject) {
+pub(super) async fn nothing_is_lost_between_watch_and_lookup(subject: Subject) {
     const NODES: usize = 24;
     let name = unique("greeter");
     let all: BTreeSet<String> = (0..NODES).map(|index| format!("n{index:02}")).collect();
@@ -321,7 +278,7 @@ pub(crate) async fn nothing_is_lost_between_watch_and_lookup(subject: Subject) {
     writer.await.expect("the writer ends");
 }
 
-pub(crate) async fn concurrent_registrations_are_all_kept(subject: Subject) {
+pub(super) async fn concurrent_registrations_are_all_kept(subject: Subject) {
     let name = unique("greeter");
     let all: Vec<String> = (0..16).map(|index| format!("n{index:02}")).collect();
     let writers = all.iter().map(|id| {
@@ -335,31 +292,3 @@ pub(crate) async fn concurrent_registrations_are_all_kept(subject: Subject) {
     assert_eq!(found.len(), 1);
     assert_eq!(ids(&found), all.iter().map(String::as_str).collect());
 }
-
-/// Runs the whole suite on the subject that `$subject` makes anew for each test.
-macro_rules! registry_contract {
-    ($subject:expr) => {
-        contract::registry_contract!($subject;
-            lookup_returns_one_record_per_version unknown_service_is_not_found
-            record_without_nodes_is_refused deregistration_removes_only_the_given_node
-            last_node_takes_its_version_and_service_along
-            node_that_is_not_refreshed_expires_with_an_event refreshed_node_lives_on
-            refresh_without_change_is_no_event changed_address_and_metadata_are_an_update
-            changed_endpoints_are_an_update list_names_every_service
-            watch_reports_only_affected_nodes watch_of_one_service_hears_nothing_of_others
-            dropped_watcher_leaves_others_alone nothing_is_lost_between_watch_and_lookup
-            concurrent_registrations_are_all_kept
-        );
-    };
-    ($subject:expr; $($test:ident)*) => {
-        mod contract_suite {
-            use super::*;
-            $(#[tokio::test]
-            async fn $test() {
-                let subject: Subject = ($subject)();
-                contract::$test(subject).await;
-            })*
-        }
-    };
-}
-pub(crate) use registry_contract;
