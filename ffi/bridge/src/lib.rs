@@ -15,8 +15,7 @@
 //!
 //! A shell (`ffi/c`, the native parts of `bindings/*`) converts types and calls one function here. If it wants an `if` about
 //! what something means, that belongs here, or in the core.
-// Only `fork` has leave, for the hooks of the system.
-#![deny(unsafe_code)]
+#![forbid(unsafe_code)]
 
 mod client;
 mod completion;
