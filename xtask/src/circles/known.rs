@@ -35,7 +35,6 @@ pub(super) const KNOWN: &[&[&str]] = &[
         "core/src/server/protocol/refusal.rs",
         "core/src/server/reply.rs",
     ],
-    &["core/src/server/endpoint.rs", "core/src/server/handler.rs"],
     &["core/src/transport/status/mod.rs", "core/src/transport/status/size.rs"],
     &[
         "core/src/transport/tls/mod.rs",
