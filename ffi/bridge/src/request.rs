@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use micro::client::CallOptions;
 use micro::settings::CallSettings;
-use micro::{Codec, Context, Metadata, deadline_after};
+use micro::{Codec, Context, Metadata, Shape, deadline_after};
 
 use crate::desk::Wait;
 use crate::event::NO_TIMEOUT;
@@ -27,15 +27,18 @@ pub mod request_flags {
     pub const ALL: u32 = 0xf | WAIT | IDEMPOTENT | NOT_IDEMPOTENT;
 }
 
-/// Which sides of a stream send many messages.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Shape {
-    /// Many requests, one reply.
-    ClientStream,
-    /// One request, many replies.
-    ServerStream,
-    /// Many each way.
-    BidiStream,
+/// The shape that hosts give as a number: 0 for [`Shape::Unary`], 1 for [`Shape::ClientStream`], 2 for
+/// [`Shape::ServerStream`], 3 for [`Shape::BidiStream`].
+///
+/// # Errors
+/// [`Status::ARG`](crate::Status::ARG) for another number.
+pub fn shape(number: u32) -> Result<Shape> {
+    const SHAPES: [Shape; 4] =
+        [Shape::Unary, Shape::ClientStream, Shape::ServerStream, Shape::BidiStream];
+    let shape = usize::try_from(number).ok().and_then(|number| SHAPES.get(number));
+    shape.copied().ok_or_else(|| {
+        Failure::argument(format!("{number} is no shape: give 0 for unary, 1 to 3 for streams"))
+    })
 }
 
 /// A call to be made.

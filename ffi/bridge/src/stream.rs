@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use futures_util::StreamExt as _;
-use micro::{Context, Metadata, Raw, Streaming};
+use micro::{Context, Metadata, Raw, Shape, Streaming};
 
 use crate::client::Client;
 use crate::completion::{Ending, Teller};
@@ -16,7 +16,7 @@ use crate::metadata::{pack, pack_both};
 use crate::operation::Operation;
 use crate::outbox::{self, Outbox};
 use crate::queue::Queue;
-use crate::request::{Request, Shape};
+use crate::request::Request;
 use crate::within::within;
 
 impl Client {
@@ -33,7 +33,10 @@ impl Client {
         shape: Shape,
         token: u64,
     ) -> Result<Id> {
-        if shape != Shape::ServerStream && !request.payload.is_empty() {
+        if !shape.streams() {
+            return Err(Failure::argument("this is no stream: call it"));
+        }
+        if shape.client_streams() && !request.payload.is_empty() {
             return Err(Failure::argument(
                 "a stream of requests is opened without one: send them when it is open",
             ));
@@ -41,7 +44,7 @@ impl Client {
         let terms = self.terms(&request)?;
         let place = self.desk().call(terms.wait())?;
         let (parent, codec) = (terms.parent.clone(), flags::of(terms.codec));
-        let outbox = (shape != Shape::ServerStream).then(|| Outbox::new(queue, token));
+        let outbox = shape.client_streams().then(|| Outbox::new(queue, token));
         let open = Arc::new(Opened { outbox: outbox.clone(), ..Opened::default() });
         let operation = Operation::new(queue, token, Kind::Stream, EventKind::End)
             .flow(open.clone())
