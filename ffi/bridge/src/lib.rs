@@ -62,12 +62,14 @@ pub use id::{Id, Kind};
 pub use metadata::{Headers, pack, unpack};
 pub use question::Question;
 pub use queue::Queue;
-pub use request::{Request, Shape, request_flags};
+pub use request::{Request, request_flags, shape};
 pub use run::Dispatchers;
 pub use runtime::Runtime;
 pub use server::Server;
 pub use status::Status;
 pub use wake::{Callback, Wake};
+
+pub use micro::Shape;
 
 /// The core this bridge is built on, so that a shell sees one version of it.
 pub use micro as core;
