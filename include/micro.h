@@ -578,7 +578,7 @@ micro_status micro_server_new(micro_runtime *runtime,
 // count from 0 in the order of this call. A name that cannot be used is found out by the start.
 micro_status micro_server_method(micro_server *server,
                                  micro_slice name,
-                                 uint32_t kind,
+                                 uint32_t shape,
                                  micro_slice options,
                                  uint32_t *method,
                                  micro_error **err);

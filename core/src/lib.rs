@@ -81,6 +81,7 @@ pub mod selector;
 pub mod server;
 pub mod service;
 pub mod settings;
+mod shape;
 mod spelling;
 mod streaming;
 pub mod telemetry;
@@ -94,6 +95,7 @@ pub use error::{Code, Detail, Error, Origin, Reach, Reason, Result};
 pub use forward::{Credentials, Forward};
 pub use metadata::Metadata;
 pub use service::Service;
+pub use shape::Shape;
 pub use streaming::{Messages, Streaming};
 pub use time::deadline_after;
 #[doc(hidden)]

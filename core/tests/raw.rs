@@ -2,15 +2,15 @@
 #![allow(clippy::expect_used, reason = "a test says what it expects by failing")]
 
 use futures_util::StreamExt as _;
-use micro::server::{Body, Endpoint, Kind, Request, Response};
+use micro::server::{Body, Endpoint, Request, Response};
 use micro::settings::EndpointSettings;
-use micro::{Codec, Json, Messages, Raw, Result};
+use micro::{Codec, Json, Messages, Raw, Result, Shape};
 
 mod support;
 
 /// Answers with the codec and the requests, one message each.
-fn mirror(name: &str, kind: Kind) -> Endpoint {
-    Endpoint::raw(name, kind, |request: Request| async move {
+fn mirror(name: &str, shape: Shape) -> Endpoint {
+    Endpoint::raw(name, shape, |request: Request| async move {
         let codec = request.codec;
         let Body::Stream(messages) = request.body else {
             return Ok(Response { body: Body::Message(codec.name().into()) });
@@ -24,8 +24,8 @@ fn mirror(name: &str, kind: Kind) -> Endpoint {
 async fn a_raw_endpoint_is_given_the_codec_and_the_bytes_of_the_caller() -> Result<()> {
     let registry = support::memory();
     let service = support::service(&registry, "mirror")
-        .handle(mirror("Mirror.Codec", Kind::Unary))
-        .handle(mirror("Mirror.Echo", Kind::BidiStream))
+        .handle(mirror("Mirror.Codec", Shape::Unary))
+        .handle(mirror("Mirror.Echo", Shape::BidiStream))
         .start()
         .await?;
     let client = support::client(&registry);
@@ -47,10 +47,10 @@ async fn a_raw_endpoint_is_given_the_codec_and_the_bytes_of_the_caller() -> Resu
 async fn the_registry_says_of_a_raw_endpoint_what_its_settings_do() -> Result<()> {
     let registry = support::memory();
     let settings = r#"{"idempotent": true, "request": "Name", "response": "Greeting"}"#;
-    let hello = mirror("Greeter.Hello", Kind::Unary);
+    let hello = mirror("Greeter.Hello", Shape::Unary);
     let service = support::service(&registry, "greeter")
         .handle(EndpointSettings::from_json(settings)?.apply(hello)?)
-        .handle(mirror("Greeter.Plain", Kind::Unary))
+        .handle(mirror("Greeter.Plain", Shape::Unary))
         .start()
         .await?;
     let described: Vec<_> = service

@@ -1,7 +1,6 @@
 //! Calls, streams and questions.
 
-use micro_bridge::{Question, Request, Result, Shape, operations, request_flags};
-use pyo3::exceptions::PyValueError;
+use micro_bridge::{Question, Request, Result, operations, request_flags};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
 
@@ -51,15 +50,10 @@ impl Client {
         py: Python<'_>,
         queue: &Queue,
         stream: Py<PyAny>,
-        shape: u8,
+        shape: u32,
         terms: Terms<'_>,
     ) -> PyResult<u64> {
-        let shape = match shape {
-            1 => Shape::ClientStream,
-            2 => Shape::ServerStream,
-            3 => Shape::BidiStream,
-            _ => return Err(PyValueError::new_err("no such shape of stream")),
-        };
+        let shape = micro_bridge::shape(shape).or_raise(py)?;
         with_request(terms, |request| {
             self.begin(py, queue, Sink::Stream(stream), |token| {
                 self.0.open(queue.bridge(), request, shape, token)

@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use micro_bridge::core::server::Kind;
-use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
 use crate::client::Client;
@@ -32,15 +30,9 @@ impl Server {
     }
 
     /// Adds an endpoint; endpoints are numbered in this order.
-    fn method(&self, py: Python<'_>, name: &str, shape: u8, options: &str) -> PyResult<u32> {
-        let kind = match shape {
-            0 => Kind::Unary,
-            1 => Kind::ClientStream,
-            2 => Kind::ServerStream,
-            3 => Kind::BidiStream,
-            _ => return Err(PyValueError::new_err("no such shape of endpoint")),
-        };
-        self.server.method(name, kind, options).or_raise(py)
+    fn method(&self, py: Python<'_>, name: &str, shape: u32, options: &str) -> PyResult<u32> {
+        let shape = micro_bridge::shape(shape).or_raise(py)?;
+        self.server.method(name, shape, options).or_raise(py)
     }
 
     /// Starts it; `host` is told when callers may come, and when it is over.

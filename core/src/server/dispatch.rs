@@ -167,7 +167,7 @@ impl Dispatch {
     ) -> Result<Body> {
         let context = call.record.context().clone();
         let deadline = context.deadline();
-        let kind = call.endpoint.kind;
+        let shape = call.endpoint.shape;
         let span = tracing::info_span!(
             "serve",
             service = &*self.service,
@@ -177,7 +177,7 @@ impl Dispatch {
         let handle = async {
             // What is held for the one message stays so until the handler is done, whatever it makes of it.
             let mut _held = None;
-            let body = if kind.client_streams() {
+            let body = if shape.client_streams() {
                 call.record.enter(self.admission.place(connection, call.probe)?);
                 call.now = None;
                 connection.unsent.room().await;
@@ -216,7 +216,7 @@ impl Dispatch {
             let pass = self.admission.start(&call.endpoint, deadline, call.now)?;
             let request = Request {
                 context: context.clone(),
-                kind,
+                shape,
                 codec: call.head.codec,
                 body,
                 route: call.endpoint.handler.clone(),

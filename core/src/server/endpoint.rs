@@ -12,37 +12,8 @@ use crate::context::Context;
 use crate::error::Result;
 use crate::registry::{self, Labels};
 use crate::resilience::Gate;
+use crate::shape::Shape;
 use crate::streaming::{Messages, Streaming};
-
-/// How many messages go each way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Kind {
-    /// One request, one reply.
-    Unary,
-    /// Many requests, one reply.
-    ClientStream,
-    /// One request, many replies.
-    ServerStream,
-    /// Many each way, in any order.
-    BidiStream,
-}
-
-impl Kind {
-    /// True when the caller may send any number of messages.
-    pub fn client_streams(self) -> bool {
-        matches!(self, Self::ClientStream | Self::BidiStream)
-    }
-
-    /// True when either side may send any number of messages.
-    pub fn streams(self) -> bool {
-        self != Self::Unary
-    }
-
-    /// True when the handler may send any number of messages.
-    pub fn server_streams(self) -> bool {
-        matches!(self, Self::ServerStream | Self::BidiStream)
-    }
-}
 
 /// One endpoint of a server.
 #[derive(Clone)]
@@ -51,7 +22,7 @@ pub struct Endpoint {
     pub(super) name: Arc<str>,
     /// Package of the protobuf service it is a method of, where that was named.
     pub(super) package: Option<Box<str>>,
-    pub(super) kind: Kind,
+    pub(super) shape: Shape,
     pub(super) request: Schema,
     pub(super) response: Schema,
     pub(super) metadata: Labels,
@@ -81,7 +52,7 @@ impl Endpoint {
                 Ok(Response { body: Body::Message(reply.into_bytes(codec, Side::Server)?) })
             }
         });
-        Self::new::<Req, Res>(name, Kind::Unary, handler)
+        Self::new::<Req, Res>(name, Shape::Unary, handler)
     }
 
     /// One request, many replies.
@@ -104,7 +75,7 @@ impl Endpoint {
                 Ok(Response { body: Body::Stream(replies) })
             }
         });
-        Self::new::<Req, Res>(name, Kind::ServerStream, handler)
+        Self::new::<Req, Res>(name, Shape::ServerStream, handler)
     }
 
     /// Many requests, one reply.
@@ -125,7 +96,7 @@ impl Endpoint {
                 Ok(Response { body: Body::Message(reply.into_bytes(codec, Side::Server)?) })
             }
         });
-        Self::new::<Req, Res>(name, Kind::ClientStream, handler)
+        Self::new::<Req, Res>(name, Shape::ClientStream, handler)
     }
 
     /// Many messages each way, in any order.
@@ -148,36 +119,37 @@ impl Endpoint {
                 Ok(Response { body: Body::Stream(replies) })
             }
         });
-        Self::new::<Req, Res>(name, Kind::BidiStream, handler)
+        Self::new::<Req, Res>(name, Shape::BidiStream, handler)
     }
 
     /// An endpoint whose handler takes the call as middleware does, messages unread: for proxies, and
-    /// for handlers written in another language. `kind` says which [`Body`] the handler is given, and
+    /// for handlers written in another language. `shape` says which [`Body`] the handler is given, and
     /// which one it owes: one message, or a stream of them.
     ///
     /// ```
-    /// use micro::server::{Endpoint, Kind, Request, Response};
+    /// use micro::Shape;
+    /// use micro::server::{Endpoint, Request, Response};
     ///
-    /// let echo = Endpoint::raw("Echo.Call", Kind::Unary, |request: Request| async move {
+    /// let echo = Endpoint::raw("Echo.Call", Shape::Unary, |request: Request| async move {
     ///     Ok(Response { body: request.body })
     /// });
     /// # assert_eq!(echo.name(), "Echo.Call");
     /// ```
     ///
     /// The registry is told that its messages are `bytes`, unless [`Endpoint::schemas`] says more.
-    pub fn raw<F, R>(name: &str, kind: Kind, handler: F) -> Self
+    pub fn raw<F, R>(name: &str, shape: Shape, handler: F) -> Self
     where
         F: Fn(Request) -> R + Send + Sync + 'static,
         R: Future<Output = Result<Response>> + Send + 'static,
     {
-        Self::new::<Raw, Raw>(name, kind, Handler::new(handler))
+        Self::new::<Raw, Raw>(name, shape, Handler::new(handler))
     }
 
-    fn new<Req: Message, Res: Message>(name: &str, kind: Kind, handler: Handler) -> Self {
+    fn new<Req: Message, Res: Message>(name: &str, shape: Shape, handler: Handler) -> Self {
         Self {
             name: name.into(),
             package: None,
-            kind,
+            shape,
             request: Req::schema(),
             response: Res::schema(),
             metadata: Labels::new(),
@@ -239,8 +211,8 @@ impl Endpoint {
     }
 
     /// How many messages go each way.
-    pub fn kind(&self) -> Kind {
-        self.kind
+    pub fn shape(&self) -> Shape {
+        self.shape
     }
 
     /// The two last parts of its name.
@@ -262,7 +234,7 @@ impl Endpoint {
     /// is written with (wire reference 1.10); consumers read the name and the labels.
     pub(crate) fn record(&self) -> registry::Endpoint {
         let mut metadata = self.metadata.clone();
-        if self.kind != Kind::Unary {
+        if self.shape.streams() {
             metadata.insert("stream".into(), "true".into());
         }
         registry::Endpoint {
@@ -278,7 +250,7 @@ impl fmt::Debug for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Endpoint")
             .field("name", &self.name)
-            .field("kind", &self.kind)
+            .field("shape", &self.shape)
             .field("metadata", &self.metadata)
             .field("internal", &self.internal)
             .finish()

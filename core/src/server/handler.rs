@@ -11,10 +11,10 @@ use futures_util::stream;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::endpoint::Kind;
 use crate::codec::{Codec, Message, read_request};
 use crate::context::Context;
 use crate::error::{Error, Result};
+use crate::shape::Shape;
 use crate::streaming::Messages;
 
 /// A future that can be moved and named.
@@ -34,7 +34,7 @@ pub struct Request {
     /// What is known about the call.
     pub context: Context,
     /// Shape of the endpoint.
-    pub kind: Kind,
+    pub shape: Shape,
     /// How the messages are written.
     pub codec: Codec,
     /// The messages.

@@ -62,10 +62,12 @@ use admission::{Admission, Gates};
 use listener::Listening;
 
 pub use builder::ServerBuilder;
-pub use endpoint::{Endpoint, Kind};
+pub use endpoint::Endpoint;
 pub use handler::{Body, BoxFuture, Handler, Request, Response};
 pub use health::Health;
 pub use protocol::Query;
+
+pub use crate::shape::Shape;
 
 use crate::registry;
 use crate::resilience::Load;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 use smallvec::SmallVec;
 
-use super::endpoint::{Endpoint, Kind};
+use super::endpoint::Endpoint;
 use crate::error::{Error, Result};
 use crate::resilience::Limiter;
 
@@ -63,7 +63,7 @@ impl Routes {
     /// nothing of how busy the server is; and questions about its state are always answered.
     pub(crate) fn limit(&mut self, limiter: &Limiter, most: usize) {
         for endpoint in self.by_path.values_mut().flatten() {
-            if endpoint.kind == Kind::Unary && !endpoint.name.starts_with("Debug.") {
+            if !endpoint.shape.streams() && !endpoint.name.starts_with("Debug.") {
                 Arc::make_mut(endpoint).gate = limiter.gate(most).map(Arc::new);
             }
         }

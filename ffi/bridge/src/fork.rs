@@ -33,7 +33,7 @@ thread_local! {
 pub fn watch() {
     static READY: AtomicBool = AtomicBool::new(false);
     #[cfg(unix)]
-    hooks::register();
+    HOOKS.register();
     let _gate = gate();
     if !READY.load(Ordering::Relaxed) {
         micro::fork::warm_up();
@@ -72,77 +72,24 @@ fn in_child() {
 }
 
 #[cfg(unix)]
-#[allow(
-    unsafe_code,
-    reason = "the system is asked for hooks, and descriptors are closed that others own"
-)]
-mod hooks {
-    use std::sync::atomic::{AtomicU32, Ordering};
+static HOOKS: micro_process::fork::Hooks<Forked> = micro_process::fork::Hooks::new();
 
-    /// The process that asks for the hooks at this moment; [`DONE`] once they are there.
-    static STATE: AtomicU32 = AtomicU32::new(NOBODY);
-    const NOBODY: u32 = 0;
-    const DONE: u32 = u32::MAX;
+/// What the system's hooks do.
+#[cfg(unix)]
+struct Forked;
 
-    extern "C" fn before_fork() {
-        let _ = std::panic::catch_unwind(super::before);
+#[cfg(unix)]
+impl micro_process::fork::Forks for Forked {
+    fn before() {
+        before();
     }
 
-    extern "C" fn in_parent() {
-        let _ = std::panic::catch_unwind(super::in_parent);
+    fn in_parent() {
+        in_parent();
     }
 
-    extern "C" fn in_child() {
-        let _ = std::panic::catch_unwind(|| {
-            super::in_child();
-            close_inherited();
-        });
-    }
-
-    /// Asks for the hooks, once. Not with a `Once`: a fork in the middle of one would leave a child that waits for ever.
-    pub(super) fn register() {
-        let here = std::process::id();
-        loop {
-            match STATE.load(Ordering::Acquire) {
-                DONE => return,
-                // Another thread is about to be done.
-                busy if busy == here => std::thread::yield_now(),
-                // The thread of a parent, which is not here.
-                before => {
-                    let taken =
-                        STATE.compare_exchange(before, here, Ordering::AcqRel, Ordering::Relaxed);
-                    if taken.is_ok() {
-                        // SAFETY: the three functions live as long as the program, because a library with threads of its own
-                        // is never unloaded. They do not unwind, and the system calls them on the thread that forks.
-                        unsafe {
-                            libc::pthread_atfork(Some(before_fork), Some(in_parent), Some(in_child))
-                        };
-                        STATE.store(DONE, Ordering::Release);
-                        return;
-                    }
-                }
-            }
-        }
-    }
-
-    /// Puts nothing in the places of the parent's sockets and locked files. Their numbers stay taken: whatever owns them is
-    /// still there, although it is not used.
-    fn close_inherited() {
-        // SAFETY: the path ends in NUL.
-        let nothing = unsafe { libc::open(c"/dev/null".as_ptr(), libc::O_RDWR | libc::O_CLOEXEC) };
-        // SAFETY: both numbers are open descriptors, and what owned the second is never used in this process: its stamp is
-        // foreign, or its thread is not here.
-        micro::fork::let_go(|descriptor| unsafe {
-            if nothing < 0 || libc::dup2(nothing, descriptor) < 0 {
-                libc::close(descriptor);
-            } else {
-                libc::fcntl(descriptor, libc::F_SETFD, libc::FD_CLOEXEC);
-            }
-        });
-        if nothing >= 0 {
-            // SAFETY: opened above, and nothing else has it.
-            unsafe { libc::close(nothing) };
-        }
+    fn in_child() {
+        in_child();
     }
 }
 

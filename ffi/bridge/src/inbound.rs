@@ -6,8 +6,8 @@ use std::task::{Context as TaskContext, Poll};
 
 use bytes::Bytes;
 use futures_util::Stream;
-use micro::server::{Body, Kind as Shape, Request, Response};
-use micro::{Code, Codec, Context, Error, Messages, Metadata};
+use micro::server::{Body, Request, Response};
+use micro::{Code, Codec, Context, Error, Messages, Metadata, Shape};
 use tokio::sync::{Notify, oneshot};
 use tokio::task::AbortHandle;
 
@@ -74,7 +74,7 @@ pub(crate) struct Arriving {
 
 impl From<Request> for Arriving {
     fn from(request: Request) -> Self {
-        let Request { context, kind: shape, codec, body, .. } = request;
+        let Request { context, shape, codec, body, .. } = request;
         Self { context, shape, codec, body }
     }
 }

@@ -15,8 +15,7 @@
 //!
 //! A shell (`ffi/c`, the native parts of `bindings/*`) converts types and calls one function here. If it wants an `if` about
 //! what something means, that belongs here, or in the core.
-// Only `fork` has leave, for the hooks of the system.
-#![deny(unsafe_code)]
+#![forbid(unsafe_code)]
 
 mod client;
 mod completion;
@@ -63,12 +62,14 @@ pub use id::{Id, Kind};
 pub use metadata::{Headers, pack, unpack};
 pub use question::Question;
 pub use queue::Queue;
-pub use request::{Request, Shape, request_flags};
+pub use request::{Request, request_flags, shape};
 pub use run::Dispatchers;
 pub use runtime::Runtime;
 pub use server::Server;
 pub use status::Status;
 pub use wake::{Callback, Wake};
+
+pub use micro::Shape;
 
 /// The core this bridge is built on, so that a shell sees one version of it.
 pub use micro as core;

@@ -12,8 +12,8 @@ use arc_swap::ArcSwapOption;
 use async_trait::async_trait;
 use bytes::Bytes;
 use micro::registry::{self, Change, Registry, Service, Watcher};
-use micro::server::{Body, Kind as Shape};
-use micro::{Code, Codec, Context, Error, Messages, Metadata, deadline_after};
+use micro::server::Body;
+use micro::{Code, Codec, Context, Error, Messages, Metadata, Shape, deadline_after};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 

@@ -5,8 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use micro::client::CallOptions;
 use micro::settings::CallSettings;
-use micro::{Codec, Context, Metadata, deadline_after};
+use micro::{Codec, Context, Metadata, Shape, deadline_after};
 
 use crate::desk::Wait;
 use crate::event::NO_TIMEOUT;
@@ -26,15 +27,18 @@ pub mod request_flags {
     pub const ALL: u32 = 0xf | WAIT | IDEMPOTENT | NOT_IDEMPOTENT;
 }
 
-/// Which sides of a stream send many messages.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Shape {
-    /// Many requests, one reply.
-    ClientStream,
-    /// One request, many replies.
-    ServerStream,
-    /// Many each way.
-    BidiStream,
+/// The shape that hosts give as a number: 0 for [`Shape::Unary`], 1 for [`Shape::ClientStream`], 2 for
+/// [`Shape::ServerStream`], 3 for [`Shape::BidiStream`].
+///
+/// # Errors
+/// [`Status::ARG`](crate::Status::ARG) for another number.
+pub fn shape(number: u32) -> Result<Shape> {
+    const SHAPES: [Shape; 4] =
+        [Shape::Unary, Shape::ClientStream, Shape::ServerStream, Shape::BidiStream];
+    let shape = usize::try_from(number).ok().and_then(|number| SHAPES.get(number));
+    shape.copied().ok_or_else(|| {
+        Failure::argument(format!("{number} is no shape: give 0 for unary, 1 to 3 for streams"))
+    })
 }
 
 /// A call to be made.
@@ -119,6 +123,32 @@ impl Terms {
         })
     }
 
+    /// The options of the call, in one piece.
+    pub(crate) fn options(self) -> CallOptions {
+        let mut options = CallOptions::new();
+        if let Some(settings) = &self.settings {
+            options = options.settings(settings);
+        }
+        if self.codec != Codec::Proto {
+            options = options.content_type(self.codec.grpc_content_type());
+        }
+        if !self.metadata.is_empty() {
+            options = options.metadata_all(self.metadata);
+        }
+        options = match self.timeout {
+            Timeout::Default => options,
+            Timeout::After(time) => options.timeout(time),
+            Timeout::Never => options.no_timeout(),
+        };
+        if let Some(idempotent) = self.idempotent {
+            options = options.idempotent(idempotent);
+        }
+        match &self.parent {
+            Some(context) => options.context(context),
+            None => options,
+        }
+    }
+
     /// How it gets its place.
     pub(crate) fn wait(&self) -> Wait {
         let own = match self.timeout {
@@ -153,36 +183,6 @@ impl Documents {
         Ok(settings)
     }
 }
-
-/// Puts terms on a call or a stream: two types whose builders have the same methods.
-macro_rules! on_terms {
-    ($call:expr, $terms:expr) => {{
-        let terms: $crate::request::Terms = $terms;
-        let mut call = $call;
-        if let Some(settings) = &terms.settings {
-            call = call.settings(settings);
-        }
-        if terms.codec != micro::Codec::Proto {
-            call = call.content_type(terms.codec.grpc_content_type());
-        }
-        if !terms.metadata.is_empty() {
-            call = call.metadata_all(terms.metadata);
-        }
-        call = match terms.timeout {
-            $crate::request::Timeout::Default => call,
-            $crate::request::Timeout::After(time) => call.timeout(time),
-            $crate::request::Timeout::Never => call.no_timeout(),
-        };
-        if let Some(idempotent) = terms.idempotent {
-            call = call.idempotent(idempotent);
-        }
-        match &terms.parent {
-            Some(context) => call.context(context),
-            None => call,
-        }
-    }};
-}
-pub(crate) use on_terms;
 
 #[cfg(test)]
 mod tests {

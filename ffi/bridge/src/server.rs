@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use micro::server::{Endpoint, Kind as EndpointKind};
+use micro::server::Endpoint;
 use micro::settings::{EndpointSettings, ServiceSettings};
-use micro::{Error, Service};
+use micro::{Error, Service, Shape};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -47,7 +47,7 @@ enum State {
 
 struct Planned {
     name: String,
-    kind: EndpointKind,
+    shape: Shape,
     settings: EndpointSettings,
 }
 
@@ -77,12 +77,12 @@ impl Server {
     /// # Errors
     /// `INVALID_ARGUMENT` for options that cannot be read, `FAILED_PRECONDITION` once it has been started,
     /// [`Status::FORKED`](crate::Status::FORKED).
-    pub fn method(&self, name: &str, kind: EndpointKind, options: &str) -> Result<u32> {
+    pub fn method(&self, name: &str, shape: Shape, options: &str) -> Result<u32> {
         self.0.shared.check()?;
         let settings = EndpointSettings::from_json(options)?;
         match &mut *self.0.state() {
             State::Made { endpoints, .. } => {
-                endpoints.push(Planned { name: name.to_owned(), kind, settings });
+                endpoints.push(Planned { name: name.to_owned(), shape, settings });
                 Ok(u32::try_from(endpoints.len() - 1).unwrap_or(u32::MAX))
             }
             _ => Err(started("add endpoints before it is started")),
@@ -220,7 +220,7 @@ async fn start(
     let mut builder = settings.builder(&serving.name)?;
     for (number, planned) in endpoints.into_iter().enumerate() {
         let (host, method) = (host.clone(), u32::try_from(number).unwrap_or(u32::MAX));
-        let endpoint = Endpoint::raw(&planned.name, planned.kind, move |request| {
+        let endpoint = Endpoint::raw(&planned.name, planned.shape, move |request| {
             serve(host.clone(), method, request.into())
         });
         builder = builder.handle(planned.settings.apply(endpoint)?);

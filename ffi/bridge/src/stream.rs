@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use futures_util::StreamExt as _;
-use micro::{Context, Metadata, Raw, Streaming};
+use micro::{Context, Metadata, Raw, Shape, Streaming};
 
 use crate::client::Client;
 use crate::completion::{Ending, Teller};
@@ -16,7 +16,7 @@ use crate::metadata::{pack, pack_both};
 use crate::operation::Operation;
 use crate::outbox::{self, Outbox};
 use crate::queue::Queue;
-use crate::request::{Request, Shape, on_terms};
+use crate::request::Request;
 use crate::within::within;
 
 impl Client {
@@ -33,7 +33,10 @@ impl Client {
         shape: Shape,
         token: u64,
     ) -> Result<Id> {
-        if shape != Shape::ServerStream && !request.payload.is_empty() {
+        if !shape.streams() {
+            return Err(Failure::argument("this is no stream: call it"));
+        }
+        if shape.client_streams() && !request.payload.is_empty() {
             return Err(Failure::argument(
                 "a stream of requests is opened without one: send them when it is open",
             ));
@@ -41,7 +44,7 @@ impl Client {
         let terms = self.terms(&request)?;
         let place = self.desk().call(terms.wait())?;
         let (parent, codec) = (terms.parent.clone(), flags::of(terms.codec));
-        let outbox = (shape != Shape::ServerStream).then(|| Outbox::new(queue, token));
+        let outbox = shape.client_streams().then(|| Outbox::new(queue, token));
         let open = Arc::new(Opened { outbox: outbox.clone(), ..Opened::default() });
         let operation = Operation::new(queue, token, Kind::Stream, EventKind::End)
             .flow(open.clone())
@@ -54,7 +57,7 @@ impl Client {
             (Shape::ClientStream, Some(outbox)) => {
                 let requests = outbox::requests(outbox.messages());
                 let call = client.client_stream::<_, Raw, Raw>(service, endpoint, requests);
-                let call = on_terms!(call, terms);
+                let call = call.options(terms.options());
                 operation.begin(shared, |end| {
                     outbox.name(end.id());
                     let teller = end.teller();
@@ -77,7 +80,7 @@ impl Client {
             (_, Some(outbox)) => {
                 let requests = outbox::requests(outbox.messages());
                 let call = client.bidi_stream::<_, Raw, Raw>(service, endpoint, requests);
-                let call = on_terms!(call, terms);
+                let call = call.options(terms.options());
                 operation.begin(shared, |end| {
                     outbox.name(end.id());
                     receive((end.teller(), name), open, codec, parent, call)
@@ -86,7 +89,7 @@ impl Client {
             (_, None) => {
                 let request = Raw(request.payload);
                 let call = client.server_stream::<Raw, Raw>(service, endpoint, request);
-                let call = on_terms!(call, terms);
+                let call = call.options(terms.options());
                 operation
                     .begin(shared, |end| receive((end.teller(), name), open, codec, parent, call))
             }

@@ -7,13 +7,12 @@ mod host;
 use std::time::Duration;
 
 use host::{GREETER, Host, echo, of};
-use micro_bridge::core::server::Kind;
 use micro_bridge::{EventKind, Id, Request, Shape, Status, flags, operations, request_flags};
 
 #[test]
 fn unary_calls_come_in_and_are_answered() {
     let host = Host::new();
-    let client = host.serve("greeter", &[("Greeter.Hello", Kind::Unary)]);
+    let client = host.serve("greeter", &[("Greeter.Hello", Shape::Unary)]);
     let request = Request {
         service: "greeter",
         endpoint: "Greeter.Hello",
@@ -38,7 +37,7 @@ fn unary_calls_come_in_and_are_answered() {
 #[test]
 fn a_grace_longer_than_clocks_can_count_ends_with_the_work() {
     let host = Host::new();
-    let client = host.serve("greeter", &[("Greeter.Hello", Kind::Unary)]);
+    let client = host.serve("greeter", &[("Greeter.Hello", Shape::Unary)]);
     client.call(&host.queue, echo("greeter"), 1).unwrap();
     let call = host.next(EventKind::Call);
     host.runtime.shutdown(Duration::MAX).unwrap();
@@ -51,7 +50,7 @@ fn a_grace_longer_than_clocks_can_count_ends_with_the_work() {
 #[test]
 fn failures_carry_everything_the_handler_said() {
     let host = Host::new();
-    let client = host.serve("greeter", &[("Greeter.Hello", Kind::Unary)]);
+    let client = host.serve("greeter", &[("Greeter.Hello", Shape::Unary)]);
     client.call(&host.queue, echo("greeter"), 1).unwrap();
     let call = host.next(EventKind::Call);
     let error = micro_bridge::core::Error::not_found("nobody of that name").with_id("people");
@@ -74,7 +73,7 @@ fn failures_carry_everything_the_handler_said() {
 #[test]
 fn a_call_is_cancelled_at_any_moment_and_ends_once() {
     let host = Host::new();
-    let client = host.serve("greeter", &[("Greeter.Hello", Kind::Unary)]);
+    let client = host.serve("greeter", &[("Greeter.Hello", Shape::Unary)]);
     let id = client.call(&host.queue, echo("greeter"), 1).unwrap();
     let call = host.next(EventKind::Call);
     host.runtime.cancel(id).unwrap();
@@ -93,7 +92,7 @@ fn a_call_is_cancelled_at_any_moment_and_ends_once() {
 #[test]
 fn a_deadline_ends_both_sides() {
     let host = Host::new();
-    let client = host.serve("greeter", &[("Greeter.Hello", Kind::Unary)]);
+    let client = host.serve("greeter", &[("Greeter.Hello", Shape::Unary)]);
     let request = Request { timeout_ns: 50_000_000, ..echo("greeter") };
     client.call(&host.queue, request, 1).unwrap();
     let call = host.next(EventKind::Call);
@@ -108,7 +107,7 @@ fn a_deadline_ends_both_sides() {
 #[test]
 fn what_is_part_of_a_call_inherits_from_it_and_ends_with_it() {
     let host = Host::new();
-    let client = host.serve("greeter", &[("Greeter.Hello", Kind::Unary)]);
+    let client = host.serve("greeter", &[("Greeter.Hello", Shape::Unary)]);
     let mut metadata = micro_bridge::core::Metadata::new();
     metadata.append("tenant", "blue").unwrap();
     let meta = micro_bridge::pack(&metadata);
@@ -134,7 +133,7 @@ fn what_is_part_of_a_call_inherits_from_it_and_ends_with_it() {
 #[test]
 fn streams_go_both_ways_by_credit() {
     let host = Host::new();
-    let client = host.serve("greeter", &[("Greeter.Hello", Kind::BidiStream)]);
+    let client = host.serve("greeter", &[("Greeter.Hello", Shape::BidiStream)]);
     let request = Request { payload: Default::default(), ..echo("greeter") };
     let stream = client.open(&host.queue, request, Shape::BidiStream, 9).unwrap();
     for n in 0..3 {
@@ -167,7 +166,7 @@ fn streams_go_both_ways_by_credit() {
 #[test]
 fn a_stream_of_requests_has_one_answer() {
     let host = Host::new();
-    let client = host.serve("greeter", &[("Greeter.Hello", Kind::ClientStream)]);
+    let client = host.serve("greeter", &[("Greeter.Hello", Shape::ClientStream)]);
     let request = Request { payload: Default::default(), ..echo("greeter") };
     let stream = client.open(&host.queue, request, Shape::ClientStream, 9).unwrap();
     host.runtime.grant(stream, 1).unwrap();
@@ -186,7 +185,7 @@ fn a_stream_of_requests_has_one_answer() {
 #[test]
 fn a_sender_that_is_too_fast_is_told_to_wait_and_when_to_go_on() {
     let host = Host::new();
-    let client = host.serve("greeter", &[("Greeter.Hello", Kind::ServerStream)]);
+    let client = host.serve("greeter", &[("Greeter.Hello", Shape::ServerStream)]);
     let stream = client.open(&host.queue, echo("greeter"), Shape::ServerStream, 9).unwrap();
     let call = host.next(EventKind::Call);
     let message = vec![7u8; 32 * 1024];
@@ -227,7 +226,7 @@ fn a_sender_that_is_too_fast_is_told_to_wait_and_when_to_go_on() {
 fn a_call_nobody_answers_is_answered_when_its_queue_closes() {
     let host = Host::new();
     let other = Host::on(&host.runtime);
-    let client = host.serve("greeter", &[("Greeter.Hello", Kind::Unary)]);
+    let client = host.serve("greeter", &[("Greeter.Hello", Shape::Unary)]);
     client.call(&other.queue, echo("greeter"), 1).unwrap();
     host.wait_for_something();
     host.queue.close();
@@ -242,7 +241,7 @@ fn a_call_nobody_answers_is_answered_when_its_queue_closes() {
 #[test]
 fn a_client_with_enough_under_way_is_full_until_the_host_drains() {
     let host = Host::new();
-    host.serve("greeter", &[("Greeter.Hello", Kind::Unary)]);
+    host.serve("greeter", &[("Greeter.Hello", Shape::Unary)]);
     let client = host.client(r#", "max_in_flight": 2"#);
     client.call(&host.queue, echo("greeter"), 1).unwrap();
     client.call(&host.queue, echo("greeter"), 2).unwrap();
@@ -277,7 +276,7 @@ fn a_panic_inside_arrives_as_a_status() {
 #[test]
 fn ten_thousand_calls_under_way_all_end_when_the_runtime_does() {
     let host = Host::new();
-    host.serve("greeter", &[("Greeter.Hello", Kind::Unary)]);
+    host.serve("greeter", &[("Greeter.Hello", Shape::Unary)]);
     let client = host.client(r#", "max_in_flight": 10000, "timeout": null"#);
     for token in 0..10_000 {
         client.call(&host.queue, echo("greeter"), token).unwrap();
@@ -303,7 +302,7 @@ fn ten_thousand_calls_under_way_all_end_when_the_runtime_does() {
 #[test]
 fn an_endless_grace_ends_when_what_runs_does() {
     let host = Host::new();
-    host.serve("greeter", &[("Greeter.Hello", Kind::Unary)]);
+    host.serve("greeter", &[("Greeter.Hello", Shape::Unary)]);
     host.runtime.shutdown(Duration::MAX).unwrap();
     while host.any().kind != EventKind::Closed {}
     host.end();
@@ -316,7 +315,7 @@ fn a_watch_tells_changes_that_were_granted() {
     let watch = client.follow(&host.queue, of(operations::REGISTRY_WATCH, GREETER), 5).unwrap();
     assert_eq!(host.next(EventKind::Opened).id, watch);
     host.runtime.grant(watch, 1).unwrap();
-    host.serve("greeter", &[("Greeter.Hello", Kind::Unary)]);
+    host.serve("greeter", &[("Greeter.Hello", Shape::Unary)]);
     let change = host.next(EventKind::Change);
     assert!(String::from_utf8_lossy(&change.payload).contains("\"create\""));
     client.ask(&host.queue, of(operations::REGISTRY_GET, GREETER), 6).unwrap();

@@ -5,14 +5,13 @@
 mod host;
 
 use host::{GREETER, Host, echo, of};
-use micro_bridge::core::server::Kind;
 use micro_bridge::{EventKind, Shape, live, operations};
 
 #[test]
 fn nothing_is_left_of_runtimes_that_ended_with_work_under_way() {
     for round in 0..20 {
         let host = Host::new();
-        let endpoints = [("Greeter.Hello", Kind::Unary), ("Greeter.Talk", Kind::BidiStream)];
+        let endpoints = [("Greeter.Hello", Shape::Unary), ("Greeter.Talk", Shape::BidiStream)];
         let client = host.serve("greeter", &endpoints);
         for token in 0..50 {
             client.call(&host.queue, echo("greeter"), token).unwrap();

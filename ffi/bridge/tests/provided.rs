@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use host::{GREETER, Host, echo, of};
 use micro_bridge::core::registry::{Memory, Registry as _, Service};
-use micro_bridge::core::server::Kind;
 use micro_bridge::core::{Code, Error};
 use micro_bridge::{
-    Client, Event, EventKind, Headers, Id, Queue, Runtime, Server, Status, operations, provided,
+    Client, Event, EventKind, Headers, Id, Queue, Runtime, Server, Shape, Status, operations,
+    provided,
 };
 use serde_json::{Value, json};
 
@@ -96,7 +96,7 @@ fn a_fleet_meets_in_a_registry_of_the_hosts_own() {
     host.runtime.grant(watch, 10).unwrap();
 
     let server = Server::new(&host.runtime, "greeter", options).unwrap();
-    server.method("Greeter.Hello", Kind::Unary, "").unwrap();
+    server.method("Greeter.Hello", Shape::Unary, "").unwrap();
     server.start(&host.queue, 100).unwrap();
     assert_eq!(host.next(EventKind::Opened).token, 100);
     let change = host.next(EventKind::Change);

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use host::{GREETER, Host, echo, of};
 use micro_bridge::core::Code;
-use micro_bridge::core::server::Kind;
 use micro_bridge::{
-    Client, EventKind, NO_TIMEOUT, Question, Request, Status, operations, provided, request_flags,
+    Client, EventKind, NO_TIMEOUT, Question, Request, Shape, Status, operations, provided,
+    request_flags,
 };
 
 const DEADLINE_EXCEEDED: Status = Status(4);
@@ -86,7 +86,7 @@ fn a_question_is_over_at_its_deadline_and_so_is_what_it_asked() {
 fn a_question_ends_with_the_call_it_is_part_of() {
     let host = Host::new();
     let silent = of_silence(&host, "parent");
-    let client = host.serve("greeter", &[("Greeter.Hello", Kind::Unary)]);
+    let client = host.serve("greeter", &[("Greeter.Hello", Shape::Unary)]);
     client.call(&host.queue, echo("greeter"), 1).unwrap();
     let call = host.next(EventKind::Call);
     let asked =
@@ -115,7 +115,7 @@ fn a_question_ends_with_the_call_it_is_part_of() {
 fn a_question_has_no_more_time_than_the_call_it_is_part_of() {
     let host = Host::new();
     let silent = of_silence(&host, "inherited");
-    let client = host.serve("greeter", &[("Greeter.Hello", Kind::Unary)]);
+    let client = host.serve("greeter", &[("Greeter.Hello", Shape::Unary)]);
     let timeout_ns = nanos(Duration::from_millis(200));
     client.call(&host.queue, Request { timeout_ns, ..echo("greeter") }, 1).unwrap();
     let parent = host.next(EventKind::Call).id;
@@ -128,7 +128,7 @@ fn a_question_has_no_more_time_than_the_call_it_is_part_of() {
 #[test]
 fn what_is_followed_and_asked_takes_no_place_of_a_call() {
     let host = Host::new();
-    host.serve("greeter", &[("Greeter.Hello", Kind::Unary)]);
+    host.serve("greeter", &[("Greeter.Hello", Shape::Unary)]);
     let client = host.client(r#", "max_in_flight": 1"#);
     client.follow(&host.queue, of(operations::REGISTRY_WATCH, ""), 1).unwrap();
     host.next(EventKind::Opened);
@@ -164,7 +164,7 @@ fn a_question_waits_for_a_place_until_its_deadline() {
 #[test]
 fn a_call_waits_for_a_place_no_longer_than_it_has_time() {
     let host = Host::new();
-    host.serve("greeter", &[("Greeter.Hello", Kind::Unary)]);
+    host.serve("greeter", &[("Greeter.Hello", Shape::Unary)]);
     let client = host.client(r#", "max_in_flight": 1"#);
     client.call(&host.queue, Request { timeout_ns: NO_TIMEOUT, ..echo("greeter") }, 1).unwrap();
     let waiting = Request {

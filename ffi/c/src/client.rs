@@ -1,7 +1,7 @@
 //! Clients.
 
 use bytes::Bytes;
-use micro_bridge::{Client, Failure, Id, Request, Result, Shape};
+use micro_bridge::{Client, Failure, Id, Request, Result};
 use std::mem::offset_of;
 
 use crate::error::{answer, micro_error};
@@ -127,7 +127,10 @@ pub unsafe extern "C" fn micro_client_open(
         answer(err, || {
             let request = read(request)?;
             let client = Object::<micro_client>::at(client)?;
-            name(stream, client.open(queue_at(queue)?, request, read_shape(shape)?, token)?);
+            name(
+                stream,
+                client.open(queue_at(queue)?, request, micro_bridge::shape(shape)?, token)?,
+            );
             Ok(())
         })
     }
@@ -167,15 +170,6 @@ unsafe fn read<'a>(request: *const micro_request) -> Result<Request<'a>> {
     }
 }
 
-fn read_shape(shape: u32) -> Result<Shape> {
-    match shape {
-        MICRO_CLIENT_STREAM => Ok(Shape::ClientStream),
-        MICRO_SERVER_STREAM => Ok(Shape::ServerStream),
-        MICRO_BIDI_STREAM => Ok(Shape::BidiStream),
-        other => Err(Failure::argument(format!("{other} is no shape of a stream"))),
-    }
-}
-
 /// # Safety
 /// The caller's promise: NULL or writable.
 pub(crate) unsafe fn name(out: *mut micro_id, id: Id) {
@@ -198,13 +192,17 @@ pub(crate) unsafe fn give_text(out: *mut micro_bytes, text: String) -> Result<()
 
 #[cfg(test)]
 mod tests {
-    use micro_bridge::request_flags;
+    use micro_bridge::{Shape, request_flags};
 
     use super::*;
 
     #[test]
     fn numbers_are_the_bridges() {
         assert_eq!(MICRO_NO_TIMEOUT, micro_bridge::NO_TIMEOUT);
+        let shapes = [MICRO_UNARY, MICRO_CLIENT_STREAM, MICRO_SERVER_STREAM, MICRO_BIDI_STREAM];
+        let shapes = shapes.map(|number| micro_bridge::shape(number).expect("a shape"));
+        let known = [Shape::Unary, Shape::ClientStream, Shape::ServerStream, Shape::BidiStream];
+        assert_eq!(shapes, known);
         assert_eq!(MICRO_REQUEST_WAIT, request_flags::WAIT);
         assert_eq!(MICRO_REQUEST_IDEMPOTENT, request_flags::IDEMPOTENT);
         assert_eq!(MICRO_REQUEST_NOT_IDEMPOTENT, request_flags::NOT_IDEMPOTENT);

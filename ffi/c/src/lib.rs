@@ -49,8 +49,6 @@ mod error;
 mod debug;
 
 mod object;
-#[cfg(unix)]
-mod signal;
 
 pub use abi::*;
 pub use bytes::*;

@@ -96,7 +96,7 @@ pub unsafe extern "C" fn micro_runtime_new(
         answer(err, || {
             // Threads begin with what the thread that starts them keeps away.
             #[cfg(unix)]
-            let _unbroken = crate::signal::Unbroken::new();
+            let _blocked = micro_process::signal::SigpipeBlocked::new();
             Object::<micro_runtime>::give(out, || Runtime::new(micro_options::json(options)?))
         })
     }

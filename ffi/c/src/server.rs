@@ -1,11 +1,8 @@
 //! Services.
 
-use micro_bridge::core::server::Kind;
-use micro_bridge::{Failure, Result, Server};
+use micro_bridge::Server;
 
-use crate::client::{
-    MICRO_BIDI_STREAM, MICRO_CLIENT_STREAM, MICRO_SERVER_STREAM, MICRO_UNARY, micro_client,
-};
+use crate::client::micro_client;
 use crate::error::{answer, micro_error};
 use crate::object::{Named, Object};
 use crate::queue::at as queue_at;
@@ -49,7 +46,7 @@ pub unsafe extern "C" fn micro_server_new(
 pub unsafe extern "C" fn micro_server_method(
     server: *mut micro_server,
     name: micro_slice,
-    kind: u32,
+    shape: u32,
     options: micro_slice,
     method: *mut u32,
     err: *mut *mut micro_error,
@@ -58,8 +55,11 @@ pub unsafe extern "C" fn micro_server_method(
     unsafe {
         answer(err, || {
             let (name, options) = (name.text("name")?, options.text("options")?);
-            let number =
-                Object::<micro_server>::at(server)?.method(name, read_kind(kind)?, options)?;
+            let number = Object::<micro_server>::at(server)?.method(
+                name,
+                micro_bridge::shape(shape)?,
+                options,
+            )?;
             if !method.is_null() {
                 *method = number;
             }
@@ -134,14 +134,4 @@ pub unsafe extern "C" fn micro_server_client(
 pub unsafe extern "C" fn micro_server_free(server: *mut micro_server) {
     // SAFETY: the caller promises a live server or NULL, and uses it no more.
     unsafe { Object::<micro_server>::free(server, drop) };
-}
-
-fn read_kind(kind: u32) -> Result<Kind> {
-    match kind {
-        MICRO_UNARY => Ok(Kind::Unary),
-        MICRO_CLIENT_STREAM => Ok(Kind::ClientStream),
-        MICRO_SERVER_STREAM => Ok(Kind::ServerStream),
-        MICRO_BIDI_STREAM => Ok(Kind::BidiStream),
-        other => Err(Failure::argument(format!("{other} is no kind of endpoint"))),
-    }
 }

@@ -159,8 +159,8 @@ impl Index {
                 name: Some(endpoint.type_and_method().1.to_owned()),
                 input_type: Some(format!(".{}", request.full_name())),
                 output_type: Some(format!(".{}", response.full_name())),
-                client_streaming: Some(endpoint.kind.client_streams()),
-                server_streaming: Some(endpoint.kind.server_streams()),
+                client_streaming: Some(endpoint.shape.client_streams()),
+                server_streaming: Some(endpoint.shape.server_streams()),
                 ..Default::default()
             });
         }

@@ -5,8 +5,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use micro_bridge::core::server::Kind;
-use micro_bridge::{Client, Event, EventKind, Question, Queue, Request, Runtime, Server};
+use micro_bridge::{Client, Event, EventKind, Question, Queue, Request, Runtime, Server, Shape};
 
 /// Longest wait for an event.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -55,7 +54,7 @@ impl Host {
     }
 
     /// Starts a service and returns a client of it.
-    pub(crate) fn serve(&self, name: &str, endpoints: &[(&str, Kind)]) -> Client {
+    pub(crate) fn serve(&self, name: &str, endpoints: &[(&str, Shape)]) -> Client {
         let options = format!(r#"{{ {}, "address": "127.0.0.1:0", "grace": "1s" }}"#, self.fleet());
         let server = Server::new(&self.runtime, name, &options).unwrap();
         for (endpoint, kind) in endpoints {

@@ -34,7 +34,7 @@ pub(in crate::server::protocol) async fn unary(
     peer: &Peer,
 ) -> Response<ReplyBody> {
     let path = parts.uri.path();
-    if dispatch.find(path).is_ok_and(|endpoint| endpoint.kind().streams()) {
+    if dispatch.find(path).is_ok_and(|endpoint| endpoint.shape().streams()) {
         return refusal(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "this endpoint streams: send application/connect+json or application/connect+proto",
