@@ -122,7 +122,7 @@ impl Node {
             secure: secure(record),
             labels,
             release,
-            hash: super::hash::of(record.id.as_bytes()),
+            hash: super::fnv::of(record.id.as_bytes()),
             live,
         }
     }

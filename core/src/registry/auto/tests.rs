@@ -1,6 +1,11 @@
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::time::sleep;
+
 use super::*;
 use crate::registry::contract::Subject;
-use crate::registry::{Action, Memory};
+use crate::registry::{Action, Change, Memory};
 
 crate::registry_contract!(|| {
     // Over mDNS, as on most machines.

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::heard::Socket;
 use super::names::Names;
 use super::packet::{Data, Record};
-use super::table::Socket;
 use super::txt::Payload;
 use crate::registry::{Node, Service};
 

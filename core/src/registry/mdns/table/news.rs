@@ -6,10 +6,11 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::super::heard::Heard;
 use super::super::known::Sighting;
 use super::super::packet::{Data, Record};
 use super::super::txt::Payload;
-use super::{Heard, STRAGGLERS, Subject, Table, Wanted};
+use super::{STRAGGLERS, Subject, Table, Wanted};
 use crate::registry::Action;
 
 /// What the text of a node was found to be.

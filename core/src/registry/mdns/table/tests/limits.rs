@@ -1,5 +1,7 @@
 //! What senders may make a table keep, and how long what falls silent stays.
 
+use std::net::IpAddr;
+
 use super::*;
 
 /// A sender that tells of nodes at its own address.
@@ -190,4 +192,36 @@ async fn nobody_vouches_for_a_node_whose_address_another_took_over() {
     assert_eq!(table.dying(Instant::now()), []);
     table.due(Instant::now());
     assert_eq!(table.all()[0].nodes[0].id, "heir");
+}
+
+#[tokio::test(start_paused = true)]
+async fn watcher_that_left_or_fell_behind_is_let_go() {
+    let mut table = table();
+    drop(table.watched(None));
+    let mut slow = table.watched(None);
+    assert_eq!(table.interest.watchers(), 1);
+    for _ in 0..=crate::registry::WATCH_CAPACITY / 2 {
+        table.hears(&bytes(vectors::ANNOUNCEMENT), V4);
+        table.hears(&vectors::goodbye(), V4);
+    }
+    assert_eq!(table.interest.watchers(), 0);
+    for _ in 0..crate::registry::WATCH_CAPACITY {
+        slow.next().await.expect("queued");
+    }
+    assert_eq!(slow.next().await.expect_err("over").code(), Code::Aborted);
+}
+
+#[tokio::test(start_paused = true)]
+async fn lookups_watches_and_goodbyes_are_bounded() {
+    let mut table = table();
+    let begin = |table: &mut Table| table.begin(Subject::List, Instant::now());
+    assert!((0..LOOKUP_LIMIT).all(|_| begin(&mut table).is_some()));
+    assert!(begin(&mut table).is_none());
+    let watchers: Vec<_> = (0..WATCH_LIMIT).map(|_| table.watched(None)).collect();
+    assert!(!table.watch(Watcher::channel(None).0));
+    drop(watchers);
+    for number in 0..2 * GOODBYE_LIMIT {
+        table.gone(&number.to_string(), Some(V4), Instant::now());
+    }
+    assert_eq!(table.goodbyes.len(), GOODBYE_LIMIT);
 }
