@@ -1,12 +1,13 @@
 from collections.abc import Callable, Coroutine, Iterable
 from contextvars import Context as Variables
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, final
 
 from ._metadata import Metadata, Value
 
 __version__: str
 
+@final
 class Payload:
     """A long message where the network left it. Read it with ``memoryview(payload)`` or ``bytes(payload)``."""
 
@@ -14,6 +15,7 @@ class Payload:
     def __bytes__(self) -> bytes: ...
     def __buffer__(self, flags: int, /) -> memoryview: ...
 
+@final
 class Context:
     """A call that came in: who calls, how long they wait, what they sent along, and what is sent along with the answer."""
 
@@ -57,6 +59,7 @@ class Context:
     def set_trailer(self, name: str, value: Value) -> None:
         """Adds a trailer to the answer, also to one that fails."""
 
+@final
 class Runtime:
     def __new__(cls, options: str) -> Runtime: ...
     def shutdown(self, grace: float) -> None: ...
@@ -67,6 +70,7 @@ class Runtime:
     def grant(self, id: int, messages: int) -> bool: ...
     def bound(self, id: int, bytes: int) -> bool: ...
 
+@final
 class Queue:
     def __new__(cls, runtime: Runtime) -> Queue: ...
     def fileno(self) -> int: ...
@@ -86,6 +90,7 @@ class Queue:
     def is_open(self) -> bool: ...
     def __len__(self) -> int: ...
 
+@final
 class Client:
     def __new__(cls, runtime: Runtime, options: str) -> Client: ...
     def call(self, queue: Queue, future: Any, terms: tuple[str, str, Any, Any, int, int, str, int]) -> int: ...
@@ -93,6 +98,7 @@ class Client:
     def ask(self, queue: Queue, future: Any, asked: tuple[str, str, int, int]) -> int: ...
     def follow(self, queue: Queue, stream: Any, asked: tuple[str, str, int, int]) -> int: ...
 
+@final
 class Server:
     def __new__(cls, runtime: Runtime, name: str, options: str) -> Server: ...
     def method(self, name: str, shape: int, options: str) -> int: ...

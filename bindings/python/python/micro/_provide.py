@@ -161,7 +161,7 @@ def provide(name: str, registry: Registry, *, runtime: Runtime | None = None) ->
 
 
 def _args(context: _micro.Context) -> dict[str, Any]:
-    args: dict[str, Any] = json.loads(bytes(context.metadata[_ARGS]))
+    args: dict[str, Any] = json.loads(context.metadata[_ARGS])
     return args
 
 
