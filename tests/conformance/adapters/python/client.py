@@ -20,6 +20,7 @@ class Client:
     def __init__(self) -> None:
         self.client: micro.Client | None = None
         self.calls: dict[str, Any] = {}
+        self.provided: list[micro.Provided] = []
 
     def at_once(self, line: Line) -> bool:
         return False
@@ -33,10 +34,11 @@ class Client:
             "many": self.many,
             "ask": self.ask,
             "follow": self.follow,
+            "provide": self.provide,
             "stop": self.stop,
         }.get(line.verb)
         if work is not None:
-            self.spawn(id if line.verb not in ("start", "stop") else f"{line.verb} {id}", work(line))
+            self.spawn(id if line.verb not in ("start", "stop", "provide") else f"{line.verb} {id}", work(line))
         elif line.verb == "ping":
             tell("ok", [("id", id)])
         elif id in self.calls:
@@ -66,6 +68,15 @@ class Client:
             return
         self.client = client
         tell("ok", id)
+
+    async def provide(self, line: Line) -> None:
+        id: Fields = [("id", line.get("id"))]
+        try:
+            self.provided.append(micro.provide(line.get("name"), questions.registry()))
+        except errors.Error as error:
+            tell("failed", id + failure(error))
+        else:
+            tell("ok", id)
 
     async def stop(self, line: Line) -> None:
         mine = asyncio.current_task()

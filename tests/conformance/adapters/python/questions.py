@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import runpy
+from pathlib import Path
 from typing import Any
 
 import micro
@@ -72,6 +74,12 @@ def document(value: micro.Record) -> dict[str, Any]:
 
 def labels(value: dict[str, Any]) -> dict[str, str]:
     return value.get("metadata") or {}
+
+
+def registry() -> micro.Registry:
+    """The registry of the examples."""
+    path = Path(__file__).parents[4] / "examples" / "registry" / "registry.py"
+    return runpy.run_path(str(path))["InMemory"]()
 
 
 def told(answer: Any) -> list[tuple[str, Any]]:
