@@ -3,14 +3,6 @@
 
 pub(super) const KNOWN: &[&[&str]] = &[
     &[
-        "core/src/client/mod.rs",
-        "core/src/client/builder.rs",
-        "core/src/client/call.rs",
-        "core/src/client/pipeline.rs",
-        "core/src/client/stream.rs",
-    ],
-    &["core/src/client/options.rs", "core/src/settings/call.rs"],
-    &[
         "core/src/codec/mod.rs",
         "core/src/codec/json.rs",
         "core/src/codec/message.rs",
