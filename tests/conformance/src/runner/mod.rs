@@ -16,6 +16,7 @@ mod document;
 mod endpoints;
 mod events;
 mod expect;
+mod judge;
 mod matrix;
 mod play;
 mod process;
@@ -26,7 +27,8 @@ mod step;
 mod variables;
 
 pub use adapters::{Adapter, Adapters};
-pub use cell::{Cell, Options};
+pub use cell::Cell;
+pub use judge::Options;
 pub use matrix::{CellReport, Matrix, RegistryReport, Verdict};
 pub use registry::keeps_contract;
 pub use scenario::{Scenario, load};

@@ -15,9 +15,10 @@ use micro::{Code, Error, Result};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+use super::Outcome;
 use super::adapters::Adapter;
+use super::matrix::Verdict;
 use super::process::{Answering, Process};
-use super::{Outcome, Verdict};
 use crate::Line;
 
 /// Name of the registry in its process.

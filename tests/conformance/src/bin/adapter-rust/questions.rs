@@ -11,9 +11,9 @@ use micro::{Client, Code, Error, Result};
 use micro_conformance::Line;
 use serde_json::json;
 
-use crate::client::Calls;
+use crate::calls::Calls;
 use crate::output::failure;
-use crate::streams::Requests;
+use crate::requests::Requests;
 
 /// A question: which one, with which arguments, and how long its answer may take.
 pub(crate) struct Question {

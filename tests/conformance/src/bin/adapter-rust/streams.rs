@@ -8,38 +8,9 @@ use micro_conformance::{Line, Payload};
 use tokio::sync::{Mutex, mpsc};
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::client::{Calls, Wanted, result};
+use crate::calls::{Calls, Wanted, result};
 use crate::output::{Output, failure};
-
-/// Where requests about one stream go: those about sending and those about receiving do not wait for
-/// each other.
-pub(crate) struct Requests {
-    sending: mpsc::UnboundedSender<Line>,
-    receiving: mpsc::UnboundedSender<()>,
-}
-
-impl Requests {
-    /// Both ends.
-    pub(crate) fn channel() -> (Self, Inbox) {
-        let (sending, sends) = mpsc::unbounded_channel();
-        let (receiving, receives) = mpsc::unbounded_channel();
-        (Self { sending, receiving }, Inbox { sending: sends, receiving: receives })
-    }
-
-    /// False when the stream does not want it.
-    pub(crate) fn give(&self, request: Line) -> bool {
-        match request.verb.as_str() {
-            "recv" => self.receiving.send(()).is_ok(),
-            _ => self.sending.send(request).is_ok(),
-        }
-    }
-}
-
-/// The other ends.
-pub(crate) struct Inbox {
-    sending: mpsc::UnboundedReceiver<Line>,
-    pub(crate) receiving: mpsc::UnboundedReceiver<()>,
-}
+use crate::requests::{Inbox, Requests};
 
 /// Begins a stream.
 pub(crate) fn open(calls: &Calls, client: &Client, request: &Line, id: u64) {
