@@ -40,9 +40,11 @@ class Registry(Protocol):
 
     def get(self, name: str) -> Awaitable[Iterable[Record]] | Iterable[Record]:
         """Every version of a service with its live nodes; none, or ``NotFound``, where there is no node."""
+        ...
 
     def list(self) -> Awaitable[Iterable[Record]] | Iterable[Record]:
         """Every service, by name, then version. Nodes and endpoints may be left out."""
+        ...
 
     def watch(self, name: str | None) -> Awaitable[AsyncIterator[Change]] | AsyncIterator[Change]:
         """Changes of one service, or of all, each with only the nodes it affects.
@@ -50,6 +52,7 @@ class Registry(Protocol):
         Every change after this has returned is told. So it is no generator, which begins with the first ``anext``: it
         subscribes, then returns an iterator. The iterator is closed (``aclose``) when its reader has left.
         """
+        ...
 
 
 class Provided:
