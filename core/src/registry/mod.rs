@@ -1,4 +1,4 @@
-//! Who runs where: services, their nodes and endpoints, and a watch on changes.
+//! What runs where: services, their nodes and endpoints, and a watch on changes.
 //!
 //! A [`Registry`] stores [`Service`] records. One service may be registered in several versions,
 //! each with nodes of its own; a lookup returns one record per version. The record is go-micro

@@ -94,7 +94,7 @@ pub struct Value {
 pub enum Action {
     /// Nodes that were not there before.
     Create,
-    /// Nodes whose address, metadata or endpoints changed.
+    /// Nodes with another address, other metadata or other endpoints.
     Update,
     /// Nodes that are gone. A record without nodes means the whole version.
     Delete,

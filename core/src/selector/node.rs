@@ -232,7 +232,7 @@ impl Node {
         self.live.left()
     }
 
-    /// Tells those who watch that it has left.
+    /// Tells watchers of the node that it has left.
     pub(crate) fn leave(&self) {
         self.live.leave();
     }

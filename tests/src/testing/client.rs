@@ -111,7 +111,7 @@ async fn dispatch(case: &str, client: Client, address: String) {
 fn unary(
     client: &Client,
     request: SimpleRequest,
-) -> micro::client::Call<SimpleRequest, SimpleResponse> {
+) -> micro::client::Unary<SimpleRequest, SimpleResponse> {
     client.call("testing", "/grpc.testing.TestService/UnaryCall", request).timeout(CASE_LIMIT)
 }
 

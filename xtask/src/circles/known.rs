@@ -9,19 +9,7 @@ pub(super) const KNOWN: &[&[&str]] = &[
         "core/src/client/pipeline.rs",
         "core/src/client/stream.rs",
     ],
-    &["core/src/client/options.rs", "core/src/settings/call.rs"],
-    &[
-        "core/src/codec/mod.rs",
-        "core/src/codec/json.rs",
-        "core/src/codec/message.rs",
-        "core/src/codec/unreadable.rs",
-    ],
     &["core/src/error/mod.rs", "core/src/forward/mod.rs", "core/src/metadata.rs"],
-    &[
-        "core/src/resilience/limiter/mod.rs",
-        "core/src/resilience/limiter/gate.rs",
-        "core/src/resilience/limiter/line.rs",
-    ],
     &["core/src/server/mod.rs", "core/src/server/builder.rs"],
     &[
         "core/src/server/admission.rs",
@@ -34,12 +22,6 @@ pub(super) const KNOWN: &[&[&str]] = &[
         "core/src/server/protocol/ending.rs",
         "core/src/server/protocol/refusal.rs",
         "core/src/server/reply.rs",
-    ],
-    &["core/src/transport/status/mod.rs", "core/src/transport/status/size.rs"],
-    &[
-        "core/src/transport/tls/mod.rs",
-        "core/src/transport/tls/pem.rs",
-        "core/src/transport/tls/trust.rs",
     ],
     &[
         "tests/src/conformance/suite.rs",

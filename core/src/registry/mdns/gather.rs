@@ -1,6 +1,6 @@
 //! Lookups: a question to the group, and the wait for its answers.
 //!
-//! What was heard before is known already, so a lookup waits for news only. It ends when all who
+//! What was heard before is known already, so a lookup waits for news only. It ends when all nodes that
 //! are known answered and nothing more comes; it goes on while answers come; and when nothing was
 //! ever heard of its subject, it waits longer once before it says that there is nothing.
 

@@ -159,7 +159,7 @@ pub(super) fn bind(v6: bool, port: u16) -> std::io::Result<Uninherited<UdpSocket
 fn share(socket: &Socket) -> std::io::Result<()> {
     socket.set_reuse_address(true)?;
     // Elsewhere the address alone does not share a port; on Linux it does, and REUSEPORT would
-    // spread unicast packets over those who share.
+    // spread unicast packets over the sockets that share.
     #[cfg(all(unix, not(any(target_os = "linux", target_os = "android"))))]
     socket.set_reuse_port(true)?;
     Ok(())

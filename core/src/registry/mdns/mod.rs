@@ -135,7 +135,7 @@ impl Mdns {
         Self::probe_within(options, PROBE_TIMEOUT).await
     }
 
-    /// The same with more patience, for those who must not be wrong on a busy machine.
+    /// The same with more patience, for a caller that must not be wrong on a busy machine.
     pub(super) async fn probe_within(options: &Options, patience: Duration) -> Result<()> {
         let options = options.clone().checked()?;
         drop(Links::open(&options, options.port)?);

@@ -91,7 +91,7 @@ impl Host {
         }
     }
 
-    /// Hosts whose nodes watchers believe in.
+    /// Hosts with nodes that watchers believe in.
     fn believed(&self) -> BTreeSet<usize> {
         let lives = |told: &[(Action, Instant)]| {
             told.last().is_some_and(|(action, _)| *action != Action::Delete)
@@ -258,7 +258,7 @@ impl World {
             let told = self.hosts[number].told.entry(other).or_default();
             let last = told.last().map(|(action, _)| *action);
             let gone = matches!(last, None | Some(Action::Delete));
-            // A goodbye is told even of a node whose announcements were all lost.
+            // A goodbye is told even of a node that lost all its announcements.
             let fits = gone == (change.action == Action::Create) || change.action == Action::Delete;
             assert!(fits, "{last:?} then {:?}", change.action);
             told.push((change.action, now));
@@ -298,7 +298,7 @@ async fn story(seed: u64) -> Vec<String> {
         assert!(believed.is_disjoint(&[4, 5].into()), "{host} believes {believed:?}");
     }
     world.run(seconds(600)).await;
-    // Once the medium behaves, a heartbeat is enough for all to know all who live.
+    // Once the medium behaves, a heartbeat is enough for every host to know every living node.
     world.loss = 0.0;
     world.run(seconds(600) + HEARTBEAT + seconds(1)).await;
     for host in 0..4 {

@@ -5,7 +5,7 @@
 //! interface has links of its own, so that a question is answered with the address that is reached by
 //! the interface it came in by, and no limit of the system on memberships is met. The *asking* sockets
 //! have ports of their own, because go-micro answers by unicast and unicast to a shared port reaches
-//! only one of those who share it.
+//! only one of the sockets that share it.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
@@ -47,7 +47,7 @@ pub(super) enum From {
     Asking,
 }
 
-/// A link that is there since a moment ago, or whose interface has other addresses.
+/// A link that has just come, or has an interface with other addresses now.
 #[derive(Debug)]
 pub(super) struct News {
     pub(super) link: Arc<Link>,

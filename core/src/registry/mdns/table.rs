@@ -1,7 +1,7 @@
 //! Which nodes are out there: what answers, announcements and goodbyes add up to.
 //!
-//! Lookups, watches and expiry share this one table, so that a lookup never tells of a node whose
-//! end a watcher would not hear about. Nodes that answer become known and reach watchers; known
+//! Lookups, watches and expiry share this one table, so that a lookup never tells of a node
+//! with an end that a watcher would not hear about. Nodes that answer become known and reach watchers; known
 //! nodes that stay silent when asked leave, and reach watchers too.
 
 mod care;
@@ -43,7 +43,7 @@ struct Goodbye {
     socket: Option<Socket>,
 }
 
-/// Everything known about nodes, and who wants to know.
+/// Everything known about nodes, and the lookups and watches that want it.
 #[derive(Debug)]
 pub(super) struct Table {
     names: Arc<Names>,

@@ -91,7 +91,7 @@ fn listener(registry: &Mdns) -> (Links, UdpSocket) {
     (links, UdpSocket::from_std(group).expect("a socket"))
 }
 
-/// The next question that arrives, and who asks.
+/// Where the next question that arrives comes from.
 async fn question(group: &UdpSocket) -> SocketAddr {
     let mut packet = [0; 2000];
     loop {
@@ -123,7 +123,7 @@ impl Witness for Vouching {
 }
 
 #[tokio::test]
-async fn node_that_falls_silent_stays_while_somebody_is_connected_to_it() {
+async fn node_that_falls_silent_stays_while_a_client_is_connected_to_it() {
     let (ours, _theirs) = pair();
     let witness = Arc::new(Vouching::default());
     let weak: Weak<Vouching> = Arc::downgrade(&witness);
@@ -335,7 +335,7 @@ async fn dropped_registry_ends_its_watches() {
 }
 
 #[tokio::test]
-async fn noise_from_the_network_harms_nobody() {
+async fn noise_from_the_network_harms_no_registry() {
     let (ours, theirs) = pair();
     let stranger = stranger().await;
     for number in 0..300_usize {

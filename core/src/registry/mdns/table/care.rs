@@ -48,8 +48,8 @@ impl Table {
         doubted.then(|| Question::new(instance, kind::ANY))
     }
 
-    /// Nodes that would be dropped now, for want of news of them. A node whose address was taken over
-    /// by another is not among them: no witness can vouch for it.
+    /// Nodes that would be dropped now, for want of news of them. A node that lost its address to
+    /// another is not among them: no witness can vouch for it.
     pub(in super::super) fn dying(&self, now: Instant) -> Vec<Dying> {
         let dying = |known: &&Known| !known.own && known.service.is_some() && known.dies() <= now;
         if !self.nodes.values().any(|known| dying(&known)) {
@@ -80,7 +80,7 @@ impl Table {
         }
     }
 
-    /// Drops what is over, and tells whom to ask and when to look again.
+    /// Drops what is over; gives the questions to ask and when to look again.
     pub(in super::super) fn due(&mut self, now: Instant) -> (Vec<Asks>, Option<Instant>) {
         let (mut questions, mut over, mut next) = (Vec::new(), Vec::new(), None::<Instant>);
         let mut ask: BTreeMap<String, bool> = BTreeMap::new();

@@ -28,7 +28,7 @@ pub(super) struct Use {
     pub(super) bytes: usize,
 }
 
-/// What is used, by whom.
+/// What is used: by all, and by each sender.
 #[derive(Debug, Default)]
 pub(super) struct Room {
     pub(super) all: Use,

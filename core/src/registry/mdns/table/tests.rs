@@ -234,7 +234,7 @@ async fn watched_node_that_answers_lives_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn node_that_nobody_watches_expires_unasked() {
+async fn node_without_a_watcher_expires_unasked() {
     let mut table = table();
     let other = table.watched(Some("other"));
     table.hears(&bytes(vectors::ANNOUNCEMENT), V4);

@@ -29,7 +29,7 @@ async fn answer_that_comes_after_a_lookup_ended_is_found_by_the_next() {
     let ours = Mdns::new(brief(Duration::from_millis(10))).expect("loopback multicast");
     let (_links, group) = listener(&ours);
     let lookup = tokio::spawn(async move {
-        let error = ours.get("greeter").await.expect_err("nobody answers in time");
+        let error = ours.get("greeter").await.expect_err("no answer in time");
         assert_eq!(error.code(), Code::NotFound);
         ours
     });
@@ -69,7 +69,7 @@ async fn first_lookup_waits_longer_once_and_asks_from_the_port_of_the_group_too(
         let ours = ours.clone();
         async move {
             let started = Instant::now();
-            ours.get("greeter").await.expect_err("nobody is there");
+            ours.get("greeter").await.expect_err("there is no node");
             started.elapsed()
         }
     });
@@ -80,7 +80,7 @@ async fn first_lookup_waits_longer_once_and_asks_from_the_port_of_the_group_too(
     let mut later = Duration::MAX;
     for _ in 0..5 {
         let started = Instant::now();
-        ours.get("greeter").await.expect_err("nobody is there");
+        ours.get("greeter").await.expect_err("there is no node");
         later = later.min(started.elapsed());
     }
     assert!(later < wait * 10, "{later:?}");

@@ -15,7 +15,7 @@ use crate::interface::Reach;
 pub(super) struct Entry {
     /// What is asked for: `greeter.micro.`, or the name of the list.
     pub(super) service: String,
-    /// Who answers.
+    /// Name of the node, or of the entry in the list.
     pub(super) instance: String,
     pub(super) port: u16,
     pub(super) address: Told,

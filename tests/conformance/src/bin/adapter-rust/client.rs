@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
-use micro::client::{Call, Seen};
+use micro::client::{Seen, Unary};
 use micro::settings::{CallSettings, ClientSettings};
 use micro::{Client, Error, Raw, Result};
 use micro_conformance::{Line, Payload};
@@ -90,7 +90,7 @@ impl Wanted {
         Ok(Self { service: text("service"), endpoint: text("endpoint"), settings, payload })
     }
 
-    fn call(&self, client: &Client) -> Call<Raw, Raw> {
+    fn call(&self, client: &Client) -> Unary<Raw, Raw> {
         let call = client.call(&self.service, &self.endpoint, Raw(self.payload.clone()));
         call.settings(&self.settings)
     }

@@ -21,7 +21,7 @@ fn told(from: [u8; 4], service: &str, id: &str, endpoints: usize) -> Vec<u8> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nodes_that_nobody_asked_for_are_kept_unread_until_somebody_does() {
+async fn nodes_that_were_not_asked_for_are_kept_unread_until_they_are() {
     let mut table = table();
     table.hears(&told(host(1), "greeter", "a", 100), V4);
     assert!(table.nodes.values().all(|known| known.service.is_none()), "nothing is inflated");
@@ -182,7 +182,7 @@ async fn goodbye_ends_what_a_witness_vouches_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nobody_vouches_for_a_node_whose_address_another_took_over() {
+async fn no_witness_vouches_for_a_node_that_lost_its_address_to_another() {
     let mut table = table();
     let _watcher = table.watched(None);
     table.hears(&announcement(&greeter("1", "dead", "10.0.0.1:1")), V4);
