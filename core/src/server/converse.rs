@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::HeaderMap;
 
-use super::dispatch::{Dispatch, Head, Peer};
+use super::dispatch::{Head, Peer};
 use super::failure::told;
 use super::handler::Body;
 use super::reply::StreamBody;
@@ -42,7 +42,6 @@ pub(super) enum Layout {
 
 /// Runs a call. `read` takes the protocol's part of the headers, `requests` cuts messages out of the body.
 pub(super) async fn converse<R: Requests>(
-    dispatch: &Dispatch,
     path: &str,
     mut headers: HeaderMap,
     peer: &Peer,
@@ -50,7 +49,7 @@ pub(super) async fn converse<R: Requests>(
     read: impl FnOnce(&mut HeaderMap) -> Result<Head>,
     requests: impl FnOnce(Option<Compression>) -> R,
 ) -> Answer {
-    let link = &peer.link;
+    let (link, dispatch) = (&peer.link, &peer.link.dispatch);
     let mut call = match dispatch.admit(path, &mut headers, peer, read) {
         Ok(call) => call,
         Err(error) => {

@@ -42,8 +42,7 @@ pub(super) async fn answer(
         Conversation::new(Frames::new(body, incoming, dispatch.max_message).within(share))
     };
     let answer =
-        converse(dispatch, parts.uri.path(), parts.headers, peer, Layout::Framed, read, requests)
-            .await;
+        converse(parts.uri.path(), parts.headers, peer, Layout::Framed, read, requests).await;
     write(answer, &content_type)
 }
 

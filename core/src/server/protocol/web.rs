@@ -71,10 +71,10 @@ pub(super) async fn answer(
     let share = peer.link.connection.share.clone();
     let answer = if form.text {
         let requests = |incoming| Frames::new(Text::new(body), incoming, limit).within(share);
-        converse(dispatch, path, parts.headers, peer, Layout::Framed, read, requests).await
+        converse(path, parts.headers, peer, Layout::Framed, read, requests).await
     } else {
         let requests = |incoming| Frames::new(body, incoming, limit).within(share);
-        converse(dispatch, path, parts.headers, peer, Layout::Framed, read, requests).await
+        converse(path, parts.headers, peer, Layout::Framed, read, requests).await
     };
     let (mut head, body) = grpc::write(answer, &grpc_type).into_parts();
     head.headers.insert(CONTENT_TYPE, HeaderValue::from_static(form.web));

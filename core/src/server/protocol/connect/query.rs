@@ -59,14 +59,14 @@ pub(in crate::server::protocol) async fn query(
     let read = |headers: &mut HeaderMap| {
         let mut head = read_head(dispatch, codec, headers)?;
         head.incoming = Compression::named(named.as_deref())?;
-        head.query = parts.uri.query().map(|query| Query::new(query));
+        head.query = parts.uri.query().map(Query::new);
         Ok(head)
     };
     let limit = dispatch.max_message;
     let room = Room::new(peer.link.connection.share.clone());
     let requests = |compression| Once { message: Some(packed), compression, limit, room };
     let headers = parts.headers.clone();
-    let (mut response, fine) = answer(dispatch, path, codec, headers, peer, read, requests).await;
+    let (mut response, fine) = answer(path, codec, headers, peer, read, requests).await;
     if fine && !response.headers().contains_key(CACHE_CONTROL) {
         // Caches guess where nothing is said.
         response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));

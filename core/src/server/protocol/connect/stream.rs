@@ -32,8 +32,7 @@ pub(in crate::server::protocol) async fn stream(
     let share = peer.link.connection.share.clone();
     let requests = |incoming| Frames::new(body, incoming, dispatch.max_message).within(share);
     let answer =
-        converse(dispatch, parts.uri.path(), parts.headers, peer, Layout::Framed, read, requests)
-            .await;
+        converse(parts.uri.path(), parts.headers, peer, Layout::Framed, read, requests).await;
     let mut headers = answer.headers;
     let body = match answer.reply {
         Reply::Message(message, trailers) => ReplyBody::Message(Some(message), Some(trailers)),

@@ -43,7 +43,7 @@ pub(in crate::server::protocol) async fn unary(
     let limit = dispatch.max_message;
     let room = Room::new(peer.link.connection.share.clone());
     let requests = |compression| Whole::new(body, compression, limit, room);
-    answer(dispatch, path, codec, parts.headers, peer, read, requests).await.0
+    answer(path, codec, parts.headers, peer, read, requests).await.0
 }
 
 /// The head of a unary call, whose body is compressed as HTTP does it.
@@ -57,7 +57,6 @@ pub(super) fn read_head(
 
 /// Runs a unary call and writes its answer; says whether it went well.
 pub(super) async fn answer<R: Requests>(
-    dispatch: &Dispatch,
     path: &str,
     codec: Codec,
     headers: HeaderMap,
@@ -65,8 +64,9 @@ pub(super) async fn answer<R: Requests>(
     read: impl FnOnce(&mut HeaderMap) -> Result<Head>,
     requests: impl FnOnce(Option<Compression>) -> R,
 ) -> (Response<ReplyBody>, bool) {
+    let dispatch = &peer.link.dispatch;
     let layout = Layout::Whole(append_trailers);
-    let answer = converse(dispatch, path, headers, peer, layout, read, requests).await;
+    let answer = converse(path, headers, peer, layout, read, requests).await;
     let mut headers = answer.headers;
     match answer.reply {
         Reply::Message(message, _) => {
