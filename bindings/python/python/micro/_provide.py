@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 import json
 from collections.abc import AsyncIterator, Awaitable, Iterable
@@ -64,6 +65,7 @@ class Provided:
                 raise TypeError(f"{type(registry).__name__} is no registry: it has no method `{method}`")
         self.name, self._registry, self._native = name, registry, runtime._native
         self._hub = runtime.hub()
+        self._over: asyncio.Future[None] = self._hub.loop.create_future()
         # In the order of their numbers, from 0x0201.
         served = [
             (f"{self.url} get", self._get, EAGER),
@@ -82,11 +84,15 @@ class Provided:
         return f"host://{self.name}"
 
     async def close(self) -> None:
-        """Withdraws the name: whatever was opened by it fails with ``Unavailable``. Harmless when repeated."""
+        """Withdraws the name, and returns when it is free. What was opened by it fails with ``Unavailable``.
+
+        Harmless when repeated.
+        """
         self.leave()
+        await asyncio.shield(self._over)
 
     def leave(self) -> None:
-        """The same at once, also when the event loop is about to end."""
+        """The same without waiting, also when the event loop is about to end."""
         self._hub.servers.discard(self)
         self._native.cancel(self._id)
 
@@ -94,13 +100,15 @@ class Provided:
         return self
 
     async def __aexit__(self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None) -> None:
-        self.leave()
+        await self.close()
 
     def __repr__(self) -> str:
         return f"<micro.Provided {self.url}>"
 
     def _ended(self, _: BaseException | None) -> None:
         self._hub.servers.discard(self)
+        if not self._over.done() and not self._hub.loop.is_closed():
+            self._over.set_result(None)
 
     async def _get(self, _: Any, context: _micro.Context) -> bytes:
         return self._records("get", await _done(self._registry.get(_args(context)["service"])))
