@@ -76,7 +76,7 @@ impl Client {
     }
 
     /// Opens a stream whose two directions are handled apart: messages are sent through an
-    /// [`Outgoing`] as they come up, and received from a [`Streaming`].
+    /// [`Outgoing`](super::Outgoing) as they come up, and received from a [`Streaming`].
     pub fn open<Req: Message, Res: Message>(
         &self,
         service: &str,

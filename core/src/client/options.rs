@@ -31,7 +31,7 @@ use crate::transport::Compression;
 /// # async fn example(client: Client) -> micro::Result<()> {
 /// let options = CallOptions::new().timeout(Duration::from_millis(200)).metadata("tenant", "blue");
 /// let hello: Json<String> =
-///     client.call("greeter", "Greeter.Hello", Json("Ada")).options(options.clone()).await?;
+///     client.call("greeter", "Greeter.Hello", Json("Ada".to_owned())).options(options.clone()).await?;
 /// let numbers: Streaming<Json<u64>> =
 ///     client.server_stream("numbers", "Numbers.Count", Json(3)).options(options).await?;
 /// # Ok(())

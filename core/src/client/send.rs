@@ -25,7 +25,7 @@ impl<Req: Message, Res: Message> Call<One<Req>, Single<Res>> {
     /// Makes the call. Its time runs from here; nothing is sent before the future is awaited.
     ///
     /// # Errors
-    /// As [`Client::call`].
+    /// As [`Client::call`](crate::Client::call).
     pub fn send(self) -> impl Future<Output = Result<Reply<Res>>> + Send {
         let Self { client, target, requests: One(request), mut options, .. } = self;
         // Not in the future, which would hold all of it twice.
@@ -153,7 +153,7 @@ where
     /// Sends the messages and waits for the answer, with the metadata around it.
     ///
     /// # Errors
-    /// As [`Client::call`].
+    /// As [`Client::call`](crate::Client::call).
     pub async fn send(self) -> Result<Reply<Res>> {
         let (run, Many(requests)) = self.begin(Req::preferred())?;
         let codec = run.codec;
