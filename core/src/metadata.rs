@@ -13,7 +13,7 @@ use base64::{Engine as _, alphabet};
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::error::{Error, Result};
-use crate::forward::{is_of_connection, is_secret};
+use crate::forward::names::{is_of_connection, is_secret};
 use crate::transport::is_of_target;
 
 /// Names a caller may not set: HTTP/2 or gRPC gives them a meaning of its own.

@@ -4,24 +4,16 @@
 //! a caller's secret reaches addresses the caller has never heard of. So every name is of one of three kinds: what belongs to a
 //! hop or to a browser stays, credentials go to nodes of the registry, and the rest is metadata and goes on.
 
+pub(crate) mod names;
+
 use http::header::{HeaderMap, HeaderName};
 
+use self::names::{HeaderKind, kind};
 use crate::error::{Error, Result};
 use crate::metadata::append;
 
 /// Names a rule may have in each of its lists: each is compared with every header of a call.
 const MAX_NAMES: usize = 64;
-
-/// What becomes of a header when a handler calls on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    /// Belongs to one hop, to the protocol or to a browser: never goes on.
-    Hop,
-    /// Proves who is calling.
-    Credential,
-    /// Metadata of the call.
-    Metadata,
-}
 
 /// How far credentials of an inbound call go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -114,7 +106,7 @@ impl Forward {
     #[must_use]
     pub fn only(mut self, name: &str) -> Self {
         match Name::read(name) {
-            Ok(Name::Whole(name)) if kind(&name) == Kind::Hop => self.note(stays(&name)),
+            Ok(Name::Whole(name)) if kind(&name) == HeaderKind::Hop => self.note(stays(&name)),
             Ok(name) => add(self.only.get_or_insert_default(), name, &mut self.wrong),
             Err(error) => self.note(error),
         }
@@ -142,7 +134,7 @@ impl Forward {
     #[must_use]
     pub fn credential(mut self, name: &str) -> Self {
         match Name::read(name) {
-            Ok(Name::Whole(name)) if kind(&name) == Kind::Hop => self.note(stays(&name)),
+            Ok(Name::Whole(name)) if kind(&name) == HeaderKind::Hop => self.note(stays(&name)),
             Ok(name) => add(&mut self.credentials, name, &mut self.wrong),
             Err(error) => self.note(error),
         }
@@ -178,11 +170,11 @@ impl Forward {
         self.wrong.get_or_insert(error);
     }
 
-    fn lets(&self, name: &str, kind: Kind, found: bool) -> bool {
-        if kind == Kind::Hop || self.except.iter().any(|except| except.is(name)) {
+    fn lets(&self, name: &str, kind: HeaderKind, found: bool) -> bool {
+        if kind == HeaderKind::Hop || self.except.iter().any(|except| except.is(name)) {
             return false;
         }
-        if kind == Kind::Credential || self.credentials.iter().any(|known| known.is(name)) {
+        if kind == HeaderKind::Credential || self.credentials.iter().any(|known| known.is(name)) {
             return match self.to {
                 Credentials::Registry => found,
                 Credentials::Anywhere => true,
@@ -219,15 +211,15 @@ pub(crate) fn forward(
     rule: Option<&Forward>,
     found: bool,
 ) {
-    let named = Named::by(inbound);
+    let named = HopNames::by(inbound);
     let mut names = smallvec::SmallVec::<[&HeaderName; 16]>::new();
     for name in inbound.keys() {
         let text = name.as_str();
         let goes = match (kind(text), rule) {
-            (Kind::Hop, _) => false,
+            (HeaderKind::Hop, _) => false,
             (kind, Some(rule)) => rule.lets(text, kind, found),
-            (Kind::Credential, None) => found,
-            (Kind::Metadata, None) => true,
+            (HeaderKind::Credential, None) => found,
+            (HeaderKind::Metadata, None) => true,
         };
         if goes && !named.has(text) && !target.contains_key(name) {
             names.push(name);
@@ -242,9 +234,9 @@ pub(crate) fn forward(
 }
 
 /// What the headers `connection` of a call name: it belongs to the hop the call came by (RFC 9110, 7.6.1).
-struct Named<'a>(Option<&'a HeaderMap>);
+struct HopNames<'a>(Option<&'a HeaderMap>);
 
-impl<'a> Named<'a> {
+impl<'a> HopNames<'a> {
     fn by(headers: &'a HeaderMap) -> Self {
         Self(headers.contains_key(http::header::CONNECTION).then_some(headers))
     }
@@ -257,61 +249,6 @@ impl<'a> Named<'a> {
             .any(|option| option.trim_ascii().eq_ignore_ascii_case(name.as_bytes()))
     }
 }
-
-/// True for a value that should not be read in a log.
-pub(crate) fn is_secret(name: &str) -> bool {
-    kind(name) == Kind::Credential
-        || matches!(name, "cookie" | "cookie2" | "set-cookie" | "proxy-authorization")
-}
-
-/// True for what HTTP/1.1 gives a meaning between two ends of a connection, so that a message with it changes what a server does.
-pub(crate) fn is_of_connection(name: &str) -> bool {
-    matches!(
-        name,
-        "connection"
-            | "expect"
-            | "http2-settings"
-            | "keep-alive"
-            | "upgrade"
-            | "te"
-            | "trailer"
-            | "transfer-encoding"
-    ) || name.starts_with("proxy-")
-}
-
-/// The kind of a header by its name, in lower case.
-fn kind(name: &str) -> Kind {
-    if is_of_connection(name) {
-        return Kind::Hop;
-    }
-    match name {
-        "authorization" | "x-api-key" | "x-auth-token" | "x-access-token" | "api-key" => Kind::Credential,
-        // HTTP: conditions, ranges, caches and the way a request came.
-        "age" | "alt-used" | "cache-control" | "date" | "early-data" | "forwarded" | "host" | "max-forwards" | "pragma"
-        | "priority" | "range" | "via" | "warning" | "x-real-ip" | "x-request-start"
-        // Browsers.
-        | "cookie" | "cookie2" | "dnt" | "origin" | "referer" | "save-data" | "set-cookie" | "upgrade-insecure-requests"
-        | "user-agent" | "x-csrf-token" | "x-requested-with" | "x-user-agent" | "x-xsrf-token"
-        // gRPC-Web, go-micro, and what each hop says anew.
-        | "local" | "micro-from-service" | "micro-refused" | "micro-target" | "micro-target-at" | "remote" | "timeout" | "x-content-type" | "x-grpc-web"
-        | "accept" | "content" => Kind::Hop,
-        _ if STARTS.iter().any(|start| name.starts_with(start)) => Kind::Hop,
-        _ => Kind::Metadata,
-    }
-}
-
-/// How names begin that are of a hop, of a protocol or of a browser.
-const STARTS: [&str; 9] = [
-    "accept-",
-    "access-control-",
-    "connect-",
-    "content-",
-    "grpc-",
-    "if-",
-    "proxy-",
-    "sec-",
-    "x-forwarded-",
-];
 
 #[cfg(test)]
 mod tests;
