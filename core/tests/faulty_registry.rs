@@ -39,7 +39,7 @@ enum Fault {
     PanicsWhenDropped,
 }
 
-/// A registry one of whose methods is at fault until it is mended.
+/// A registry with one method that is at fault until it is mended.
 #[derive(Debug)]
 struct Faulty {
     inner: Memory,

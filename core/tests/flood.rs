@@ -53,7 +53,7 @@ impl Stranger {
     }
 }
 
-/// The text of a node whose description is `json`.
+/// The text of a node with the description `json`.
 fn text(json: &str) -> Vec<u8> {
     let mut zlib = ZlibEncoder::new(Vec::new(), Compression::best());
     zlib.write_all(json.as_bytes()).expect("zlib");
@@ -228,7 +228,7 @@ fn service_that_starts_after_a_flood_of_long_lives_is_found() {
         let stranger = Stranger::new();
         let (server, caller) = (stranger.victim(), stranger.victim());
         let cache = Cache::new(caller.clone());
-        cache.resolve("greeter").await.expect_err("nobody is there yet");
+        cache.resolve("greeter").await.expect_err("there is no node yet");
         // As heavy as the memory of the table allows, for a service asked for and for others.
         let texts = [descriptions("noise"), descriptions("greeter")];
         let attack = pour(&stranger, 600, |number| {

@@ -150,7 +150,7 @@ async fn the_stop_waits_for_running_calls_and_refuses_new_ones() -> Result<()> {
     held.release.notify_one();
     assert_eq!(pending.await.expect("the call ends")?, Raw::from("hi"));
     stopping.await.expect("the stop ends")?;
-    let error = call(&client, "slow").await.expect_err("nobody is there");
+    let error = call(&client, "slow").await.expect_err("the service is gone");
     assert!(error.code() == Code::Unavailable, "{error}");
     Ok(())
 }

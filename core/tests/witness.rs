@@ -76,7 +76,7 @@ async fn client_vouches_for_a_node_while_it_is_connected_to_it() {
     let echo = Service { nodes: vec![node], ..Service::new("echo", "latest") };
     registry.register(&echo, None).await.expect("registered");
     let client = Client::builder().registry(registry.clone()).build().expect("a client");
-    assert!(!registry.vouched(&address), "nobody called it yet");
+    assert!(!registry.vouched(&address), "it was not called yet");
 
     let called: Result<Raw> = client.call("echo", "Echo.Call", Raw::from("hello")).await;
     assert_eq!(called.expect("it answers").0, "hello");

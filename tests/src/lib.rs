@@ -32,6 +32,7 @@ pub mod hostile;
 pub mod namespace;
 pub mod ours;
 pub mod peer;
+mod prepare;
 pub mod python;
 pub mod suite;
 pub mod testing;

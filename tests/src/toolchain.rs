@@ -9,9 +9,6 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::testing::foreign;
-use crate::{conformance, go, h2spec, hostile, python};
-
 /// A peer that a test drives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Need {
@@ -42,19 +39,6 @@ impl Need {
             Self::Hostile => "MICRO_TEST_HOSTILE",
             Self::GrpcGo => "MICRO_TEST_GRPC_GO",
             Self::GrpcJava => "MICRO_TEST_GRPC_JAVA",
-        }
-    }
-
-    /// Builds the peer; an error says which toolchain is missing.
-    pub(crate) fn prepare(self) -> Result<PathBuf, Missing> {
-        match self {
-            Self::Go => go::build(),
-            Self::ConnectConformance => conformance::suite::build(),
-            Self::Grpcio => python::environment(),
-            Self::H2spec => h2spec::build(),
-            Self::Hostile => hostile::environment(),
-            Self::GrpcGo => foreign::go(),
-            Self::GrpcJava => foreign::java(),
         }
     }
 

@@ -1,6 +1,6 @@
 //! Calls, streams and questions.
 
-use micro_bridge::{Question, Request, Result, operations, request_flags};
+use micro_bridge::{Question, Request, operations, request_flags};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
 
@@ -38,7 +38,7 @@ impl Client {
         terms: Terms<'_>,
     ) -> PyResult<u64> {
         with_request(terms, |request| {
-            self.begin(py, queue, Sink::Future(future), |token| {
+            queue.begin_with(py, Sink::Future(future), |token| {
                 self.0.call(queue.bridge(), request, token)
             })
         })
@@ -55,7 +55,7 @@ impl Client {
     ) -> PyResult<u64> {
         let shape = micro_bridge::shape(shape).or_raise(py)?;
         with_request(terms, |request| {
-            self.begin(py, queue, Sink::Stream(stream), |token| {
+            queue.begin_with(py, Sink::Stream(stream), |token| {
                 self.0.open(queue.bridge(), request, shape, token)
             })
         })
@@ -64,7 +64,7 @@ impl Client {
     /// Asks a question; `future` is told the answer. Returns its id.
     fn ask(&self, py: Python<'_>, queue: &Queue, future: Py<PyAny>, asked: Asked) -> PyResult<u64> {
         with_question(asked, |question| {
-            self.begin(py, queue, Sink::Future(future), |token| {
+            queue.begin_with(py, Sink::Future(future), |token| {
                 self.0.ask(queue.bridge(), question, token)
             })
         })
@@ -79,28 +79,10 @@ impl Client {
         asked: Asked,
     ) -> PyResult<u64> {
         with_question(asked, |question| {
-            self.begin(py, queue, Sink::Stream(stream), |token| {
+            queue.begin_with(py, Sink::Stream(stream), |token| {
                 self.0.follow(queue.bridge(), question, token)
             })
         })
-    }
-}
-
-impl Client {
-    /// The sink is there before the operation begins, because its end may come before this returns.
-    fn begin(
-        &self,
-        py: Python<'_>,
-        queue: &Queue,
-        sink: Sink,
-        begin: impl FnOnce(u64) -> Result<micro_bridge::Id>,
-    ) -> PyResult<u64> {
-        let token = queue.add(sink);
-        let begun = begin(token).or_raise(py);
-        if begun.is_err() {
-            drop(queue.take(token));
-        }
-        begun.map(micro_bridge::Id::to_raw)
     }
 }
 

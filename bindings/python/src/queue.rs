@@ -19,7 +19,7 @@ use crate::failure::{self, OrRaise as _, exception};
 use crate::held::Held;
 use crate::payload::message;
 use crate::runtime::Runtime;
-use crate::sink::{Host, Sink, Sinks, Way};
+use crate::sink::{Endpoint, Host, Sink, Sinks, Way};
 
 /// Most events of one turn of the event loop.
 const TURN: usize = 256;
@@ -177,11 +177,22 @@ impl Queue {
         &self.queue
     }
 
-    pub(crate) fn add(&self, sink: Sink) -> u64 {
-        self.state().sinks.add(sink)
+    /// Begins something that `sink` is told of. The sink is there before, because its end may come before this returns.
+    pub(crate) fn begin_with(
+        &self,
+        py: Python<'_>,
+        sink: Sink,
+        begin: impl FnOnce(u64) -> micro_bridge::Result<Id>,
+    ) -> PyResult<u64> {
+        let token = self.state().sinks.add(sink);
+        let begun = begin(token).or_raise(py);
+        if begun.is_err() {
+            drop(self.take(token));
+        }
+        begun.map(Id::to_raw)
     }
 
-    pub(crate) fn take(&self, token: u64) -> Option<Sink> {
+    fn take(&self, token: u64) -> Option<Sink> {
         self.state().sinks.take(token)
     }
 
@@ -298,7 +309,7 @@ impl Queue {
     /// A call came in.
     fn begin(&self, py: Python<'_>, mut event: Event, taken: Instant) -> PyResult<()> {
         let Some(Sink::Host(host)) = self.state().sinks.get(py, event.token) else { return Ok(()) };
-        let Some(endpoint) = host.endpoints.get(event.method as usize) else { return Ok(()) };
+        let Some(endpoint) = host.endpoint(event.method) else { return Ok(()) };
         let context = Context::new(&host.runtime, &mut event, taken);
         if context.is_late(taken) {
             let late = Error::deadline_exceeded("nobody waited for this call when its turn came");
@@ -312,7 +323,7 @@ impl Queue {
             .and_then(|payload| endpoint.serve.call1(py, (payload, &context)))
             .and_then(|made| match endpoint.way {
                 Way::Direct => Ok(()),
-                _ => self.step(py, &host, event.method, context.bind(py), made.bind(py)),
+                _ => self.step(py, (&host, endpoint), context.bind(py), made.bind(py)),
             });
         match begun {
             Err(error) => self.fail(py, &context, &endpoint.name, error),
@@ -323,8 +334,7 @@ impl Queue {
     fn step<'py>(
         &self,
         py: Python<'py>,
-        host: &Arc<Host>,
-        method: u32,
+        (host, endpoint): (&Host, &Endpoint),
         context: &Bound<'py, Context>,
         coroutine: &Bound<'py, PyAny>,
     ) -> PyResult<()> {
@@ -340,8 +350,7 @@ impl Queue {
             Step::Returned(answer) => self.finish(py, context.get(), &answer),
             Step::Waits(yielded, within) => {
                 self.state().calls.insert(context.get().key(), context.clone().unbind());
-                let name = host.endpoints[method as usize].name.as_str();
-                let arguments = (context, coroutine, within, yielded, name);
+                let arguments = (context, coroutine, within, yielded, endpoint.name.as_str());
                 spare.call_method1(intern!(py, "adopt"), arguments).map(drop)
             }
         }

@@ -45,13 +45,11 @@ impl Server {
         base: Py<PyAny>,
     ) -> PyResult<u64> {
         let endpoints = endpoints.into_iter().map(endpoint).collect();
-        let host = Host { object: host, endpoints, base, runtime: self.runtime.clone() };
-        let token = queue.add(Sink::Host(Arc::new(host)));
-        let started = self.server.start(queue.bridge(), token).or_raise(py);
-        if started.is_err() {
-            drop(queue.take(token));
-        }
-        started.map(micro_bridge::Id::to_raw)
+        let runtime = self.runtime.clone();
+        let host = Host { object: host, first: 0, endpoints, base, runtime };
+        queue.begin_with(py, Sink::Host(Arc::new(host)), |token| {
+            self.server.start(queue.bridge(), token)
+        })
     }
 
     fn stop(&self, py: Python<'_>) -> PyResult<()> {
@@ -66,6 +64,24 @@ impl Server {
     fn client(&self, py: Python<'_>) -> PyResult<Client> {
         Ok(Client(Held::new(self.server.client().or_raise(py)?)))
     }
+}
+
+/// Makes `host://name` the URL of something that `host` answers for. Returns its id; cancelling that withdraws the name.
+#[pyfunction]
+pub(crate) fn provide(
+    py: Python<'_>,
+    runtime: &Runtime,
+    queue: &Queue,
+    named: (u32, String),
+    served: (Py<PyAny>, Vec<Served>, Py<PyAny>),
+) -> PyResult<u64> {
+    let ((area, name), (object, operations, base)) = (named, served);
+    let endpoints = operations.into_iter().map(endpoint).collect();
+    let (first, threads) = ((area << 8) + 1, runtime.0.clone());
+    let host = Host { object, first, endpoints, base, runtime: threads };
+    queue.begin_with(py, Sink::Host(Arc::new(host)), |token| {
+        runtime.0.provide(area, &name, queue.bridge(), token)
+    })
 }
 
 fn endpoint((name, serve, way): Served) -> Endpoint {

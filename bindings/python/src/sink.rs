@@ -12,19 +12,28 @@ pub(crate) enum Sink {
     Future(Py<PyAny>),
     /// A stream or a watch: `_opened`, `_message`, `_writable` and last `_end`.
     Stream(Py<PyAny>),
-    /// A service.
+    /// A service, or what is provided.
     Host(Arc<Host>),
 }
 
-/// A service whose calls come out of a queue.
+/// A service whose calls come out of a queue, or something provided, which is asked in the same way.
 pub(crate) struct Host {
     /// `_opened` and last `_ended`.
     pub(crate) object: Py<PyAny>,
-    /// Endpoints, by number.
+    /// Number of the first endpoint: 0 of a service, an operation of what is provided.
+    pub(crate) first: u32,
+    /// Endpoints, in the order of their numbers.
     pub(crate) endpoints: Vec<Endpoint>,
     /// The `contextvars.Context` each call gets a copy of.
     pub(crate) base: Py<PyAny>,
     pub(crate) runtime: Arc<Held<micro_bridge::Runtime>>,
+}
+
+impl Host {
+    /// The endpoint that events call `number`.
+    pub(crate) fn endpoint(&self, number: u32) -> Option<&Endpoint> {
+        self.endpoints.get(number.checked_sub(self.first)? as usize)
+    }
 }
 
 pub(crate) struct Endpoint {

@@ -38,8 +38,8 @@ def scenario(folder: Path, example: str) -> Iterator[dict[str, str]]:
             service.wait()
 
 
-def run(example: str, environment: dict[str, str]) -> str:
-    command = [sys.executable, "client.py"]
+def run(example: str, environment: dict[str, str], program: str = "client.py") -> str:
+    command = [sys.executable, program]
     done = subprocess.run(
         command, cwd=EXAMPLES / example, env=environment, capture_output=True, text=True, timeout=60, check=False
     )
@@ -104,6 +104,10 @@ service.run()
         finally:
             service.kill()
             service.wait()
+
+
+def test_a_registry_in_python_is_found_by_its_url() -> None:
+    assert run("registry", dict(os.environ), "registry.py") == "Hello, Ada!\n"
 
 
 def blocks(page: Path) -> list[str]:

@@ -4,6 +4,7 @@ use std::io::Read as _;
 use std::time::Duration;
 
 use bytes::Bytes;
+use micro::client::CallOptions;
 use micro::directory::Snapshot;
 use micro::selector::Filter;
 use micro::{Code, Error, Raw, Reason, Streaming};
@@ -73,37 +74,37 @@ pub(crate) async fn run(
         .and_then(|known| known.endpoint(options.version.as_deref(), &options.endpoint));
     let streams = options.stream || advertised.is_some_and(|endpoint| endpoint.is_stream());
 
-    // Both kinds of call take the same terms, and share no type.
-    macro_rules! on_terms {
-        ($call:expr) => {{
-            let mut call = $call.content_type("application/grpc+json");
-            for (key, value) in &options.metadata {
-                call = call.metadata(key, value);
-            }
-            if let Some(timeout) = options.timeout {
-                call = call.timeout(timeout);
-            }
-            if let Some(address) = &options.address {
-                call = call.address(address);
-            }
-            if let Some(version) = &options.version {
-                call = call.filter(Filter::version(version));
-            }
-            call
-        }};
-    }
+    let terms = terms(&options);
     let (service, endpoint) = (&options.service, &options.endpoint);
     let explain = |error: Error| explain(error, endpoint, known.as_deref());
     if !streams {
-        let call = on_terms!(client.call::<Raw, Raw>(service, endpoint, request));
+        let call = client.call::<Raw, Raw>(service, endpoint, request).options(terms);
         return reply(&call.await.map_err(explain)?, output);
     }
-    let call = on_terms!(client.server_stream::<Raw, Raw>(service, endpoint, request));
+    let call = client.server_stream::<Raw, Raw>(service, endpoint, request).options(terms);
     let mut replies: Streaming<Raw> = call.await.map_err(explain)?;
     while let Some(message) = replies.message().await.map_err(explain)? {
         output.line(&json::compact(text(&message)?))?;
     }
     Ok(())
+}
+
+/// What the command line says of the call.
+fn terms(options: &Options) -> CallOptions {
+    let mut terms = CallOptions::new().content_type("application/grpc+json");
+    for (key, value) in &options.metadata {
+        terms = terms.metadata(key, value);
+    }
+    if let Some(timeout) = options.timeout {
+        terms = terms.timeout(timeout);
+    }
+    if let Some(address) = &options.address {
+        terms = terms.address(address);
+    }
+    match &options.version {
+        Some(version) => terms.filter(Filter::version(version)),
+        None => terms,
+    }
 }
 
 /// The request's bytes, which are JSON for certain: a typing error is found before anything is sent.

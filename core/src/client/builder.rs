@@ -5,17 +5,19 @@ use std::time::Duration;
 
 use papaya::HashMap;
 
-use super::options::call_options;
 use super::pool::Pool;
 use super::{CallOptions, Client, Inner, pipeline};
 use crate::directory::Cache;
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::forward::Forward;
+use crate::metadata::Metadata;
 use crate::registry::{self, Registry};
-use crate::selector;
+use crate::resilience::{Backoff, Retry};
+use crate::selector::{self, Filter, Strategy};
 use crate::settings::range;
 use crate::transport::network::{Network, Tcp};
 use crate::transport::{
-    ClientTls, DEFAULT_MAX_BUFFERED, DEFAULT_MAX_MESSAGE, Dial, Reservoir, Share,
+    ClientTls, Compression, DEFAULT_MAX_BUFFERED, DEFAULT_MAX_MESSAGE, Dial, Reservoir, Share,
 };
 
 /// Namespace that go-micro's clients send unless told otherwise.
@@ -34,7 +36,6 @@ pub struct ClientBuilder {
     max_message: usize,
     max_connections: usize,
     max_buffered: usize,
-    wrong: Option<Error>,
 }
 
 impl Default for ClientBuilder {
@@ -58,13 +59,101 @@ impl Default for ClientBuilder {
             max_message: DEFAULT_MAX_MESSAGE,
             max_connections: 512,
             max_buffered: DEFAULT_MAX_BUFFERED,
-            wrong: None,
         }
     }
 }
 
 impl ClientBuilder {
-    call_options!();
+    fn with(mut self, set: impl FnOnce(CallOptions) -> CallOptions) -> Self {
+        self.options = set(self.options);
+        self
+    }
+
+    /// Lays options on top of those its calls have: see [`CallOptions`]. All calls of the client have them then, but for the
+    /// timeout, which streams do not have.
+    pub fn options(self, options: impl Into<CallOptions>) -> Self {
+        self.with(|own| own.options(options))
+    }
+
+    /// Time for the whole call, retries included.
+    pub fn timeout(self, timeout: Duration) -> Self {
+        self.with(|options| options.timeout(timeout))
+    }
+
+    /// Waits for ever, unless the call being served has a deadline.
+    pub fn no_timeout(self) -> Self {
+        self.with(|options| options.no_timeout())
+    }
+
+    /// Sends a header.
+    pub fn metadata(self, name: &str, value: &str) -> Self {
+        self.with(|options| options.metadata(name, value))
+    }
+
+    /// Sends all of these headers too, each value beside what its name has already.
+    pub fn metadata_all(self, metadata: Metadata) -> Self {
+        self.with(|options| options.metadata_all(metadata))
+    }
+
+    /// Says which headers of the call being served go on with this one, see [`Forward`].
+    pub fn forward(self, rule: Forward) -> Self {
+        self.with(|options| options.forward(rule))
+    }
+
+    /// Chooses the codec by content type, for example `application/grpc+json`.
+    pub fn content_type(self, content_type: &str) -> Self {
+        self.with(|options| options.content_type(content_type))
+    }
+
+    /// Calls this address (`host:port`, `https://host`) instead of asking the registry; given several times, attempts rotate over them.
+    pub fn address(self, address: impl Into<String>) -> Self {
+        self.with(|options| options.address(address))
+    }
+
+    /// Calls only nodes that meet this condition; several must all be met.
+    pub fn filter(self, filter: Filter) -> Self {
+        self.with(|options| options.filter(filter))
+    }
+
+    /// Chooses among nodes with this strategy.
+    pub fn strategy(self, strategy: Arc<dyn Strategy>) -> Self {
+        self.with(|options| options.strategy(strategy))
+    }
+
+    /// Whether a call waits, within its deadline, until its service has a node that takes connections; it fails at once unless set.
+    pub fn wait_for_ready(self, wait: bool) -> Self {
+        self.with(|options| options.wait_for_ready(wait))
+    }
+
+    /// Attempts after the first, 2 unless set, 100 at most.
+    pub fn retries(self, retries: u32) -> Self {
+        self.with(|options| options.retries(retries))
+    }
+
+    /// Which failures are tried again; [`Retry::Safe`] unless set.
+    pub fn retry(self, retry: Retry) -> Self {
+        self.with(|options| options.retry(retry))
+    }
+
+    /// How long to wait between attempts.
+    pub fn backoff(self, backoff: Backoff) -> Self {
+        self.with(|options| options.backoff(backoff))
+    }
+
+    /// Retries exactly as go-micro v2 does: once, on codes 408 and 500, whatever the endpoint, after waits of its formula without jitter.
+    pub fn go_micro_retries(self) -> Self {
+        self.with(|options| options.go_micro_retries())
+    }
+
+    /// Compresses requests; those of a stream may be left out one by one.
+    pub fn compression(self, compression: Compression) -> Self {
+        self.with(|options| options.compression(compression))
+    }
+
+    /// Sends requests as they are, whatever was set before.
+    pub fn no_compression(self) -> Self {
+        self.with(|options| options.no_compression())
+    }
 
     /// Name sent as `micro-from-service`, for a client that belongs to a service.
     pub fn name(mut self, name: &str) -> Self {
@@ -170,7 +259,7 @@ impl ClientBuilder {
         range::MAX_CONNECTIONS.number(self.max_connections)?;
         range::MAX_MESSAGE_SIZE.number(self.max_message)?;
         range::MAX_BUFFERED.number(self.max_buffered)?;
-        range::RETRIES.number(self.options.retries)
+        self.options.retries.map_or(Ok(()), |retries| range::RETRIES.number(retries))
     }
 
     /// Makes the client. Needs a tokio runtime.
@@ -179,7 +268,7 @@ impl ClientBuilder {
     /// `INVALID_ARGUMENT` for a wrong option, or for an unknown registry in `MICRO_REGISTRY`.
     pub fn build(self) -> Result<Client> {
         self.check()?;
-        if let Some(error) = self.wrong {
+        if let Some(error) = self.options.wrong {
             return Err(error);
         }
         let cache = match (self.cache, self.registry) {

@@ -24,7 +24,7 @@ impl Run {
             return Ok((node, Some(lease)));
         }
         // A key belongs to its node, and waits for it.
-        if picked && self.options.key.is_none() && !pool.has_room(&self.target.callee.dials) {
+        if picked && self.terms.key.is_none() && !pool.has_room(&self.target.callee.dials) {
             let known = self.known(nodes);
             if let Some((known, lease)) = known {
                 // It may have been picked to be probed, which another call can do.

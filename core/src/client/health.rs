@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures_util::{StreamExt as _, stream};
 
-use super::Client;
+use super::{CallOptions, Client};
 use crate::codec::Json;
 use crate::error::{Code, Result};
 use crate::proto::health::health_check_response::ServingStatus;
@@ -74,24 +74,25 @@ impl Client {
     }
 
     async fn check(&self, service: &str, address: &str) -> Result<bool> {
-        match self.ask(service, service, address).await {
+        let at = CallOptions::new().address(address).found_for(service);
+        match self.ask(service, at.clone()).await {
             // A server that keeps no book on single services still has one on itself.
-            Err(error) if error.code() == Code::NotFound => self.ask(service, "", address).await,
+            Err(error) if error.code() == Code::NotFound => self.ask("", at).await,
             Err(error) if error.code() == Code::Unimplemented => {
                 let nothing = Json(serde_json::json!({}));
-                let call = self.call(service, "Debug.Health", nothing).address(address);
-                let Json(answer): Json<serde_json::Value> = call.found_for(service).await?;
+                let call = self.call(service, "Debug.Health", nothing).options(at);
+                let Json(answer): Json<serde_json::Value> = call.await?;
                 Ok(answer["status"] == "ok")
             }
             answer => answer,
         }
     }
 
-    /// Asks the node of `service` at an address how `name` is.
-    async fn ask(&self, service: &str, name: &str, address: &str) -> Result<bool> {
+    /// Asks the node how `name` is.
+    async fn ask(&self, name: &str, at: CallOptions) -> Result<bool> {
         let request = HealthCheckRequest { service: name.to_owned() };
-        let call = self.call("", "/grpc.health.v1.Health/Check", request).address(address);
-        let response: HealthCheckResponse = call.found_for(service).await?;
+        let call = self.call("", "/grpc.health.v1.Health/Check", request).options(at);
+        let response: HealthCheckResponse = call.await?;
         Ok(response.status() == ServingStatus::Serving)
     }
 }

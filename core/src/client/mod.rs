@@ -26,7 +26,9 @@ mod pool;
 mod ready;
 mod reply;
 mod seen;
+mod send;
 mod stream;
+mod terms;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -39,9 +41,10 @@ use papaya::{Equivalent, HashMap};
 use tokio::sync::Semaphore;
 
 pub use builder::ClientBuilder;
-pub use call::{Call, Duplex, Many, One, Open, Reply, Single, StreamCall};
+pub use call::{Call, Duplex, Many, One, Open, Reply, Single, Unary};
 pub use health::NodeHealth;
 pub use options::CallOptions;
+pub(crate) use options::Parent;
 use pool::{DIALS_OF_SERVICE, Pool};
 pub use seen::Seen;
 pub use stream::Outgoing;
@@ -192,8 +195,8 @@ impl Client {
         service: &str,
         endpoint: &str,
         request: Req,
-    ) -> Call<Req, Res> {
-        Call::new(self.clone(), service, endpoint, request)
+    ) -> Unary<Req, Res> {
+        Call::new(self.clone(), service, endpoint, One(request))
     }
 
     /// Sends one message and receives many.
@@ -202,8 +205,8 @@ impl Client {
         service: &str,
         endpoint: &str,
         request: Req,
-    ) -> StreamCall<One<Req>, Streaming<Res>> {
-        StreamCall::new(self.clone(), service, endpoint, One(request))
+    ) -> Call<One<Req>, Streaming<Res>> {
+        Call::new(self.clone(), service, endpoint, One(request))
     }
 
     /// Sends many messages and receives one.
@@ -212,13 +215,13 @@ impl Client {
         service: &str,
         endpoint: &str,
         requests: S,
-    ) -> StreamCall<Many<S>, Single<Res>>
+    ) -> Call<Many<S>, Single<Res>>
     where
         S: futures_util::Stream<Item = Req> + Send + 'static,
         Req: Message,
         Res: Message,
     {
-        StreamCall::new(self.clone(), service, endpoint, Many(requests))
+        Call::new(self.clone(), service, endpoint, Many(requests))
     }
 
     /// Sends many messages and receives many, in any order.
@@ -227,13 +230,13 @@ impl Client {
         service: &str,
         endpoint: &str,
         requests: S,
-    ) -> StreamCall<Many<S>, Streaming<Res>>
+    ) -> Call<Many<S>, Streaming<Res>>
     where
         S: futures_util::Stream<Item = Req> + Send + 'static,
         Req: Message,
         Res: Message,
     {
-        StreamCall::new(self.clone(), service, endpoint, Many(requests))
+        Call::new(self.clone(), service, endpoint, Many(requests))
     }
 
     /// Opens a stream whose two directions are handled apart: messages are sent through an
@@ -242,8 +245,8 @@ impl Client {
         &self,
         service: &str,
         endpoint: &str,
-    ) -> StreamCall<Open<Req>, Duplex<Req, Res>> {
-        StreamCall::new(self.clone(), service, endpoint, Open::default())
+    ) -> Call<Open<Req>, Duplex<Req, Res>> {
+        Call::new(self.clone(), service, endpoint, Open::default())
     }
 
     /// What happened so far, by endpoint.

@@ -14,6 +14,7 @@ use super::options::CallOptions;
 use super::outcome::outcome;
 use super::pool::Lease;
 use super::reply::{Answer, end, unreadable};
+use super::terms::Terms;
 use super::{Client, Target};
 use crate::codec::Codec;
 use crate::context::Context;
@@ -21,7 +22,7 @@ use crate::directory::Snapshot;
 use crate::error::{Code, Error, Origin, Reach, Reason, Result};
 use crate::forward::forward;
 use crate::metadata::Metadata;
-use crate::resilience::{Failure, Lost, Next, Repeats, Terms};
+use crate::resilience::{self, Failure, Lost, Next, Repeats};
 use crate::selector::{Attempt, Node, Outcome, Pick, select};
 use crate::telemetry::{Measured, Trace};
 use crate::transport::{
@@ -37,7 +38,7 @@ const TRAILERS: HeaderValue = HeaderValue::from_static("trailers");
 pub(super) struct Run {
     pub(super) client: Client,
     pub(super) target: Arc<Target>,
-    pub(super) options: CallOptions,
+    pub(super) terms: Terms,
     pub(super) codec: Codec,
     context: Option<Context>,
     trace: Trace,
@@ -78,7 +79,7 @@ impl Step for Unary {
     async fn attempt(&self, run: &Run, lease: &Lease) -> Result<Received> {
         let mut answer = run.send(lease, &self.0).await?;
         let mut message = answer.frames.next().await.map_err(unreadable)?;
-        if run.options.counted
+        if run.terms.counted
             && let Some(hold) = answer.frames.take_hold()
         {
             message = message.map(|message| hold.on(message));
@@ -90,7 +91,7 @@ impl Step for Unary {
             more = answer.frames.next().await.map_err(unreadable)?.is_some();
         }
         let trailers = answer.frames.take_trailers();
-        let (head, seen) = ((!answer.spoke).then_some(&answer.headers), run.options.seen.as_ref());
+        let (head, seen) = ((!answer.spoke).then_some(&answer.headers), run.terms.seen.as_ref());
         if !more && let Some(error) = end(head, trailers.as_ref(), seen) {
             return Err(error.with_answer(answer.headers, trailers.unwrap_or_default()));
         }
@@ -149,12 +150,14 @@ impl Run {
         client: Client,
         target: Arc<Target>,
         options: CallOptions,
-        codec: Codec,
+        preferred: Codec,
         unary: bool,
     ) -> Self {
-        let context = options.context.context();
+        let terms = Terms::new(&client.0.options, options, unary);
+        let codec = terms.codec.unwrap_or(preferred);
+        let context = terms.parent();
         let inherited = context.as_ref().and_then(Context::deadline);
-        let own = options.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let own = terms.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let deadline = match (inherited, own) {
             (Some(inherited), Some(own)) => Some(inherited.min(own)),
             (inherited, own) => inherited.or(own),
@@ -170,7 +173,7 @@ impl Run {
         Self {
             client,
             target,
-            options,
+            terms,
             codec,
             context,
             trace,
@@ -245,7 +248,7 @@ impl Run {
         let mut again = None;
         loop {
             let (node, ready) = match self.choose(&nodes, again.take()) {
-                Err(error) if self.options.wait_for_ready => {
+                Err(error) if self.terms.wait_for_ready => {
                     nodes = Box::pin(self.until_ready(Some(nodes), error)).await?;
                     continue;
                 }
@@ -270,7 +273,7 @@ impl Run {
                 self.tried.push(node.clone());
             }
             let elsewhere = nodes.as_slice().len() > self.tried.len();
-            let waits = self.options.wait_for_ready
+            let waits = self.terms.wait_for_ready
                 && (lost == Lost::Unreached || error.reason() == Some(Reason::OtherService))
                 && outcome(&error) == Outcome::Refused;
             if waits && !elsewhere {
@@ -296,17 +299,17 @@ impl Run {
     }
 
     fn next(&self, repeats: &mut Repeats, error: &Error, lost: Lost, elsewhere: bool) -> Next {
-        let idempotent = self.options.idempotent.unwrap_or_else(|| {
+        let idempotent = self.terms.idempotent.unwrap_or_else(|| {
             let endpoint = |node: &Arc<Node>| {
                 let advertised = self.target.names().find_map(|name| node.endpoint(&name));
                 advertised.is_some_and(|endpoint| endpoint.is_idempotent())
             };
             self.node.as_ref().is_some_and(endpoint)
         });
-        let terms = Terms {
-            retry: &self.options.retry,
-            retries: self.options.retries,
-            backoff: self.options.backoff,
+        let terms = resilience::Terms {
+            retry: &self.terms.retry,
+            retries: self.terms.retries,
+            backoff: self.terms.backoff,
             budget: &self.target.callee.budget,
         };
         let failure = Failure { error, attempt: self.attempts.saturating_sub(1), idempotent };
@@ -315,9 +318,9 @@ impl Run {
 
     /// Resolve: the nodes of the service, from the cache without waiting when it is warm.
     async fn resolve(&mut self) -> Result<Nodes> {
-        if !self.options.addresses.is_empty() {
+        if !self.terms.addresses.is_empty() {
             let at = |address: &String| self.client.node_at(address);
-            return Ok(Nodes::Fixed(self.options.addresses.iter().map(at).collect()));
+            return Ok(Nodes::Fixed(self.terms.addresses.iter().map(at).collect()));
         }
         let cache = &self.client.0.cache;
         match cache.peek(&self.target.service) {
@@ -325,7 +328,7 @@ impl Run {
             // Apart from the call, whose state it would make larger; it is rare.
             None => match Box::pin(cache.resolve(&self.target.service)).await {
                 Err(error)
-                    if self.options.wait_for_ready
+                    if self.terms.wait_for_ready
                         && matches!(error.code(), Code::Unavailable | Code::DeadlineExceeded) =>
                 {
                     Box::pin(self.until_ready(None, error)).await
@@ -337,16 +340,16 @@ impl Run {
 
     /// Route and pick: the filters narrow, the strategy chooses.
     pub(super) fn pick(&self, nodes: &Nodes) -> Result<Arc<Node>> {
-        let strategy = self.options.strategy.as_ref().unwrap_or(&self.client.0.strategy);
-        select(strategy.as_ref(), nodes.as_slice(), &self.choice()).cloned()
+        let strategy = self.terms.strategy(self.client.0.strategy.as_ref());
+        select(strategy, nodes.as_slice(), &self.choice()).cloned()
     }
 
     /// What the call asks of a node.
     pub(super) fn choice(&self) -> Pick<'_> {
         Pick {
-            filters: &self.options.filters,
+            filters: &self.terms.filters,
             tried: &self.tried,
-            key: self.options.key.as_deref(),
+            key: self.terms.key.as_deref(),
             ..Pick::new(&self.target.service, &self.target.endpoint)
         }
     }
@@ -355,7 +358,7 @@ impl Run {
     async fn send(&self, lease: &Lease, message: &Bytes) -> Result<Answer> {
         let path = self.target.path.clone();
         let response = lease.send(path, self.headers()?, message.clone())?.await?;
-        Answer::read(response, self.max_message(), self.share(), self.options.seen.as_ref())
+        Answer::read(response, self.max_message(), self.share(), self.terms.seen.as_ref())
     }
 
     /// The headers of an attempt. Time goes by between attempts, so each has its own.
@@ -366,19 +369,19 @@ impl Run {
             headers.insert(CONTENT_TYPE, content_type.clone());
             headers.insert(X_CONTENT_TYPE, content_type);
         }
-        Compressor::announce(&mut headers, self.options.compression);
+        Compressor::announce(&mut headers, self.terms.compression);
         // What is inherited fills the gaps; what the call was given comes before all else.
-        let own = self.options.metadata.headers();
+        let own = self.terms.metadata.headers();
         if let Some(context) = &self.context {
             let inbound = context.metadata().headers();
-            let found = self.options.addresses.is_empty();
-            forward(inbound, &mut headers, self.options.forward.as_deref(), found);
+            let found = self.terms.addresses.is_empty();
+            forward(inbound, &mut headers, self.terms.forward.as_deref(), found);
             if let Some(namespace) = inbound.get(NAMESPACE) {
                 headers.insert(NAMESPACE, namespace.clone());
             }
         }
         let named = self.target.named.as_ref().filter(|_| self.is_registered());
-        if let Some(named) = named.or(self.options.found_for.as_ref()) {
+        if let Some(named) = named.or(self.terms.found_for.as_ref()) {
             headers.insert(TARGET, named.clone());
         }
         self.trace.write(&mut headers);
@@ -392,7 +395,7 @@ impl Run {
 
     /// True when the nodes of the call come from the registry.
     fn is_registered(&self) -> bool {
-        self.options.addresses.is_empty()
+        self.terms.addresses.is_empty()
     }
 
     fn left(&self) -> Option<Duration> {

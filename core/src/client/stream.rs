@@ -156,7 +156,7 @@ impl StreamReply {
             match &mut self.state {
                 State::Opening(sending) => {
                     let response = ready!(sending.as_mut().poll(cx))?;
-                    let seen = self.run.options.seen.as_ref();
+                    let seen = self.run.terms.seen.as_ref();
                     let answer =
                         Answer::read(response, self.run.max_message(), self.run.share(), seen)?;
                     self.read(Box::new(answer));
@@ -173,7 +173,7 @@ impl StreamReply {
                         return Poll::Ready(Ok(message));
                     }
                     let trailers = answer.frames.take_trailers();
-                    let seen = self.run.options.seen.as_ref();
+                    let seen = self.run.terms.seen.as_ref();
                     let head = (!answer.spoke).then(|| self.envelope.head());
                     let ended = end(head, trailers.as_ref(), seen);
                     let trailers = trailers.unwrap_or_default();

@@ -6,8 +6,8 @@ use serde::de::DeserializeOwned;
 
 use super::Codec;
 use super::finite::Finite;
-use super::message::{Message, Side, short_name, unsupported};
-use super::schema::Schema;
+use super::message::{Message, Side, unsupported};
+use super::schema::{Schema, short_name};
 use super::unreadable::from_json;
 use crate::error::{Error, Result};
 

@@ -7,7 +7,7 @@ use prost_reflect::{
 use serde::de::{DeserializeSeed, Deserializer};
 
 use super::Codec;
-use super::schema::Schema;
+use super::schema::{Schema, short_name};
 use super::unreadable::{from_json_by, undecodable};
 use crate::error::{Error, Result};
 
@@ -74,12 +74,6 @@ pub(super) fn unsupported<T>(codec: Codec, hint: &str) -> Error {
         "{} does not speak `{codec}`: {hint}",
         short_name(std::any::type_name::<T>())
     ))
-}
-
-/// Last part of a type's path: `HelloRequest` of `greeter::HelloRequest`.
-pub(super) fn short_name(name: &str) -> &str {
-    let bare = name.split('<').next().unwrap_or(name);
-    bare.rsplit("::").next().unwrap_or(bare)
 }
 
 impl<T: ReflectMessage + Default + 'static> Message for T {

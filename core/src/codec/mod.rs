@@ -10,14 +10,15 @@ mod finite;
 mod json;
 mod message;
 mod raw;
+mod read;
 mod schema;
 mod unreadable;
 
 pub use json::Json;
 pub use message::{Message, Proto, Side};
 pub use raw::Raw;
+pub(crate) use read::{read_reply, read_request, unreadable_reply};
 pub use schema::Schema;
-pub(crate) use unreadable::{read_reply, read_request, unreadable_reply};
 
 use std::fmt;
 

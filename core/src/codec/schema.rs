@@ -78,3 +78,9 @@ fn describe(field: &FieldDescriptor, level: usize) -> Value {
     let kind = if field.is_list() { format!("[]{kind}") } else { kind };
     Value { name: field.name().into(), kind, values }
 }
+
+/// Last part of a type's path: `HelloRequest` of `greeter::HelloRequest`.
+pub(super) fn short_name(name: &str) -> &str {
+    let bare = name.split('<').next().unwrap_or(name);
+    bare.rsplit("::").next().unwrap_or(bare)
+}

@@ -8,31 +8,32 @@ use tokio::sync::oneshot;
 use super::snapshot::Snapshot;
 use crate::error::{Error, Result};
 
-type Answer = oneshot::Sender<Result<Arc<Snapshot>>>;
+/// How a caller that waits is told.
+pub(super) type Waiter = oneshot::Sender<Result<Arc<Snapshot>>>;
 
-/// Names from which on those whose callers have given up are looked for.
+/// From this many names on, those that no caller waits for any more are looked for.
 const SWEEP: usize = 1024;
 
-/// Those who wait, by service. Each is a call under way, which bounds their number.
+/// The callers that wait, by service. Each is a call under way, which bounds their number.
 #[derive(Default)]
-pub(super) struct Awaited(HashMap<Arc<str>, Vec<Answer>>);
+pub(super) struct Awaited(HashMap<Arc<str>, Vec<Waiter>>);
 
 impl Awaited {
-    pub(super) fn add(&mut self, service: &Arc<str>, answer: Answer) {
+    pub(super) fn add(&mut self, service: &Arc<str>, waiter: Waiter) {
         if self.0.len() >= SWEEP && self.0.len() == self.0.capacity() {
-            self.0.retain(|_, answers| answers.iter().any(|answer| !answer.is_closed()));
+            self.0.retain(|_, waiters| waiters.iter().any(|waiter| !waiter.is_closed()));
         }
-        let answers = self.0.entry(Arc::clone(service)).or_default();
-        if answers.len() == answers.capacity() {
+        let waiters = self.0.entry(Arc::clone(service)).or_default();
+        if waiters.len() == waiters.capacity() {
             // Before it grows: callers that gave up do not add up.
-            answers.retain(|answer| !answer.is_closed());
+            waiters.retain(|waiter| !waiter.is_closed());
         }
-        answers.push(answer);
+        waiters.push(waiter);
     }
 
     /// True when a call waits for `service`.
     pub(super) fn holds(&self, service: &str) -> bool {
-        self.0.get(service).is_some_and(|answers| answers.iter().any(|answer| !answer.is_closed()))
+        self.0.get(service).is_some_and(|waiters| waiters.iter().any(|waiter| !waiter.is_closed()))
     }
 
     /// The services that are waited for.
@@ -42,15 +43,15 @@ impl Awaited {
 
     /// There is something new.
     pub(super) fn tell(&mut self, snapshot: &Arc<Snapshot>) {
-        for answer in self.0.remove(snapshot.service()).unwrap_or_default() {
-            let _ = answer.send(Ok(Arc::clone(snapshot)));
+        for waiter in self.0.remove(snapshot.service()).unwrap_or_default() {
+            let _ = waiter.send(Ok(Arc::clone(snapshot)));
         }
     }
 
     /// Waiting will not help.
     pub(super) fn refuse(&mut self, service: &str, error: &Error) {
-        for answer in self.0.remove(service).unwrap_or_default() {
-            let _ = answer.send(Err(error.clone()));
+        for waiter in self.0.remove(service).unwrap_or_default() {
+            let _ = waiter.send(Err(error.clone()));
         }
     }
 }

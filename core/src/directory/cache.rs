@@ -84,8 +84,8 @@ impl Cache {
     }
 
     async fn ask(&self, service: &str, wanted: Wanted) -> Result<Arc<Snapshot>> {
-        let (answer, answered) = oneshot::channel();
-        let request = Request { service: service.into(), wanted, answer };
+        let (waiter, answered) = oneshot::channel();
+        let request = Request { service: service.into(), wanted, waiter };
         let ended = || Error::unavailable("the registry cache lost its runtime: resolve again");
         self.requests()?.send(request).await.map_err(|_| ended())?;
         answered.await.map_err(|_| ended())?

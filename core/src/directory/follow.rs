@@ -13,10 +13,10 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, Sleep, sleep};
 
-use super::awaited::Awaited;
+use super::awaited::{Awaited, Waiter};
 use super::intern::Interner;
 use super::snapshot::{Snapshot, Table};
 use crate::error::{Code, Error, Result};
@@ -35,7 +35,7 @@ const SERVICES: usize = 65_536;
 pub(super) struct Request {
     pub(super) service: Arc<str>,
     pub(super) wanted: Wanted,
-    pub(super) answer: Answer,
+    pub(super) waiter: Waiter,
 }
 
 /// What a lookup is content with.
@@ -46,7 +46,6 @@ pub(super) enum Wanted {
     Newer(Option<Arc<Snapshot>>),
 }
 
-type Answer = oneshot::Sender<Result<Arc<Snapshot>>>;
 /// What a read of the named service brought.
 type Records = (Arc<str>, Result<Vec<Service>>);
 type Task<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -80,7 +79,7 @@ enum Event {
 /// A read of one service, waiting for its turn or under way.
 #[derive(Default)]
 struct Read {
-    answers: Vec<Answer>,
+    waiters: Vec<Waiter>,
     running: bool,
     changes: Vec<Arc<Change>>,
     /// What these weigh.
@@ -138,34 +137,34 @@ impl Follower {
         }
     }
 
-    fn on_request(&mut self, Request { service, wanted, answer }: Request) {
+    fn on_request(&mut self, Request { service, wanted, waiter }: Request) {
         if let Wanted::Newer(than) = wanted {
-            return self.on_wait(service, than.as_ref(), answer);
+            return self.on_wait(service, than.as_ref(), waiter);
         }
         if let Some(snapshot) = self.table.pin().get(&service) {
-            let _ = answer.send(Ok(Arc::clone(snapshot)));
+            let _ = waiter.send(Ok(Arc::clone(snapshot)));
         } else if self.unknown.holds(&service) {
-            let _ = answer.send(Err(Service::not_found(&service)));
+            let _ = waiter.send(Err(Service::not_found(&service)));
         } else if let Some(read) = self.reads.get_mut(&service) {
             // Callers that gave up do not add up while the registry takes its time.
-            read.answers.retain(|answer| !answer.is_closed());
-            read.answers.push(answer);
+            read.waiters.retain(|waiter| !waiter.is_closed());
+            read.waiters.push(waiter);
         } else {
-            let read = Read { answers: vec![answer], ..Read::default() };
+            let read = Read { waiters: vec![waiter], ..Read::default() };
             self.reads.insert(Arc::clone(&service), read);
             // A call waits for this one; renewals can wait.
             self.waiting.push_front(service);
         }
     }
 
-    fn on_wait(&mut self, service: Arc<str>, than: Option<&Arc<Snapshot>>, answer: Answer) {
+    fn on_wait(&mut self, service: Arc<str>, than: Option<&Arc<Snapshot>>, waiter: Waiter) {
         let known = self.table.pin().get(&service).cloned();
         match known {
             Some(known) if than.is_none_or(|than| !Arc::ptr_eq(than, &known)) => {
-                let _ = answer.send(Ok(known));
+                let _ = waiter.send(Ok(known));
             }
             known => {
-                self.awaited.add(&service, answer);
+                self.awaited.add(&service, waiter);
                 if known.is_none() && !self.unknown.holds(&service) {
                     self.read_first(service);
                 }
@@ -227,7 +226,7 @@ impl Follower {
         self.watch = Watch::Down(Box::pin(sleep(full.mul_f64(0.5 + 0.5 * fastrand::f64()))));
         // Renewals that no call waits for start over with the next watch.
         self.waiting.retain(|service| match self.reads.get(service) {
-            Some(read) if read.answers.is_empty() => {
+            Some(read) if read.waiters.is_empty() => {
                 self.reads.remove(service);
                 false
             }
@@ -305,8 +304,8 @@ impl Follower {
         if let Some(error) = outage.filter(|_| matches!(self.watch, Watch::Up(..))) {
             self.pause(&error);
         }
-        for answer in read.answers {
-            let _ = answer.send(result.clone());
+        for waiter in read.waiters {
+            let _ = waiter.send(result.clone());
         }
         if read.again {
             self.reads.insert(Arc::clone(&service), Read::default());
@@ -345,7 +344,7 @@ fn is_outage(error: &Error) -> bool {
     matches!(error.code(), Code::Unavailable | Code::DeadlineExceeded)
 }
 
-/// A registry that took too long has not said whom the error is from: as go-micro, its client.
+/// A registry that took too long has signed no error: as in go-micro, its client does.
 fn of_client(error: Error) -> Error {
     let unsigned = error.code() == Code::DeadlineExceeded && error.id().is_empty();
     if unsigned { error.with_id("go.micro.client") } else { error }

@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_nobody_holds_are_forgotten() {
+    fn values_that_are_held_nowhere_else_are_forgotten() {
         let mut interner = Interner::default();
         let labels = |index: usize| Labels::from([("index".to_owned(), index.to_string())]);
         let held = interner.labels(&labels(0));

@@ -6,7 +6,11 @@
 
 mod code;
 mod detail;
+mod json;
+mod kinds;
+mod origin;
 mod reason;
+mod shown;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -14,39 +18,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderMap;
-use serde::Serialize;
 
 pub use code::Code;
 pub use detail::Detail;
+pub use origin::{Origin, Reach};
 pub use reason::Reason;
 
 use crate::metadata::Metadata;
 
 /// Result of a fallible operation of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
-
-/// How far a failed attempt got, which decides whether repeating it is harmless.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Reach {
-    /// The request provably never reached a handler.
-    Never,
-    /// The request may have been executed.
-    #[default]
-    Maybe,
-}
-
-/// Where a call failed: filled in by the client for every error that [`crate::Client`] returns.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Origin {
-    /// Service the caller asked for.
-    pub service: String,
-    /// Endpoint the caller asked for, for example `Greeter.Hello`.
-    pub endpoint: String,
-    /// Id and address of the node of the last attempt; empty when none was chosen.
-    pub node: String,
-    /// Attempts made; 0 when the call failed before the first.
-    pub attempts: u32,
-}
 
 /// A failure, as data: what went wrong, on which side, and whether it may be tried again.
 ///
@@ -84,12 +65,12 @@ struct Inner {
     source: Option<Arc<dyn std::error::Error + Send + Sync>>,
     told_by: ToldBy,
     details: Vec<Detail>,
-    answer: Option<Arc<Answer>>,
+    answer: Option<Arc<AnswerMetadata>>,
 }
 
-/// What came around the failure, on a client.
+/// Metadata of the answer that carried the failure, on a client.
 #[derive(Debug, Default)]
-struct Answer {
+struct AnswerMetadata {
     headers: Metadata,
     trailers: Metadata,
 }
@@ -103,24 +84,6 @@ enum ToldBy {
     Status,
     /// The far side, as a micro error with a number of its own.
     Micro,
-}
-
-/// The wire form of go-micro's error: JSON in the order `id, code, detail, status`, zero values
-/// omitted (`errors/errors.pb.go`).
-#[derive(Serialize)]
-struct Json<'a> {
-    #[serde(skip_serializing_if = "str::is_empty")]
-    id: &'a str,
-    #[serde(skip_serializing_if = "is_zero")]
-    code: i32,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    detail: &'a str,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    status: &'a str,
-}
-
-fn is_zero(value: &i32) -> bool {
-    *value == 0
 }
 
 impl Error {
@@ -159,61 +122,6 @@ impl Error {
         error
     }
 
-    /// The request is wrong: `INVALID_ARGUMENT`, 400.
-    pub fn invalid_argument(detail: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(Code::InvalidArgument, detail)
-    }
-
-    /// The caller is not known: `UNAUTHENTICATED`, 401.
-    pub fn unauthenticated(detail: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(Code::Unauthenticated, detail)
-    }
-
-    /// The account may not do this: `PERMISSION_DENIED`, 403.
-    pub fn permission_denied(detail: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(Code::PermissionDenied, detail)
-    }
-
-    /// It does not exist: `NOT_FOUND`, 404.
-    pub fn not_found(detail: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(Code::NotFound, detail)
-    }
-
-    /// The deadline passed: `DEADLINE_EXCEEDED`, 408.
-    pub fn deadline_exceeded(detail: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(Code::DeadlineExceeded, detail)
-    }
-
-    /// The caller gave up: `CANCELLED`, 499.
-    pub fn cancelled(detail: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(Code::Cancelled, detail)
-    }
-
-    /// It exists already: `ALREADY_EXISTS`, 409.
-    pub fn already_exists(detail: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(Code::AlreadyExists, detail)
-    }
-
-    /// A limit was reached: `RESOURCE_EXHAUSTED`, 429.
-    pub fn resource_exhausted(detail: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(Code::ResourceExhausted, detail)
-    }
-
-    /// The state forbids it: `FAILED_PRECONDITION`, 412.
-    pub fn failed_precondition(detail: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(Code::FailedPrecondition, detail)
-    }
-
-    /// No such endpoint or content type: `UNIMPLEMENTED`, 501.
-    pub fn unimplemented(detail: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(Code::Unimplemented, detail)
-    }
-
-    /// A bug on this side: `INTERNAL`, 500.
-    pub fn internal(detail: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(Code::Internal, detail)
-    }
-
     /// A failure that was not worded for callers, such as an exception or the error of a library:
     /// `INTERNAL`, 500. The text stays on this side: the caller of a handler that fails with it is told the
     /// [incident](Self::incident) alone, and the server's log has both.
@@ -234,11 +142,6 @@ impl Error {
     pub(crate) fn kept_from_callers(mut self) -> Self {
         self.0.incident = Some(format!("{:016x}", fastrand::u64(..)).into());
         self
-    }
-
-    /// No node can serve this now: `UNAVAILABLE`, 503.
-    pub fn unavailable(detail: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(Code::Unavailable, detail)
     }
 
     /// Names the component that failed, go-micro's `id`, for example `go.micro.client`.
@@ -302,7 +205,7 @@ impl Error {
 
     /// Keeps the metadata of the answer that carried the failure.
     pub(crate) fn with_answer(mut self, headers: HeaderMap, trailers: HeaderMap) -> Self {
-        let answer = Answer { headers: headers.into(), trailers: trailers.into() };
+        let answer = AnswerMetadata { headers: headers.into(), trailers: trailers.into() };
         self.0.answer = Some(Arc::new(answer));
         self
     }
@@ -424,82 +327,6 @@ impl Error {
     pub(crate) fn is_micro(&self) -> bool {
         self.0.told_by == ToldBy::Micro
     }
-
-    /// go-micro's text of the error: its JSON, zero values omitted, HTML characters escaped.
-    pub fn to_json(&self) -> String {
-        let json =
-            Json { id: self.id(), code: self.0.http, detail: self.detail(), status: self.status() };
-        go_escape(&serde_json::to_string(&json).unwrap_or_default())
-    }
-
-    /// go-micro's `errors.Parse`: reads the JSON form; any other text becomes the detail of an
-    /// error whose number is 0 and whose code is [`Code::Unknown`].
-    pub fn parse(text: &str) -> Self {
-        let mut error = Self::new(Code::Unknown, "");
-        error.0.http = 0;
-        error.0.status = Cow::Borrowed("");
-        match serde_json::from_str::<serde_json::Value>(text) {
-            Ok(serde_json::Value::Null) => {}
-            Ok(serde_json::Value::Object(fields)) => {
-                let mut whole = true;
-                for (key, value) in fields {
-                    let read = match key.to_ascii_lowercase().as_str() {
-                        "id" => read_text(&value, &mut error.0.id),
-                        "detail" => read_text(&value, &mut error.0.detail),
-                        "status" => read_text(&value, &mut error.0.status),
-                        "code" => match value {
-                            serde_json::Value::Null => true,
-                            other => match other.as_i64().and_then(|n| i32::try_from(n).ok()) {
-                                Some(number) => {
-                                    error.0.http = number;
-                                    error.0.code = Code::from_http(number);
-                                    true
-                                }
-                                None => false,
-                            },
-                        },
-                        _ => true,
-                    };
-                    whole &= read;
-                }
-                if !whole {
-                    error.0.detail = Cow::Owned(text.to_owned());
-                }
-            }
-            _ => error.0.detail = Cow::Owned(text.to_owned()),
-        }
-        error
-    }
-}
-
-fn read_text(value: &serde_json::Value, field: &mut Cow<'static, str>) -> bool {
-    match value {
-        serde_json::Value::Null => true,
-        serde_json::Value::String(text) => {
-            *field = Cow::Owned(text.clone());
-            true
-        }
-        _ => false,
-    }
-}
-
-/// Go's `encoding/json` escapes these five inside strings; outside strings JSON has none of them.
-pub(crate) fn go_escape(json: &str) -> String {
-    if !json.contains(['<', '>', '&', '\u{2028}', '\u{2029}']) {
-        return json.to_owned();
-    }
-    let mut out = String::with_capacity(json.len() + 16);
-    for character in json.chars() {
-        match character {
-            '<' => out.push_str("\\u003c"),
-            '>' => out.push_str("\\u003e"),
-            '&' => out.push_str("\\u0026"),
-            '\u{2028}' => out.push_str("\\u2028"),
-            '\u{2029}' => out.push_str("\\u2029"),
-            other => out.push(other),
-        }
-    }
-    out
 }
 
 /// Go's `http.StatusText` for the numbers this framework produces or meets; empty otherwise.
@@ -507,44 +334,6 @@ fn status_text(http: i32) -> &'static str {
     match u16::try_from(http).ok().and_then(|n| http::StatusCode::from_u16(n).ok()) {
         Some(status) => status.canonical_reason().unwrap_or(""),
         None => "",
-    }
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.0.code, self.0.detail)?;
-        if !self.0.id.is_empty() {
-            write!(f, " [{}]", self.0.id)?;
-        }
-        if let Some(origin) = &self.0.origin {
-            write!(f, " (calling {} {}", origin.service, origin.endpoint)?;
-            if !origin.node.is_empty() {
-                write!(f, " on {}", origin.node)?;
-            }
-            if origin.attempts != 1 {
-                write!(f, ", {} attempts", origin.attempts)?;
-            }
-            f.write_str(")")?;
-        }
-        Ok(())
-    }
-}
-
-impl fmt::Debug for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut out = f.debug_struct("Error");
-        out.field("code", &self.0.code).field("id", &self.0.id).field("http", &self.0.http);
-        out.field("detail", &self.0.detail).field("reach", &self.0.reach);
-        if let Some(reason) = &self.0.reason {
-            out.field("reason", reason);
-        }
-        if let Some(origin) = &self.0.origin {
-            out.field("origin", origin);
-        }
-        if let Some(source) = &self.0.source {
-            out.field("source", source);
-        }
-        out.finish()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, LazyLock};
 
-use super::{Auto, Local, Mdns, Memory, Registry};
+use super::{Auto, Local, Mdns, Memory, Registry, memory};
 use crate::error::{Error, Result};
 use crate::plugin::{Provided, Schemes};
 
@@ -22,9 +22,10 @@ static SCHEMES: LazyLock<Schemes<dyn Registry>> = LazyLock::new(|| {
         .with("auto", |_| Ok(Arc::new(Auto::new())))
 });
 
-/// Makes what this file shares in a process, see [`crate::fork`].
-pub(super) fn warm_up() {
+/// Makes what registries share in a process, see [`crate::fork`].
+pub(crate) fn warm_up() {
     LazyLock::force(&SCHEMES);
+    memory::warm_up();
 }
 
 /// The registry that `url` names.

@@ -1,4 +1,4 @@
-//! A registry inside this process: for tests, and for programs whose services share one process.
+//! A registry inside this process: for tests, and for services that share one process.
 //!
 //! Expiry is driven by one timer that exists only while some node has a time to live, so an idle
 //! registry costs nothing and a paused clock in a test drives it exactly.

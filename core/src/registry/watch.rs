@@ -1,6 +1,6 @@
 //! A watch: the queue between a registry and one reader of its changes.
 //!
-//! A change is made once and shared by all who watch. A queue is bounded in changes and in bytes,
+//! A change is made once and shared by all watchers. A queue is bounded in changes and in bytes,
 //! because one change may describe a hundred endpoints: a reader that stands still costs no more
 //! than that, and is told to watch again.
 

@@ -9,7 +9,7 @@ mod retry;
 
 pub use backoff::Backoff;
 pub(crate) use budget::Budget;
-pub(crate) use limiter::{Gate, Line, Pass};
+pub(crate) use limiter::{Gate, Pass, StandingQueue};
 pub use limiter::{Limiter, Load};
 pub(crate) use repeats::{Lost, Next, Repeats, Terms};
 pub use retry::{Failure, Retry};

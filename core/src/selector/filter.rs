@@ -21,7 +21,7 @@ impl Filter {
         Self::Version(version.into())
     }
 
-    /// Nodes whose label `key` is `value`; go-micro's `FilterLabel`.
+    /// Nodes with the label `key` and this value; go-micro's `FilterLabel`.
     pub fn label(key: impl Into<String>, value: impl Into<String>) -> Self {
         Self::Label(key.into(), value.into())
     }

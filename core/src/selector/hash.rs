@@ -3,9 +3,9 @@
 //! only its own keys, and a retry goes to the next in the same order. Scores depend on nothing but
 //! the key and the node ids, so every process picks alike.
 
-use std::hash::Hasher;
 use std::sync::Arc;
 
+use super::fnv::{mix, of};
 use super::{Node, P2c, Pick, Strategy};
 
 /// Picks by the key of the call; calls without a key are picked by [`P2c`]. Takes time in
@@ -46,41 +46,6 @@ fn best<'a>(nodes: &'a [Arc<Node>], request: &Pick<'_>, key: u64) -> Option<&'a 
         }
     }
     best.map(|(_, node)| node)
-}
-
-/// Hash of `bytes` that is the same in every process and on every machine.
-pub(super) fn of(bytes: &[u8]) -> u64 {
-    let mut hasher = Fnv::new();
-    hasher.write(bytes);
-    hasher.finish()
-}
-
-/// Spreads similar inputs over all bits: the finish of SplitMix64.
-fn mix(value: u64) -> u64 {
-    let value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    value ^ (value >> 31)
-}
-
-/// FNV-1a: short, fast on short input, and fixed for ever.
-pub(super) struct Fnv(u64);
-
-impl Fnv {
-    pub(super) fn new() -> Self {
-        Self(0xcbf2_9ce4_8422_2325)
-    }
-}
-
-impl Hasher for Fnv {
-    fn write(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-        }
-    }
-
-    fn finish(&self) -> u64 {
-        mix(self.0)
-    }
 }
 
 #[cfg(test)]

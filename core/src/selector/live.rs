@@ -16,7 +16,7 @@ const TAU: f64 = 10e9;
 const WORST: f64 = 60e9;
 /// Latency that a failure counts at least as, before it is doubled.
 const FAILURE: f64 = 1e6;
-/// What each call in flight weighs at a node whose latency is not known yet: enough to wait for
+/// What each call in flight weighs at a node without a known latency: enough to wait for
 /// the first answer before sending more.
 const UNKNOWN: f64 = 10e9;
 /// First and longest time that a node which refused a connection is left out.
@@ -56,7 +56,7 @@ pub(super) struct Live {
     ejected_at: AtomicU64,
     /// Consecutive faults.
     faults: AtomicU32,
-    /// For those who watch for the end of the node: says that it has left, or is dropped with this.
+    /// For watchers of the end of the node: says that it has left, or is dropped with this.
     left: OnceLock<watch::Sender<bool>>,
 }
 

@@ -15,7 +15,9 @@
 //! A strategy of one's own implements [`Strategy`], usually on top of [`Pick::is_open`],
 //! [`Node::admit`] and [`Pick::last_resort`].
 
+mod by_name;
 mod filter;
+mod fnv;
 mod hash;
 mod live;
 mod node;
@@ -30,6 +32,7 @@ use tokio::time::Instant;
 
 use crate::error::{Error, Reach, Reason, Result};
 
+pub use by_name::{STRATEGIES, strategy};
 pub use filter::Filter;
 pub use hash::Hash;
 pub(crate) use live::warm_up;
@@ -96,28 +99,6 @@ impl<'a> Pick<'a> {
             .find(|node| !node.is_ejected(self.now) && self.allows(node) && node.admit(self.now));
         working.or_else(|| allowed().min_by_key(|node| (self.has_tried(node), node.ejected_at())))
     }
-}
-
-/// Names that [`strategy`] knows.
-pub const STRATEGIES: [&str; 4] = ["p2c", "random", "round_robin", "hash"];
-
-/// The strategy called `name`, also written as a URL: `p2c`, `p2c://`. Empty is the default.
-///
-/// # Errors
-/// `INVALID_ARGUMENT` for any other name.
-pub fn strategy(name: &str) -> Result<Arc<dyn Strategy>> {
-    Ok(match name.trim_end_matches("://").replace('-', "_").as_str() {
-        "" | "p2c" => Arc::new(P2c::new()),
-        "random" => Arc::new(Random::new()),
-        "round_robin" | "roundrobin" => Arc::new(RoundRobin::new()),
-        "hash" => Arc::new(Hash::new()),
-        _ => {
-            return Err(Error::invalid_argument(format!(
-                "unknown strategy {name:?}: choose one of {}",
-                STRATEGIES.join(", ")
-            )));
-        }
-    })
 }
 
 /// Picks by `strategy`, or says why no node could be picked.

@@ -122,7 +122,7 @@ impl Node {
             secure: secure(record),
             labels,
             release,
-            hash: super::hash::of(record.id.as_bytes()),
+            hash: super::fnv::of(record.id.as_bytes()),
             live,
         }
     }
@@ -232,7 +232,7 @@ impl Node {
         self.live.left()
     }
 
-    /// Tells those who watch that it has left.
+    /// Tells watchers of the node that it has left.
     pub(crate) fn leave(&self) {
         self.live.leave();
     }

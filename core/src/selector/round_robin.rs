@@ -5,7 +5,7 @@ use std::hash::{Hash as _, Hasher as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use super::hash::Fnv;
+use super::fnv::Fnv;
 use super::{Node, Pick, Strategy};
 
 /// Turns kept. Two services that share one by chance still get every node, out of step.

@@ -14,7 +14,7 @@ use super::endpoint::Endpoint;
 use super::in_flight::{InFlight, Permit};
 use super::routes::Routes;
 use crate::error::{Error, Result};
-use crate::resilience::{Gate, Line, Load, Pass};
+use crate::resilience::{Gate, Load, Pass, StandingQueue};
 
 /// Probes that get in when the server is full of calls: a monitor must not take it for dead.
 const PROBES: usize = 1_024;
@@ -33,7 +33,7 @@ pub(crate) struct Admission {
     /// Connections that are open.
     pub(super) connections: Arc<AtomicUsize>,
     pub(super) max_calls: usize,
-    pub(super) line: Option<Line>,
+    pub(super) line: Option<StandingQueue>,
     /// Calls refused because of `max_calls`.
     pub(super) shed: AtomicU64,
 }
@@ -175,7 +175,7 @@ impl Admission {
 
     /// Calls refused by the server as a whole.
     pub(super) fn shed(&self) -> u64 {
-        self.shed.load(Relaxed) + self.line.as_ref().map_or(0, Line::shed)
+        self.shed.load(Relaxed) + self.line.as_ref().map_or(0, StandingQueue::shed)
     }
 
     #[cold]

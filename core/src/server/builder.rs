@@ -299,7 +299,7 @@ impl ServerBuilder {
             unfinished: Arc::default(),
             connections: Arc::default(),
             max_calls: self.max_calls,
-            line: self.limiter.line(),
+            line: self.limiter.standing_queue(),
             shed: AtomicU64::new(0),
         });
         self.routes.limit(&self.limiter, self.max_calls);

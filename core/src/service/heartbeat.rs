@@ -146,7 +146,7 @@ impl Beat {
             Err(error) if is_permanent(error) => tracing::error!(
                 service,
                 %error,
-                "the registry refuses this service: nobody will find it until that is mended"
+                "the registry refuses this service: no client finds it until that is mended"
             ),
             Err(error) => tracing::warn!(
                 service,

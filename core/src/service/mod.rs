@@ -134,7 +134,7 @@ fn note(last: &mut Result<()>, failed: impl IntoIterator<Item = Error>) {
     }
 }
 
-/// The error of a service whose start was given up.
+/// The error of a start that was given up.
 fn not_started(name: &str, error: &Error) -> Error {
     Error::new(error.code(), format!("service {name} did not start: {}", error.detail()))
         .with_source(error.clone())

@@ -1,12 +1,11 @@
 //! The terms of calls.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::document::{Document, document};
 use super::range;
 use super::value::{Fields, Value};
-use crate::client::CallOptions;
+use crate::client::{Call, CallOptions, ClientBuilder, Parent};
 use crate::codec::Codec;
 use crate::error::Result;
 use crate::forward::{Credentials, Forward};
@@ -45,23 +44,7 @@ use crate::transport::Compression;
 /// | `forward` | which headers of the call being served go on, see [`Forward`](crate::Forward): `"default"`, `"none"`, or an object of `only`, `except` and `credentials` (lists of names, `*` at their ends) and `credentials_to`, which is `"registry"`, `"anywhere"` or `"nowhere"` |
 /// | `detached` | `true`: part of no inbound call, even inside a handler |
 #[derive(Debug, Clone, Default)]
-pub struct CallSettings {
-    timeout: Option<Option<Duration>>,
-    metadata: Metadata,
-    codec: Option<Codec>,
-    addresses: Vec<String>,
-    filters: Vec<Filter>,
-    strategy: Option<Arc<dyn Strategy>>,
-    key: Option<Vec<u8>>,
-    idempotent: Option<bool>,
-    wait_for_ready: Option<bool>,
-    retries: Option<u32>,
-    retry: Option<Retry>,
-    backoff: Option<Backoff>,
-    compression: Option<Option<Compression>>,
-    forward: Option<Forward>,
-    detached: bool,
-}
+pub struct CallSettings(CallOptions);
 
 impl Document for CallSettings {
     const NAME: &'static str = "call settings";
@@ -87,7 +70,7 @@ impl CallSettings {
             ("go_micro", Backoff::GoMicro),
             ("none", Backoff::None),
         ];
-        Ok(Self {
+        Ok(Self(CallOptions {
             timeout: fields.read_or_null("timeout", timeout)?,
             metadata: fields.read("metadata", metadata)?.unwrap_or_default(),
             codec: fields.read("content_type", codec)?,
@@ -101,48 +84,45 @@ impl CallSettings {
             retry: fields.read("retry", |value| value.choice(&retries))?,
             backoff: fields.read("backoff", |value| value.choice(&backoffs))?,
             compression: fields.read("compression", compression)?,
-            forward: fields.read("forward", forward)?,
-            detached: fields.read("detached", Value::flag)?.unwrap_or_default(),
-        })
+            forward: fields.read("forward", forward)?.map(Arc::new),
+            parent: fields
+                .read("detached", Value::flag)?
+                .and_then(|detached| detached.then_some(Parent::None)),
+            ..CallOptions::new()
+        }))
     }
+}
 
-    /// Sets them on one call, or as the defaults of a client.
-    ///
-    /// # Errors
-    /// `INVALID_ARGUMENT` for more metadata than there is room for; the rest is set.
-    pub(crate) fn apply(&self, options: &mut CallOptions) -> Result<()> {
-        if let Some(timeout) = self.timeout {
-            options.timeout = timeout;
-        }
-        options.codec = self.codec.or(options.codec);
-        options.addresses.extend_from_slice(&self.addresses);
-        options.filters.extend_from_slice(&self.filters);
-        if let Some(strategy) = &self.strategy {
-            options.strategy = Some(strategy.clone());
-        }
-        if let Some(key) = &self.key {
-            options.key(key.clone());
-        }
-        options.idempotent = self.idempotent.or(options.idempotent);
-        options.wait_for_ready = self.wait_for_ready.unwrap_or(options.wait_for_ready);
-        options.retries = self.retries.unwrap_or(options.retries);
-        if let Some(retry) = &self.retry {
-            options.retry = retry.clone();
-        }
-        options.backoff = self.backoff.unwrap_or(options.backoff);
-        if let Some(compression) = self.compression {
-            options.compression = compression;
-        }
-        if let Some(rule) = &self.forward {
-            options.forward = Some(Arc::new(rule.clone()));
-        }
-        if self.detached {
-            options.detach();
-        }
-        if self.metadata.is_empty() {
-            return Ok(());
-        }
-        options.metadata.append_all(self.metadata.clone())
+impl From<&CallSettings> for CallOptions {
+    fn from(settings: &CallSettings) -> Self {
+        settings.0.clone()
+    }
+}
+
+impl From<CallSettings> for CallOptions {
+    fn from(settings: CallSettings) -> Self {
+        settings.0
+    }
+}
+
+impl CallOptions {
+    /// Sets all that `settings` say, as if each were set here.
+    pub fn settings(self, settings: &CallSettings) -> Self {
+        self.options(settings)
+    }
+}
+
+impl<In, Out> Call<In, Out> {
+    /// Sets all that `settings` say, as if each were set here.
+    pub fn settings(self, settings: &CallSettings) -> Self {
+        self.options(settings)
+    }
+}
+
+impl ClientBuilder {
+    /// Sets all that `settings` say, as if each were set here.
+    pub fn settings(self, settings: &CallSettings) -> Self {
+        self.options(settings)
     }
 }
 

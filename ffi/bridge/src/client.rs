@@ -20,7 +20,7 @@ use crate::operation::Operation;
 use crate::operations::{self, Answer, At};
 use crate::question::{self, Question};
 use crate::queue::Queue;
-use crate::request::{Documents, Request, Terms, on_terms};
+use crate::request::{Documents, Request, Terms};
 use crate::runtime::Runtime;
 use crate::shared::Shared;
 use crate::within::within;
@@ -99,7 +99,7 @@ impl Client {
         let place = self.0.desk.call(terms.wait())?;
         let call =
             self.0.client.call::<Raw, Raw>(request.service, request.endpoint, Raw(request.payload));
-        let call = on_terms!(call, terms).counted();
+        let call = call.options(terms.options().counted());
         let operation =
             Operation::new(queue, token, Kind::Operation, EventKind::Reply).place(place);
         operation.begin(&self.0.desk.shared, |_| {

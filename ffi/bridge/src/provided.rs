@@ -92,6 +92,11 @@ fn find(area: u32, name: &str) -> micro::Result<Arc<Host>> {
     )))
 }
 
+/// False for one that a parent of this process has left, or that is told nothing any more.
+fn is_there(host: &Host) -> bool {
+    host.shared.check().is_ok() && host.queue.is_open()
+}
+
 /// Keeps a name until it is dropped.
 pub(crate) struct Guard {
     key: (u32, String),
@@ -102,14 +107,14 @@ impl Guard {
     fn new(key: (u32, String), host: Arc<Host>) -> Result<Self> {
         let before = PROVIDED.rcu(|names| {
             let mut names = names.as_deref().cloned().unwrap_or_default();
-            let taken = names.get(&key).is_some_and(|other| other.shared.check().is_ok());
+            let taken = names.get(&key).is_some_and(|other| is_there(other));
             if !taken {
                 names.insert(key.clone(), host.clone());
             }
             Some(Arc::new(names))
         });
         let taken = before.and_then(|names| names.get(&key).cloned());
-        if taken.is_some_and(|other| other.shared.check().is_ok()) {
+        if taken.is_some_and(|other| is_there(&other)) {
             let (_, name) = key;
             return Err(Error::already_exists(format!(
                 "{SCHEME}://{name} is provided already: choose another name, or withdraw that one"

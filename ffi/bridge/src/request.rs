@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use micro::client::CallOptions;
 use micro::settings::CallSettings;
 use micro::{Codec, Context, Metadata, Shape, deadline_after};
 
@@ -122,6 +123,32 @@ impl Terms {
         })
     }
 
+    /// The options of the call, in one piece.
+    pub(crate) fn options(self) -> CallOptions {
+        let mut options = CallOptions::new();
+        if let Some(settings) = &self.settings {
+            options = options.settings(settings);
+        }
+        if self.codec != Codec::Proto {
+            options = options.content_type(self.codec.grpc_content_type());
+        }
+        if !self.metadata.is_empty() {
+            options = options.metadata_all(self.metadata);
+        }
+        options = match self.timeout {
+            Timeout::Default => options,
+            Timeout::After(time) => options.timeout(time),
+            Timeout::Never => options.no_timeout(),
+        };
+        if let Some(idempotent) = self.idempotent {
+            options = options.idempotent(idempotent);
+        }
+        match &self.parent {
+            Some(context) => options.context(context),
+            None => options,
+        }
+    }
+
     /// How it gets its place.
     pub(crate) fn wait(&self) -> Wait {
         let own = match self.timeout {
@@ -156,36 +183,6 @@ impl Documents {
         Ok(settings)
     }
 }
-
-/// Puts terms on a call or a stream: two types whose builders have the same methods.
-macro_rules! on_terms {
-    ($call:expr, $terms:expr) => {{
-        let terms: $crate::request::Terms = $terms;
-        let mut call = $call;
-        if let Some(settings) = &terms.settings {
-            call = call.settings(settings);
-        }
-        if terms.codec != micro::Codec::Proto {
-            call = call.content_type(terms.codec.grpc_content_type());
-        }
-        if !terms.metadata.is_empty() {
-            call = call.metadata_all(terms.metadata);
-        }
-        call = match terms.timeout {
-            $crate::request::Timeout::Default => call,
-            $crate::request::Timeout::After(time) => call.timeout(time),
-            $crate::request::Timeout::Never => call.no_timeout(),
-        };
-        if let Some(idempotent) = terms.idempotent {
-            call = call.idempotent(idempotent);
-        }
-        match &terms.parent {
-            Some(context) => call.context(context),
-            None => call,
-        }
-    }};
-}
-pub(crate) use on_terms;
 
 #[cfg(test)]
 mod tests {

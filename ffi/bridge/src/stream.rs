@@ -16,7 +16,7 @@ use crate::metadata::{pack, pack_both};
 use crate::operation::Operation;
 use crate::outbox::{self, Outbox};
 use crate::queue::Queue;
-use crate::request::{Request, on_terms};
+use crate::request::Request;
 use crate::within::within;
 
 impl Client {
@@ -57,7 +57,7 @@ impl Client {
             (Shape::ClientStream, Some(outbox)) => {
                 let requests = outbox::requests(outbox.messages());
                 let call = client.client_stream::<_, Raw, Raw>(service, endpoint, requests);
-                let call = on_terms!(call, terms);
+                let call = call.options(terms.options());
                 operation.begin(shared, |end| {
                     outbox.name(end.id());
                     let teller = end.teller();
@@ -80,7 +80,7 @@ impl Client {
             (_, Some(outbox)) => {
                 let requests = outbox::requests(outbox.messages());
                 let call = client.bidi_stream::<_, Raw, Raw>(service, endpoint, requests);
-                let call = on_terms!(call, terms);
+                let call = call.options(terms.options());
                 operation.begin(shared, |end| {
                     outbox.name(end.id());
                     receive((end.teller(), name), open, codec, parent, call)
@@ -89,7 +89,7 @@ impl Client {
             (_, None) => {
                 let request = Raw(request.payload);
                 let call = client.server_stream::<Raw, Raw>(service, endpoint, request);
-                let call = on_terms!(call, terms);
+                let call = call.options(terms.options());
                 operation
                     .begin(shared, |end| receive((end.teller(), name), open, codec, parent, call))
             }

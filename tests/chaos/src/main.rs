@@ -15,17 +15,18 @@ mod link;
 mod load;
 mod network;
 mod node;
+mod options;
+mod outcome;
 mod report;
 mod scenario;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
-/// What may go wrong here is told to the reader and ends the run.
-type Outcome<T = ()> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
+use options::Options;
+use outcome::Outcome;
 
 #[derive(Parser)]
 #[command(name = "chaos", about = "Breaks a fleet in every way and counts what its callers notice")]
@@ -41,29 +42,6 @@ enum Command {
     /// Runs one service; started by the others.
     #[command(hide = true)]
     Node(node::Options),
-}
-
-/// What to run, and how hard.
-#[derive(Debug, Clone, clap::Args)]
-struct Options {
-    /// Scenarios to run: rolling, overload, processor, slow, mayhem. All unless given.
-    #[arg(long, value_name = "NAME")]
-    only: Vec<scenario::Name>,
-    /// Seconds of all scenarios together, at least 20.
-    #[arg(long, default_value_t = 120)]
-    seconds: u64,
-    /// Seed of the faults; one is drawn unless given.
-    #[arg(long)]
-    seed: Option<u64>,
-    /// A short run at low rates that judges only what does not depend on the machine's speed.
-    #[arg(long)]
-    bounded: bool,
-    /// Folder to write `chaos.md` and `chaos.json` to.
-    #[arg(long, value_name = "FOLDER")]
-    out: Option<PathBuf>,
-    /// File to write the report to, as JSON.
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {

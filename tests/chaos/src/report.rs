@@ -6,9 +6,10 @@ use std::fs;
 
 use serde::Serialize;
 
+use crate::Outcome;
 use crate::load::{Record, answered, causes, percentile};
+use crate::options::Options;
 use crate::scenario::Name;
-use crate::{Options, Outcome};
 
 /// What one scenario showed.
 #[derive(Debug, Clone, Serialize)]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream;
-use micro::client::{Call, ClientBuilder, Seen, StreamCall};
+use micro::client::{Call, ClientBuilder, Seen, Unary};
 use micro::registry::Memory;
 use micro::{Client, ClientTls, Code, Compression, Error, Message, Streaming};
 use prost_types::Any;
@@ -162,24 +162,7 @@ impl Case {
     {
         let [request] =
             decoded::<Req>(requests)?.try_into().map_err(|_| "one request is needed")?;
-        let mut call: Call<Req, Res> = self
-            .client
-            .call("", &self.path, request)
-            .address(&self.address)
-            .content_type(self.content_type)
-            .seen(&self.seen);
-        for header in &self.headers {
-            for value in &header.value {
-                call = call.metadata(&header.name, value);
-            }
-        }
-        if let Some(compression) = self.compression {
-            call = call.compression(compression);
-        }
-        call = match self.timeout {
-            Some(timeout) => call.timeout(timeout),
-            None => call.no_timeout(),
-        };
+        let call: Unary<Req, Res> = self.terms(self.client.call("", &self.path, request));
         Ok(match self.until_cancelled(call.send()).await {
             Ok(reply) => (vec![payload(reply.message).unwrap_or_default()], None),
             Err(error) => (Vec::new(), Some(error)),
@@ -211,7 +194,7 @@ impl Case {
                 }
             }
         });
-        let call: StreamCall<_, micro::client::Single<ClientStreamResponse>> =
+        let call: Call<_, micro::client::Single<ClientStreamResponse>> =
             self.terms(self.client.client_stream("", &self.path, sending));
         let call = call.into_future();
         let cancelled = async {
@@ -278,7 +261,7 @@ impl Case {
         Ok((payloads, error))
     }
 
-    fn terms<In, Out>(&self, call: StreamCall<In, Out>) -> StreamCall<In, Out> {
+    fn terms<In, Out>(&self, call: Call<In, Out>) -> Call<In, Out> {
         let mut call = call.address(&self.address).content_type(self.content_type).seen(&self.seen);
         for header in &self.headers {
             for value in &header.value {
@@ -290,7 +273,7 @@ impl Case {
         }
         match self.timeout {
             Some(timeout) => call.timeout(timeout),
-            None => call,
+            None => call.no_timeout(),
         }
     }
 

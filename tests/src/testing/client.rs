@@ -4,13 +4,13 @@ use std::future::Future;
 
 use futures_util::future::join_all;
 use micro::registry;
-use micro::{Client, Code, Compression, Error, Result};
+use micro::{Client, Code, Compression, Result};
 use tokio::time::timeout;
 
 use super::cases::{CASE_LIMIT, SOAK_ITERATIONS};
 use super::{
-    EchoStatus, Empty, INITIAL, MAX_MESSAGE, SimpleRequest, SimpleResponse, TRAILING, flag,
-    payload, streams,
+    EchoStatus, Empty, INITIAL, MAX_MESSAGE, SimpleRequest, SimpleResponse, TRAILING,
+    expect_status, flag, payload, streams,
 };
 
 /// What large requests and replies carry, in bytes.
@@ -111,7 +111,7 @@ async fn dispatch(case: &str, client: Client, address: String) {
 fn unary(
     client: &Client,
     request: SimpleRequest,
-) -> micro::client::Call<SimpleRequest, SimpleResponse> {
+) -> micro::client::Unary<SimpleRequest, SimpleResponse> {
     client.call("testing", "/grpc.testing.TestService/UnaryCall", request).timeout(CASE_LIMIT)
 }
 
@@ -184,11 +184,6 @@ async fn status(client: &Client, message: &str) {
     let request = SimpleRequest { response_status, ..SimpleRequest::default() };
     let error = unary(client, request).await.expect_err("the status asked for");
     expect_status(&error, message);
-}
-
-/// The status with code 2 that a request asked for.
-pub(super) fn expect_status(error: &Error, message: &str) {
-    assert_eq!((error.code(), error.detail()), (Code::Unknown, message));
 }
 
 async fn unimplemented(client: &Client, service: &str) {

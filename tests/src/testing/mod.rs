@@ -44,3 +44,8 @@ pub fn payload(size: usize) -> Payload {
 pub fn flag(value: bool) -> Option<BoolValue> {
     Some(BoolValue { value })
 }
+
+/// The status with code 2 that a request asked for.
+fn expect_status(error: &micro::Error, message: &str) {
+    assert_eq!((error.code(), error.detail()), (micro::Code::Unknown, message));
+}

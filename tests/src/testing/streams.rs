@@ -7,10 +7,10 @@ use micro::client::Outgoing;
 use micro::{Client, Code, Compression, Error, Message, Streaming};
 use tokio::task::yield_now;
 
-use super::client::expect_status;
 use super::{
     EchoStatus, INITIAL, ResponseParameters, StreamingInputCallRequest, StreamingInputCallResponse,
-    StreamingOutputCallRequest, StreamingOutputCallResponse, TRAILING, flag, payload,
+    StreamingOutputCallRequest, StreamingOutputCallResponse, TRAILING, expect_status, flag,
+    payload,
 };
 
 const OUTPUT: &str = "/grpc.testing.TestService/StreamingOutputCall";

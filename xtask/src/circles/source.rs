@@ -3,9 +3,12 @@
 use std::fs;
 use std::path::{Path as FilePath, PathBuf};
 
+use proc_macro2::TokenStream;
 use quote::ToTokens as _;
 use syn::spanned::Spanned as _;
-use syn::{Attribute, Expr, Ident, Item, ItemMod, ItemUse, Lit, Meta, UseTree, Visibility};
+use syn::{
+    Attribute, Expr, Ident, Item, ItemEnum, ItemMod, ItemUse, Lit, Meta, UseTree, Visibility,
+};
 
 use super::scope::{Meaning, Mention, Module, Path};
 use super::tokens::{self, is_left_out};
@@ -128,7 +131,10 @@ impl Sources {
 
     /// Paths in whatever is neither a module nor an import, and the imports inside of it.
     fn body(&mut self, module: usize, item: &Item) {
-        let found = tokens::paths(item.to_token_stream());
+        let found = tokens::paths(match item {
+            Item::Enum(item) => without_names_of_variants(item),
+            item => item.to_token_stream(),
+        });
         for import in found.imports {
             self.import(module, &import);
         }
@@ -168,6 +174,22 @@ fn flatten(tree: &UseTree, path: &mut Path, leaves: &mut Vec<Leaf>) {
             }
         }
     }
+}
+
+/// A variant may have the name of something else.
+fn without_names_of_variants(item: &ItemEnum) -> TokenStream {
+    let mut code = TokenStream::new();
+    item.attrs.iter().for_each(|attribute| attribute.to_tokens(&mut code));
+    item.generics.to_tokens(&mut code);
+    item.generics.where_clause.to_tokens(&mut code);
+    for variant in item.variants.iter().filter(|variant| !is_for_tests(&variant.attrs)) {
+        variant.attrs.iter().for_each(|attribute| attribute.to_tokens(&mut code));
+        variant.fields.to_tokens(&mut code);
+        if let Some((_, value)) = &variant.discriminant {
+            value.to_tokens(&mut code);
+        }
+    }
+    code
 }
 
 fn is_for_tests(attributes: &[Attribute]) -> bool {

@@ -146,6 +146,17 @@ fn words_that_name_nothing_import_nothing() {
 }
 
 #[test]
+fn a_variant_may_have_the_name_of_something_else() {
+    let lib = ("lib.rs", "mod room;");
+    let room = "mod one; pub use one::One;";
+    let one = ("room/one.rs", "use super::Kind; pub struct One(Kind);");
+    let kind = format!("{room} pub enum Kind {{ One, #[cfg(test)] Two(One), Three(u8) }}");
+    assert_eq!(names(&[lib, ("room/mod.rs", &kind), one]), NONE);
+    let kind = format!("{room} pub enum Kind {{ Other(Box<One>) }}");
+    assert_eq!(names(&[lib, ("room/mod.rs", &kind), one]), [["room/mod.rs", "room/one.rs"]]);
+}
+
+#[test]
 fn what_a_macro_makes_is_its_file_s() {
     let files = [
         ("lib.rs", "mod one; mod two;"),

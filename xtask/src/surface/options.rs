@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use proc_macro2::TokenStream;
 use quote::ToTokens as _;
 use syn::{ImplItem, Item};
 
 use super::list::{Language, List};
 use super::names::{files, parse};
-use super::table::{calls, fields_filled};
+use super::table::calls;
 use crate::Outcome;
 
 /// Where documents are read.
@@ -42,22 +43,21 @@ pub(super) fn read(root: &Path) -> Outcome<Documents> {
             continue;
         }
         let items = parse(&path)?.items;
-        let timed = timed_fields(&items);
         for item in &items {
-            let text = item.to_token_stream();
-            let durations = calls(&text).into_iter().filter(|(_, _, inner)| reads_time(inner));
-            documents.durations.extend(durations.map(|(_, key, _)| key));
-            if let Item::Impl(item) = item {
-                let owner = item.self_ty.to_token_stream().to_string();
-                for item in &item.items {
-                    if let ImplItem::Fn(item) = item
-                        && READERS.contains(&item.sig.ident.to_string().as_str())
-                    {
-                        let body = item.block.to_token_stream();
-                        let keys = keys_of(&owner, &body, &timed, &mut documents.durations);
-                        let part: &mut BTreeMap<_, _> = parts.entry(owner.clone()).or_default();
-                        part.extend(keys);
-                    }
+            let read = calls(&item.to_token_stream()).into_iter();
+            let durations = read.filter(|(_, _, inner)| reads_time(inner)).map(|(_, key, _)| key);
+            documents.durations.extend(durations);
+            let Item::Impl(item) = item else { continue };
+            let owner = item.self_ty.to_token_stream().to_string();
+            for item in &item.items {
+                if let ImplItem::Fn(item) = item
+                    && READERS.contains(&item.sig.ident.to_string().as_str())
+                {
+                    let keys = keys_of(&item.block);
+                    let durations = keys.iter().filter(|(_, is)| **is).map(|(key, _)| key.clone());
+                    documents.durations.extend(durations);
+                    let part: &mut BTreeMap<_, _> = parts.entry(owner.clone()).or_default();
+                    part.extend(keys);
                 }
             }
         }
@@ -67,58 +67,42 @@ pub(super) fn read(root: &Path) -> Outcome<Documents> {
     Ok(documents)
 }
 
-/// Fields whose type has a duration in it, by struct.
-fn timed_fields(items: &[Item]) -> BTreeSet<(String, String)> {
-    let mut found = BTreeSet::new();
-    for item in items {
-        let Item::Struct(item) = item else { continue };
-        for field in &item.fields {
-            let kind = field.ty.to_token_stream().to_string();
-            if kind.contains("Duration")
-                && let Some(name) = &field.ident
-            {
-                found.insert((item.ident.to_string(), name.to_string()));
-            }
-        }
-    }
-    found
-}
-
-/// Keys that the body of a reader reads. `+Type` stands for those that another type takes from the same fields.
-fn keys_of(
-    owner: &str,
-    body: &proc_macro2::TokenStream,
-    timed: &BTreeSet<(String, String)>,
-    durations: &mut BTreeSet<String>,
-) -> BTreeMap<String, bool> {
-    let mut keys: BTreeMap<String, bool> =
-        calls(body).into_iter().map(|(_, key, inner)| (key, reads_time(&inner))).collect();
-    for (field, filled) in fields_filled(body) {
-        let is_timed = timed.contains(&(owner.to_owned(), field));
-        for (_, key, _) in calls(&filled) {
-            if is_timed {
-                durations.insert(key.clone());
-            }
-            keys.entry(key).and_modify(|is| *is |= is_timed);
-        }
-        let text = filled.to_string();
-        if let Some((part, _)) = text.split_once(":: take (") {
-            keys.insert(format!("+{}", part.trim()), false);
-        }
-        // A helper that is handed the fields and the key.
-        if let Some((_, rest)) = text.split_once("(& mut fields , \"")
-            && let Some((key, _)) = rest.split_once('"')
+/// Keys that a reader reads, and whether as durations. `+Type` stands for those that another type takes from the same fields.
+fn keys_of(block: &syn::Block) -> BTreeMap<String, bool> {
+    // Closures that read durations.
+    let mut timed = BTreeSet::new();
+    for statement in &block.stmts {
+        if let syn::Stmt::Local(local) = statement
+            && let (syn::Pat::Ident(name), Some(made)) = (&local.pat, &local.init)
+            && matches!(*made.expr, syn::Expr::Closure(_))
+            && reads_time(&made.expr.to_token_stream())
         {
-            keys.insert(key.to_owned(), false);
+            timed.insert(name.ident.to_string());
         }
     }
+    let body = block.to_token_stream();
+    let is_timed = |inner: &TokenStream| {
+        reads_time(inner) || words(&inner.to_string()).any(|word| timed.contains(word))
+    };
+    let read = calls(&body).into_iter().map(|(_, key, inner)| (key, is_timed(&inner)));
+    let mut keys: BTreeMap<String, bool> = read.collect();
+    let text = body.to_string();
+    let mut parts: Vec<&str> = text.split(":: take (").collect();
+    parts.pop();
+    let takers = parts.iter().filter_map(|before| before.split_whitespace().last());
+    keys.extend(takers.filter(|part| *part != "Self").map(|part| (format!("+{part}"), false)));
+    // A helper that is handed the fields and the key.
+    let handed = text.split("(& mut fields , \"").skip(1).filter_map(|rest| rest.split('"').next());
+    keys.extend(handed.map(|key| (key.to_owned(), false)));
     keys
 }
 
-fn reads_time(tokens: &proc_macro2::TokenStream) -> bool {
-    let text = tokens.to_string();
-    let mut words = text.split(|letter: char| !letter.is_alphanumeric() && letter != '_');
-    words.any(|word| TIMES.contains(&word))
+fn reads_time(tokens: &TokenStream) -> bool {
+    words(&tokens.to_string()).any(|word| TIMES.contains(&word))
+}
+
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|letter: char| !letter.is_alphanumeric() && letter != '_')
 }
 
 impl Documents {

@@ -244,7 +244,7 @@ fn reads(items: &[Item], name: &str) -> Option<BTreeMap<String, Vec<(String, Str
 }
 
 /// The fields of the first `Self { ... }` among `tokens`, each with what fills it.
-pub(super) fn fields_filled(tokens: &TokenStream) -> Vec<(String, TokenStream)> {
+fn fields_filled(tokens: &TokenStream) -> Vec<(String, TokenStream)> {
     let mut before = String::new();
     for token in tokens.clone() {
         if let TokenTree::Group(group) = &token {
@@ -271,7 +271,7 @@ pub(super) fn fields_filled(tokens: &TokenStream) -> Vec<(String, TokenStream)> 
 }
 
 /// Every `read("key", ...)` and `require("key", ...)` among `tokens`: which, and the key.
-pub(super) fn keys(tokens: &TokenStream) -> Vec<(String, String)> {
+fn keys(tokens: &TokenStream) -> Vec<(String, String)> {
     calls(tokens).into_iter().map(|(how, key, _)| (how, key)).collect()
 }
 

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from ._errors import Error as Error
     from ._metadata import Metadata as Metadata
     from ._micro import __version__ as __version__
+    from ._provide import Provided as Provided
+    from ._provide import Registry as Registry
+    from ._provide import provide as provide
     from ._registry import Change as Change
     from ._registry import Endpoint as Endpoint
     from ._registry import Health as Health
@@ -48,7 +51,9 @@ _WHERE = {
     "Health": "_registry",
     "Metadata": "_metadata",
     "Node": "_registry",
+    "Provided": "_provide",
     "Record": "_registry",
+    "Registry": "_provide",
     "Reply": "_client",
     "Requests": "_streams",
     "Runtime": "_runtime",
@@ -57,6 +62,7 @@ _WHERE = {
     "Stub": "_stub",
     "__version__": "_micro",
     "context": "_context",
+    "provide": "_provide",
 }
 
 __all__ = [
@@ -71,7 +77,9 @@ __all__ = [
     "Health",
     "Metadata",
     "Node",
+    "Provided",
     "Record",
+    "Registry",
     "Reply",
     "Requests",
     "Runtime",
@@ -80,6 +88,7 @@ __all__ = [
     "Stub",
     "context",
     "errors",
+    "provide",
     "sync",
     "testing",
 ]

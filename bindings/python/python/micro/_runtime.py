@@ -10,7 +10,7 @@ import threading
 import time
 import weakref
 from collections.abc import AsyncGenerator, Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from . import _micro
 from ._context import current
@@ -18,13 +18,16 @@ from ._logging import Pump, level
 from ._options import seconds
 from ._tasks import Spare
 
-if TYPE_CHECKING:
-    from ._service import _Running
-
 _lock = threading.Lock()
 _default: Runtime | None = None
 _all: weakref.WeakSet[Runtime] = weakref.WeakSet()
 _left_behind: list[Any] = []
+
+
+class _Leaves(Protocol):
+    """A service, or what is provided: it leaves when its event loop ends."""
+
+    def leave(self) -> None: ...
 
 
 class Hub:
@@ -43,7 +46,7 @@ class Hub:
         except NotImplementedError:
             self._bell = _Bell(loop, self.queue, self._descriptor)
 
-        self.servers: set[_Running] = set()
+        self.servers: set[_Leaves] = set()
         # The runner of the loop closes its asynchronous generators before the loop itself, as `asyncio.run` does. That is how
         # a service that was not stopped learns that its handlers cannot run any more.
         self._guard = self._until_the_end()

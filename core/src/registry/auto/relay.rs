@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use super::{PATIENCE, Shared, Stage};
+use super::shared::{PATIENCE, Shared, Stage};
 use crate::registry::{Action, WatchSender, Watcher};
 
 /// Passes on what `inner` tells, from whatever registry is the one of the moment, until the reader

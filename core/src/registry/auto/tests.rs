@@ -1,6 +1,11 @@
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::time::sleep;
+
 use super::*;
 use crate::registry::contract::Subject;
-use crate::registry::{Action, Memory};
+use crate::registry::{Action, Change, Memory};
 
 crate::registry_contract!(|| {
     // Over mDNS, as on most machines.
@@ -78,7 +83,7 @@ async fn registrations_and_watches_move_along() {
     });
     sleep(PACE.overlap / 2).await;
     assert_eq!(new.get("greeter").await.expect("found")[0].nodes, ours.nodes, "registered there");
-    assert!(old.get("greeter").await.is_ok(), "and still here, for those who move later");
+    assert!(old.get("greeter").await.is_ok(), "and still here, for programs that move later");
     new.register(&machine, None).await.expect("it moves too");
     let late = greeter("late", "127.0.0.1:4");
     new.register(&late, None).await.expect("registered");

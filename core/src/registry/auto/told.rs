@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use super::Key;
 use crate::registry::{Action, Change, Service};
 
 /// Most nodes remembered; further ones are not missed when they do not move along.
 const LIMIT: usize = 16_384;
+
+/// Name of the service, version and id of the node.
+pub(super) type Key = (String, String, String);
 
 #[derive(Debug, Default)]
 pub(super) struct Told {

@@ -1,4 +1,4 @@
-//! The folder that holds the records, and whose it is: a folder that others can write to would let
+//! The folder that holds the records, and its owner: a folder that others can write to would let
 //! them send a user's calls wherever they like.
 
 use std::fs;
@@ -91,7 +91,7 @@ impl Folder {
 
     #[cfg(not(unix))]
     fn check(&self, _path: &Path) -> io::Result<()> {
-        Err(io::Error::other("this system does not tell whose it is"))
+        Err(io::Error::other("this system does not tell the owner"))
     }
 
     /// True when the file was made by this user.

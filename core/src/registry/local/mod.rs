@@ -3,7 +3,7 @@
 //!
 //! A file that outlives its process is the usual trouble with such folders. Here the process that
 //! registers a node keeps its file locked, and the kernel gives the lock back however the process
-//! ends; a file whose lock is free is dead, and any process that meets it removes it. Every change is a new
+//! ends; a file with a free lock is dead, and any process that meets it removes it. Every change is a new
 //! file under a new name, locked before it becomes visible and never written again, so that "its
 //! lock is free" stays true for ever and removing it cannot hit a live record.
 //!

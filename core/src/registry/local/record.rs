@@ -57,7 +57,7 @@ pub(super) struct Owned {
 
 /// Reads folders, and remembers the files it has read: they do not change.
 ///
-/// A file whose lock is held is alive. That its owner stopped to refresh it, as one that hangs
+/// A file with a lock that is held is alive. That its owner stopped to refresh it, as one that hangs
 /// does, is seen by watching the time of its last modification stand still: clocks are set, and
 /// what a clock says about a file proves nothing.
 #[derive(Debug, Default)]
@@ -313,7 +313,7 @@ fn file_names(folder: &Folder) -> Result<Vec<OsString>> {
     Ok(names)
 }
 
-/// A file that was never finished and whose writer is gone.
+/// A file that was never finished, by a writer that is gone.
 fn remove_abandoned(folder: &Folder, entry: &fs::DirEntry) {
     let Ok(metadata) = entry.metadata() else { return };
     let age = metadata.modified().ok().and_then(|modified| modified.elapsed().ok());

@@ -100,7 +100,7 @@ async fn folder_that_is_given_needs_no_folder_for_temporary_files() {
 }
 
 #[tokio::test]
-async fn clock_that_steps_forward_forgets_nobody() {
+async fn clock_that_steps_forward_forgets_no_node() {
     let folder = tempfile::tempdir().unwrap();
     let registry = Local::at(folder.path()).unwrap();
     registry.register(&greeter("a"), Some(Duration::from_secs(60))).await.unwrap();

@@ -92,7 +92,7 @@ async fn run(folder: Arc<Folder>, mut requests: mpsc::Receiver<Request>) {
             () = changed.notified() => None,
             () = sleep(pause) => None,
         };
-        // One look serves all who asked before it.
+        // One look serves everything that asked before it.
         let asked: Vec<Request> =
             request.into_iter().chain(std::iter::from_fn(|| requests.try_recv().ok())).collect();
         // What happened so far is told to the others before newcomers are among them.

@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use super::heard::{Heard, Socket};
 use super::names::Names;
 use super::packet::Packet;
-use super::table::{Heard, Socket, Table};
+use super::table::Table;
 use super::txt::{INFLATED_LIMIT, Payload};
 use super::writer;
 use crate::fuzzing::Input;

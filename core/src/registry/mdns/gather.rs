@@ -1,6 +1,6 @@
 //! Lookups: a question to the group, and the wait for its answers.
 //!
-//! What was heard before is known already, so a lookup waits for news only. It ends when all who
+//! What was heard before is known already, so a lookup waits for news only. It ends when all nodes that
 //! are known answered and nothing more comes; it goes on while answers come; and when nothing was
 //! ever heard of its subject, it waits longer once before it says that there is nothing.
 
@@ -11,9 +11,9 @@ use tokio::time::{Instant, sleep_until};
 
 use super::limiter::Cost;
 use super::packet::Question;
+use super::shared::Shared;
 use super::socket::From;
 use super::table::{LOOKUP_LIMIT, Lookup, Subject};
-use super::{Mdns, Shared, writer};
 use crate::error::{Error, Result};
 
 /// A lookup with answers ends when no further one came for this long.
@@ -30,14 +30,14 @@ pub(super) struct Gathering<'a> {
     lookup: Arc<Lookup>,
 }
 
-impl Mdns {
+impl Shared {
     /// Asks the group and waits until the answers are in.
     pub(super) async fn gather(
         &self,
         subject: Subject,
         question: Question,
     ) -> Result<Gathering<'_>> {
-        let shared = &*self.shared;
+        let shared = self;
         let started = Instant::now();
         let begun = shared.with(|state| state.table.begin(subject.clone(), started));
         let lookup = begun.ok_or_else(|| {
@@ -113,11 +113,6 @@ impl Shared {
                 self.with(|state| state.table.fill(&unread, payload));
             }
         }
-    }
-
-    /// Sends a question to the group. The number of packets that left.
-    pub(super) fn ask(&self, from: From, question: &Question) -> usize {
-        self.links.ask(from, &writer::query(question))
     }
 }
 

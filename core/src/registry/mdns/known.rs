@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::heard::Socket;
 use super::names::Names;
 use super::packet::{Data, Record};
-use super::table::Socket;
 use super::txt::Payload;
 use crate::registry::{Node, Service};
 
@@ -61,7 +61,7 @@ pub(super) struct Known {
     pub(super) own: bool,
     /// True when its service was asked for or is watched by name.
     pub(super) wanted: bool,
-    /// Who told of it last.
+    /// The sender that told of it last.
     pub(super) from: IpAddr,
     pub(super) heard: Instant,
     /// When it was first heard of.
@@ -236,7 +236,7 @@ impl Known {
         true
     }
 
-    /// True for a node whose own host tells of it.
+    /// True for a node that its own host tells of.
     pub(super) fn is_plausible(&self) -> bool {
         let (from, address) = (self.from.to_canonical(), self.address.ip().to_canonical());
         from == address || from.is_loopback() && address.is_loopback()

@@ -6,7 +6,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-use super::zone::Prepared;
+use tokio::time::sleep_until;
+
+use super::heard::{Heard, Socket};
+use super::packet::Packet;
+use super::tasks::CARE_PAUSE;
+use super::zone::{Announcement, Prepared};
 use super::*;
 use crate::interface::Reach;
 use crate::registry::Action;
@@ -23,7 +28,7 @@ fn seconds(seconds: u64) -> Duration {
 /// What is to happen to a host.
 enum Happens {
     /// A packet arrives that `from` sent.
-    Arrives { bytes: Vec<u8>, from: usize, socket: table::Socket },
+    Arrives { bytes: Vec<u8>, from: usize, socket: Socket },
     /// The service registers again.
     Heartbeat,
     /// The caretaker looks.
@@ -86,7 +91,7 @@ impl Host {
         }
     }
 
-    /// Hosts whose nodes watchers believe in.
+    /// Hosts with nodes that watchers believe in.
     fn believed(&self) -> BTreeSet<usize> {
         let lives = |told: &[(Action, Instant)]| {
             told.last().is_some_and(|(action, _)| *action != Action::Delete)
@@ -120,7 +125,7 @@ impl World {
         self.queue.insert((moment, self.sent), (host, happens));
     }
 
-    fn send(&mut self, bytes: &[u8], from: usize, to: usize, socket: table::Socket) {
+    fn send(&mut self, bytes: &[u8], from: usize, to: usize, socket: Socket) {
         let copies = 1 + usize::from(self.random.f64() < self.doubling);
         for _ in 0..copies {
             // What a host says to itself does not leave it.
@@ -134,7 +139,7 @@ impl World {
 
     fn multicast(&mut self, bytes: &[u8], from: usize) {
         for to in 0..self.hosts.len() {
-            self.send(bytes, from, to, table::Socket::Group(false));
+            self.send(bytes, from, to, Socket::Group(false));
         }
     }
 
@@ -176,7 +181,7 @@ impl World {
             Happens::Arrives { bytes, from, socket } => match Packet::decode(&bytes) {
                 Some(Packet::Query { id, questions }) => {
                     for answer in host.zone.answer(id, &questions, &Reach::default()) {
-                        self.send(&answer, number, from, table::Socket::Answers(false));
+                        self.send(&answer, number, from, Socket::Answers(false));
                     }
                 }
                 Some(Packet::Response(records)) => {
@@ -253,7 +258,7 @@ impl World {
             let told = self.hosts[number].told.entry(other).or_default();
             let last = told.last().map(|(action, _)| *action);
             let gone = matches!(last, None | Some(Action::Delete));
-            // A goodbye is told even of a node whose announcements were all lost.
+            // A goodbye is told even of a node that lost all its announcements.
             let fits = gone == (change.action == Action::Create) || change.action == Action::Delete;
             assert!(fits, "{last:?} then {:?}", change.action);
             told.push((change.action, now));
@@ -293,7 +298,7 @@ async fn story(seed: u64) -> Vec<String> {
         assert!(believed.is_disjoint(&[4, 5].into()), "{host} believes {believed:?}");
     }
     world.run(seconds(600)).await;
-    // Once the medium behaves, a heartbeat is enough for all to know all who live.
+    // Once the medium behaves, a heartbeat is enough for every host to know every living node.
     world.loss = 0.0;
     world.run(seconds(600) + HEARTBEAT + seconds(1)).await;
     for host in 0..4 {

@@ -1,16 +1,16 @@
 //! Which nodes are out there: what answers, announcements and goodbyes add up to.
 //!
-//! Lookups, watches and expiry share this one table, so that a lookup never tells of a node whose
-//! end a watcher would not hear about. Nodes that answer become known and reach watchers; known
+//! Lookups, watches and expiry share this one table, so that a lookup never tells of a node
+//! with an end that a watcher would not hear about. Nodes that answer become known and reach watchers; known
 //! nodes that stay silent when asked leave, and reach watchers too.
 
+mod care;
 mod interest;
 mod listed;
 mod news;
 mod room;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,12 +18,14 @@ use tokio::time::Instant;
 
 use self::interest::Interest;
 use self::listed::Listed;
-use self::room::{Place, Room};
+use self::room::{Room, Vacancy};
+use super::heard::Socket;
 use super::known::Known;
 use super::names::Names;
 use super::packet::{Question, kind};
 use crate::registry::{Action, Change, Service, WatchSender};
 
+pub(super) use self::care::Asks;
 pub(super) use self::interest::{LOOKUP_LIMIT, Lookup, Subject, WATCH_LIMIT, Wanted};
 pub(super) use self::news::Reading;
 
@@ -31,64 +33,8 @@ pub(super) use self::news::Reading;
 const GOODBYE_LIMIT: usize = 1024;
 /// How long after a goodbye copies of older packets may still be under way on other sockets.
 const STRAGGLERS: Duration = Duration::from_millis(300);
-/// Nodes under suspicion at a time, so that an outage does not become a storm of questions.
-const SUSPECT_LIMIT: usize = 64;
-
 /// Most services asked for at once when an interface comes up.
 const QUESTION_LIMIT: usize = 256;
-
-/// Where a packet arrived. One socket keeps the order of packets, two do not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Socket {
-    /// The group's port, where interfaces do not matter; `true` for IPv6.
-    #[cfg(any(test, fuzzing))]
-    Group(bool),
-    /// The group's port on one interface, by its index; `true` for IPv6.
-    Link(u32, bool),
-    /// The port questions leave from; `true` for IPv6.
-    Answers(bool),
-    /// The same, from a link-local sender on the interface of that index.
-    AnswersIn(u32),
-}
-
-impl Socket {
-    /// True where answers arrive, whatever interface they were sent by.
-    pub(super) fn is_answers(self) -> bool {
-        matches!(self, Self::Answers(_) | Self::AnswersIn(_))
-    }
-
-    /// The zone of link-local senders; 0 is none.
-    pub(super) fn scope(self) -> u32 {
-        match self {
-            Self::Link(index, true) | Self::AnswersIn(index) => index,
-            _ => 0,
-        }
-    }
-}
-
-/// How a packet came.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Heard {
-    pub(super) socket: Socket,
-    pub(super) from: IpAddr,
-    pub(super) at: Instant,
-}
-
-/// A node that is about to be dropped.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Dying {
-    pub(super) instance: String,
-    pub(super) address: SocketAddr,
-    /// Where its address was told.
-    pub(super) socket: Option<Socket>,
-}
-
-/// A question that is due, and whether it was asked before.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Asks {
-    pub(super) question: Question,
-    pub(super) again: bool,
-}
 
 /// When a node said goodbye, and where that was heard: `None` when it is ours.
 #[derive(Debug, Clone, Copy)]
@@ -97,7 +43,7 @@ struct Goodbye {
     socket: Option<Socket>,
 }
 
-/// Everything known about nodes, and who wants to know.
+/// Everything known about nodes, and the lookups and watches that want it.
 #[derive(Debug)]
 pub(super) struct Table {
     names: Arc<Names>,
@@ -255,91 +201,6 @@ impl Table {
         self.interest.close();
     }
 
-    /// The question to send at once about a node that refused a connection, if it is worth one.
-    pub(super) fn suspect(&mut self, service: &str, id: &str, now: Instant) -> Option<Question> {
-        let instance = self.names.instance(service, id).ok()?;
-        if self.nodes.values().filter(|known| known.is_suspected()).count() >= SUSPECT_LIMIT {
-            return None;
-        }
-        let known = self.nodes.get_mut(&instance).filter(|known| !known.own)?;
-        let doubted = known.suspect(now);
-        self.hurry |= doubted;
-        doubted.then(|| Question::new(instance, kind::ANY))
-    }
-
-    /// Nodes that would be dropped now, for want of news of them. A node whose address was taken over
-    /// by another is not among them: no witness can vouch for it.
-    pub(super) fn dying(&self, now: Instant) -> Vec<Dying> {
-        let dying = |known: &&Known| !known.own && known.service.is_some() && known.dies() <= now;
-        if !self.nodes.values().any(|known| dying(&known)) {
-            return Vec::new();
-        }
-        let mut latest: HashMap<SocketAddr, Instant> = HashMap::new();
-        for known in self.nodes.values().filter(|known| !known.own) {
-            let heard = latest.entry(known.address).or_insert(known.heard);
-            *heard = known.heard.max(*heard);
-        }
-        let dying = self.nodes.iter().filter(|(_, known)| dying(known));
-        dying
-            .filter(|(_, known)| latest.get(&known.address) == Some(&known.heard))
-            .map(|(instance, known)| Dying {
-                instance: instance.clone(),
-                address: known.address,
-                socket: known.socket,
-            })
-            .collect()
-    }
-
-    /// A witness says that these nodes live.
-    pub(super) fn vouch(&mut self, instances: &[String], now: Instant) {
-        for instance in instances {
-            if let Some(known) = self.nodes.get_mut(instance) {
-                known.vouch(now);
-            }
-        }
-    }
-
-    /// Drops what is over, and tells whom to ask and when to look again.
-    pub(super) fn due(&mut self, now: Instant) -> (Vec<Asks>, Option<Instant>) {
-        let (mut questions, mut over, mut next) = (Vec::new(), Vec::new(), None::<Instant>);
-        let mut ask: BTreeMap<String, bool> = BTreeMap::new();
-        self.interest.tidy();
-        let (interest, mut watched) = (&self.interest, HashMap::<String, bool>::new());
-        for (instance, known) in self.nodes.iter_mut().filter(|(_, known)| !known.own) {
-            if known.dies() <= now {
-                over.push(instance.clone());
-                continue;
-            }
-            if known.repeats(now) {
-                let question = Question::new(instance.clone(), kind::ANY);
-                questions.push(Asks { question, again: true });
-            }
-            let service = known.service.clone();
-            let watched = service.as_ref().is_some_and(|service| {
-                *watched
-                    .entry(service.name.clone())
-                    .or_insert_with(|| interest.watched(&service.name))
-            });
-            if let Some(service) = service
-                && watched
-                && known.fades(now)
-            {
-                *ask.entry(service.name.clone()).or_default() |= known.was_asked();
-            }
-            next = next.into_iter().chain([known.wakes(watched)]).min();
-        }
-        over.iter().for_each(|instance| self.drop_node(instance));
-        self.goodbyes.retain(|_, goodbye| now.saturating_duration_since(goodbye.at) < STRAGGLERS);
-        self.listed.expire(now);
-        let asked = ask.into_iter().map(|(name, again)| Asks {
-            question: Question::new(self.names.service(&name), kind::PTR),
-            again,
-        });
-        questions.extend(asked);
-        self.wakes = next;
-        (questions, self.wakes)
-    }
-
     /// True once when the caretaker should look sooner than it meant to.
     pub(super) fn take_hurry(&mut self) -> bool {
         std::mem::take(&mut self.hurry)
@@ -394,10 +255,10 @@ impl Table {
         {
             let instances = self.services.get(&service.name).into_iter().flatten();
             let nodes = instances.filter_map(|instance| self.nodes.get_key_value(instance));
-            match room::place(nodes, known) {
-                Place::Free => {}
-                Place::Of(other) => self.drop_node(&other),
-                Place::Taken => {
+            match room::vacancy(nodes, known) {
+                Vacancy::Free => {}
+                Vacancy::Instead(other) => self.drop_node(&other),
+                Vacancy::Full => {
                     tracing::debug!(instance, from = %known.from, "mDNS: too many nodes of one host");
                     return false;
                 }

@@ -1,7 +1,11 @@
 //! The registry over real sockets: loopback multicast on a private port, no rights needed.
 
-use std::net::Ipv4Addr;
+mod lookups;
 
+use std::net::{Ipv4Addr, SocketAddr};
+
+use super::heard::{Heard, Socket};
+use super::packet::Packet;
 use super::vectors::{self, bytes};
 use super::*;
 use crate::error::Code;
@@ -79,14 +83,6 @@ async fn two_processes_find_each_other() {
     assert_eq!(ours.get("go.micro.srv.two").await.expect("found"), [dotted]);
 }
 
-#[tokio::test]
-async fn unknown_service_is_not_found() {
-    let (ours, _theirs) = pair();
-    for name in ["nobody", "", "a..b", &"a".repeat(300)] {
-        assert_eq!(ours.get(name).await.expect_err("nobody").code(), Code::NotFound);
-    }
-}
-
 /// Hears what is asked of the group of `registry`, as another host would.
 fn listener(registry: &Mdns) -> (Links, UdpSocket) {
     let options = options_on("127.0.0.1", registry.shared.links.port().expect("a port"));
@@ -95,7 +91,7 @@ fn listener(registry: &Mdns) -> (Links, UdpSocket) {
     (links, UdpSocket::from_std(group).expect("a socket"))
 }
 
-/// The next question that arrives, and who asks.
+/// Where the next question that arrives comes from.
 async fn question(group: &UdpSocket) -> SocketAddr {
     let mut packet = [0; 2000];
     loop {
@@ -109,94 +105,6 @@ async fn question(group: &UdpSocket) -> SocketAddr {
 
 fn brief(timeout: Duration) -> Options {
     Options { timeout, ..options("127.0.0.1") }
-}
-
-#[tokio::test]
-async fn node_that_answers_late_is_found_by_the_first_lookup() {
-    let ours = Mdns::new(brief(Duration::from_millis(100))).expect("loopback multicast");
-    let (_links, group) = listener(&ours);
-    let late = tokio::spawn(async move {
-        let from = question(&group).await;
-        tokio::time::sleep(Duration::from_millis(300)).await;
-        group.send_to(&bytes(vectors::ANSWER), from).await.expect("sent");
-    });
-    let found = ours.get("greeter").await.expect("found");
-    assert_eq!(found[0].nodes[0].id, vectors::ID);
-    late.await.expect("it answered");
-}
-
-#[tokio::test]
-async fn answer_that_comes_after_a_lookup_ended_is_found_by_the_next() {
-    let ours = Mdns::new(brief(Duration::from_millis(10))).expect("loopback multicast");
-    let (_links, group) = listener(&ours);
-    let lookup = tokio::spawn(async move {
-        let error = ours.get("greeter").await.expect_err("nobody answers in time");
-        assert_eq!(error.code(), Code::NotFound);
-        ours
-    });
-    let from = question(&group).await;
-    let ours = lookup.await.expect("it ended");
-    group.send_to(&bytes(vectors::ANSWER), from).await.expect("sent");
-    // No host answers this one, so it ends by its own time, with what was heard before.
-    let heard = async {
-        while ours.get("greeter").await.is_err() {
-            tokio::task::yield_now().await;
-        }
-    };
-    timeout(PATIENCE, heard).await.expect("a late answer counts");
-    let found = ours.get("greeter").await.expect("and counts on");
-    assert_eq!(found[0].nodes[0].id, vectors::ID);
-}
-
-#[tokio::test]
-async fn announcement_alone_makes_a_node_known() {
-    let ours = Mdns::new(brief(Duration::from_millis(100))).expect("loopback multicast");
-    // No host answers questions, as behind a firewall that only lets port 5353 in.
-    let stranger = stranger().await;
-    send(&stranger, &bytes(vectors::ANNOUNCEMENT), &ours).await;
-    for _ in 0..3 {
-        let found = ours.get("greeter").await.expect("found");
-        assert_eq!(found[0].nodes[0].id, vectors::ID);
-    }
-    assert_eq!(ours.list().await.expect("listed"), [Service::new("greeter", "latest")]);
-}
-
-#[tokio::test]
-async fn first_lookup_waits_longer_once_and_asks_from_the_port_of_the_group_too() {
-    let wait = Duration::from_millis(20);
-    let ours = Arc::new(Mdns::new(brief(wait)).expect("loopback multicast"));
-    let (_links, group) = listener(&ours);
-    let lookup = tokio::spawn({
-        let ours = ours.clone();
-        async move {
-            let started = Instant::now();
-            ours.get("greeter").await.expect_err("nobody is there");
-            started.elapsed()
-        }
-    });
-    let port = ours.shared.links.port().expect("a port");
-    while question(&group).await.port() != port {}
-    let first = lookup.await.expect("it ended");
-    assert!(first >= wait * 10, "{first:?}");
-    let mut later = Duration::MAX;
-    for _ in 0..5 {
-        let started = Instant::now();
-        ours.get("greeter").await.expect_err("nobody is there");
-        later = later.min(started.elapsed());
-    }
-    assert!(later < wait * 10, "{later:?}");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn list_of_a_thousand_services_of_one_host_is_whole_each_time() {
-    let (ours, theirs) = pair();
-    for number in 0..1000 {
-        let service = service(&format!("service-{number}"), "1", &[4000]);
-        ours.register(&service, None).await.expect("registered");
-    }
-    for _ in 0..3 {
-        assert_eq!(theirs.list().await.expect("listed").len(), 1000);
-    }
 }
 
 /// Vouches while it is told to, and notes that it was asked.
@@ -215,7 +123,7 @@ impl Witness for Vouching {
 }
 
 #[tokio::test]
-async fn node_that_falls_silent_stays_while_somebody_is_connected_to_it() {
+async fn node_that_falls_silent_stays_while_a_client_is_connected_to_it() {
     let (ours, _theirs) = pair();
     let witness = Arc::new(Vouching::default());
     let weak: Weak<Vouching> = Arc::downgrade(&witness);
@@ -244,7 +152,7 @@ async fn node_heard_by_an_interface_that_is_gone_is_not_taken_for_dead() {
     vectors::TTL_BYTES.iter().for_each(|at| brief[*at] = 1);
     // Two nodes with one second to live: one told by an interface that is not there any more.
     let Some(Packet::Response(records)) = Packet::decode(&brief) else { panic!("no response") };
-    let socket = table::Socket::Link(u32::MAX, false);
+    let socket = Socket::Link(u32::MAX, false);
     let heard = Heard { socket, from: Ipv4Addr::LOCALHOST.into(), at: Instant::now() };
     ours.shared.with(|state| state.table.hear(&records, &heard));
     let kept = next(&mut watcher).await;
@@ -269,16 +177,6 @@ fn another(packet: &[u8]) -> Vec<u8> {
     replace(vectors::ID.as_bytes(), b"greeter-7");
     replace(&41001_u16.to_be_bytes(), &41002_u16.to_be_bytes());
     packet
-}
-
-#[tokio::test]
-async fn lookup_returns_when_the_answers_are_in() {
-    let options = Options { timeout: PATIENCE, ..options("lo") };
-    let ours = Mdns::new(options).expect("loopback multicast");
-    ours.register(&service("greeter", "1", &[1]), None).await.expect("registered");
-    let started = Instant::now();
-    ours.get("greeter").await.expect("found");
-    assert!(started.elapsed() < PATIENCE / 2, "{:?}", started.elapsed());
 }
 
 #[tokio::test]
@@ -360,16 +258,6 @@ async fn service_metadata_does_not_travel_nor_pretend_to() {
 }
 
 #[tokio::test]
-async fn list_tells_the_services_of_every_process() {
-    let (ours, theirs) = pair();
-    ours.register(&service("greeter", "1", &[1, 2]), None).await.expect("registered");
-    theirs.register(&service("a.b", "7", &[3]), None).await.expect("registered");
-    ours.get("a.b").await.expect("found");
-    let expected = [Service::new("a.b", "7"), Service::new("greeter", "1")];
-    assert_eq!(ours.list().await.expect("listed"), expected);
-}
-
-#[tokio::test]
 async fn record_that_mdns_cannot_carry_leaves_nothing_behind() {
     let (ours, _theirs) = pair();
     let mut greeter = service("greeter", "1", &[1, 2]);
@@ -438,26 +326,6 @@ async fn living_node_survives_suspicion() {
 }
 
 #[tokio::test]
-async fn hundred_lookups_at_once_all_find() {
-    let (ours, theirs) = pair();
-    let greeter = service("greeter", "1", &[1]);
-    ours.register(&greeter, None).await.expect("registered");
-    let lookups = (0..100).map(|_| theirs.get("greeter"));
-    for found in futures_util::future::join_all(lookups).await {
-        assert_eq!(found.expect("found"), std::slice::from_ref(&greeter));
-    }
-    assert!(theirs.shared.with(|state| state.table.is_idle()));
-}
-
-#[tokio::test]
-async fn cancelled_lookup_leaves_nothing_behind() {
-    let (ours, _theirs) = pair();
-    let cancelled = timeout(Duration::from_millis(1), ours.get("nobody")).await;
-    assert!(cancelled.is_err(), "a lookup takes longer");
-    assert!(ours.shared.with(|state| state.table.is_idle()));
-}
-
-#[tokio::test]
 async fn dropped_registry_ends_its_watches() {
     let (ours, _theirs) = pair();
     let mut watcher = ours.watch(None).await.expect("watching");
@@ -467,7 +335,7 @@ async fn dropped_registry_ends_its_watches() {
 }
 
 #[tokio::test]
-async fn noise_from_the_network_harms_nobody() {
+async fn noise_from_the_network_harms_no_registry() {
     let (ours, theirs) = pair();
     let stranger = stranger().await;
     for number in 0..300_usize {

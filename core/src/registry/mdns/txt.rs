@@ -39,7 +39,7 @@ pub(super) struct Payload {
     /// Metadata of the node; that of the service does not travel.
     #[serde(default, alias = "metadata", with = "nullable")]
     pub(super) metadata: Labels,
-    /// Full id of a node whose id does not fit into a name; go-micro does not read it.
+    /// Full id of a node, where it does not fit into a name; go-micro does not read it.
     #[serde(default, alias = "id", skip_serializing_if = "Option::is_none")]
     pub(super) id: Option<String>,
 }

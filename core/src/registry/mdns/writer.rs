@@ -29,7 +29,7 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// A packet whose names point back to earlier ones.
+    /// A packet with names that point back to earlier ones.
     pub(super) fn compressed(id: u16, flags: u16) -> Self {
         let mut writer = Self::plain(id, flags);
         writer.offsets = Some(SmallVec::new());

@@ -1,23 +1,26 @@
 //! What this process answers for: its own nodes and the list of their services.
 
+mod entry;
+mod prepared;
+
 use std::collections::{HashMap, HashSet};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use smallvec::SmallVec;
 use tokio::time::Instant;
 
+use self::entry::{Entry, Told};
 use super::names::Names;
-use super::packet::{CLASS_IN, PACKET_LIMIT, Question, UNICAST_BIT, kind};
-use super::txt::{self, Payload};
-use super::writer::{self, ANNOUNCEMENT, ANSWER, Writer};
+use super::packet::{PACKET_LIMIT, Question, UNICAST_BIT};
+use super::writer;
 use crate::error::{Error, Result};
 use crate::interface::{Reach, default_address};
-use crate::registry::{Node, Service};
+use crate::registry::Service;
 
-/// Seconds that records live, as in go-micro.
-pub(super) const TTL: u32 = 120;
+pub(super) use self::entry::Announcement;
+pub(super) use self::prepared::{Prepared, TTL};
+
 /// Most nodes one registry object announces.
 const NODE_LIMIT: usize = 4096;
 /// Most packets that answer one query, and most bytes of them.
@@ -27,47 +30,6 @@ const ANSWER_BYTES: usize = 1 << 20;
 const LIST_PORT: u16 = 9999;
 /// When announcements follow the first one.
 const ANNOUNCEMENTS: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(3)];
-
-/// The records of one instance: a node, or a service in the list of services.
-#[derive(Debug, PartialEq, Eq)]
-struct Entry {
-    /// What is asked for: `greeter.micro.`, or the name of the list.
-    service: String,
-    /// Who answers.
-    instance: String,
-    port: u16,
-    address: Told,
-    ttl: u32,
-    /// RDATA of the TXT record.
-    text: Vec<u8>,
-}
-
-/// Which address a node tells.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Told {
-    /// This one, on every interface.
-    One(IpAddr),
-    /// The one that it has on the interface; with `v6`, it listens on both families.
-    Any { v6: bool },
-}
-
-/// A record of an entry.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Says {
-    Enumeration,
-    Pointer,
-    Server,
-    Address(IpAddr),
-    Text,
-}
-
-/// Something to say to the group about a node of ours: what exactly depends on the interface.
-#[derive(Debug, Clone)]
-pub(super) struct Announcement {
-    entry: Arc<Entry>,
-    host: Arc<str>,
-    ttl: u32,
-}
 
 /// A node of ours.
 #[derive(Debug)]
@@ -90,13 +52,6 @@ pub(super) struct Zone {
     nodes: HashMap<String, Own>,
     /// Entries by every name they answer to but the two that all answer to.
     answers: HashMap<String, Vec<Arc<Entry>>>,
-}
-
-/// A node checked and ready to be announced.
-#[derive(Debug)]
-pub(super) struct Prepared {
-    entry: Entry,
-    service: Service,
 }
 
 /// What a registration changed.
@@ -259,7 +214,9 @@ impl Zone {
         let mut left = ANSWER_BYTES;
         let mut answers = Vec::new();
         for entry in self.asked(&distinct) {
-            let Some(packet) = entry.reply(id, &distinct, self, reach) else { continue };
+            let Some(packet) = entry.reply(id, &distinct, (&self.names, &self.host), reach) else {
+                continue;
+            };
             if packet.len() > PACKET_LIMIT {
                 continue;
             }
@@ -339,207 +296,10 @@ impl Zone {
     }
 }
 
-impl Prepared {
-    /// Checks that `node` of `service` can be announced at all, and encodes it.
-    pub(super) fn new(
-        names: &Names,
-        host: &str,
-        service: &Service,
-        node: &Node,
-        ttl: Option<Duration>,
-    ) -> Result<Self> {
-        let instance = names.instance(&service.name, &node.id)?;
-        let refused = |reason: &str| {
-            Error::invalid_argument(format!(
-                "node {}: address {:?} {reason}; mDNS needs an IP address and a port, for example \
-                 10.0.0.1:8080: advertise one",
-                node.id, node.address
-            ))
-        };
-        let address: SocketAddr =
-            node.address.parse().map_err(|_| refused("is not a literal IP address with a port"))?;
-        if address.port() == 0 {
-            return Err(refused("has port 0"));
-        }
-        if matches!(address, SocketAddr::V6(v6) if v6.scope_id() != 0) {
-            return Err(refused("has a zone, which DNS cannot carry"));
-        }
-        let (told, ip) = match address.ip() {
-            // An address of this machine is told by every interface, and one here.
-            any if any.is_unspecified() => {
-                let v6 = any.is_ipv6();
-                (Told::Any { v6 }, default_address(v6))
-            }
-            ip => (Told::One(ip.to_canonical()), ip.to_canonical()),
-        };
-        let payload = Payload {
-            service: service.name.clone(),
-            version: service.version.clone(),
-            endpoints: service.endpoints.clone(),
-            metadata: node.metadata.clone(),
-            id: names.shortened(&instance, &service.name, &node.id).then(|| node.id.clone()),
-        };
-        let entry = Entry {
-            service: names.service(&service.name),
-            instance,
-            port: address.port(),
-            address: told,
-            ttl: seconds(ttl),
-            text: txt::strings(&payload.encode()?),
-        };
-        let widest = Reach { v4: Some(Ipv4Addr::BROADCAST), v6: Some(Ipv6Addr::LOCALHOST) };
-        let announcement = entry.announcement(host, entry.ttl, &entry.address.on(&widest));
-        // An answer also has the question, and each record may name its owner in full.
-        let longest = announcement.len() + entry.service.len() + 64;
-        if longest > PACKET_LIMIT {
-            return Err(Error::invalid_argument(format!(
-                "service {} needs a packet of {longest} bytes, over the {PACKET_LIMIT} of mDNS: \
-                 shorten metadata or endpoints",
-                service.name
-            )));
-        }
-        let service = Service {
-            name: payload.service,
-            version: payload.version,
-            metadata: Default::default(),
-            endpoints: payload.endpoints,
-            nodes: vec![Node {
-                id: node.id.clone(),
-                address: SocketAddr::new(ip, address.port()).to_string(),
-                metadata: payload.metadata,
-            }],
-        };
-        Ok(Self { entry, service })
-    }
-}
-
 impl Own {
     fn next_announcement(&self) -> Option<Instant> {
         ANNOUNCEMENTS.get(self.repeated).map(|after| self.announced + *after)
     }
-}
-
-impl Told {
-    /// The addresses to tell on an interface that is reached like `reach`.
-    fn on(self, reach: &Reach) -> SmallVec<[IpAddr; 2]> {
-        match self {
-            Self::One(ip) => SmallVec::from_iter([ip]),
-            Self::Any { v6 } => reach.tells(v6).collect(),
-        }
-    }
-}
-
-impl Announcement {
-    /// The packet to send by an interface that is reached like `reach`; `None` when the node cannot be
-    /// reached there.
-    pub(super) fn packet(&self, reach: &Reach) -> Option<Vec<u8>> {
-        let addresses = self.entry.address.on(reach);
-        let tells = !addresses.is_empty();
-        tells.then(|| self.entry.announcement(&self.host, self.ttl, &addresses))
-    }
-}
-
-impl Entry {
-    /// The packet that answers those of `questions` this entry knows about.
-    fn reply(
-        &self,
-        id: u16,
-        questions: &[&Question],
-        zone: &Zone,
-        reach: &Reach,
-    ) -> Option<Vec<u8>> {
-        let addresses = self.address.on(reach);
-        if addresses.is_empty() {
-            return None;
-        }
-        let mut packet = Writer::compressed(id, ANSWER);
-        let mut said: SmallVec<[Says; 8]> = SmallVec::new();
-        for question in questions {
-            let says = self.answer(question, &zone.names, &zone.host, &addresses);
-            if !says.is_empty() {
-                packet.question(question);
-            }
-            for record in says {
-                if !said.contains(&record) {
-                    said.push(record);
-                }
-            }
-        }
-        said.iter().for_each(|record| {
-            self.write(&mut packet, *record, &zone.names.enumeration, &zone.host, self.ttl);
-        });
-        (!packet.is_empty()).then(|| packet.finish())
-    }
-
-    /// What this entry knows about `question`, in the order Go's readers need: the server names the
-    /// host before the address of the host comes.
-    fn answer(
-        &self,
-        question: &Question,
-        names: &Names,
-        host: &str,
-        addresses: &[IpAddr],
-    ) -> SmallVec<[Says; 8]> {
-        let Question { name, kind, class } = question;
-        let mut says = SmallVec::new();
-        if !matches!(class & !UNICAST_BIT, CLASS_IN | kind::ANY) {
-            return says;
-        }
-        let all = *kind == kind::ANY;
-        let address = |wanted: u16| {
-            let of = move |ip: &&IpAddr| match ip {
-                IpAddr::V4(_) => wanted == kind::A,
-                IpAddr::V6(_) => wanted == kind::AAAA,
-            };
-            addresses.iter().filter(of).map(|ip| Says::Address(*ip))
-        };
-        let whole = || addresses.iter().map(|ip| Says::Address(*ip));
-        if *name == names.enumeration && (all || *kind == kind::PTR) {
-            says.push(Says::Enumeration);
-        } else if *name == *host {
-            says.extend(address(*kind));
-        } else if *name == self.service && (all || *kind == kind::PTR) {
-            says.extend([Says::Pointer, Says::Server]);
-            says.extend(whole());
-            says.push(Says::Text);
-        } else if *name == self.instance {
-            if all || *kind == kind::SRV {
-                says.push(Says::Server);
-                says.extend(whole());
-            }
-            says.extend(address(*kind));
-            if all || *kind == kind::TXT {
-                says.push(Says::Text);
-            }
-        }
-        says
-    }
-
-    /// The packet that announces this entry, or says goodbye with a `ttl` of 0.
-    fn announcement(&self, host: &str, ttl: u32, addresses: &[IpAddr]) -> Vec<u8> {
-        let mut packet = Writer::plain(0, ANNOUNCEMENT);
-        let addresses = addresses.iter().map(|ip| Says::Address(*ip));
-        for record in [Says::Server].into_iter().chain(addresses).chain([Says::Text]) {
-            self.write(&mut packet, record, "", host, ttl);
-        }
-        packet.finish()
-    }
-
-    fn write(&self, packet: &mut Writer, record: Says, enumeration: &str, host: &str, ttl: u32) {
-        match record {
-            Says::Enumeration => packet.pointer(enumeration, ttl, &self.service),
-            Says::Pointer => packet.pointer(&self.service, ttl, &self.instance),
-            Says::Server => packet.server(&self.instance, ttl, self.port, host),
-            Says::Address(ip) => packet.address(host, ttl, ip),
-            Says::Text => packet.text(&self.instance, ttl, &self.text),
-        }
-    }
-}
-
-/// Seconds that records of a node live: whole ones, at least 1 so as not to say goodbye.
-fn seconds(ttl: Option<Duration>) -> u32 {
-    let whole = |ttl: Duration| u32::try_from(ttl.as_millis().div_ceil(1000)).unwrap_or(TTL);
-    ttl.map_or(TTL, whole).clamp(1, TTL)
 }
 
 #[cfg(test)]

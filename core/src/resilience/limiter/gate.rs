@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::Load;
 use super::control::{Control, Seen};
+use super::load::Load;
+use super::pushback::pushback;
 use super::window::Durations;
 
 /// Calls that make a window, or fewer where few come: then it lasts longer by [`PATIENT`].
@@ -130,7 +131,7 @@ impl Gate {
             Ok(steering) => steering.control.target(),
             Err(_) => WINDOW,
         };
-        super::pushback(line)
+        pushback(line)
     }
 
     /// A limit that was learned long ago does not bind the first calls after a pause.

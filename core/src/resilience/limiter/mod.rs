@@ -9,7 +9,7 @@
 //!   slow by nature, or fast for some and slow for others, never looks like that. Then the limit is
 //!   set by Little's law, tried, and taken back when fewer calls at once make none of them faster:
 //!   that was no queue. See [`control`].
-//! * Before the handler, for the processor. A [`Line`] watches how long calls wait to be started.
+//! * Before the handler, for the processor. A [`StandingQueue`] watches how long calls wait to be started.
 //!
 //! How long a wait is too long, the callers say: a quarter of the time they give. Calls without a
 //! deadline wait as long as it takes.
@@ -20,7 +20,9 @@
 
 mod control;
 mod gate;
-mod line;
+mod load;
+mod pushback;
+mod standing;
 mod window;
 
 #[cfg(test)]
@@ -32,7 +34,8 @@ use crate::error::{Error, Result};
 use crate::settings::range;
 
 pub(crate) use gate::{Gate, Pass};
-pub(crate) use line::Line;
+pub use load::Load;
+pub(crate) use standing::StandingQueue;
 
 /// How a server bounds the calls it runs at once, by what it sees. Set with
 /// [`ServerBuilder::limiter`](crate::server::ServerBuilder::limiter).
@@ -89,9 +92,9 @@ impl Limiter {
         self.enabled.then(|| Gate::new(self.fewest.min(most)..=most, self.patience))
     }
 
-    /// The line in front of the handlers.
-    pub(crate) fn line(&self) -> Option<Line> {
-        self.enabled.then(|| Line::new(self.patience))
+    /// The watch on the queue in front of the handlers.
+    pub(crate) fn standing_queue(&self) -> Option<StandingQueue> {
+        self.enabled.then(|| StandingQueue::new(self.patience))
     }
 }
 
@@ -99,27 +102,4 @@ impl Default for Limiter {
     fn default() -> Self {
         Self::adaptive()
     }
-}
-
-/// What an endpoint's limiter is doing; see [`Server::loads`](crate::server::Server::loads).
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Load {
-    /// Name of the endpoint.
-    pub endpoint: Box<str>,
-    /// Calls in its handler.
-    pub in_flight: u32,
-    /// Calls that may be in its handler at once; `None` while no queueing is seen.
-    pub limit: Option<u32>,
-    /// Calls refused so far.
-    pub shed: u64,
-}
-
-/// Shortest and longest wait a refused caller is asked for.
-const PUSHBACK: (Duration, Duration) = (Duration::from_millis(25), Duration::from_secs(2));
-
-/// How long a refused caller should wait: about the length of the line, spread so that those who
-/// were refused together do not come back together.
-fn pushback(line: Duration) -> Duration {
-    line.mul_f64(1.0 + fastrand::f64()).clamp(PUSHBACK.0, PUSHBACK.1)
 }

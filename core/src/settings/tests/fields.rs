@@ -45,10 +45,9 @@ fn dials(document: Json, by_hand: impl FnOnce(ClientBuilder) -> ClientBuilder) {
 }
 
 #[track_caller]
-fn terms(document: Json, by_hand: impl FnOnce(&mut CallOptions)) {
-    let mut expected = CallOptions::default();
-    by_hand(&mut expected);
-    same(document.clone(), call(&document).unwrap(), expected, CallOptions::default());
+fn terms(document: Json, by_hand: impl FnOnce(CallOptions) -> CallOptions) {
+    let by_hand = by_hand(CallOptions::new());
+    same(document.clone(), call(&document).unwrap(), by_hand, CallOptions::new());
     // A client takes the same as defaults of its calls.
     assert!(client(&document).is_ok(), "{document}");
 }
@@ -128,48 +127,41 @@ fn every_field_of_a_client_does_what_its_builder_does() {
 
 #[test]
 fn every_field_of_a_call_does_what_its_builder_does() {
-    terms(json!({"timeout": "1s"}), |o| o.timeout = Some(MS(1000)));
-    terms(json!({"timeout": null}), |o| o.timeout = None);
-    terms(json!({"wait_for_ready": true}), |o| o.wait_for_ready = true);
-    terms(json!({"timeout": "none"}), |o| o.timeout = None);
+    terms(json!({"timeout": "1s"}), |o| o.timeout(MS(1000)));
+    terms(json!({"timeout": null}), CallOptions::no_timeout);
+    terms(json!({"timeout": "none"}), CallOptions::no_timeout);
+    terms(json!({"wait_for_ready": true}), |o| o.wait_for_ready(true));
     terms(json!({"metadata": {"a": "1", "b": ["2", "3"]}}), |o| {
-        for (name, value) in [("a", "1"), ("b", "2"), ("b", "3")] {
-            o.metadata.append(name, value).unwrap();
-        }
+        o.metadata("a", "1").metadata("b", "2").metadata("b", "3")
     });
-    terms(json!({"content_type": "application/json"}), |o| {
-        o.content_type("application/json").unwrap();
-    });
-    terms(json!({"addresses": ["a:1", "b:2"]}), |o| {
-        o.addresses = ["a:1", "b:2"].map(Into::into).into()
-    });
+    terms(json!({"content_type": "application/json"}), |o| o.content_type("application/json"));
+    terms(json!({"addresses": ["a:1", "b:2"]}), |o| o.address("a:1").address("b:2"));
     terms(
         json!({"filters": [{"version": "2"}, {"label": ["zone", "a"]}, {"endpoint": "A.B"}]}),
         |o| {
-            o.filters =
-                vec![Filter::version("2"), Filter::label("zone", "a"), Filter::endpoint("A.B")]
+            let filters =
+                [Filter::version("2"), Filter::label("zone", "a"), Filter::endpoint("A.B")];
+            filters.into_iter().fold(o, CallOptions::filter)
         },
     );
-    terms(json!({"strategy": "p2c"}), |o| o.strategy = Some(Arc::new(P2c::new())));
-    terms(json!({"key": "k"}), |o| o.key(b"k".to_vec()));
-    terms(json!({"key": "k", "strategy": "p2c"}), |o| {
-        o.strategy = Some(Arc::new(P2c::new()));
-        o.key = Some(b"k".to_vec());
-    });
-    terms(json!({"idempotent": false}), |o| o.idempotent = Some(false));
-    terms(json!({"retries": 0}), |o| o.retries = 0);
-    terms(json!({"retry": "never"}), |o| o.retry = Retry::Never);
-    terms(json!({"retry": "go_micro"}), |o| o.retry = Retry::GoMicro);
-    terms(json!({"backoff": "none"}), |o| o.backoff = Backoff::None);
-    terms(json!({"compression": "gzip"}), |o| o.compression = Some(Compression::Gzip));
-    terms(json!({"forward": "none"}), |o| o.forward(Forward::nothing()).unwrap());
+    terms(json!({"strategy": "p2c"}), |o| o.strategy(Arc::new(P2c::new())));
+    terms(json!({"key": "k"}), |o| o.key("k"));
+    terms(json!({"key": "k", "strategy": "p2c"}), |o| o.strategy(Arc::new(P2c::new())).key("k"));
+    terms(json!({"idempotent": false}), |o| o.idempotent(false));
+    terms(json!({"retries": 0}), |o| o.retries(0));
+    terms(json!({"retry": "never"}), |o| o.retry(Retry::Never));
+    terms(json!({"retry": "go_micro"}), |o| o.retry(Retry::GoMicro));
+    terms(json!({"backoff": "none"}), |o| o.backoff(Backoff::None));
+    terms(json!({"compression": "gzip"}), |o| o.compression(Compression::Gzip));
+    terms(json!({"compression": "none"}), CallOptions::no_compression);
+    terms(json!({"forward": "none"}), |o| o.forward(Forward::nothing()));
     terms(json!({"forward": {"only": [], "credentials_to": "anywhere"}}), |o| {
-        o.forward(Forward::new().only_nothing().credentials(Credentials::Anywhere)).unwrap();
+        o.forward(Forward::new().only_nothing().credentials(Credentials::Anywhere))
     });
     terms(json!({"forward": {"only": ["a"], "except": ["b-*"], "credentials": ["C"]}}), |o| {
-        o.forward(Forward::new().only("a").except("b-*").credential("c")).unwrap()
+        o.forward(Forward::new().only("a").except("b-*").credential("c"))
     });
-    terms(json!({"detached": true}), CallOptions::detach);
+    terms(json!({"detached": true}), CallOptions::detached);
 }
 
 #[test]
@@ -185,20 +177,18 @@ fn every_field_of_an_endpoint_does_what_its_builder_does() {
 
 #[test]
 fn what_a_call_says_comes_before_what_its_client_says() {
-    let mut options = call(&json!({"compression": "gzip", "timeout": "1s", "retries": 7})).unwrap();
+    let client = call(&json!({"compression": "gzip", "timeout": "1s", "retries": 7})).unwrap();
     let own = CallSettings::from_json(r#"{"compression": "none", "timeout": null}"#).unwrap();
-    own.apply(&mut options).unwrap();
-    assert_eq!((options.compression, options.timeout, options.retries), (None, None, 7));
+    let both = client.settings(&own);
+    let said = (both.compression, both.timeout, both.retries);
+    assert_eq!(said, (Some(None), Some(None), Some(7)));
 }
 
 #[test]
 fn calls_with_the_same_settings_share_their_strategy() {
     let settings = CallSettings::from_json(r#"{"strategy": "round_robin"}"#).unwrap();
-    let [first, second] = [(); 2].map(|()| {
-        let mut options = CallOptions::default();
-        settings.apply(&mut options).unwrap();
-        options.strategy.unwrap()
-    });
+    let [first, second] =
+        [(); 2].map(|()| CallOptions::new().settings(&settings).strategy.unwrap());
     assert!(Arc::ptr_eq(&first, &second));
 }
 
@@ -270,8 +260,6 @@ fn certificates_are_texts_or_files() {
 #[test]
 fn metadata_of_settings_adds_to_what_the_call_has() {
     let settings = CallSettings::from_json(r#"{"metadata": {"tenant": "red"}}"#).unwrap();
-    let mut options = CallOptions::default();
-    options.metadata.append("tenant", "blue").unwrap();
-    settings.apply(&mut options).unwrap();
+    let options = CallOptions::new().metadata("tenant", "blue").settings(&settings);
     assert_eq!(options.metadata.get_all("tenant").collect::<Vec<_>>(), ["blue", "red"]);
 }

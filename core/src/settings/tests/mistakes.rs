@@ -75,7 +75,7 @@ fn mistakes_name_the_document_and_the_field_and_what_would_do() {
         (
             in_service,
             json!({"registry": "memry://"}),
-            "service settings: registry: unknown registry \"memry\": did you mean memory://? (known: memory://, local://, mdns://, auto://)",
+            "service settings: registry: unknown registry \"memry\": did you mean memory://? (known: auto://, local://, mdns://, memory://)",
         ),
         (
             in_service,
@@ -181,9 +181,7 @@ fn a_text_that_is_no_document_is_refused() {
 #[test]
 fn documents_are_read_by_serde_too() {
     let settings: CallSettings = serde_json::from_value(json!({"retries": 7})).unwrap();
-    let mut options = CallOptions::default();
-    settings.apply(&mut options).unwrap();
-    assert_eq!(options.retries, 7);
+    assert_eq!(CallOptions::from(settings).retries, Some(7));
     let error = serde_json::from_str::<CallSettings>(r#"{"retry": 1}"#).unwrap_err().to_string();
     assert!(error.starts_with("call settings: retry: 1 is not one of \"safe\""), "{error}");
 }

@@ -25,9 +25,7 @@ fn client(document: &Json) -> Result<ClientBuilder> {
 }
 
 fn call(document: &Json) -> Result<CallOptions> {
-    let mut options = CallOptions::default();
-    CallSettings::from_json(&document.to_string())?.apply(&mut options)?;
-    Ok(options)
+    Ok(CallSettings::from_json(&document.to_string())?.into())
 }
 
 fn endpoint(document: &Json) -> Result<Endpoint> {

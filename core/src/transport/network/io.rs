@@ -13,9 +13,10 @@ use crate::fork::Uninherited;
 
 /// A connection. Made from a [`TcpStream`], it costs no more than that; made with [`Io::new`], it
 /// is anything that carries bytes both ways.
-pub struct Io(Kind);
+pub struct Io(Carrier);
 
-enum Kind {
+/// What carries the bytes of a connection.
+enum Carrier {
     Tcp(Uninherited<TcpStream>),
     Other(Box<dyn Stream>),
 }
@@ -28,14 +29,14 @@ impl Io {
     /// A connection over `stream`, which must keep bytes in order, and report the end of the
     /// peer's bytes as the end of the read.
     pub fn new(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Self {
-        Self(Kind::Other(Box::new(stream)))
+        Self(Carrier::Other(Box::new(stream)))
     }
 
     /// Lets small frames go out at once.
     pub(crate) fn set_nodelay(&self) -> io::Result<()> {
         match &self.0 {
-            Kind::Tcp(stream) => stream.set_nodelay(true),
-            Kind::Other(_) => Ok(()),
+            Carrier::Tcp(stream) => stream.set_nodelay(true),
+            Carrier::Other(_) => Ok(()),
         }
     }
 
@@ -44,7 +45,7 @@ impl Io {
     pub(crate) fn set_unacknowledged(&self, patience: Duration) -> io::Result<()> {
         match &self.0 {
             #[cfg(target_os = "linux")]
-            Kind::Tcp(stream) => {
+            Carrier::Tcp(stream) => {
                 socket2::SockRef::from(&**stream).set_tcp_user_timeout(Some(patience))
             }
             _ => {
@@ -57,15 +58,15 @@ impl Io {
 
 impl From<TcpStream> for Io {
     fn from(stream: TcpStream) -> Self {
-        Self(Kind::Tcp(Uninherited::new(stream)))
+        Self(Carrier::Tcp(Uninherited::new(stream)))
     }
 }
 
 impl fmt::Debug for Io {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            Kind::Tcp(stream) => stream.fmt(f),
-            Kind::Other(_) => f.write_str("Io(..)"),
+            Carrier::Tcp(stream) => stream.fmt(f),
+            Carrier::Other(_) => f.write_str("Io(..)"),
         }
     }
 }
@@ -78,8 +79,8 @@ impl AsyncRead for Io {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         match &mut self.get_mut().0 {
-            Kind::Tcp(stream) => Pin::new(&mut **stream).poll_read(cx, buffer),
-            Kind::Other(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Carrier::Tcp(stream) => Pin::new(&mut **stream).poll_read(cx, buffer),
+            Carrier::Other(stream) => Pin::new(stream).poll_read(cx, buffer),
         }
     }
 }
@@ -92,8 +93,8 @@ impl AsyncWrite for Io {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         match &mut self.get_mut().0 {
-            Kind::Tcp(stream) => Pin::new(&mut **stream).poll_write(cx, bytes),
-            Kind::Other(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Carrier::Tcp(stream) => Pin::new(&mut **stream).poll_write(cx, bytes),
+            Carrier::Other(stream) => Pin::new(stream).poll_write(cx, bytes),
         }
     }
 
@@ -104,32 +105,32 @@ impl AsyncWrite for Io {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         match &mut self.get_mut().0 {
-            Kind::Tcp(stream) => Pin::new(&mut **stream).poll_write_vectored(cx, slices),
-            Kind::Other(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+            Carrier::Tcp(stream) => Pin::new(&mut **stream).poll_write_vectored(cx, slices),
+            Carrier::Other(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
         }
     }
 
     #[inline]
     fn is_write_vectored(&self) -> bool {
         match &self.0 {
-            Kind::Tcp(stream) => stream.is_write_vectored(),
-            Kind::Other(stream) => stream.is_write_vectored(),
+            Carrier::Tcp(stream) => stream.is_write_vectored(),
+            Carrier::Other(stream) => stream.is_write_vectored(),
         }
     }
 
     #[inline]
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.get_mut().0 {
-            Kind::Tcp(stream) => Pin::new(&mut **stream).poll_flush(cx),
-            Kind::Other(stream) => Pin::new(stream).poll_flush(cx),
+            Carrier::Tcp(stream) => Pin::new(&mut **stream).poll_flush(cx),
+            Carrier::Other(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
 
     #[inline]
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.get_mut().0 {
-            Kind::Tcp(stream) => Pin::new(&mut **stream).poll_shutdown(cx),
-            Kind::Other(stream) => Pin::new(stream).poll_shutdown(cx),
+            Carrier::Tcp(stream) => Pin::new(&mut **stream).poll_shutdown(cx),
+            Carrier::Other(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
 }

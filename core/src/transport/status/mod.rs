@@ -8,6 +8,7 @@
 //! handler attached reaches this framework's clients in a trailer that go-micro does not look at.
 
 mod json;
+mod names;
 mod size;
 
 use std::borrow::Cow;
@@ -19,18 +20,13 @@ use http::header::{HeaderMap, HeaderName, HeaderValue};
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode, percent_encode};
 use prost::Message as _;
 
+pub(crate) use self::names::{FROM_SERVICE, GRPC_STATUS, is_status};
+use self::names::{GRPC_DETAILS, GRPC_MESSAGE, MICRO_DETAILS, X_CONTENT_TYPE};
 use self::size::Cut;
 use crate::error::{Code, Detail, Error};
 use crate::metadata::decode;
 use crate::proto::errors::Error as MicroError;
 
-pub(crate) const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
-const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
-const GRPC_DETAILS: HeaderName = HeaderName::from_static("grpc-status-details-bin");
-/// A whole `google.rpc.Status`, for the details that go-micro must not see.
-const MICRO_DETAILS: HeaderName = HeaderName::from_static("micro-status-details-bin");
-const X_CONTENT_TYPE: HeaderName = HeaderName::from_static("x-content-type");
-pub(crate) const FROM_SERVICE: HeaderName = HeaderName::from_static("micro-from-service");
 const ERROR_TYPE: &str = "type.googleapis.com/errors.Error";
 
 /// gRPC escapes everything outside printable ASCII, and the escape itself.
@@ -71,11 +67,6 @@ impl From<Any> for Detail {
 /// True when the caller parses errors as go-micro does.
 pub(crate) fn caller_is_micro(headers: &HeaderMap) -> bool {
     headers.contains_key(X_CONTENT_TYPE) || headers.contains_key(FROM_SERVICE)
-}
-
-/// True for the names of the headers that [`write_status`] writes.
-pub(crate) fn is_status(name: &HeaderName) -> bool {
-    [GRPC_STATUS, GRPC_MESSAGE, GRPC_DETAILS, MICRO_DETAILS].contains(name)
 }
 
 /// Writes the status of a finished call; `None` is success.

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
-use super::is_status;
+use super::names::is_status;
 
 /// Bytes of a block that every peer reads.
 const BLOCK: usize = 8 * 1024;

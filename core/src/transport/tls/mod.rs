@@ -5,6 +5,7 @@
 
 mod live;
 mod pem;
+mod provider;
 mod trust;
 mod words;
 
@@ -17,7 +18,9 @@ use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
 use self::live::Live;
 pub use self::pem::Pem;
+use self::provider::provider;
 use self::trust::{KnownClients, KnownServers};
+use self::words::wrong;
 pub(super) use self::words::{REFUSALS, Side, alert, refused};
 use crate::error::{Error, Result};
 
@@ -53,14 +56,6 @@ pub enum TlsPolicy {
     /// none; the others are called in plain text. For the time in which a fleet moves to TLS: a program that can write
     /// into the registry can then have calls made in plain text.
     Prefer,
-}
-
-fn wrong(what: &str, error: impl fmt::Display) -> Error {
-    Error::invalid_argument(format!("{what}: {error}"))
-}
-
-fn provider() -> Arc<rustls::crypto::CryptoProvider> {
-    Arc::new(rustls::crypto::ring::default_provider())
 }
 
 impl ServerTls {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-use super::wrong;
+use super::words::wrong;
 use crate::error::{Error, Result};
 
 /// Largest file, in bytes: bundles of authorities have some hundred thousand.

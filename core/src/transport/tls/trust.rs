@@ -17,7 +17,9 @@ use rustls::{
     SignatureScheme,
 };
 
-use super::{Pem, provider, wrong};
+use super::pem::Pem;
+use super::provider::provider;
+use super::words::wrong;
 use crate::error::Result;
 
 /// The certificates of `authority`, and the same as authorities.

@@ -1,9 +1,11 @@
 //! Why a handshake failed, in words that lead to the fix.
 
-use std::io;
+use std::{fmt, io};
 
 use rustls::pki_types::UnixTime;
 use rustls::{AlertDescription, CertificateError, Error as TlsError, InconsistentKeys};
+
+use crate::error::Error;
 
 /// Names of a certificate that are told.
 const MAX_NAMES: usize = 8;
@@ -15,6 +17,11 @@ pub(crate) enum Side {
     Client,
     /// The peer is a client.
     Server,
+}
+
+/// The error of TLS that cannot be set up: what was tried, and why it failed.
+pub(super) fn wrong(what: &str, error: impl fmt::Display) -> Error {
+    Error::invalid_argument(format!("{what}: {error}"))
 }
 
 /// Why a handshake ended with `error`.

@@ -7,7 +7,9 @@ use std::time::Duration;
 use fastrand::Rng;
 use tokio::time::{Instant, sleep};
 
-use super::{Name, Plan, client};
+use super::client::client;
+use super::name::Name;
+use super::plan::Plan;
 use crate::Outcome;
 use crate::fleet::{Fleet, Usage, Work};
 use crate::link::Weather;

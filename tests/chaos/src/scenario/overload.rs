@@ -5,7 +5,9 @@ use std::time::Duration;
 use micro::Client;
 use tokio::time::Instant;
 
-use super::{Name, Plan, client};
+use super::client::client;
+use super::name::Name;
+use super::plan::Plan;
 use crate::Outcome;
 use crate::fleet::{Fleet, Work};
 use crate::load::{Load, Offered, Record, answered, causes, peak, percentile};

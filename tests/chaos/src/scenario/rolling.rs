@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::{Name, Plan, client};
+use super::client::client;
+use super::name::Name;
+use super::plan::Plan;
 use crate::Outcome;
 use crate::fleet::{Fleet, Work};
 use crate::load::{Load, Offered};

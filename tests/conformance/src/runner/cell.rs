@@ -6,37 +6,27 @@ use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use futures_util::StreamExt as _;
 use serde_json::Value;
 use tokio::sync::Mutex;
 
+use super::Outcome;
 use super::adapters::Adapter;
 use super::document::document;
 use super::endpoints;
 use super::events::Events;
-use super::matrix::Verdict;
-use super::play::Play;
 use super::process::Process;
 use super::variables::Variables;
-use super::{Outcome, Scenario};
 use crate::Line;
-
-/// How a cell is played.
-#[derive(Clone, Copy, Debug)]
-pub struct Options {
-    /// Scenarios at once.
-    pub jobs: usize,
-}
 
 /// A client's adapter and a server's, and where they meet.
 pub struct Cell {
-    client: Adapter,
-    server: Adapter,
+    pub(super) client: Adapter,
+    pub(super) server: Adapter,
     folder: tempfile::TempDir,
     pub(super) events: Arc<Events>,
     pub(super) service: String,
-    shared_client: Mutex<Option<Arc<Process>>>,
-    shared_server: Mutex<Option<Arc<Process>>>,
+    pub(super) shared_client: Mutex<Option<Arc<Process>>>,
+    pub(super) shared_server: Mutex<Option<Arc<Process>>>,
     address: OnceLock<String>,
     /// Scenarios begun.
     begun: AtomicU64,
@@ -62,55 +52,6 @@ impl Cell {
             address: OnceLock::new(),
             begun: AtomicU64::new(1),
         })
-    }
-
-    /// Plays all scenarios; `tell` hears of each as it ends.
-    pub async fn play(
-        &self,
-        scenarios: &[Scenario],
-        options: Options,
-        tell: impl Fn(&Scenario, &Verdict),
-    ) -> Vec<Verdict> {
-        let (alone, together): (Vec<_>, Vec<_>) =
-            scenarios.iter().partition(|scenario| scenario.alone);
-        let mut verdicts = Vec::new();
-        for (scenarios, jobs) in [(together, options.jobs.max(1)), (alone, 1)] {
-            let playing = scenarios.into_iter().map(async |scenario| {
-                let verdict = self.judge(scenario).await;
-                tell(scenario, &verdict);
-                verdict
-            });
-            let mut playing = futures_util::stream::iter(playing).buffer_unordered(jobs);
-            while let Some(verdict) = playing.next().await {
-                verdicts.push(verdict);
-            }
-        }
-        for shared in [&self.shared_client, &self.shared_server] {
-            if let Some(process) = shared.lock().await.take() {
-                let _ = process.kill().await;
-            }
-        }
-        verdicts
-    }
-
-    async fn judge(&self, scenario: &Scenario) -> Verdict {
-        for (adapter, role) in [(&self.client, "client"), (&self.server, "server")] {
-            if let Some(reason) = adapter.skips(scenario, role) {
-                return Verdict::Skipped(format!("{} as {role}: {reason}", adapter.name));
-            }
-        }
-        let mut play = match Play::new(self, scenario).await {
-            Ok(play) => play,
-            Err(error) => return Verdict::Failed(error),
-        };
-        match play.run().await {
-            Ok(()) => Verdict::Passed,
-            Err(error) => {
-                let told = format!("{error}\n{}", play.trace());
-                play.clean_up().await;
-                Verdict::Failed(told)
-            }
-        }
     }
 
     /// A number that no other scenario of this cell has.

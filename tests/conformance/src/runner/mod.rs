@@ -15,6 +15,7 @@ mod document;
 mod endpoints;
 mod events;
 mod expect;
+mod judge;
 mod matrix;
 mod play;
 mod process;
@@ -24,7 +25,8 @@ mod step;
 mod variables;
 
 pub use adapters::{Adapter, Adapters};
-pub use cell::{Cell, Options};
+pub use cell::Cell;
+pub use judge::Options;
 pub use matrix::{CellReport, Matrix, Verdict};
 pub use scenario::{Scenario, load};
 

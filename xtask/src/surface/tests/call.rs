@@ -1,17 +1,13 @@
-pub struct CallSettings {
-    timeout: Option<Option<Duration>>,
-    codec: Option<Codec>,
-    routing: Routing,
-}
+pub struct CallSettings(CallOptions);
 
 impl Document for CallSettings {
     fn read(value: Value) -> Result<Self> {
-        let timeout = |value| Value::unless_none(value, Value::whole);
-        Ok(Self {
+        let timeout = |value| Value::unless_none(value, Value::duration);
+        Ok(Self(CallOptions {
             timeout: fields.read_or_null("timeout", timeout)?,
             codec: fields.read("content_type", codec)?,
             routing: Routing::take(&mut fields)?,
-        })
+        }))
     }
 }
 

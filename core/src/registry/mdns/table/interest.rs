@@ -42,7 +42,7 @@ pub(in super::super) enum Subject {
 pub(in super::super) enum Wanted {
     /// No lookup or watch would be told.
     No,
-    /// By those who watch all.
+    /// By watchers of all services.
     ByAll,
     /// Its service was asked for or is watched.
     ByName,

@@ -6,10 +6,11 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::super::heard::Heard;
 use super::super::known::Sighting;
 use super::super::packet::{Data, Record};
 use super::super::txt::Payload;
-use super::{Heard, STRAGGLERS, Subject, Table, Wanted};
+use super::{STRAGGLERS, Subject, Table, Wanted};
 use crate::registry::Action;
 
 /// What the text of a node was found to be.
@@ -23,7 +24,7 @@ pub(in super::super) enum Reading {
     Later,
 }
 
-/// A node whose text was kept, and must be read now that it is wanted.
+/// A text that was kept, and must be read now that its node is wanted.
 #[derive(Debug)]
 pub(in super::super) struct Unread {
     pub(in super::super) instance: String,
@@ -99,7 +100,7 @@ impl Table {
         None
     }
 
-    /// A goodbye. A watcher may want to know even of a node whose announcements were all lost.
+    /// A goodbye. A watcher may want to know even of a node that was never heard announced.
     fn left(&mut self, seen: &Sighting<'_>, heard: &Heard) -> Option<Wanted> {
         if self.nodes.get(seen.instance).is_some_and(|known| known.is_elsewhere(seen)) {
             // The node is not reached by that interface any more; its address here is another.
@@ -162,7 +163,7 @@ impl Table {
         }
     }
 
-    /// Nodes that `subject` is about and whose text is not read yet.
+    /// Nodes that `subject` is about, and with a text that is not read yet.
     pub(in super::super) fn unread(&self, subject: &Subject) -> Vec<Unread> {
         let about = |instance: &str| match subject {
             Subject::List => true,

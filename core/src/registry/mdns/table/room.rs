@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::Known;
+use super::super::known::Known;
 
 /// Most that is kept of nodes.
 pub(super) const ALL: Use = Use { nodes: 16_384, bytes: 32 << 20 };
@@ -28,7 +28,7 @@ pub(super) struct Use {
     pub(super) bytes: usize,
 }
 
-/// What is used, by whom.
+/// What is used: by all, and by each sender.
 #[derive(Debug, Default)]
 pub(super) struct Room {
     pub(super) all: Use,
@@ -147,19 +147,19 @@ impl Room {
 
 /// Whether there is room for one more node of a service told by the same host.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum Vacancy {
     Free,
-    /// In place of one that was not heard of for a while.
-    Of(String),
-    Taken,
+    /// In place of this one, which was not heard of for a while.
+    Instead(String),
+    Full,
 }
 
 /// Where a node of a service goes among the `nodes` of it. A host that tells of very many keeps
 /// those it still tells of.
-pub(super) fn place<'a>(
+pub(super) fn vacancy<'a>(
     nodes: impl Iterator<Item = (&'a String, &'a Known)>,
     new: &Known,
-) -> Place {
+) -> Vacancy {
     let plausible = new.is_plausible();
     let mut count = 0;
     let alike = nodes
@@ -168,12 +168,12 @@ pub(super) fn place<'a>(
         .inspect(|_| count += 1);
     let oldest = alike.min_by_key(|(_, known)| (known.is_established(), known.heard));
     if count < OF_SERVICE[usize::from(!plausible)] {
-        return Place::Free;
+        return Vacancy::Free;
     }
     match oldest {
         Some((instance, known)) if new.heard - known.heard >= STALE_AFTER => {
-            Place::Of(instance.clone())
+            Vacancy::Instead(instance.clone())
         }
-        _ => Place::Taken,
+        _ => Vacancy::Full,
     }
 }

@@ -3,6 +3,7 @@ mod limits;
 
 use proptest::prelude::*;
 
+use super::super::heard::Heard;
 use super::*;
 use crate::error::Code;
 use crate::interface::Reach;
@@ -233,7 +234,7 @@ async fn watched_node_that_answers_lives_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn node_that_nobody_watches_expires_unasked() {
+async fn node_without_a_watcher_expires_unasked() {
     let mut table = table();
     let other = table.watched(Some("other"));
     table.hears(&bytes(vectors::ANNOUNCEMENT), V4);
@@ -363,38 +364,6 @@ async fn foreign_domain_is_not_seen() {
     let mut table = Table::new(Arc::new(Names::new("other").expect("domain")));
     table.hears(&bytes(vectors::ANNOUNCEMENT), V4);
     assert!(table.nodes.is_empty());
-}
-
-#[tokio::test(start_paused = true)]
-async fn watcher_that_left_or_fell_behind_is_let_go() {
-    let mut table = table();
-    drop(table.watched(None));
-    let mut slow = table.watched(None);
-    assert_eq!(table.interest.watchers(), 1);
-    for _ in 0..=crate::registry::WATCH_CAPACITY / 2 {
-        table.hears(&bytes(vectors::ANNOUNCEMENT), V4);
-        table.hears(&vectors::goodbye(), V4);
-    }
-    assert_eq!(table.interest.watchers(), 0);
-    for _ in 0..crate::registry::WATCH_CAPACITY {
-        slow.next().await.expect("queued");
-    }
-    assert_eq!(slow.next().await.expect_err("over").code(), Code::Aborted);
-}
-
-#[tokio::test(start_paused = true)]
-async fn lookups_watches_and_goodbyes_are_bounded() {
-    let mut table = table();
-    let begin = |table: &mut Table| table.begin(Subject::List, Instant::now());
-    assert!((0..LOOKUP_LIMIT).all(|_| begin(&mut table).is_some()));
-    assert!(begin(&mut table).is_none());
-    let watchers: Vec<_> = (0..WATCH_LIMIT).map(|_| table.watched(None)).collect();
-    assert!(!table.watch(Watcher::channel(None).0));
-    drop(watchers);
-    for number in 0..2 * GOODBYE_LIMIT {
-        table.gone(&number.to_string(), Some(V4), Instant::now());
-    }
-    assert_eq!(table.goodbyes.len(), GOODBYE_LIMIT);
 }
 
 fn mutated() -> impl Strategy<Value = Vec<u8>> {

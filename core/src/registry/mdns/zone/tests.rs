@@ -1,5 +1,9 @@
+use super::super::packet::kind;
+use super::super::txt::{self, Payload};
+use super::prepared::seconds;
 use super::*;
 use crate::error::Code;
+use crate::registry::Node;
 use crate::registry::mdns::packet::{Data, Packet, Record};
 use crate::registry::mdns::vectors::{self, bytes};
 

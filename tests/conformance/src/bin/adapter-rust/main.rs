@@ -1,16 +1,19 @@
 //! The adapter of Rust: `adapter-rust server` or `adapter-rust client`, told on standard input what to do.
 //!
-//! The service `Conformance` is in [`server`], [`handler`] and [`keys`], calls and streams in [`client`]
-//! and [`streams`], and answers go through [`output`].
+//! The service `Conformance` is in [`server`], [`handler`] and [`keys`], calls and streams in [`client`],
+//! [`calls`] and [`streams`], and answers go through [`output`].
 //!
 //! `--wrong echo` and `--wrong end` make it break a promise, for the test that the runner notices.
 
+mod calls;
 mod client;
 mod handler;
 mod keys;
 mod output;
+mod requests;
 mod server;
 mod streams;
+mod wrong;
 
 use std::io::BufRead as _;
 use std::process::ExitCode;
@@ -20,6 +23,7 @@ use micro_conformance::Line;
 use tokio::sync::mpsc;
 
 use output::Output;
+use wrong::Wrong;
 
 #[derive(Parser)]
 struct Arguments {
@@ -33,15 +37,6 @@ struct Arguments {
 enum Role {
     Server,
     Client,
-}
-
-/// What a wrong adapter does.
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Wrong {
-    /// The handler of `Echo` loses the last byte.
-    Echo,
-    /// Failed calls end twice.
-    End,
 }
 
 fn main() -> ExitCode {

@@ -8,25 +8,9 @@ use micro_conformance::{Line, Payload};
 use tokio::sync::{Mutex, mpsc};
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::client::{Calls, Wanted, result};
+use crate::calls::{Calls, Wanted, result};
 use crate::output::{Output, failure};
-
-/// Where requests about one stream go: those about sending and those about receiving do not wait for
-/// each other.
-pub(crate) struct Requests {
-    sending: mpsc::UnboundedSender<Line>,
-    receiving: mpsc::UnboundedSender<()>,
-}
-
-impl Requests {
-    /// False when the stream does not want it.
-    pub(crate) fn give(&self, request: Line) -> bool {
-        match request.verb.as_str() {
-            "recv" => self.receiving.send(()).is_ok(),
-            _ => self.sending.send(request).is_ok(),
-        }
-    }
-}
+use crate::requests::Requests;
 
 /// The other ends.
 struct Inbox {
@@ -42,7 +26,7 @@ pub(crate) fn open(calls: &Calls, client: &Client, request: &Line, id: u64) {
     let (wanted, client) = (Wanted::of(request), client.clone());
     let kind = request.get("kind").unwrap_or_default().to_owned();
     let output = calls.output;
-    calls.spawn(id, Some(Requests { sending, receiving }), async move {
+    calls.spawn(id, Some(Requests::new(sending, receiving)), async move {
         let line = Line::new("result").with("id", id);
         let seen = Seen::new();
         let stream = Stream { id, output, seen: seen.clone() };

@@ -1,5 +1,7 @@
 //! What senders may make a table keep, and how long what falls silent stays.
 
+use std::net::IpAddr;
+
 use super::*;
 
 /// A sender that tells of nodes at its own address.
@@ -19,7 +21,7 @@ fn told(from: [u8; 4], service: &str, id: &str, endpoints: usize) -> Vec<u8> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nodes_that_nobody_asked_for_are_kept_unread_until_somebody_does() {
+async fn nodes_that_were_not_asked_for_are_kept_unread_until_they_are() {
     let mut table = table();
     table.hears(&told(host(1), "greeter", "a", 100), V4);
     assert!(table.nodes.values().all(|known| known.service.is_none()), "nothing is inflated");
@@ -180,7 +182,7 @@ async fn goodbye_ends_what_a_witness_vouches_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nobody_vouches_for_a_node_whose_address_another_took_over() {
+async fn no_witness_vouches_for_a_node_that_lost_its_address_to_another() {
     let mut table = table();
     let _watcher = table.watched(None);
     table.hears(&announcement(&greeter("1", "dead", "10.0.0.1:1")), V4);
@@ -190,4 +192,36 @@ async fn nobody_vouches_for_a_node_whose_address_another_took_over() {
     assert_eq!(table.dying(Instant::now()), []);
     table.due(Instant::now());
     assert_eq!(table.all()[0].nodes[0].id, "heir");
+}
+
+#[tokio::test(start_paused = true)]
+async fn watcher_that_left_or_fell_behind_is_let_go() {
+    let mut table = table();
+    drop(table.watched(None));
+    let mut slow = table.watched(None);
+    assert_eq!(table.interest.watchers(), 1);
+    for _ in 0..=crate::registry::WATCH_CAPACITY / 2 {
+        table.hears(&bytes(vectors::ANNOUNCEMENT), V4);
+        table.hears(&vectors::goodbye(), V4);
+    }
+    assert_eq!(table.interest.watchers(), 0);
+    for _ in 0..crate::registry::WATCH_CAPACITY {
+        slow.next().await.expect("queued");
+    }
+    assert_eq!(slow.next().await.expect_err("over").code(), Code::Aborted);
+}
+
+#[tokio::test(start_paused = true)]
+async fn lookups_watches_and_goodbyes_are_bounded() {
+    let mut table = table();
+    let begin = |table: &mut Table| table.begin(Subject::List, Instant::now());
+    assert!((0..LOOKUP_LIMIT).all(|_| begin(&mut table).is_some()));
+    assert!(begin(&mut table).is_none());
+    let watchers: Vec<_> = (0..WATCH_LIMIT).map(|_| table.watched(None)).collect();
+    assert!(!table.watch(Watcher::channel(None).0));
+    drop(watchers);
+    for number in 0..2 * GOODBYE_LIMIT {
+        table.gone(&number.to_string(), Some(V4), Instant::now());
+    }
+    assert_eq!(table.goodbyes.len(), GOODBYE_LIMIT);
 }

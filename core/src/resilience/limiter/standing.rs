@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::pushback::pushback;
+
 /// How long the line has to stand.
 const WINDOW: Duration = Duration::from_millis(100);
 /// Waits shorter than this make no line.
@@ -16,7 +18,7 @@ const SHORT: Duration = Duration::from_millis(10);
 
 /// Watches how long calls wait to be started.
 #[derive(Debug)]
-pub(crate) struct Line {
+pub(crate) struct StandingQueue {
     start: Instant,
     patience: Option<Duration>,
     /// End of the window, in nanoseconds since `start`.
@@ -27,7 +29,7 @@ pub(crate) struct Line {
     shed: AtomicU64,
 }
 
-impl Line {
+impl StandingQueue {
     pub(super) fn new(patience: Option<Duration>) -> Self {
         Self {
             start: Instant::now(),
@@ -69,7 +71,7 @@ impl Line {
         match self.patience.or(budget.map(|budget| budget / 4)) {
             Some(patience) if waited > patience.max(SHORT) => {
                 self.shed.fetch_add(1, Relaxed);
-                Err(super::pushback(waited))
+                Err(pushback(waited))
             }
             _ => Ok(()),
         }
@@ -89,7 +91,7 @@ mod tests {
     const STEP: Duration = Duration::from_millis(1);
 
     /// Calls that waited for `waited`, one a millisecond from `from` on; how many were refused.
-    fn refused(line: &Line, from: Instant, calls: u32, waited: Duration) -> u32 {
+    fn refused(line: &StandingQueue, from: Instant, calls: u32, waited: Duration) -> u32 {
         let refused = |call: &u32| {
             let now = from + STEP * *call;
             line.pass(now - waited, now, BUDGET).is_err()
@@ -99,7 +101,7 @@ mod tests {
 
     #[test]
     fn a_burst_is_worked_off() {
-        let line = Line::new(None);
+        let line = StandingQueue::new(None);
         let start = line.start + Duration::from_secs(9);
         assert_eq!(refused(&line, start, 50, Duration::ZERO), 0);
         assert_eq!(refused(&line, start + STEP * 50, 90, Duration::from_millis(150)), 0);
@@ -107,7 +109,7 @@ mod tests {
 
     #[test]
     fn a_line_that_stands_is_shortened_to_a_quarter_of_what_callers_give() {
-        let line = Line::new(None);
+        let line = StandingQueue::new(None);
         let start = line.start + Duration::from_secs(9);
         refused(&line, start, 500, Duration::from_millis(60));
         assert_eq!(refused(&line, start + STEP * 500, 100, Duration::from_millis(60)), 100);
@@ -118,7 +120,7 @@ mod tests {
 
     #[test]
     fn callers_without_a_deadline_may_wait() {
-        let line = Line::new(None);
+        let line = StandingQueue::new(None);
         let start = line.start + Duration::from_secs(9);
         for call in 0..1_000 {
             let now = start + STEP * call;
@@ -127,8 +129,8 @@ mod tests {
     }
 
     #[test]
-    fn after_a_pause_nobody_is_refused() {
-        let line = Line::new(None);
+    fn after_a_pause_no_call_is_refused() {
+        let line = StandingQueue::new(None);
         let start = line.start + Duration::from_secs(9);
         refused(&line, start, 500, Duration::from_millis(60));
         let later = start + Duration::from_secs(60);
