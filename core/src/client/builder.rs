@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use papaya::HashMap;
 
+use super::handle::{Client, Inner};
+use super::options::CallOptions;
+use super::pipeline;
 use super::pool::Pool;
-use super::{CallOptions, Client, Inner, pipeline};
 use crate::directory::Cache;
 use crate::error::Result;
 use crate::forward::Forward;
@@ -303,5 +305,20 @@ impl ClientBuilder {
         let witness: Weak<Inner> = Arc::downgrade(&inner);
         inner.cache.registry().witness(witness);
         Ok(Client(inner))
+    }
+}
+
+impl Client {
+    /// A client of the registry named by `MICRO_REGISTRY`, `auto` unless set. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// As [`ClientBuilder::build`].
+    pub fn new() -> Result<Self> {
+        Self::builder().build()
+    }
+
+    /// A client with other settings.
+    pub fn builder() -> ClientBuilder {
+        ClientBuilder::default()
     }
 }

@@ -4,10 +4,10 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::handle::{Client, Target};
 use super::options::CallOptions;
 use super::seen::Seen;
 use super::stream::Outgoing;
-use super::{Client, Target};
 use crate::context::Context;
 use crate::error::Result;
 use crate::forward::Forward;

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use futures_util::{StreamExt as _, stream};
 
-use super::{CallOptions, Client};
+use super::handle::Client;
+use super::options::CallOptions;
 use crate::codec::Json;
 use crate::error::{Code, Result};
 use crate::proto::health::health_check_response::ServingStatus;

@@ -15,14 +15,14 @@ use crate::transport::{
 };
 
 /// The head of an answer and the messages behind it.
-pub(super) struct Answer {
+pub(super) struct ReplyStream {
     pub(super) headers: HeaderMap,
     pub(super) frames: Frames<Answering>,
     /// True once a message has come: a status in the head counts no more.
     pub(super) spoke: bool,
 }
 
-impl Answer {
+impl ReplyStream {
     /// Reads the head of an answer.
     ///
     /// # Errors

@@ -10,8 +10,8 @@ use futures_util::stream::poll_fn;
 use futures_util::{FutureExt as _, Stream, StreamExt as _, TryFutureExt as _};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::Target;
 use super::call::{Call, Duplex, Many, One, Open, Reply, Single};
+use super::handle::Target;
 use super::options::CallOptions;
 use super::pipeline::{OpenStream, Received, Run, ServerStream, Unary};
 use super::stream::{Outgoing, StreamReply};

@@ -14,7 +14,7 @@ use tokio::time::Sleep;
 
 use super::pipeline::{Run, deadline_passed};
 use super::pool::Lease;
-use super::reply::{Answer, end, unreadable};
+use super::reply::{ReplyStream, end, unreadable};
 use crate::codec::{Codec, Message, Side};
 use crate::error::{Error, Result};
 use crate::streaming::{Envelope, HeldMessage, Messages};
@@ -97,13 +97,13 @@ pub(super) struct StreamReply {
 enum State {
     /// The head of the answer is still to come.
     Opening(Sending),
-    Reading(Box<Answer>),
+    Reading(Box<ReplyStream>),
     Ended,
 }
 
 impl StreamReply {
     /// A stream whose head has been read.
-    pub(super) fn reading(run: Run, answer: Answer, lease: Lease) -> Self {
+    pub(super) fn reading(run: Run, answer: ReplyStream, lease: Lease) -> Self {
         let answer = Box::new(answer);
         let mut reply = Self::new(run, State::Ended, lease, None);
         reply.read(answer);
@@ -140,7 +140,7 @@ impl StreamReply {
     }
 
     /// Goes on with the messages of `answer`.
-    fn read(&mut self, mut answer: Box<Answer>) {
+    fn read(&mut self, mut answer: Box<ReplyStream>) {
         self.envelope.open(std::mem::take(&mut answer.headers));
         self.state = State::Reading(answer);
     }
@@ -157,8 +157,12 @@ impl StreamReply {
                 State::Opening(sending) => {
                     let response = ready!(sending.as_mut().poll(cx))?;
                     let seen = self.run.terms.seen.as_ref();
-                    let answer =
-                        Answer::read(response, self.run.max_message(), self.run.share(), seen)?;
+                    let answer = ReplyStream::read(
+                        response,
+                        self.run.max_message(),
+                        self.run.share(),
+                        seen,
+                    )?;
                     self.read(Box::new(answer));
                 }
                 State::Reading(answer) => {

@@ -19,11 +19,11 @@ use tokio_util::io::InspectReader;
 use tokio_util::sync::CancellationToken;
 
 use super::batched::Batched;
+use super::broken::{broken, refusal};
 use super::greeting::{self, Greeting, UNSAID, too_large};
-use super::line::{self, Idling, Line, Probing, Waiting};
+use super::state::{self, ConnectionState, Idling, Probing, Waiting};
 use super::target::{TARGET, TARGET_AT};
-use super::tls;
-use crate::error::{Code, Error, Reach, Result};
+use crate::error::{Error, Reach, Result};
 
 /// Bytes of one answer, and of all of them, that may be on their way to a reader: enough for a link of 1 Gbit/s and 16 ms.
 const STREAM_WINDOW: u32 = 2 * 1024 * 1024;
@@ -63,7 +63,7 @@ pub(crate) struct Connection {
     authority: Authority,
     /// The authority, for [`TARGET_AT`].
     at: Option<HeaderValue>,
-    line: Arc<Line>,
+    state: Arc<ConnectionState>,
     /// Bytes of headers the peer takes, as it said when it greeted.
     max_headers: u32,
     /// Cancelled when its place is needed for another.
@@ -75,7 +75,7 @@ pub(crate) struct Connection {
 pub(crate) struct Opened {
     response: ResponseFuture,
     requests: SendStream<Bytes>,
-    line: Arc<Line>,
+    state: Arc<ConnectionState>,
 }
 
 impl Connection {
@@ -94,22 +94,22 @@ impl Connection {
     where
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let line = Arc::new(Line::default());
+        let state = Arc::new(ConnectionState::default());
         let failed = |error: h2::Error| {
-            let why = said(&line, &error).map_or_else(|| error.to_string(), str::to_owned);
+            let why = said(&state, &error).map_or_else(|| error.to_string(), str::to_owned);
             Error::unavailable(format!("HTTP/2 handshake with {authority}: {why}"))
                 .with_id("go.micro.client")
                 .with_reach(Reach::Never)
         };
         let (mut greeting, greeted) = Greeting::new();
         let io = InspectReader::new(io, {
-            let line = line.clone();
+            let state = state.clone();
             let mut begun = false;
             move |bytes: &[u8]| {
-                line.heard.store(true, Ordering::Relaxed);
+                state.heard.store(true, Ordering::Relaxed);
                 if !begun {
                     begun = true;
-                    line.speaks.store(spoken(bytes), Ordering::Relaxed);
+                    state.speaks.store(spoken(bytes), Ordering::Relaxed);
                 }
                 greeting.read(bytes);
             }
@@ -139,7 +139,7 @@ impl Connection {
             }
             bound = greeted => bound.unwrap_or(UNSAID),
         };
-        let known = line.clone();
+        let known = state.clone();
         let unwanted = idling.unwanted.clone();
         tokio::spawn(async move {
             // Dropped at the end of this, which fails the calls that are still on it.
@@ -148,16 +148,16 @@ impl Connection {
                 ended = connection => if let Err(error) = ended {
                     tracing::debug!(%error, "connection ended");
                 },
-                () = line::probe(pings, probing, &known) => {
+                () = state::probe(pings, probing, &known) => {
                     tracing::debug!("connection given up: the peer did not answer a probe");
                 }
-                () = line::idle(idling, &known) => tracing::debug!("idle connection closed"),
+                () = state::idle(idling, &known) => tracing::debug!("idle connection closed"),
             }
             known.retire();
             drop(place);
         });
         let at = HeaderValue::from_str(authority.as_str()).ok();
-        Ok(Self { sender, scheme, authority, at, line, max_headers, unwanted })
+        Ok(Self { sender, scheme, authority, at, state, max_headers, unwanted })
     }
 
     /// Sends one request with one message, and returns the future of the answer's head. Dropping that cancels the call on the
@@ -176,7 +176,7 @@ impl Connection {
         requests
             .send_data(message, true)
             .map_err(|error| broken(&error).with_reach(Reach::Never))?;
-        Ok(head(response, Waiting::on(&self.line)))
+        Ok(head(response, Waiting::on(&self.state)))
     }
 
     /// Begins a request whose messages come later.
@@ -185,7 +185,7 @@ impl Connection {
     /// As [`Connection::send`].
     pub(crate) fn open_stream(&self, path: PathAndQuery, headers: HeaderMap) -> Result<Opened> {
         let (response, requests) = self.begin_request(path, headers)?;
-        Ok(Opened { response, requests, line: self.line.clone() })
+        Ok(Opened { response, requests, state: self.state.clone() })
     }
 
     fn begin_request(
@@ -216,19 +216,19 @@ impl Connection {
         // A clone waits in h2's own queue when the peer takes no more calls for now.
         self.sender.clone().send_request(request, false).map_err(|error| {
             // Nothing was sent: the connection is over, going away, or out of numbers for streams.
-            self.line.retire();
-            explain(&self.line, &error).unsent()
+            self.state.retire();
+            explain(&self.state, &error).unsent()
         })
     }
 
     /// True while new requests may be sent.
     pub(crate) fn is_open(&self) -> bool {
-        !self.line.retired.load(Ordering::Relaxed)
+        !self.state.retired.load(Ordering::Relaxed)
     }
 
     /// True once an answer has come on it.
     pub(crate) fn has_served(&self) -> bool {
-        self.line.served.load(Ordering::Relaxed)
+        self.state.served.load(Ordering::Relaxed)
     }
 
     /// Asks it to end once there are no calls on it.
@@ -238,30 +238,30 @@ impl Connection {
 
     /// Calls that run on this connection.
     pub(crate) fn in_flight(&self) -> usize {
-        self.line.in_flight.load(Ordering::Relaxed)
+        self.state.in_flight.load(Ordering::Relaxed)
     }
 
     pub(crate) fn begin(&self) {
-        self.line.in_flight.fetch_add(1, Ordering::Relaxed);
-        self.line.used.store(true, Ordering::Relaxed);
+        self.state.in_flight.fetch_add(1, Ordering::Relaxed);
+        self.state.used.store(true, Ordering::Relaxed);
     }
 
     pub(crate) fn end(&self) {
-        self.line.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.state.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 /// The error of a connection that broke, also where the peer has never spoken HTTP/2.
-fn explain(line: &Line, error: &h2::Error) -> Error {
-    match said(line, error) {
+fn explain(state: &ConnectionState, error: &h2::Error) -> Error {
+    match said(state, error) {
         Some(why) => Error::unavailable(why).with_id("go.micro.client").with_reach(Reach::Never),
         None => broken(error),
     }
 }
 
 /// What the peer speaks instead of HTTP/2, or why it wants nothing of this connection: it took no call then.
-fn said(line: &Line, error: &h2::Error) -> Option<&'static str> {
-    match line.speaks.load(Ordering::Relaxed) {
+fn said(state: &ConnectionState, error: &h2::Error) -> Option<&'static str> {
+    match state.speaks.load(Ordering::Relaxed) {
         TLS => Some("the server speaks TLS: set `tls` of the client, or call https://"),
         HTTP1 => Some(
             "the server speaks HTTP/1.1 and no HTTP/2: is the address a gRPC server, or a TLS port?",
@@ -278,7 +278,7 @@ impl Opened {
         messages: mpsc::Receiver<Bytes>,
         call: oneshot::Receiver<Infallible>,
     ) -> impl Future<Output = Result<Response<Answering>>> + Send {
-        let Self { response, mut requests, line } = self;
+        let Self { response, mut requests, state } = self;
         tokio::spawn(async move {
             tokio::select! {
                 biased;
@@ -286,7 +286,7 @@ impl Opened {
                 _ = feed(&mut requests, messages) => {}
             }
         });
-        head(response, Waiting::on(&line))
+        head(response, Waiting::on(&state))
     }
 }
 
@@ -295,9 +295,9 @@ async fn head(response: ResponseFuture, mut waiting: Waiting) -> Result<Response
     let response = response.await.map_err(|error| {
         waiting.over();
         if error.is_go_away() {
-            waiting.line.retire();
+            waiting.state.retire();
         }
-        explain(&waiting.line, &error)
+        explain(&waiting.state, &error)
     })?;
     if response.body().is_end_stream() {
         waiting.over();
@@ -337,37 +337,6 @@ async fn feed(
         };
         requests.send_data(message, false)?;
     }
-}
-
-/// The error of a connection or stream that broke, by gRPC's table of HTTP/2 codes.
-pub(crate) fn broken(error: &h2::Error) -> Error {
-    let text = error.to_string();
-    if let Some(why) = refusal(error, &text) {
-        return Error::unavailable(why).with_id("go.micro.client").with_reach(Reach::Never);
-    }
-    let (code, reach) = match error.reason() {
-        Some(Reason::REFUSED_STREAM) => (Code::Unavailable, Reach::Never),
-        // Streams above the last one of a clean GOAWAY were never looked at.
-        Some(Reason::NO_ERROR) if error.is_go_away() => (Code::Unavailable, Reach::Never),
-        Some(Reason::CANCEL) => (Code::Cancelled, Reach::Maybe),
-        Some(Reason::ENHANCE_YOUR_CALM) => (Code::ResourceExhausted, Reach::Maybe),
-        Some(Reason::INADEQUATE_SECURITY) => (Code::PermissionDenied, Reach::Maybe),
-        Some(_) if error.is_reset() => (Code::Internal, Reach::Maybe),
-        _ => (Code::Unavailable, Reach::Maybe),
-    };
-    Error::new(code, format!("connection broke: {text}"))
-        .with_id("go.micro.client")
-        .with_reach(reach)
-}
-
-/// Why a server wants nothing of this connection, where it has said so: it took no call then.
-fn refusal(error: &h2::Error, text: &str) -> Option<&'static str> {
-    // In TLS 1.3 a server judges the client's certificate when the client has begun to speak. h2 keeps the text alone.
-    let told = text.split_once("received fatal alert: ").filter(|_| error.is_io())?.1;
-    tls::REFUSALS
-        .into_iter()
-        .find(|told_by| told.starts_with(&format!("{told_by:?}")))
-        .and_then(|told| tls::alert(told, tls::Side::Client))
 }
 
 /// The messages of an answer, and its trailers. Dropping it cancels the call on the wire.

@@ -10,8 +10,8 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use super::connection::Connection;
-use super::line::{Idling, Probing};
 use super::network::{Network, race};
+use super::state::{Idling, Probing};
 use super::tls::{ClientTls, Side, refused};
 use crate::error::{Code, Error, Reach, Result};
 

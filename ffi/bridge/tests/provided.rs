@@ -207,7 +207,6 @@ fn a_watch_that_is_not_announced_or_breaks_off_ends() {
             Some(change) => host.runtime.send(question.id, change.into(), false).unwrap(),
             None => host.runtime.reply(question.id, Ok("".into()), &[]).unwrap(),
         }
-        host.runtime.grant(id, 1).unwrap();
         let end = host.next(EventKind::End);
         assert_eq!((end.id, end.status), (id, Status(10)));
         if wrong.is_some() {

@@ -2,13 +2,6 @@
 //! leave it.
 
 pub(super) const KNOWN: &[&[&str]] = &[
-    &[
-        "core/src/client/mod.rs",
-        "core/src/client/builder.rs",
-        "core/src/client/call.rs",
-        "core/src/client/pipeline.rs",
-        "core/src/client/stream.rs",
-    ],
     &["core/src/error/mod.rs", "core/src/forward/mod.rs", "core/src/metadata.rs"],
     &["core/src/server/mod.rs", "core/src/server/builder.rs"],
     &[

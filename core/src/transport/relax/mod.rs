@@ -12,6 +12,7 @@
 //!
 //! Bytes pass through untouched, and uncopied unless a header block was cut by the end of a read.
 
+mod frame;
 mod hpack;
 
 use std::io;
@@ -24,8 +25,9 @@ use bytes::{Buf, BufMut, BytesMut};
 use http::header::{HeaderMap, HeaderName};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 
-use super::greeting::{self, ACK, MAX_SETTINGS, SETTINGS, UNSAID, too_large};
+use super::greeting::{self, UNSAID, too_large};
 use crate::error::Error;
+use frame::{CONTINUATION, END_HEADERS, FRAME_HEAD, HEADERS, Head};
 pub(crate) use hpack::warm_up;
 use hpack::{NAMES, rename, representations};
 
@@ -33,19 +35,10 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// How a request of HTTP/1.1 begins.
 const METHODS: [&[u8]; 8] =
     [b"POST ", b"GET ", b"OPTIONS ", b"HEAD ", b"PUT ", b"PATCH ", b"DELETE ", b"TRACE "];
-const FRAME_HEAD: usize = 9;
-const HEADERS: u8 = 1;
-const CONTINUATION: u8 = 9;
-const END_HEADERS: u8 = 0x4;
-const PADDED: u8 = 0x8;
-const PRIORITY: u8 = 0x20;
 /// A larger header block is left to `h2`, whose own limits refuse it.
 const MAX_BLOCK: usize = 64 * 1024;
 /// So is a block in more frames, which could otherwise be empty and without end.
 const MAX_FRAMES: usize = 16;
-/// Payload of the frames a rewritten block goes out in: the size every peer accepts.
-const MAX_FRAME: usize = 16 * 1024;
-
 /// Gives headers that came through [`Relaxed`] their real names back.
 pub(crate) fn restore_names(headers: &mut HeaderMap) {
     for (name, _) in NAMES {
@@ -277,73 +270,6 @@ pub(super) fn is_whole(block: &[u8]) -> bool {
 /// Whether a header block comes from a go-micro client, as far as names written out tell.
 fn is_micro(block: &[u8]) -> bool {
     representations(block).any(|field| field.is_mark())
-}
-
-/// The nine bytes before each frame.
-struct Head {
-    length: usize,
-    kind: u8,
-    flags: u8,
-    stream: u32,
-}
-
-impl Head {
-    fn read(mut bytes: &[u8]) -> Option<Self> {
-        if bytes.len() < FRAME_HEAD {
-            return None;
-        }
-        Some(Self {
-            length: bytes.get_uint(3) as usize,
-            kind: bytes.get_u8(),
-            flags: bytes.get_u8(),
-            stream: bytes.get_u32(),
-        })
-    }
-
-    /// True for settings that say something, and are not so many that they are left to `h2`.
-    fn is_settings(&self) -> bool {
-        self.kind == SETTINGS && self.flags & ACK == 0 && self.length <= MAX_SETTINGS
-    }
-
-    /// Priority fields and header block fragment of a HEADERS payload, without padding.
-    fn split<'a>(&self, payload: &'a [u8]) -> (&'a [u8], &'a [u8]) {
-        let mut rest = payload;
-        if self.flags & PADDED != 0 {
-            let Some((padding, tail)) = rest.split_first() else { return (&[], &[]) };
-            rest = tail.get(..tail.len().saturating_sub(usize::from(*padding))).unwrap_or(&[]);
-        }
-        if self.flags & PRIORITY != 0 {
-            return rest.split_at_checked(5).unwrap_or((&[], &[]));
-        }
-        (&[], rest)
-    }
-
-    /// The block as one HEADERS frame and as many CONTINUATION frames as it takes.
-    fn write(&self, priority: &[u8], block: &[u8]) -> BytesMut {
-        let mut out = BytesMut::with_capacity(block.len() + priority.len() + 4 * FRAME_HEAD);
-        let first = block.len().min(MAX_FRAME - priority.len());
-        let (head, mut rest) = block.split_at(first);
-        let mut flags = self.flags & !(PADDED | END_HEADERS);
-        if rest.is_empty() {
-            flags |= END_HEADERS;
-        }
-        out.put_uint((priority.len() + head.len()) as u64, 3);
-        out.put_u8(HEADERS);
-        out.put_u8(flags);
-        out.put_u32(self.stream);
-        out.extend_from_slice(priority);
-        out.extend_from_slice(head);
-        while !rest.is_empty() {
-            let (fragment, tail) = rest.split_at(rest.len().min(MAX_FRAME));
-            out.put_uint(fragment.len() as u64, 3);
-            out.put_u8(CONTINUATION);
-            out.put_u8(if tail.is_empty() { END_HEADERS } else { 0 });
-            out.put_u32(self.stream);
-            out.extend_from_slice(fragment);
-            rest = tail;
-        }
-        out
-    }
 }
 
 impl<T: AsyncRead + Unpin> Relaxed<T> {

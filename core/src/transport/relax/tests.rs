@@ -1,3 +1,4 @@
+use super::frame::{PADDED, PRIORITY};
 use super::hpack::{MARKS, huffman};
 use super::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

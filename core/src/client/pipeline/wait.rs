@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::pipeline::{Nodes, Run, deadline_passed};
+use super::route::Nodes;
+use super::run::{Run, deadline_passed};
 use crate::directory::Snapshot;
 use crate::error::{Error, Result};
 

@@ -21,7 +21,7 @@ const LEAVING: Duration = Duration::from_secs(1);
 
 /// What is known of a connection.
 #[derive(Debug, Default)]
-pub(super) struct Line {
+pub(super) struct ConnectionState {
     pub(super) in_flight: AtomicUsize,
     /// No more requests: it is closed, or the peer refused one because it is going away.
     pub(super) retired: AtomicBool,
@@ -40,7 +40,7 @@ pub(super) struct Line {
 /// A call whose answer is still to come, or on its way. Dropped before the end, it was given up.
 #[derive(Debug)]
 pub(super) struct Waiting {
-    pub(super) line: Arc<Line>,
+    pub(super) state: Arc<ConnectionState>,
     /// What it counts when it is given up.
     weight: usize,
 }
@@ -63,22 +63,22 @@ pub(super) struct Idling {
     pub(super) unwanted: CancellationToken,
 }
 
-impl Line {
+impl ConnectionState {
     pub(super) fn retire(&self) {
         self.retired.store(true, Ordering::Relaxed);
     }
 }
 
 impl Waiting {
-    pub(super) fn on(line: &Arc<Line>) -> Self {
-        Self { line: line.clone(), weight: 1 }
+    pub(super) fn on(state: &Arc<ConnectionState>) -> Self {
+        Self { state: state.clone(), weight: 1 }
     }
 
     /// The answer has begun, and may have many messages.
     pub(super) fn begun(&mut self) {
         self.weight = STREAM_GIVEN_UP;
-        if !self.line.served.load(Ordering::Relaxed) {
-            self.line.served.store(true, Ordering::Relaxed);
+        if !self.state.served.load(Ordering::Relaxed) {
+            self.state.served.store(true, Ordering::Relaxed);
         }
     }
 
@@ -93,23 +93,27 @@ impl Drop for Waiting {
         if self.weight == 0 {
             return;
         }
-        let before = self.line.given_up.fetch_add(self.weight, Ordering::Relaxed);
+        let before = self.state.given_up.fetch_add(self.weight, Ordering::Relaxed);
         if before + self.weight > MAX_GIVEN_UP {
-            self.line.retire();
+            self.state.retire();
         }
     }
 }
 
 /// Ends when the peer is silent for too long after a probe. Only connections with calls are probed, and only when nothing
 /// else comes in.
-pub(super) async fn probe(pings: Option<PingPong>, probing: Option<Probing>, line: &Line) {
+pub(super) async fn probe(
+    pings: Option<PingPong>,
+    probing: Option<Probing>,
+    state: &ConnectionState,
+) {
     let (Some(mut pings), Some(Probing { every, patience })) = (pings, probing) else {
         return std::future::pending().await;
     };
     loop {
         sleep(every).await;
-        let heard = line.heard.swap(false, Ordering::Relaxed);
-        if heard || line.in_flight.load(Ordering::Relaxed) == 0 {
+        let heard = state.heard.swap(false, Ordering::Relaxed);
+        if heard || state.in_flight.load(Ordering::Relaxed) == 0 {
             continue;
         }
         if !matches!(timeout(patience, pings.ping(Ping::opaque())).await, Ok(Ok(_))) {
@@ -119,15 +123,15 @@ pub(super) async fn probe(pings: Option<PingPong>, probing: Option<Probing>, lin
 }
 
 /// Ends when the connection is no longer needed: then it takes no calls, and those on it have ended.
-pub(super) async fn idle(Idling { after, left, unwanted }: Idling, line: &Line) {
+pub(super) async fn idle(Idling { after, left, unwanted }: Idling, state: &ConnectionState) {
     let unused = async {
         let Some(after) = after else { return std::future::pending().await };
         // Nothing is noted when a call ends, which would cost each of them: so it is looked at from time to time.
         let mut looks = 0;
         while looks <= LOOKS {
             sleep(after / LOOKS).await;
-            let used = line.used.swap(false, Ordering::Relaxed);
-            looks = if used || line.in_flight.load(Ordering::Relaxed) > 0 { 0 } else { looks + 1 };
+            let used = state.used.swap(false, Ordering::Relaxed);
+            looks = if used || state.in_flight.load(Ordering::Relaxed) > 0 { 0 } else { looks + 1 };
         }
     };
     let left = async {
@@ -139,12 +143,12 @@ pub(super) async fn idle(Idling { after, left, unwanted }: Idling, line: &Line) 
         () = left => {}
         () = unwanted.cancelled() => {}
     }
-    while line.in_flight.load(Ordering::Relaxed) > 0 {
+    while state.in_flight.load(Ordering::Relaxed) > 0 {
         sleep(LEAVING).await;
     }
-    line.retire();
+    state.retire();
     // A call that came by just now has it for as long as it lasts.
-    while line.in_flight.load(Ordering::Relaxed) > 0 {
+    while state.in_flight.load(Ordering::Relaxed) > 0 {
         sleep(LEAVING).await;
     }
 }

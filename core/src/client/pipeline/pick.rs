@@ -1,11 +1,12 @@
-//! The node and the connection of an attempt.
+//! Pick: the strategy chooses a node of those that the route leaves.
 
 use std::sync::Arc;
 
-use super::pipeline::{Nodes, Run};
-use super::pool::Lease;
+use super::route::Nodes;
+use super::run::Run;
+use crate::client::pool::Lease;
 use crate::error::Result;
-use crate::selector::Node;
+use crate::selector::{Node, select};
 
 impl Run {
     /// Picks a node, unless it is to be `again` that of the last attempt, and takes the connection that there is.
@@ -51,12 +52,8 @@ impl Run {
         )
     }
 
-    /// The connection that is ready, or one that is made now.
-    pub(super) async fn connected(&self, node: &Node, ready: Option<Lease>) -> Result<Lease> {
-        match ready {
-            Some(lease) => Ok(lease),
-            // Apart from the call, whose state it would make several times as large; it is rare.
-            None => Box::pin(self.client.0.pool.dial(node, &self.target.callee.dials)).await,
-        }
+    fn pick(&self, nodes: &Nodes) -> Result<Arc<Node>> {
+        let strategy = self.terms.strategy(self.client.0.strategy.as_ref());
+        select(strategy, nodes.as_slice(), &self.choice()).cloned()
     }
 }

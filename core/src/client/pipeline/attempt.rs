@@ -1,0 +1,104 @@
+//! Attempt: the call on one connection to the node that was picked.
+
+use bytes::Bytes;
+
+use super::run::Run;
+use crate::client::pool::Lease;
+use crate::client::reply::{ReplyStream, end, unreadable};
+use crate::error::{Error, Result};
+use crate::metadata::Metadata;
+use crate::selector::Node;
+use crate::transport::Opened;
+
+/// One message and the metadata around it.
+pub(in crate::client) struct Received {
+    pub(in crate::client) message: Bytes,
+    pub(in crate::client) compressed: bool,
+    pub(in crate::client) headers: Metadata,
+    pub(in crate::client) trailers: Metadata,
+}
+
+/// What an attempt does on a connection to the node that was picked.
+pub(in crate::client) trait Step: Sync {
+    type Done: Send;
+
+    fn attempt(&self, run: &Run, lease: &Lease) -> impl Future<Output = Result<Self::Done>> + Send;
+}
+
+/// One request message, one reply.
+pub(in crate::client) struct Unary(pub(in crate::client) Bytes);
+
+impl Step for Unary {
+    type Done = Received;
+
+    async fn attempt(&self, run: &Run, lease: &Lease) -> Result<Received> {
+        let mut answer = run.send(lease, &self.0).await?;
+        let mut message = answer.frames.next().await.map_err(unreadable)?;
+        if run.terms.counted
+            && let Some(hold) = answer.frames.take_hold()
+        {
+            message = message.map(|message| hold.on(message));
+        }
+        let compressed = answer.frames.compressed();
+        let mut more = false;
+        answer.spoke = message.is_some();
+        if answer.spoke {
+            more = answer.frames.next().await.map_err(unreadable)?.is_some();
+        }
+        let trailers = answer.frames.take_trailers();
+        let (head, seen) = ((!answer.spoke).then_some(&answer.headers), run.terms.seen.as_ref());
+        if !more && let Some(error) = end(head, trailers.as_ref(), seen) {
+            return Err(error.with_answer(answer.headers, trailers.unwrap_or_default()));
+        }
+        let message = message.filter(|_| !more).ok_or_else(|| {
+            Error::unimplemented("expected exactly one reply: is the endpoint a stream?")
+                .with_id("go.micro.client")
+        })?;
+        Ok(Received {
+            message,
+            compressed,
+            headers: answer.headers.into(),
+            trailers: trailers.unwrap_or_default().into(),
+        })
+    }
+}
+
+/// One request message, many replies: as repeatable as a unary call until the head is there.
+pub(in crate::client) struct ServerStream(pub(in crate::client) Bytes);
+
+impl Step for ServerStream {
+    type Done = ReplyStream;
+
+    async fn attempt(&self, run: &Run, lease: &Lease) -> Result<ReplyStream> {
+        run.send(lease, &self.0).await
+    }
+}
+
+/// A stream of requests that has begun. What follows cannot be repeated, so only the way there is.
+pub(in crate::client) struct OpenStream;
+
+impl Step for OpenStream {
+    type Done = Opened;
+
+    async fn attempt(&self, run: &Run, lease: &Lease) -> Result<Opened> {
+        lease.open_stream(run.target.path.clone(), run.headers()?)
+    }
+}
+
+impl Run {
+    /// The connection that is ready, or one that is made now.
+    pub(super) async fn connected(&self, node: &Node, ready: Option<Lease>) -> Result<Lease> {
+        match ready {
+            Some(lease) => Ok(lease),
+            // Apart from the call, whose state it would make several times as large; it is rare.
+            None => Box::pin(self.client.0.pool.dial(node, &self.target.callee.dials)).await,
+        }
+    }
+
+    /// Sends one request message and reads the head of the answer.
+    async fn send(&self, lease: &Lease, message: &Bytes) -> Result<ReplyStream> {
+        let path = self.target.path.clone();
+        let response = lease.send(path, self.headers()?, message.clone())?.await?;
+        ReplyStream::read(response, self.max_message(), self.share(), self.terms.seen.as_ref())
+    }
+}

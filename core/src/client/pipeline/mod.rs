@@ -1,0 +1,19 @@
+//! The stages of a call, a file each: [`resolve`] the service to its nodes, [`route`] (what may be chosen), [`pick`] a node,
+//! [`attempt`] the call on it, and [`retry`] where that is harmless. Streams walk the same stages; what they attempt is to get
+//! the head of the answer, or to open the stream.
+//!
+//! How an attempt ended is told by [`outcome`] alone.
+
+mod attempt;
+mod headers;
+mod outcome;
+mod pick;
+mod resolve;
+mod retry;
+mod route;
+mod run;
+mod wait;
+
+pub(super) use attempt::{OpenStream, Received, ServerStream, Unary};
+pub(super) use headers::head;
+pub(super) use run::{Run, deadline_passed};

@@ -1,0 +1,118 @@
+//! A call under way: what all stages share.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use smallvec::SmallVec;
+use tokio::time::Instant;
+use tracing::Span;
+
+use crate::client::handle::{Client, Target};
+use crate::client::options::CallOptions;
+use crate::client::terms::Terms;
+use crate::codec::Codec;
+use crate::context::Context;
+use crate::error::{Code, Error};
+use crate::selector::{Attempt, Node};
+use crate::telemetry::{Measured, Trace};
+use crate::transport::Share;
+
+/// A call under way: its terms, and how far it has come.
+pub(in crate::client) struct Run {
+    pub(in crate::client) client: Client,
+    pub(in crate::client) target: Arc<Target>,
+    pub(in crate::client) terms: Terms,
+    pub(in crate::client) codec: Codec,
+    pub(in crate::client) context: Option<Context>,
+    pub(in crate::client) trace: Trace,
+    pub(in crate::client) deadline: Option<Instant>,
+    /// Unary calls carry headers that go-micro does not put on streams.
+    pub(in crate::client) unary: bool,
+    pub(super) tried: SmallVec<[Arc<Node>; 4]>,
+    pub(in crate::client) node: Option<Arc<Node>>,
+    pub(in crate::client) attempt: Option<Attempt>,
+    pub(in crate::client) attempts: u32,
+    /// What the call waits for, once it waits.
+    pub(in crate::client) waits_for: Option<Error>,
+    pub(in crate::client) measured: Measured,
+    pub(in crate::client) span: Span,
+}
+
+impl Run {
+    pub(in crate::client) fn new(
+        client: Client,
+        target: Arc<Target>,
+        options: CallOptions,
+        preferred: Codec,
+        unary: bool,
+    ) -> Self {
+        let terms = Terms::new(&client.0.options, options, unary);
+        let codec = terms.codec.unwrap_or(preferred);
+        let context = terms.parent();
+        let inherited = context.as_ref().and_then(Context::deadline);
+        let own = terms.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let deadline = match (inherited, own) {
+            (Some(inherited), Some(own)) => Some(inherited.min(own)),
+            (inherited, own) => inherited.or(own),
+        };
+        let measured = Measured::begin(target.edge.clone());
+        let span = tracing::info_span!(
+            "call",
+            service = &*target.service,
+            endpoint = &*target.endpoint,
+            node = tracing::field::Empty,
+        );
+        let trace = context.as_ref().map_or_else(Trace::root, |context| context.trace().child());
+        Self {
+            client,
+            target,
+            terms,
+            codec,
+            context,
+            trace,
+            deadline,
+            unary,
+            tried: SmallVec::new(),
+            node: None,
+            attempt: None,
+            attempts: 0,
+            waits_for: None,
+            measured,
+            span,
+        }
+    }
+
+    /// Largest reply message, in bytes.
+    pub(in crate::client) fn max_message(&self) -> usize {
+        self.client.0.max_message
+    }
+
+    /// Where reply messages are counted: those of each stream apart, so that one which is not read leaves room for others.
+    pub(in crate::client) fn share(&self) -> Arc<Share> {
+        let client = &self.client.0;
+        if self.unary {
+            return client.replies.clone();
+        }
+        Share::new(&client.buffered, client.max_buffered, client.max_message)
+    }
+
+    /// True when the nodes of the call come from the registry.
+    pub(super) fn is_registered(&self) -> bool {
+        self.terms.addresses.is_empty()
+    }
+
+    /// Time until the deadline.
+    pub(super) fn left(&self) -> Option<Duration> {
+        self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()))
+    }
+
+    /// A peer that resets the call because the deadline passed means the deadline, whatever it says.
+    pub(in crate::client) fn settle(&self, error: Error) -> Error {
+        let late = self.deadline.is_some_and(|deadline| deadline <= Instant::now());
+        if late && error.code() == Code::Cancelled { deadline_passed() } else { error }
+    }
+}
+
+pub(in crate::client) fn deadline_passed() -> Error {
+    Error::deadline_exceeded("context deadline exceeded").with_id("go.micro.client")
+}
