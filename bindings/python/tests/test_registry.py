@@ -185,9 +185,8 @@ async def test_what_a_registry_raises_or_returns_wrongly_reaches_the_caller() ->
             with pytest.raises(kind, match=text):
                 await client.lookup("moon")
         registry.answer = [1]
-        watch = await client.watch("moon")
         with pytest.raises(errors.Internal):
-            await anext(watch)
+            await client.watch("moon")
 
 
 async def test_a_name_is_one_registrys_until_it_is_closed() -> None:
@@ -204,6 +203,10 @@ async def test_a_name_is_one_registrys_until_it_is_closed() -> None:
     await first.close()
     with pytest.raises(errors.Unavailable, match="host://once is not provided"):
         await client.services()
+    # A name is free as soon as it is closed.
+    for _ in range(50):
+        async with micro.provide("once", InMemory()):
+            pass
     async with micro.provide("once", InMemory()):
         assert await client.services() == []
     with pytest.raises(errors.InvalidArgument, match="provided: nothing|provided:"):
@@ -277,3 +280,42 @@ def test_a_child_of_the_process_provides_its_own(program: Callable[..., str]) ->
         % (Path(__file__).parents[3] / "examples" / "registry")
     )
     assert said == "fine\n"
+
+
+class Refusing(InMemory):
+    """Lets no one watch."""
+
+    async def watch(self, name: str | None) -> AsyncIterator[Change]:  # type: ignore[override]
+        raise errors.PermissionDenied("no watching here")
+
+
+def test_threads_provide_a_registry() -> None:
+    for _ in range(20):
+        with sync.provide("of-threads", InMemory()) as mine, sync.Client(registry=mine.url) as client:
+            with pytest.raises(errors.AlreadyExists):
+                sync.provide("of-threads", InMemory())
+            with client.watch("moon") as watch:
+                client.register(record("moon", "1", "a"))
+                assert next(watch).service.name == "moon"
+            assert [one.name for one in client.lookup("moon")] == ["moon"]
+        mine.close()
+    with pytest.raises(errors.Error, match="is not provided"), sync.Client(registry="host://of-threads"):
+        pass
+    with pytest.raises(TypeError, match="is no registry"):
+        sync.provide("of-threads", object())  # type: ignore[arg-type]
+
+
+def test_threads_may_close_what_a_closed_runtime_provided() -> None:
+    runtime = micro.Runtime(workers=1)
+    mine = sync.provide("of-a-runtime", InMemory(), runtime=runtime)
+    runtime.close()
+    mine.close()
+    assert not mine._thread.is_alive()
+
+
+async def test_a_watch_that_cannot_begin_raises_at_once() -> None:
+    async with micro.provide("refusing", Refusing()) as mine, micro.Client(registry=mine.url) as client:
+        with pytest.raises(errors.PermissionDenied, match="no watching here"):
+            await client.watch()
+        with sync.Client(registry=mine.url) as blocking, pytest.raises(errors.PermissionDenied, match="no watching here"):
+            await asyncio.to_thread(blocking.watch)

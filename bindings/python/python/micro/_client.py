@@ -308,7 +308,8 @@ class Client(BaseClient):
         pipe = LoopPipe(runtime._native, lambda payload, _: change(payload), hub.loop)
         self._start(pipe, client.follow(hub.queue, pipe, asked))
         watch: Stream[Any, Change] = Stream(pipe, _sends_nothing)
-        while pipe.headers is None and not pipe.check():
+        # Its end comes with headers too.
+        while not pipe.check() and pipe.headers is None:
             await pipe.wait()
         return watch
 

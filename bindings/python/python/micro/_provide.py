@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 import json
 from collections.abc import AsyncIterator, Awaitable, Iterable
@@ -40,9 +41,11 @@ class Registry(Protocol):
 
     def get(self, name: str) -> Awaitable[Iterable[Record]] | Iterable[Record]:
         """Every version of a service with its live nodes; none, or ``NotFound``, where there is no node."""
+        ...
 
     def list(self) -> Awaitable[Iterable[Record]] | Iterable[Record]:
         """Every service, by name, then version. Nodes and endpoints may be left out."""
+        ...
 
     def watch(self, name: str | None) -> Awaitable[AsyncIterator[Change]] | AsyncIterator[Change]:
         """Changes of one service, or of all, each with only the nodes it affects.
@@ -50,6 +53,7 @@ class Registry(Protocol):
         Every change after this has returned is told. So it is no generator, which begins with the first ``anext``: it
         subscribes, then returns an iterator. The iterator is closed (``aclose``) when its reader has left.
         """
+        ...
 
 
 class Provided:
@@ -61,6 +65,7 @@ class Provided:
                 raise TypeError(f"{type(registry).__name__} is no registry: it has no method `{method}`")
         self.name, self._registry, self._native = name, registry, runtime._native
         self._hub = runtime.hub()
+        self._over: asyncio.Future[None] = self._hub.loop.create_future()
         # In the order of their numbers, from 0x0201.
         served = [
             (f"{self.url} get", self._get, EAGER),
@@ -79,11 +84,15 @@ class Provided:
         return f"host://{self.name}"
 
     async def close(self) -> None:
-        """Withdraws the name: whatever was opened by it fails with ``Unavailable``. Harmless when repeated."""
+        """Withdraws the name, and returns when it is free. What was opened by it fails with ``Unavailable``.
+
+        Harmless when repeated.
+        """
         self.leave()
+        await asyncio.shield(self._over)
 
     def leave(self) -> None:
-        """The same at once, also when the event loop is about to end."""
+        """The same without waiting, also when the event loop is about to end."""
         self._hub.servers.discard(self)
         self._native.cancel(self._id)
 
@@ -91,13 +100,15 @@ class Provided:
         return self
 
     async def __aexit__(self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None) -> None:
-        self.leave()
+        await self.close()
 
     def __repr__(self) -> str:
         return f"<micro.Provided {self.url}>"
 
     def _ended(self, _: BaseException | None) -> None:
         self._hub.servers.discard(self)
+        if not self._over.done() and not self._hub.loop.is_closed():
+            self._over.set_result(None)
 
     async def _get(self, _: Any, context: _micro.Context) -> bytes:
         return self._records("get", await _done(self._registry.get(_args(context)["service"])))
