@@ -364,7 +364,7 @@ class Service(_Service):
         if thread is not None and thread is not threading.current_thread():
             thread.join()
 
-    def stats(self, *, timeout: float | None = None) -> Any:  # type: ignore[override]
+    def stats(self, *, timeout: float | None = None) -> Any:
         """What the service has seen so far: calls by caller and endpoint, running calls, calls it refused."""
         asked, running = question("service.stats", timeout), self._up()
         client = Client(runtime=running.runtime)

@@ -1,16 +1,17 @@
 //! Façades: what each language makes of the operations that are asked, held to the arguments in the bridge.
 //!
-//! A language is one file here that reads its sources, and one arm in [`of`].
+//! A language is one file here that reads its sources, and one arm in `by_key.rs`.
 
+mod by_key;
 mod c;
 mod python;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+
+pub(super) use by_key::of;
 
 use super::operation::Operation;
 use super::table::{Argument, Kind, Question};
-use crate::Outcome;
 
 /// How the façade of one language is read.
 pub(super) trait Facade {
@@ -40,15 +41,6 @@ pub(super) struct Parameter {
     /// What its type may stand for.
     pub(super) kinds: Vec<Kind>,
     pub(super) is_optional: bool,
-}
-
-/// The façade of the language `key` in `sources`, where there is a reader for it.
-pub(super) fn of(key: &str, sources: &Path) -> Outcome<Option<Box<dyn Facade>>> {
-    Ok(match key {
-        "c" => Some(Box::new(c::Header::read(sources)?)),
-        "python" => Some(Box::new(python::Package::read(sources)?)),
-        _ => None,
-    })
 }
 
 /// Where the façade differs from the operations.
