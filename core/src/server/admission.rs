@@ -9,8 +9,8 @@ use tokio::time::Instant;
 
 use super::arriving::Unfinished;
 use super::connection::Connection;
-use super::dispatch::deadline_passed;
 use super::endpoint::Endpoint;
+use super::failure::deadline_passed;
 use super::in_flight::{InFlight, Permit};
 use super::routes::Routes;
 use crate::error::{Error, Result};
@@ -82,11 +82,11 @@ impl Admission {
         Ok(Some(now))
     }
 
-    /// The place of a call that can run.
+    /// The slot of a call that can run.
     ///
     /// # Errors
     /// `RESOURCE_EXHAUSTED` when there is none, or when the last ones are kept for other connections.
-    pub(super) fn place(&self, connection: &Arc<Connection>, probe: bool) -> Result<Place> {
+    pub(super) fn slot(&self, connection: &Arc<Connection>, probe: bool) -> Result<Slot> {
         let own = connection.running.fetch_add(1, Relaxed);
         let permit = if probe || self.is_fair(&self.in_flight, self.max_calls, own) {
             self.in_flight.enter(self.most(probe))
@@ -94,7 +94,7 @@ impl Admission {
             None
         };
         match permit {
-            Some(permit) => Ok(Place { connection: connection.clone(), _permit: permit }),
+            Some(permit) => Ok(Slot { connection: connection.clone(), _permit: permit }),
             None => {
                 connection.running.fetch_sub(1, Relaxed);
                 Err(self.full())
@@ -105,7 +105,7 @@ impl Admission {
     /// The place of a request that is not all there yet.
     ///
     /// # Errors
-    /// As [`Admission::place`].
+    /// As [`Admission::slot`].
     pub(super) fn wait(&self, connection: &Arc<Connection>) -> Result<Unfinished> {
         let most = self.max_calls.max(UNFINISHED);
         let own = connection.unfinished.load(Relaxed);
@@ -188,14 +188,14 @@ impl Admission {
     }
 }
 
-/// The place of a call that runs, until dropped.
+/// The slot of a call that runs, until dropped.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct Slot {
     connection: Arc<Connection>,
     _permit: Permit,
 }
 
-impl Drop for Place {
+impl Drop for Slot {
     fn drop(&mut self) {
         self.connection.running.fetch_sub(1, Relaxed);
     }

@@ -8,14 +8,15 @@ use std::time::Duration;
 use tower_layer::Layer;
 
 use super::admission::{Admission, Gates, Pressure};
+use super::cors::Cors;
 use super::dispatch::Dispatch;
 use super::endpoint::Endpoint;
 use super::handler::{Handler, Request, Response};
 use super::health::Health;
 use super::listener::{Limits, Listening};
-use super::protocol::Cors;
 use super::routes::Routes;
-use super::{Server, debug, reflection};
+use super::running::Server;
+use super::{debug, reflection};
 use crate::error::{Error, Result};
 use crate::resilience::Limiter;
 use crate::settings::range;
@@ -47,6 +48,13 @@ pub struct ServerBuilder {
     grace: Duration,
 }
 
+impl Server {
+    /// A server of the service `name`.
+    pub fn builder(name: impl Into<Arc<str>>) -> ServerBuilder {
+        ServerBuilder::new(name.into())
+    }
+}
+
 impl ServerBuilder {
     /// The registry has the server under its name, and under no other: calls that looked another one up are refused.
     pub(crate) fn registered(mut self) -> Self {
@@ -54,7 +62,7 @@ impl ServerBuilder {
         self
     }
 
-    pub(super) fn new(name: Arc<str>) -> Self {
+    fn new(name: Arc<str>) -> Self {
         Self {
             name,
             registered: false,

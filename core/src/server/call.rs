@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::admission::Place;
+use super::admission::Slot;
 use crate::context::Context;
 use crate::error::Error;
 use crate::telemetry::{EdgeStats, Measured};
@@ -15,7 +15,7 @@ pub(super) struct CallRecord {
     context: Context,
     measured: Measured,
     /// Present once the call can run.
-    place: Option<Place>,
+    slot: Option<Slot>,
     /// What its head holds, where that is much.
     _head: Option<Hold>,
     /// When its handler had returned the one message of its answer.
@@ -31,12 +31,12 @@ impl CallRecord {
         arrived: Instant,
     ) -> Self {
         let measured = Measured::begin_at(edge, arrived.into_std());
-        Self { context, measured, place: None, _head: head, answered: None }
+        Self { context, measured, slot: None, _head: head, answered: None }
     }
 
-    /// The call can run, in its place.
-    pub(super) fn enter(&mut self, place: Place) {
-        self.place = Some(place);
+    /// The call can run, in its slot.
+    pub(super) fn enter(&mut self, slot: Slot) {
+        self.slot = Some(slot);
     }
 
     /// The handler returned the one message of its answer at `now`.

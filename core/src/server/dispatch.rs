@@ -5,7 +5,6 @@
 //! message is there. Waiting for the client to half-close, as generated servers do, would hang
 //! go-micro clients and proxies, which never do (wire reference 1.5).
 
-use std::any::Any;
 use std::future::poll_fn;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
@@ -22,9 +21,12 @@ use super::admission::{Admission, Timing};
 use super::arriving::Wait;
 use super::call::CallRecord;
 use super::connection::Connection;
+use super::cors::Cors;
 use super::endpoint::Endpoint;
+use super::failure::{deadline_passed, panicked, told};
 use super::handler::{Body, Handler, NO_MESSAGE, Request};
-use super::protocol::{Cors, Query, Requests};
+use super::query::Query;
+use super::requests::Requests;
 use super::routes::Routes;
 use crate::codec::Codec;
 use crate::context::{Arrival, Context};
@@ -178,7 +180,7 @@ impl Dispatch {
             // What is held for the one message stays so until the handler is done, whatever it makes of it.
             let mut _held = None;
             let body = if shape.client_streams() {
-                call.record.enter(self.admission.place(connection, call.probe)?);
+                call.record.enter(self.admission.slot(connection, call.probe)?);
                 call.now = None;
                 connection.unsent.room().await;
                 Body::Stream(requests.into_messages(context.clone(), self.patience))
@@ -210,7 +212,7 @@ impl Dispatch {
                 })
                 .await?;
                 drop(wait);
-                call.record.enter(self.admission.place(connection, call.probe)?);
+                call.record.enter(self.admission.slot(connection, call.probe)?);
                 Body::Message(message.ok_or_else(|| Error::unimplemented(NO_MESSAGE))?)
             };
             let pass = self.admission.start(&call.endpoint, deadline, call.now)?;
@@ -253,32 +255,4 @@ impl Dispatch {
 /// Health and reflection, which probes and tools ask for.
 fn is_standard(path: &str) -> bool {
     path.starts_with("/grpc.health.") || path.starts_with("/grpc.reflection.")
-}
-
-pub(super) fn deadline_passed() -> Error {
-    Error::deadline_exceeded("context deadline exceeded").with_id("go.micro.server")
-}
-
-/// What the caller is told of a handler's failure. What was not meant for callers is in the log alone, under the incident that
-/// they are told.
-pub(in crate::server) fn told(error: Error, context: &Context) -> Error {
-    let Some(incident) = error.incident() else { return error };
-    tracing::error!(incident, endpoint = context.endpoint(), %error, "handler failed");
-    Error::internal(format!("the handler failed: the log of the service says why, at {incident}"))
-        .with_id("go.micro.server")
-}
-
-/// go-micro's error of a handler that panicked (wire reference 1.4), without the text of the panic.
-pub(super) fn panicked(panic: &(dyn Any + Send), context: &Context) -> Error {
-    let text = panic
-        .downcast_ref::<&str>()
-        .map(|text| (*text).to_owned())
-        .or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "unknown cause".to_owned());
-    let error = Error::unexpected(text);
-    let incident = error.incident().unwrap_or_default();
-    let endpoint = context.endpoint();
-    tracing::error!(incident, endpoint, panic = error.detail(), "handler panicked");
-    Error::internal(format!("panic recovered: the log of the service says more, at {incident}"))
-        .with_id("go.micro.server")
 }

@@ -35,11 +35,14 @@ mod arriving;
 mod builder;
 mod call;
 mod connection;
+mod converse;
+mod cors;
 mod debug;
 mod descriptors;
 mod dispatch;
 mod encoded;
 mod endpoint;
+mod failure;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod handler;
@@ -47,102 +50,21 @@ mod health;
 mod in_flight;
 mod listener;
 mod protocol;
+mod query;
 mod reflection;
 mod reply;
+mod requests;
 mod routes;
+mod running;
 mod unsent;
 
-use std::net::SocketAddr;
-use std::sync::Arc;
-use std::time::Duration;
-
 pub(crate) use debug::warm_up;
-
-use admission::{Admission, Gates};
-use listener::Listening;
 
 pub use builder::ServerBuilder;
 pub use endpoint::Endpoint;
 pub use handler::{Body, BoxFuture, Handler, Request, Response};
 pub use health::Health;
-pub use protocol::Query;
+pub use query::Query;
+pub use running::Server;
 
 pub use crate::shape::Shape;
-
-use crate::registry;
-use crate::resilience::Load;
-use crate::telemetry::Metrics;
-use crate::transport::ServerTls;
-
-/// A server that is running.
-#[derive(Debug)]
-pub struct Server {
-    listening: Listening,
-    health: Health,
-    metrics: Arc<Metrics>,
-    admission: Arc<Admission>,
-    gates: Gates,
-    endpoints: Vec<registry::Endpoint>,
-    tls: Option<ServerTls>,
-    grace: Duration,
-}
-
-impl Server {
-    /// A server of the service `name`.
-    pub fn builder(name: impl Into<Arc<str>>) -> ServerBuilder {
-        ServerBuilder::new(name.into())
-    }
-
-    /// Address it listens on.
-    pub fn address(&self) -> SocketAddr {
-        self.listening.address
-    }
-
-    /// What it shows, where it speaks TLS.
-    pub(crate) fn tls(&self) -> Option<&ServerTls> {
-        self.tls.as_ref()
-    }
-
-    /// What it says to health checks.
-    pub fn health(&self) -> &Health {
-        &self.health
-    }
-
-    /// What happened so far, by caller and endpoint.
-    pub fn metrics(&self) -> &Arc<Metrics> {
-        &self.metrics
-    }
-
-    /// Calls that are running, or whose requests are waited for.
-    pub fn in_flight(&self) -> usize {
-        self.admission.in_flight.count() + self.admission.unfinished.count()
-    }
-
-    /// How busy every unary endpoint is, sorted by name; empty when the limiter is off.
-    pub fn loads(&self) -> Vec<Load> {
-        self.gates.loads()
-    }
-
-    /// Calls refused so far because there was too much to do, at any endpoint.
-    pub fn shed(&self) -> u64 {
-        self.admission.shed() + self.gates.shed()
-    }
-
-    /// Advertised endpoints, sorted by name, as the registry stores them.
-    pub fn endpoints(&self) -> &[registry::Endpoint] {
-        &self.endpoints
-    }
-
-    /// Answers `NOT_SERVING` to health checks from now on, and goes on serving.
-    pub fn unready(&self) {
-        self.health.set_all(false);
-    }
-
-    /// Stops: health checks fail, clients are told to go away, running calls finish within the
-    /// grace period, the rest is cut off. True when nothing had to be cut off.
-    pub async fn stop(&self) -> bool {
-        self.unready();
-        self.health.stop();
-        self.listening.drain(self.grace).await
-    }
-}

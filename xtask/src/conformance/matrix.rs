@@ -17,6 +17,17 @@ pub(super) struct Matrix {
     /// Scenarios of each cell.
     pub(super) scenarios: usize,
     pub(super) cells: Vec<Cell>,
+    /// Registries that programs wrote in their own language, against the contract of registries.
+    #[serde(default)]
+    pub(super) registries: Vec<Registry>,
+}
+
+/// How the registry of one language keeps the contract.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Registry {
+    language: String,
+    passed: usize,
+    failed: usize,
 }
 
 /// A client of one language against a server of another.
@@ -49,6 +60,17 @@ impl Matrix {
         };
         let name = |cell: &Cell| format!("{} client, {} server", cell.client, cell.server);
         let mut lines = Vec::new();
+        if self.registries != ran.registries && !ran.cells.is_empty() {
+            let list = |matrix: &Matrix| match contract(&matrix.registries) {
+                kept if kept.is_empty() => "nothing".to_owned(),
+                kept => kept,
+            };
+            lines.push(format!(
+                "registries: the page says {}, the run says {}",
+                list(self),
+                list(ran)
+            ));
+        }
         if self.scenarios != ran.scenarios && !ran.cells.is_empty() {
             lines.push(format!(
                 "the page says {} scenarios, the run says {}",
@@ -80,7 +102,7 @@ impl Matrix {
 
     /// A row for each client, a column for each server.
     pub(super) fn render(&self) -> String {
-        let Self { scenarios, cells } = self;
+        let Self { scenarios, cells, registries } = self;
         if cells.is_empty() {
             return String::new();
         }
@@ -118,8 +140,25 @@ impl Matrix {
         for (client, texts) in rows {
             let _ = writeln!(part, "| {client} | {} |", texts.join(" | "));
         }
+        if !registries.is_empty() {
+            let _ = writeln!(
+                part,
+                "\nA registry can be written in each of them. One that is keeps the contract of registries \
+                 (`core/src/registry/contract`), asked by a client of its own language: {}.",
+                contract(registries)
+            );
+        }
         part
     }
+}
+
+/// How many promises each keeps of those there are.
+fn contract(registries: &[Registry]) -> String {
+    let kept = |Registry { language, passed, failed }: &Registry| {
+        let text = format!("{language} {passed} / {}", passed + failed);
+        if *failed > 0 { format!("**{text}**") } else { text }
+    };
+    registries.iter().map(kept).collect::<Vec<_>>().join(", ")
 }
 
 fn counts(cell: &Cell) -> String {
@@ -139,7 +178,8 @@ mod tests {
     fn matrix() -> Matrix {
         let pairs = [("c", "c"), ("c", "go"), ("go", "c"), ("go", "go")];
         let cells = pairs.map(|(client, server)| cell(client, server, 0));
-        Matrix { scenarios: 10, cells: cells.into() }
+        let registry = Registry { language: "c".into(), passed: 16, failed: 0 };
+        Matrix { scenarios: 10, cells: cells.into(), registries: vec![registry] }
     }
 
     #[test]
@@ -151,12 +191,18 @@ mod tests {
         let row = "| c | 9 / 9, 1 left out | **7 / 9**, 1 left out |\n";
         assert!(page.contains(row), "{page}");
         assert!(page.contains("10 scenarios"), "{page}");
+        assert!(page.contains("language: c 16 / 16.\n"), "{page}");
     }
 
     #[test]
     fn other_counts_of_a_cell_and_new_cells_are_differences() {
         let mut ran = matrix();
         assert!(matrix().differences(&ran, true).is_empty());
+        ran.registries[0].failed = 1;
+        let lines = matrix().differences(&ran, true);
+        assert_eq!(lines.len(), 1, "{lines:?}");
+        assert!(lines[0].contains("c 16 / 16") && lines[0].contains("**c 16 / 17**"), "{lines:?}");
+        ran.registries = matrix().registries;
         ran.scenarios = 11;
         ran.cells[0].skipped = 2;
         ran.cells.push(cell("c", "swift", 0));

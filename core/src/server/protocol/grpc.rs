@@ -1,25 +1,20 @@
-//! gRPC over HTTP/2, and the conversation it shares with the protocols that frame messages as it does.
+//! gRPC over HTTP/2: how a head is read and an answer is written.
 
-use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{HeaderMap, Response};
 
-use super::requests::{Conversation, Requests, Upload};
+use super::frames::Conversation;
+use super::upload::Upload;
 use crate::codec::Codec;
 use crate::error::{Error, Result};
+use crate::server::converse::{Answer, Layout, Reply, converse};
 use crate::server::dispatch::{Dispatch, Head, Peer};
-use crate::server::handler::Body;
-use crate::server::reply::{ReplyBody, StreamBody};
-use crate::transport::{
-    Compression, Compressor, Frames, OTHER_SERVICE, REFUSED, caller_is_micro, frame, read_timeout,
-    write_status,
-};
+use crate::server::reply::ReplyBody;
+use crate::transport::{Compressor, Frames, read_timeout, write_status};
 
 /// When the caller may try again; below zero says never (gRFC A6).
 const PUSHBACK: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
-/// Compressing less than this costs more than it saves.
-const WORTH_COMPRESSING: usize = 256;
 
 /// The content type of a gRPC request; `None` when it is something else.
 pub(super) fn content_type(headers: &HeaderMap) -> Option<HeaderValue> {
@@ -46,8 +41,9 @@ pub(super) async fn answer(
     let requests = |incoming| {
         Conversation::new(Frames::new(body, incoming, dispatch.max_message).within(share))
     };
-    let answer = converse(dispatch, parts.uri.path(), parts.headers, peer, read, requests).await;
-    answer.write(&content_type)
+    let answer =
+        converse(parts.uri.path(), parts.headers, peer, Layout::Framed, read, requests).await;
+    write(answer, &content_type)
 }
 
 /// What gRPC says of a call in its head.
@@ -70,127 +66,26 @@ pub(super) fn head(
     })
 }
 
-/// The answer to a call whose messages are framed, before a protocol writes it.
-pub(super) struct Answer {
-    pub(super) headers: HeaderMap,
-    /// Compression the head has to name.
-    pub(super) compression: Option<Compression>,
-    pub(super) reply: Reply,
-}
-
-pub(super) enum Reply {
-    /// One framed message, and the trailers with the status.
-    Message(Bytes, HeaderMap),
-    /// Framed messages; the trailers with the status come last.
-    Stream(Box<StreamBody>),
-    /// No message at all: the error, trailers without a status, and whether a micro caller asks.
-    Failure { error: Error, trailers: HeaderMap, micro: bool },
-}
-
-/// Runs a call whose messages are framed as gRPC's are. `read` takes the protocol's part of the
-/// headers, `requests` cuts messages out of the body.
-pub(super) async fn converse<R: Requests>(
-    dispatch: &Dispatch,
-    path: &str,
-    mut headers: HeaderMap,
-    peer: &Peer,
-    read: impl FnOnce(&mut HeaderMap) -> Result<Head>,
-    requests: impl FnOnce(Option<Compression>) -> R,
-) -> Answer {
-    let mut call = match dispatch.admit(path, &mut headers, peer, read) {
-        Ok(call) => call,
-        Err(error) => {
-            let micro = caller_is_micro(&headers);
-            let mut headers = HeaderMap::new();
-            if peer.misdirected {
-                headers.insert(REFUSED, OTHER_SERVICE);
-            }
-            return Answer::failure(headers, HeaderMap::new(), error, micro);
+/// An answer as gRPC writes it. The content type is the request's, bare or with its subtype (wire
+/// reference 1.3).
+pub(super) fn write(answer: Answer, content_type: &HeaderValue) -> Response<ReplyBody> {
+    let mut headers = answer.headers;
+    let body = match answer.reply {
+        Reply::Message(message, trailers) => ReplyBody::Message(Some(message), Some(trailers)),
+        Reply::Stream(body) => ReplyBody::Stream(body),
+        Reply::Failure { error, trailers, micro } => {
+            // A failure has no messages: its trailers travel in the head.
+            // What finds no room in there, no peer would take.
+            let _ = crate::context::extend(&mut headers, trailers.into());
+            write_failure(&mut headers, &error, micro);
+            ReplyBody::Empty
         }
     };
-    let requests = requests(call.head.incoming);
-    let outcome = dispatch.run(&mut call, requests, &peer.link.connection).await;
-    let context = call.record.context();
-    let mut headers = context.take_reply_headers();
-    has_run(&mut headers);
-    let outcome = outcome.and_then(|body| {
-        peer.link.said.takes("the headers of the answer", &headers)?;
-        Ok(body)
-    });
-    let chosen = context.compression();
-    let compression = chosen.unwrap_or(call.head.outgoing);
-    let framed = match outcome {
-        Ok(Body::Message(message)) => {
-            let wanted = chosen.is_some() || message.len() >= WORTH_COMPRESSING;
-            frame(&message, compression.filter(|_| wanted))
-        }
-        Ok(Body::Stream(messages)) => {
-            let body = StreamBody::new(messages, compression, call.record, peer);
-            return Answer { headers, compression, reply: Reply::Stream(Box::new(body)) };
-        }
-        Err(error) => Err(error),
-    };
-    let mut trailers = context.take_reply_trailers();
-    has_run(&mut trailers);
-    let framed = framed.and_then(|message| {
-        peer.link.said.takes("the trailers of the answer", &trailers)?;
-        Ok(message)
-    });
-    match framed {
-        Ok(message) => {
-            call.record.finish(None);
-            write_status(&mut trailers, None, false);
-            let compression = compression.filter(|_| message.first() == Some(&1));
-            let message = peer.link.connection.unsent.count(message);
-            Answer { headers, compression, reply: Reply::Message(message, trailers) }
-        }
-        Err(error) => {
-            let micro = caller_is_micro(context.metadata().headers());
-            call.record.finish(Some(&error));
-            // What is too large is left out, but why the call failed is not.
-            for metadata in [&mut headers, &mut trailers] {
-                if peer.link.said.takes("", metadata).is_err() {
-                    metadata.clear();
-                }
-            }
-            Answer::failure(headers, trailers, error, micro)
-        }
-    }
-}
-
-/// The handler has run, whatever it says.
-fn has_run(metadata: &mut HeaderMap) {
-    if !metadata.is_empty() {
-        metadata.remove(REFUSED);
-    }
-}
-
-impl Answer {
-    fn failure(headers: HeaderMap, trailers: HeaderMap, error: Error, micro: bool) -> Self {
-        Self { headers, compression: None, reply: Reply::Failure { error, trailers, micro } }
-    }
-
-    /// As gRPC writes it. The content type is the request's, bare or with its subtype (wire
-    /// reference 1.3).
-    pub(super) fn write(self, content_type: &HeaderValue) -> Response<ReplyBody> {
-        let mut headers = self.headers;
-        let body = match self.reply {
-            Reply::Message(message, trailers) => ReplyBody::Message(Some(message), Some(trailers)),
-            Reply::Stream(body) => ReplyBody::Stream(body),
-            Reply::Failure { error, trailers, micro } => {
-                // A failure has no messages: its trailers travel in the head.
-                // What finds no room in there, no peer would take.
-                let _ = crate::context::extend(&mut headers, trailers.into());
-                write_failure(&mut headers, &error, micro);
-                ReplyBody::Empty
-            }
-        };
-        Compressor::announce(&mut headers, self.compression);
-        headers.insert(CONTENT_TYPE, content_type.clone());
-        let mut response = Response::new(body);
-        *response.headers_mut() = headers;
-        response
-    }
+    Compressor::announce(&mut headers, answer.compression);
+    headers.insert(CONTENT_TYPE, content_type.clone());
+    let mut response = Response::new(body);
+    *response.headers_mut() = headers;
+    response
 }
 
 fn write_failure(headers: &mut HeaderMap, error: &Error, micro: bool) {

@@ -1,17 +1,16 @@
 //! How callers write: gRPC, gRPC-Web or Connect, all on one port.
 //!
 //! Protocols differ in how a head is read and an answer is written. What lies between (limits,
-//! deadlines, middleware, metrics) is [`Dispatch`]'s and the same for all.
+//! deadlines, middleware, metrics) is the server's and the same for all.
 //!
 //! gRPC is the common way and comes first; whatever else a request may be is looked at apart from
 //! it, so that it costs gRPC nothing.
 
 mod connect;
-mod cors;
-mod ending;
+mod frames;
 mod grpc;
 mod refusal;
-mod requests;
+mod upload;
 mod web;
 
 use std::convert::Infallible;
@@ -22,16 +21,11 @@ use http::request::Parts;
 use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 
-pub use connect::Query;
-pub(super) use cors::Cors;
-pub(super) use ending::Ending;
-pub(super) use requests::Requests;
-
 use super::dispatch::{Dispatch, Peer};
 use super::reply::ReplyBody;
 use crate::transport::{is_for_another, restore_names};
 use refusal::{discard, refusal};
-use requests::Upload;
+use upload::Upload;
 
 /// Answers one request. Never fails: every failure is an answer.
 pub(super) async fn answer(
@@ -62,11 +56,11 @@ async fn answer_others(parts: Parts, body: Incoming, peer: Peer) -> Response<Rep
     if let Some(permission) = &permission
         && parts.method == Method::OPTIONS
     {
-        return permission.preflight(&parts.headers);
+        return permission.preflight(&parts.headers).map(|()| ReplyBody::Empty);
     }
     let mut body = Upload::new(body);
     let (version, read) = (parts.version, body.read());
-    let mut response = answer_kind(dispatch, parts, body, &peer).await;
+    let mut response = answer_by_type(dispatch, parts, body, &peer).await;
     if version <= Version::HTTP_11 && !read.load(Ordering::Acquire) {
         // The next request would begin in the middle of this one.
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -77,7 +71,7 @@ async fn answer_others(parts: Parts, body: Incoming, peer: Peer) -> Response<Rep
     response
 }
 
-async fn answer_kind(
+async fn answer_by_type(
     dispatch: &Dispatch,
     parts: Parts,
     body: Upload,
@@ -96,17 +90,19 @@ async fn answer_kind(
             return response;
         }
     }
-    match Kind::of(&parts.headers) {
-        Some(Kind::Grpc) => {
+    match ContentType::of(&parts.headers) {
+        Some(ContentType::Grpc) => {
             discard(body).await;
             refusal(
                 StatusCode::HTTP_VERSION_NOT_SUPPORTED,
                 "gRPC needs HTTP/2: HTTP/1.1 serves gRPC-Web and Connect\n",
             )
         }
-        Some(Kind::Web(form)) => web::answer(dispatch, parts, form, body, peer).await,
-        Some(Kind::Connect(codec)) => connect::unary(dispatch, parts, codec, body, peer).await,
-        Some(Kind::ConnectStream(codec)) => {
+        Some(ContentType::Web(form)) => web::answer(dispatch, parts, form, body, peer).await,
+        Some(ContentType::Connect(codec)) => {
+            connect::unary(dispatch, parts, codec, body, peer).await
+        }
+        Some(ContentType::ConnectStream(codec)) => {
             connect::stream(dispatch, parts, codec, body, peer).await
         }
         None => {
@@ -117,14 +113,14 @@ async fn answer_kind(
 }
 
 /// What the content type says of a request.
-enum Kind {
+enum ContentType {
     Grpc,
     Web(web::Form),
     Connect(crate::Codec),
     ConnectStream(crate::Codec),
 }
 
-impl Kind {
+impl ContentType {
     fn of(headers: &HeaderMap) -> Option<Self> {
         if grpc::content_type(headers).is_some() {
             return Some(Self::Grpc);

@@ -10,8 +10,7 @@ use http::{Response, StatusCode};
 use http_body::Body as _;
 use tokio::time::timeout;
 
-use super::requests::Upload;
-
+use super::upload::Upload;
 use crate::server::reply::ReplyBody;
 
 const ACCEPT_POST: HeaderName = HeaderName::from_static("accept-post");

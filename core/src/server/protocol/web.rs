@@ -9,19 +9,23 @@ use std::task::{Context, Poll, ready};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_PAD_INDIFFERENT;
-use bytes::{Bytes, BytesMut};
+use bytes::{BufMut as _, Bytes, BytesMut};
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::request::Parts;
 use http::{HeaderMap, Response};
 use http_body::{Body, Frame};
 
-use super::ending::{Ending, Last};
 use super::grpc;
-use super::requests::{Requests, Upload, gone};
+use super::upload::{Upload, gone};
 use crate::error::{Error, Result};
+use crate::server::converse::{Layout, converse};
 use crate::server::dispatch::{Dispatch, Peer};
-use crate::server::reply::ReplyBody;
+use crate::server::reply::{LastMessage, ReplyBody, framed};
+use crate::server::requests::Requests;
 use crate::transport::{FrameError, Frames, Hold};
+
+/// Marks the message that holds the trailers.
+const TRAILERS: u8 = 0x80;
 
 /// A variant of gRPC-Web, by its content type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,18 +71,30 @@ pub(super) async fn answer(
     let share = peer.link.connection.share.clone();
     let answer = if form.text {
         let requests = |incoming| Frames::new(Text::new(body), incoming, limit).within(share);
-        grpc::converse(dispatch, path, parts.headers, peer, read, requests).await
+        converse(path, parts.headers, peer, Layout::Framed, read, requests).await
     } else {
         let requests = |incoming| Frames::new(body, incoming, limit).within(share);
-        grpc::converse(dispatch, path, parts.headers, peer, read, requests).await
+        converse(path, parts.headers, peer, Layout::Framed, read, requests).await
     };
-    let (mut head, body) = answer.write(&grpc_type).into_parts();
+    let (mut head, body) = grpc::write(answer, &grpc_type).into_parts();
     head.headers.insert(CONTENT_TYPE, HeaderValue::from_static(form.web));
     let body = match body {
         ReplyBody::Empty => ReplyBody::Empty,
-        body => Ending::body(body, if form.text { Last::WebText } else { Last::Web }),
+        body => body.ending(LastMessage { write: trailer_block, base64: form.text }),
     };
     Response::from_parts(head, body)
+}
+
+/// Trailers as an HTTP/1 header block.
+fn trailer_block(trailers: &HeaderMap) -> Bytes {
+    let mut block = BytesMut::new();
+    for (name, value) in trailers {
+        block.put(name.as_str().as_bytes());
+        block.put(&b": "[..]);
+        block.put(value.as_bytes());
+        block.put(&b"\r\n"[..]);
+    }
+    framed(TRAILERS, &block)
 }
 
 /// A body in base64, as one text or as several that are padded each.

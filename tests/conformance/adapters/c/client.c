@@ -1,11 +1,10 @@
 /* The client's part: one client at a time, and any number of calls and streams at once. */
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
-#include "json.h"
 #include "many.h"
 #include "operation.h"
+#include "question.h"
+#include "registry.h"
 
 /* All of it is used under the lock, which keeps events of an operation from coming before what was begun has been told. */
 static micro_client *client;
@@ -38,6 +37,8 @@ static void finish(operation *of, micro_status status, const micro_error *error,
     }
     if (status == MICRO_OK && of->many) {
         many_tell(of->many, &line);
+    } else if (status == MICRO_OK && of->has_reply && of->kind == QUESTION) {
+        with(&line, "answer", slice_in(&of->reply));
     } else if (status == MICRO_OK && of->has_reply) {
         with_payload(&line, slice_in(&of->reply));
     }
@@ -103,20 +104,31 @@ static void begin_many(const line *from, uint64_t id) {
     }
 }
 
-static void ask(const line *from, uint64_t id, operation_kind kind) {
+/* A question, or something to follow: the arguments pass through as they are. */
+static void begin_question(const line *from, uint64_t id, operation_kind kind) {
     operation *made = operation_new(id, kind);
-    micro_slice service = line_get(from, "service");
-    char args[256];
-    int length = snprintf(args, sizeof args, "{\"service\": \"%.*s\"}", (int)service.len, (const char *)service.ptr);
     micro_question question = {
         .size = sizeof question,
-        .operation = kind == LOOKUP ? MICRO_REGISTRY_GET : MICRO_CLIENT_HEALTH,
-        .args = { (const uint8_t *)args, (size_t)length },
+        .operation = question_number(line_get(from, "operation")),
+        .args = line_get(from, "args"),
+        .timeout_ns = line_number(from, "timeout", 0) * 1000000,
     };
-    if (micro_ask(client, house.queue, &question, id, &made->micro, NULL) != MICRO_OK) {
-        text line = answer_to("nodes", id);
-        tell(&line);
-        operation_free(made);
+    micro_error *error = NULL;
+    micro_status status = kind == QUESTION ? micro_ask(client, house.queue, &question, id, &made->micro, &error)
+                                           : micro_follow(client, house.queue, &question, id, &made->micro, &error);
+    if (status != MICRO_OK) {
+        finish(made, status, error, slice_of(""));
+        micro_error_free(error);
+    }
+}
+
+static void provide(const line *request, uint64_t id) {
+    micro_error *error = NULL;
+    micro_status status = registry_provide(house.runtime, line_get(request, "name"), NULL, &error);
+    if (status != MICRO_OK) {
+        tell_failed(id, status, error);
+    } else {
+        tell_ok(id);
     }
 }
 
@@ -136,10 +148,12 @@ static void do_locked(const line *request, uint64_t id) {
                                          : BIDI_STREAM);
     } else if (slice_is(verb, "many")) {
         begin_many(request, id);
-    } else if (slice_is(verb, "lookup")) {
-        ask(request, id, LOOKUP);
-    } else if (slice_is(verb, "health")) {
-        ask(request, id, HEALTH);
+    } else if (slice_is(verb, "ask")) {
+        begin_question(request, id, QUESTION);
+    } else if (slice_is(verb, "follow")) {
+        begin_question(request, id, WATCH);
+    } else if (slice_is(verb, "provide")) {
+        provide(request, id);
     } else if (slice_is(verb, "send") && !known) {
         text line = answer_to("unsent", id);
         tell(&line);
@@ -166,37 +180,6 @@ static void serve(const line *request) {
     house_unlock();
 }
 
-/* Nodes of records, each with its address. */
-static void with_nodes(text *line, micro_slice records) {
-    micro_slice record, node;
-    while (json_item(&records, &record)) {
-        micro_slice nodes = json_member(record, "nodes");
-        while (json_item(&nodes, &node)) {
-            text id = json_text(json_member(node, "id")), address = json_text(json_member(node, "address"));
-            with_part(line, "node.", slice_in(&id), slice_in(&address));
-            text_free(&id);
-            text_free(&address);
-        }
-    }
-}
-
-/* What each node says of itself. */
-static void with_health(text *line, micro_slice nodes) {
-    micro_slice node;
-    while (json_item(&nodes, &node)) {
-        text id = json_text(json_member(node, "node")), detail = json_text(json_member(node, "detail"));
-        micro_slice words = slice_in(&detail);
-        micro_slice said = slice_cut(&words, ' ');
-        said = slice_cut(&said, ':');
-        if (!said.len) {
-            said = slice_of(slice_is(json_member(node, "serving"), "true") ? "serving" : "not_serving");
-        }
-        with_part(line, "node.", slice_in(&id), said);
-        text_free(&id);
-        text_free(&detail);
-    }
-}
-
 static void replied(operation *of, const micro_event *event) {
     micro_slice payload = { event->payload.ptr, event->payload.len };
     if (of->kind == CALL) {
@@ -210,16 +193,23 @@ static void replied(operation *of, const micro_event *event) {
             finish(of, cancelled ? MICRO_CANCELLED : MICRO_OK, NULL, slice_of(""));
         }
     } else {
-        text line = answer_to("nodes", of->id);
-        if (of->kind == LOOKUP) {
-            with_nodes(&line, payload);
-        } else {
-            with_health(&line, payload);
-        }
-        tell(&line);
-        operation_free(of);
-        stopped_if_over();
+        text_set(&of->reply, payload);
+        of->has_reply = payload.len > 0;
+        finish(of, event->status, event->error, slice_of(""));
     }
+}
+
+static void opened(const operation *of) {
+    if (of->kind == WATCH) {
+        text line = answer_to("opened", of->id);
+        tell(&line);
+    }
+}
+
+static void changed(const operation *of, const micro_event *event) {
+    text line = answer_to("change", of->id);
+    with(&line, "answer", (micro_slice){ event->payload.ptr, event->payload.len });
+    tell(&line);
 }
 
 static void message(operation *of, const micro_event *event) {
@@ -241,6 +231,10 @@ static void hear(micro_event *event) {
         replied(of, event);
     } else if (of && event->kind == MICRO_EVENT_MESSAGE) {
         message(of, event);
+    } else if (of && event->kind == MICRO_EVENT_OPENED) {
+        opened(of);
+    } else if (of && event->kind == MICRO_EVENT_CHANGE) {
+        changed(of, event);
     } else if (of && event->kind == MICRO_EVENT_WRITABLE) {
         operation_pump(of);
     } else if (of && event->kind == MICRO_EVENT_END) {

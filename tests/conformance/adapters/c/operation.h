@@ -13,8 +13,8 @@ typedef enum {
     SERVER_STREAM = MICRO_SERVER_STREAM,
     BIDI_STREAM = MICRO_BIDI_STREAM,
     MANY,
-    LOOKUP,
-    HEALTH
+    QUESTION,
+    WATCH
 } operation_kind;
 
 /* What a stream is to send, or that it is to send no more. */

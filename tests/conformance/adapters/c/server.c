@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "json.h"
+#include "question.h"
 #include "turn.h"
 
 /* The service requests are about, or none. It counts as a user of it. */
@@ -82,6 +83,40 @@ static void counts(micro_slice name, uint64_t id) {
     tell(&line);
 }
 
+/* What the client of the service is asked. */
+static void ask(const line *request, uint64_t id) {
+    micro_error *error = NULL;
+    micro_queue *queue = NULL;
+    micro_client *client = NULL;
+    micro_event reply = { 0 };
+    micro_question question = { .size = sizeof question,
+                                .operation = question_number(line_get(request, "operation")),
+                                .args = line_get(request, "args") };
+    house_lock();
+    service *of = running;
+    house_unlock();
+    micro_status status = of ? micro_queue_new(house.runtime, 0, &queue, &error) : MICRO_FAILED_PRECONDITION;
+    if (status == MICRO_OK) {
+        client = service_client(of, &error);
+        status = micro_ask(client, queue, &question, 0, NULL, &error);
+    }
+    if (status == MICRO_OK) {
+        micro_queue_wait(queue, &reply, sizeof reply, 1, MICRO_NO_TIMEOUT);
+        status = reply.status;
+    }
+    text line = answer_to("result", id);
+    if (status == MICRO_OK) {
+        with_number(&line, "code", 0);
+        with(&line, "answer", (micro_slice){ reply.payload.ptr, reply.payload.len });
+    } else {
+        with_failure(&line, status, error ? error : reply.error);
+    }
+    tell(&line);
+    micro_event_release(&reply);
+    micro_queue_free(queue);
+    micro_error_free(error);
+}
+
 static void serve(const line *request) {
     uint64_t id = line_number(request, "id", 0);
     micro_slice verb = request->verb, name = line_get(request, "key");
@@ -89,6 +124,8 @@ static void serve(const line *request) {
         start(request, id);
     } else if (slice_is(verb, "stop")) {
         stop(id);
+    } else if (slice_is(verb, "ask")) {
+        ask(request, id);
     } else if (slice_is(verb, "health")) {
         health(request, id);
     } else if (slice_is(verb, "release")) {

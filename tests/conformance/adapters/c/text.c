@@ -59,6 +59,16 @@ micro_slice slice_in(const text *of) {
     return (micro_slice){ of->ptr, of->len };
 }
 
+int slice_compare(micro_slice a, micro_slice b) {
+    size_t shorter = a.len < b.len ? a.len : b.len;
+    int order = shorter ? memcmp(a.ptr, b.ptr, shorter) : 0;
+    return order ? order : (a.len > b.len) - (a.len < b.len);
+}
+
+bool text_is(const text *of, micro_slice bytes) {
+    return slice_compare(slice_in(of), bytes) == 0;
+}
+
 bool slice_is(micro_slice slice, const char *words) {
     return slice.len == strlen(words) && slice_begins(slice, words);
 }

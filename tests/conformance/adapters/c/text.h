@@ -26,6 +26,9 @@ void text_free(text *of);
 
 micro_slice slice_of(const char *words);
 micro_slice slice_in(const text *of);
+/* As strcmp does. */
+int slice_compare(micro_slice a, micro_slice b);
+bool text_is(const text *of, micro_slice bytes);
 bool slice_is(micro_slice slice, const char *words);
 bool slice_begins(micro_slice slice, const char *words);
 /* Cuts off what comes before `mark`, all of it where there is none. */

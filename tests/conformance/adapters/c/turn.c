@@ -6,6 +6,7 @@
 #include "json.h"
 #include "payload.h"
 #include "plan.h"
+#include "question.h"
 
 typedef struct message {
     micro_bytes bytes;
@@ -194,17 +195,27 @@ static micro_error *report(turn *t, micro_slice what) {
     return NULL;
 }
 
+/* Waits for the one answer of a queue, which becomes the payload. */
+static micro_error *take_reply(turn *t, micro_queue *queue) {
+    micro_event reply;
+    if (micro_queue_wait(queue, &reply, sizeof reply, 1, MICRO_NO_TIMEOUT) != 1) {
+        return NULL;
+    }
+    if (reply.status == MICRO_OK) {
+        text_set(&t->payload, (micro_slice){ reply.payload.ptr, reply.payload.len });
+    }
+    micro_error *error = reply.error;
+    reply.error = NULL;
+    micro_event_release(&reply);
+    return error;
+}
+
 /* Asks a service to go on with the plan `next`, as part of this call. */
 static micro_error *call(turn *t, micro_slice name, micro_slice next) {
     micro_error *error = NULL;
     micro_queue *queue = NULL;
     micro_bytes meta = { 0 };
-    house_lock();
-    if (!t->of->client) {
-        micro_server_client(t->of->server, &t->of->client, &error);
-    }
-    micro_client *client = t->of->client;
-    house_unlock();
+    micro_client *client = service_client(t->of, &error);
     if (error || micro_queue_new(house.runtime, 0, &queue, &error) != MICRO_OK ||
         micro_meta_add(&meta, slice_of("do"), next, &error) != MICRO_OK) {
         goto done;
@@ -216,18 +227,31 @@ static micro_error *call(turn *t, micro_slice name, micro_slice next) {
                               .meta = { meta.ptr, meta.len },
                               .payload = lent(slice_in(&t->payload)),
                               .parent = t->call.id };
-    micro_event reply;
-    if (micro_client_call(client, queue, &request, 0, NULL, &error) == MICRO_OK &&
-        micro_queue_wait(queue, &reply, sizeof reply, 1, MICRO_NO_TIMEOUT) == 1) {
-        if (reply.status == MICRO_OK) {
-            text_set(&t->payload, (micro_slice){ reply.payload.ptr, reply.payload.len });
-        }
-        error = reply.error;
-        reply.error = NULL;
-        micro_event_release(&reply);
+    if (micro_client_call(client, queue, &request, 0, NULL, &error) == MICRO_OK) {
+        error = take_reply(t, queue);
     }
 done:
     micro_bytes_release(meta);
+    micro_queue_free(queue);
+    return error;
+}
+
+/* Asks a question as part of this call, for as long as it takes. */
+static micro_error *ask(turn *t, micro_slice operation, micro_slice args) {
+    micro_error *error = NULL;
+    micro_queue *queue = NULL;
+    micro_client *client = service_client(t->of, &error);
+    if (error || micro_queue_new(house.runtime, 0, &queue, &error) != MICRO_OK) {
+        return error;
+    }
+    micro_question question = { .size = sizeof question,
+                                .operation = question_number(operation),
+                                .args = args,
+                                .timeout_ns = MICRO_NO_TIMEOUT,
+                                .parent = t->call.id };
+    if (micro_ask(client, queue, &question, 0, NULL, &error) == MICRO_OK) {
+        error = take_reply(t, queue);
+    }
     micro_queue_free(queue);
     return error;
 }
@@ -321,6 +345,9 @@ static micro_error *act(turn *t, size_t at, uint64_t number) {
     if (slice_is(name, "call")) {
         return call(t, value, plan_before(&t->todo, at, "next"));
     }
+    if (slice_is(name, "ask")) {
+        return ask(t, value, plan_before(&t->todo, at, "args"));
+    }
     if (slice_is(name, "sleep")) {
         return pause_for(t, count);
     }
@@ -339,7 +366,7 @@ static micro_error *act(turn *t, size_t at, uint64_t number) {
     if (slice_is(name, "panic") || slice_is(name, "forget")) {
         return micro_error_new(MICRO_UNIMPLEMENTED, slice_of(""), slice_of("handlers of C can do no such thing"));
     }
-    static const char *const known[] = { "key", "tag", "size", "fill", "next", "times", "detail", "error_id", "http" };
+    static const char *const known[] = { "key", "tag", "size", "fill", "next", "args", "times", "detail", "error_id", "http" };
     for (size_t n = 0; n < sizeof known / sizeof *known; n++) {
         if (slice_is(name, known[n])) {
             return NULL;
@@ -460,6 +487,16 @@ bool turn_told(micro_event *event) {
     house_changed();
     house_unlock();
     return t != NULL;
+}
+
+micro_client *service_client(service *of, micro_error **err) {
+    house_lock();
+    if (!of->client) {
+        micro_server_client(of->server, &of->client, err);
+    }
+    micro_client *client = of->client;
+    house_unlock();
+    return client;
 }
 
 void service_leave(service *of) {

@@ -24,6 +24,8 @@ enum { ECHO, DO, COUNT, SUM, CHAT, ENDPOINTS };
 void turn_begin(service *of, micro_event *call);
 /* Hands what the queue says to the call it is about; false when it is about none that is handled. */
 bool turn_told(micro_event *event);
+/* The client that calls in its name, which lives as long as it does; NULL with an error. */
+micro_client *service_client(service *of, micro_error **err);
 /* One user less; under the lock. */
 void service_leave(service *of);
 

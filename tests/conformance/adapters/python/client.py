@@ -9,6 +9,7 @@ from collections import Counter
 from typing import Any
 
 import micro
+import questions
 from adapter import Fields, Line, failure, metadata, shown, tell, value_of
 from micro import errors
 
@@ -19,6 +20,7 @@ class Client:
     def __init__(self) -> None:
         self.client: micro.Client | None = None
         self.calls: dict[str, Any] = {}
+        self.provided: list[micro.Provided] = []
 
     def at_once(self, line: Line) -> bool:
         return False
@@ -30,12 +32,13 @@ class Client:
             "call": self.call,
             "open": self.open,
             "many": self.many,
-            "lookup": self.lookup,
-            "health": self.health,
+            "ask": self.ask,
+            "follow": self.follow,
+            "provide": self.provide,
             "stop": self.stop,
         }.get(line.verb)
         if work is not None:
-            self.spawn(id if line.verb in ("call", "open", "many") else f"{line.verb} {id}", work(line))
+            self.spawn(id if line.verb not in ("start", "stop", "provide") else f"{line.verb} {id}", work(line))
         elif line.verb == "ping":
             tell("ok", [("id", id)])
         elif id in self.calls:
@@ -65,6 +68,15 @@ class Client:
             return
         self.client = client
         tell("ok", id)
+
+    async def provide(self, line: Line) -> None:
+        id: Fields = [("id", line.get("id"))]
+        try:
+            self.provided.append(micro.provide(line.get("name"), questions.registry()))
+        except errors.Error as error:
+            tell("failed", id + failure(error))
+        else:
+            tell("ok", id)
 
     async def stop(self, line: Line) -> None:
         mine = asyncio.current_task()
@@ -161,27 +173,42 @@ class Client:
             fields = [("code", 1)]
         result(line.get("id"), fields, begun)
 
-    async def lookup(self, line: Line) -> None:
-        id: Fields = [("id", line.get("id"))]
+    async def ask(self, line: Line) -> None:
+        begun = time.monotonic()
+        args, timeout = questions.arguments(line)
+        fields: Fields
         try:
-            records = await self.up().lookup(line.get("service"))
-        except errors.Error:
-            records = []
-        tell("nodes", id + [(f"node.{node.id}", node.address) for record in records for node in record.nodes])
+            answer = await questions.ask(self.up(), line.get("operation"), args, timeout)
+        except asyncio.CancelledError:
+            fields = [("code", 1)]
+        except errors.Error as error:
+            fields = failure(error)
+        else:
+            fields = [("code", 0), *questions.told(answer)]
+        result(line.get("id"), fields, begun)
 
-    async def health(self, line: Line) -> None:
-        id: Fields = [("id", line.get("id"))]
+    async def follow(self, line: Line) -> None:
+        begun, id = time.monotonic(), line.get("id")
+        args, timeout = questions.arguments(line)
+        call = self.calls[id]
         try:
-            nodes = await self.up().health(line.get("service"))
-        except errors.Error:
-            nodes = []
-        tell("nodes", id + [(f"node.{one.node}", said(one)) for one in nodes])
-
-
-def said(health: micro.Health) -> str:
-    if health.detail is not None:
-        return health.detail.split(" ")[0].rstrip(":")
-    return "serving" if health.serving else "not_serving"
+            call.stream = await questions.watch(self.up(), args, timeout)
+        except asyncio.CancelledError:
+            result(id, [("code", 1)], begun)
+            return
+        except errors.Error as error:
+            result(id, failure(error), begun)
+            return
+        tell("opened", [("id", id)])
+        fields: Fields = [("code", 0)]
+        try:
+            async for change in call.stream:
+                if not await call.wanted.get():
+                    raise errors.Cancelled("cancelled")
+                tell("change", [("id", id), *questions.told(questions.change(change))])
+        except errors.Error as error:
+            fields = failure(error)
+        result(id, fields, begun)
 
 
 class Call:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import threading
 from collections.abc import AsyncIterator
@@ -10,6 +11,7 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 import micro
+import questions
 from adapter import Fields, Key, Line, failure, pattern, tell, value_of
 from micro import errors
 
@@ -49,7 +51,8 @@ class Server:
         elif line.verb == "ping":
             tell("ok", id)
         else:
-            task = asyncio.ensure_future(self.start(line, id) if line.verb == "start" else self.stop(id))
+            work = {"start": self.start, "stop": self.stop, "ask": self.ask}[line.verb]
+            task = asyncio.ensure_future(work(line, id))
             self.tasks.add(task)
             task.add_done_callback(self.tasks.discard)
 
@@ -65,7 +68,17 @@ class Server:
         self.service = service
         tell("started", [*id, ("address", service.address)])
 
-    async def stop(self, id: Fields) -> None:
+    async def ask(self, line: Line, id: Fields) -> None:
+        try:
+            if self.service is None:
+                raise errors.FailedPrecondition("no service runs")
+            answer = await self.service.stats()
+        except errors.Error as error:
+            tell("result", id + failure(error))
+        else:
+            tell("result", [*id, ("code", 0), *questions.told(answer)])
+
+    async def stop(self, line: Line, id: Fields) -> None:
         service, self.service = self.service, None
         try:
             if service is not None:
@@ -183,6 +196,7 @@ class Turn:
         number = self.counted("calls")
         fail: dict[str, Any] = {"details": []}
         size, fill, following, times = None, 0, "", math_inf
+        args: dict[str, Any] = {}
         for action, value in self.plan:
             if action in ("key", "tag") or action.startswith("header."):
                 continue
@@ -212,6 +226,11 @@ class Turn:
                 self.payload = await client.call(
                     value, "Conformance.Do", self.payload, codec="bytes", metadata={"do": following}, returns=bytes
                 )
+            elif action == "args":
+                args = json.loads(value)
+            elif action == "ask":
+                answer = await questions.ask(self.handlers.service.client, value, args, math_inf)
+                self.payload = json.dumps(answer).encode()
             elif action == "messages":
                 message = self.payload if size is None else pattern(size, fill)
                 for _ in range(int(value)):

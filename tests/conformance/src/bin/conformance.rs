@@ -7,7 +7,8 @@ use std::time::Instant;
 
 use clap::Parser;
 use micro_conformance::runner::{
-    Adapter, Adapters, Cell, CellReport, Matrix, Options, Outcome, Scenario, Verdict, load,
+    Adapter, Adapters, Cell, CellReport, Matrix, Options, Outcome, RegistryReport, Scenario,
+    Verdict, keeps_contract, load,
 };
 
 #[derive(Parser)]
@@ -34,9 +35,12 @@ struct Arguments {
     /// Print the names of scenarios and play nothing.
     #[arg(long)]
     list: bool,
-    /// Only scenarios with one of these words in their names.
+    /// Only scenarios with one of these words in their names; `contract` is that of registries.
     words: Vec<String>,
 }
+
+/// Stands for the contract of registries among the names of scenarios.
+const CONTRACT: &str = "contract";
 
 fn own_folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -67,7 +71,9 @@ async fn run(arguments: Arguments) -> Outcome<bool> {
         scenarios.iter().for_each(|scenario| println!("{}", scenario.name));
         return Ok(true);
     }
-    if scenarios.is_empty() {
+    let contract =
+        arguments.words.is_empty() || arguments.words.iter().any(|word| word == CONTRACT);
+    if scenarios.is_empty() && !contract {
         return Err("no scenario has such a name: `--list` tells them all".into());
     }
     let root = own_folder().join("../..");
@@ -121,11 +127,34 @@ async fn run(arguments: Arguments) -> Outcome<bool> {
             matrix.cells.push(CellReport::of(&client.name, &server.name, &verdicts));
         }
     }
+    let providing: Vec<&Adapter> = there
+        .iter()
+        .filter(|adapter| contract && adapter.registry && wanted(&arguments.client, adapter))
+        .copied()
+        .collect();
+    // At once: most of it is waiting for records to expire.
+    let kept = futures_util::future::join_all(providing.iter().map(|adapter| {
+        keeps_contract(adapter, |case, verdict| {
+            let said = if *verdict == Verdict::Passed { "ok" } else { "FAILED" };
+            println!("test {}/contract/{} ... {said}", adapter.name, case.name());
+        })
+    }));
+    for (adapter, verdicts) in providing.iter().zip(kept.await) {
+        let verdicts = verdicts?;
+        for verdict in &verdicts {
+            if let Verdict::Failed(reason) = verdict {
+                failures.push(format!("---- {}/contract ----\n{reason}", adapter.name));
+            }
+        }
+        matrix.registries.push(RegistryReport::of(&adapter.name, &verdicts));
+    }
     for failure in &failures {
         println!("\n{failure}");
     }
     let sum = |count: fn(&CellReport) -> usize| matrix.cells.iter().map(count).sum::<usize>();
-    let (passed, failed) = (sum(|cell| cell.passed), sum(|cell| cell.failed));
+    let kept: usize = matrix.registries.iter().map(|registry| registry.passed).sum();
+    let broken: usize = matrix.registries.iter().map(|registry| registry.failed).sum();
+    let (passed, failed) = (sum(|cell| cell.passed) + kept, sum(|cell| cell.failed) + broken);
     let fine = failed == 0 && (missing == 0 || std::env::var("CI").as_deref() != Ok("true"));
     println!(
         "\ntest result: {}. {passed} passed; {failed} failed; {missing} ignored; {} left out; finished in {:.2}s",

@@ -30,6 +30,9 @@ pub struct Adapter {
     /// Programs without which it cannot be built or run.
     #[serde(default)]
     pub needs: Vec<String>,
+    /// It provides a registry that is written in its language.
+    #[serde(default)]
+    pub registry: bool,
     /// Scenarios that it leaves out.
     #[serde(default)]
     pub skip: Vec<Skip>,

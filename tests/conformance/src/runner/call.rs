@@ -62,6 +62,18 @@ impl Call {
         Err(told)
     }
 
+    /// Asks for whatever is left before its end.
+    pub(super) async fn drain(&mut self) -> Result<(), String> {
+        loop {
+            self.tell("recv", |line| line);
+            let line = self.wait(&["message", "change", "result"]).await?;
+            if line.verb == "result" {
+                self.early.push_front(line);
+                return Ok(());
+            }
+        }
+    }
+
     /// Its end.
     pub(super) async fn end(&mut self) -> Result<Line, String> {
         while let Some(line) = self.answering.now() {
@@ -70,8 +82,8 @@ impl Call {
         if self.asked && !self.early.iter().any(|line| line.verb == "result") {
             self.tell("recv", |line| line);
         }
-        let result = self.wait(&["message", "result"]).await?;
-        if result.verb == "message" {
+        let result = self.wait(&["message", "change", "result"]).await?;
+        if result.verb != "result" {
             return Err(format!("expected the end, got {result}"));
         }
         self.over = true;

@@ -1,6 +1,7 @@
 //! One client against one server.
 
 use std::collections::BTreeMap;
+use std::net::TcpListener;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::OnceLock;
@@ -28,6 +29,8 @@ pub struct Cell {
     pub(super) shared_client: Mutex<Option<Arc<Process>>>,
     pub(super) shared_server: Mutex<Option<Arc<Process>>>,
     address: OnceLock<String>,
+    /// Where connections are made, and nothing is ever said.
+    silent: TcpListener,
     /// Scenarios begun.
     begun: AtomicU64,
 }
@@ -50,6 +53,7 @@ impl Cell {
             shared_client: Mutex::default(),
             shared_server: Mutex::default(),
             address: OnceLock::new(),
+            silent: TcpListener::bind("127.0.0.1:0")?,
             begun: AtomicU64::new(1),
         })
     }
@@ -72,6 +76,7 @@ impl Cell {
             ("stranger", path("stranger.pem")),
             ("private_key", path("private_key.pem")),
             ("folder", path("")),
+            ("silent", self.silent.local_addr().map(|at| at.to_string()).unwrap_or_default()),
         ];
         variables.map(|(name, value)| (name.to_owned(), value)).into()
     }

@@ -1,6 +1,7 @@
 //! What is expected of values.
 
 use serde::Deserialize;
+use serde_json::Value;
 
 /// One of several texts; written as a text or a list. Empty expects nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -98,6 +99,28 @@ impl Number {
     }
 }
 
+/// Complains about JSON that does not hold what is expected: an object has at least the given fields, a list as many items,
+/// each as one of those given, whatever their order. A text that is expected of a number says its range.
+pub(super) fn holds(expected: &Value, got: &Value) -> Result<(), String> {
+    let differs = || format!("expected {expected}, got {got}");
+    match (expected, got) {
+        (Value::Object(fields), Value::Object(_)) => {
+            fields.iter().try_for_each(|(name, expected)| {
+                holds(expected, &got[name]).map_err(|error| format!("{name}: {error}"))
+            })
+        }
+        (Value::Array(items), Value::Array(found)) if items.len() == found.len() => {
+            let there = |item| found.iter().any(|found| holds(item, found).is_ok());
+            if items.iter().all(there) { Ok(()) } else { Err(differs()) }
+        }
+        (Value::String(range), Value::Number(number)) => {
+            Number::try_from(Written::Text(range.clone()))?.check("it", number.as_u64())
+        }
+        _ if expected == got => Ok(()),
+        _ => Err(differs()),
+    }
+}
+
 /// Complains about a text that is not the expected one.
 pub(super) fn same(what: &str, expected: &str, got: &str) -> Result<(), String> {
     if expected == got {
@@ -123,5 +146,18 @@ mod tests {
             assert!(number.check("it", None).is_err(), "{text}");
         }
         assert!(number("some").is_err());
+    }
+
+    #[test]
+    fn json_holds_what_is_expected_and_may_hold_more() {
+        let got = serde_json::json!({ "nodes": [{ "id": "a", "load": 7 }, { "id": "b" }], "x": 1 });
+        let fits = |expected| holds(&expected, &got).is_ok();
+        assert!(fits(
+            serde_json::json!({ "nodes": [{ "id": "b" }, { "id": "a", "load": ">=7" }] })
+        ));
+        assert!(!fits(serde_json::json!({ "nodes": [{ "id": "a" }] })), "a node is missing");
+        assert!(!fits(serde_json::json!({ "nodes": [{ "id": "a" }, { "id": "c" }] })));
+        assert!(!fits(serde_json::json!({ "x": "<=0" })));
+        assert!(!fits(serde_json::json!({ "y": 1 })));
     }
 }

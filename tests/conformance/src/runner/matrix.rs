@@ -24,6 +24,27 @@ pub struct Matrix {
     pub scenarios: usize,
     /// By client, then by server.
     pub cells: Vec<CellReport>,
+    /// By language.
+    pub registries: Vec<RegistryReport>,
+}
+
+/// How a registry that is written in a language keeps the contract of registries.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RegistryReport {
+    /// The language.
+    pub language: String,
+    /// Promises that it keeps.
+    pub passed: usize,
+    /// Promises that it breaks.
+    pub failed: usize,
+}
+
+impl RegistryReport {
+    /// Counts verdicts.
+    pub fn of(language: &str, verdicts: &[Verdict]) -> Self {
+        let passed = verdicts.iter().filter(|verdict| **verdict == Verdict::Passed).count();
+        Self { language: language.to_owned(), passed, failed: verdicts.len() - passed }
+    }
 }
 
 /// The counts of one cell.

@@ -6,6 +6,7 @@
 //! * [`Scenario`]: what is done and what must come of it, read from `scenarios/*.toml`
 //! * [`Adapters`]: which languages there are, read from `adapters.toml`
 //! * [`Cell`]: plays all scenarios with one pair of adapters
+//! * [`keeps_contract`]: runs the contract of registries on one that is written in another language
 //! * [`Matrix`]: what came of it, for people and for `cargo xtask conformance`
 
 mod adapters;
@@ -20,6 +21,7 @@ mod matrix;
 mod play;
 mod process;
 mod reflection;
+mod registry;
 mod scenario;
 mod step;
 mod variables;
@@ -27,7 +29,8 @@ mod variables;
 pub use adapters::{Adapter, Adapters};
 pub use cell::Cell;
 pub use judge::Options;
-pub use matrix::{CellReport, Matrix, Verdict};
+pub use matrix::{CellReport, Matrix, RegistryReport, Verdict};
+pub use registry::keeps_contract;
 pub use scenario::{Scenario, load};
 
 /// What goes wrong here is told to people.

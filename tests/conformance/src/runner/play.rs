@@ -1,5 +1,7 @@
 //! A scenario being played.
 
+mod questions;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +13,7 @@ use super::call::{Call, check_failure, check_payload, wanted};
 use super::cell::Cell;
 use super::document::terms;
 use super::endpoints;
+use super::expect::OneOf;
 use super::process::{Answering, PATIENCE, Process};
 use super::reflection;
 use super::step::{self, Step};
@@ -169,6 +172,12 @@ impl<'a> Play<'a> {
                 call.tell("cancel", |line| line);
                 Ok(())
             }
+            Step::Asks(asks) => self.asks(asks).await,
+            Step::Question(it) => self.question(it, "ask"),
+            Step::Follow(it) => self.question(it, "follow"),
+            Step::Change(change) => self.change(change).await,
+            Step::Provide(it) => self.provide(it).await,
+            Step::Drain(it) => self.call(&it.id)?.drain().await,
             Step::Ends(ends) => ends.check(&self.call(&ends.id)?.end().await?),
             Step::Tally(tally) => tally.check(&self.call(&tally.id)?.end().await?),
             Step::Event(event) => self.event(event).await,
@@ -206,7 +215,7 @@ impl<'a> Play<'a> {
             .with("settings", settings);
         let line = endpoints::onto(line, &start.endpoints)?;
         let answer = server.ask("start", |begun| begun.followed(line)).await?;
-        if refused(&answer, &start)? {
+        if refused(&answer, &start.refused, &start.says)? {
             return Ok(());
         }
         let address = answer.get("address").ok_or("the server told no address")?;
@@ -223,7 +232,7 @@ impl<'a> Play<'a> {
         self.client = Some(client.clone());
         let settings = self.cell.settings("client", &start.settings)?;
         let answer = client.ask("start", |line| line.with("settings", settings)).await?;
-        refused(&answer, &start).map(drop)
+        refused(&answer, &start.refused, &start.says).map(drop)
     }
 
     fn begin(&mut self, call: step::Call, verb: &str, asked: bool) -> Result<(), String> {
@@ -362,48 +371,15 @@ impl<'a> Play<'a> {
         let answer = stopping.ok_or("nobody told it to stop")?.next().await?;
         if answer.verb == "ok" { Ok(()) } else { Err(format!("it did not stop: {answer}")) }
     }
-
-    async fn healthy(&self, nodes: step::Nodes) -> Result<(), String> {
-        let ask = |line: Line| line.with("service", &self.service);
-        let answer = self.client()?.ask("health", ask).await?;
-        let mut said: Vec<String> = answer.under("node.").map(|(_, said)| said).collect();
-        said.sort();
-        if said == nodes.say {
-            return Ok(());
-        }
-        Err(format!("expected {:?}, the nodes say {said:?}", nodes.say))
-    }
-
-    async fn sees(&self, sees: step::Sees) -> Result<(), String> {
-        let mut among = Vec::new();
-        for name in &sees.among {
-            let address = self.variables.get(&format!("address.{name}"));
-            among.push(address.ok_or_else(|| format!("`{name}` told no address"))?);
-        }
-        let ask = |line: Line| line.with("service", &self.service);
-        let begun = Instant::now();
-        loop {
-            let answer = self.client()?.ask("lookup", ask).await?;
-            let seen: Vec<String> = answer.under("node.").map(|(_, address)| address).collect();
-            if seen.len() == sees.nodes && among.iter().all(|address| seen.contains(address)) {
-                return Ok(());
-            }
-            if begun.elapsed() > PATIENCE {
-                return Err(format!("the client sees {seen:?}"));
-            }
-            // Adapters do not tell of nodes that come and go.
-            sleep(LOOK_AGAIN).await;
-        }
-    }
 }
 
 /// Between two looks that must say the same.
 const SETTLED: Duration = Duration::from_millis(100);
 
 /// Whether a start was refused, and if so as expected.
-fn refused(answer: &Line, start: &step::Start) -> Result<bool, String> {
-    match (&start.refused, answer.verb.as_str()) {
-        (Some(codes), "failed") => check_failure(answer, codes, &start.says).map(|()| true),
+fn refused(answer: &Line, codes: &Option<OneOf>, says: &OneOf) -> Result<bool, String> {
+    match (codes, answer.verb.as_str()) {
+        (Some(codes), "failed") => check_failure(answer, codes, says).map(|()| true),
         (None, "failed") => Err(format!("it did not start: {answer}")),
         (Some(_), _) => Err(format!("it started: {answer}")),
         (None, _) => Ok(false),

@@ -68,6 +68,11 @@ impl Answering {
         }
     }
 
+    /// The next line, however long it takes; nothing once the adapter has ended.
+    pub(super) async fn whenever(&mut self) -> Option<Line> {
+        self.lines.recv().await
+    }
+
     /// A line that is there already.
     pub(super) fn now(&mut self) -> Option<Line> {
         self.lines.try_recv().ok()

@@ -55,6 +55,18 @@ pub(super) enum Step {
     Stopped(At),
     /// Says how a server is.
     Health(Serving),
+    /// Asks a question and looks at the answer.
+    Asks(Asks),
+    /// Begins a question.
+    Question(Question),
+    /// Begins to follow something.
+    Follow(Question),
+    /// Asks for a change of what is followed, and waits for it.
+    Change(Change),
+    /// Asks for changes or messages until the end.
+    Drain(Named),
+    /// Has the client provide a registry of its own.
+    Provide(Provide),
     /// What the client hears of the health of each node.
     Healthy(Nodes),
     /// Waits until the client sees so many nodes.
@@ -273,6 +285,63 @@ pub(super) struct Describes {
     pub(super) services: Vec<String>,
     /// Methods of the first of them, each with its kind.
     pub(super) methods: Vec<String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Asks {
+    pub(super) operation: String,
+    #[serde(default)]
+    pub(super) args: Table,
+    /// Milliseconds that the answer may take.
+    pub(super) timeout: Option<u64>,
+    /// A server of the scenario; the client without it.
+    pub(super) server: Option<String>,
+    #[serde(default)]
+    pub(super) code: OneOf,
+    /// Words in the detail of a failure.
+    #[serde(default)]
+    pub(super) says: OneOf,
+    pub(super) reason: Option<String>,
+    /// What must be in the answer.
+    pub(super) answer: Option<serde_json::Value>,
+    pub(super) elapsed_ms: Option<Number>,
+    /// How often, one after the other, with `$n` counting in the arguments.
+    #[serde(default = "one")]
+    pub(super) times: u64,
+    /// Repeated until all of this is true.
+    #[serde(default)]
+    pub(super) until: bool,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Question {
+    pub(super) id: String,
+    pub(super) operation: String,
+    #[serde(default)]
+    pub(super) args: Table,
+    /// Milliseconds that the answer, or the opening, may take.
+    pub(super) timeout: Option<u64>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Change {
+    pub(super) id: String,
+    /// What must be in it.
+    pub(super) answer: Option<serde_json::Value>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Provide {
+    pub(super) name: String,
+    /// The code it is refused with.
+    pub(super) refused: Option<OneOf>,
+    /// Words in the detail of the refusal.
+    #[serde(default)]
+    pub(super) says: OneOf,
 }
 
 fn one() -> u64 {

@@ -56,7 +56,7 @@ pub(super) fn json(error: &Error) -> Value {
 }
 
 /// The last message of a stream, by the trailers gRPC would end it with.
-pub(in crate::server::protocol) fn end_of_stream(trailers: &HeaderMap) -> Vec<u8> {
+pub(super) fn end_of_stream(trailers: &HeaderMap) -> Vec<u8> {
     let mut object = Map::new();
     if let Some(error) = read_status(trailers) {
         object.insert("error".into(), json(&error));

@@ -2,7 +2,6 @@
 //! answer if the handler lets it.
 
 use std::borrow::Cow;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use base64::Engine as _;
@@ -12,32 +11,21 @@ use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, HeaderMap, HeaderValue};
 use http::request::Parts;
 use http::{Response, StatusCode};
-use percent_encoding::percent_decode;
 
+use super::head::codec;
 use super::unary::{answer, failure, open, read_head};
 use crate::error::{Error, Result};
 use crate::server::dispatch::{Dispatch, Peer};
 use crate::server::protocol::refusal::{refusal, unsupported};
-use crate::server::protocol::requests::Requests;
+use crate::server::query::{Query, pairs};
 use crate::server::reply::ReplyBody;
+use crate::server::requests::Requests;
 use crate::transport::{Compression, Hold, Room};
 
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &URL_SAFE,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
-
-/// The query of a call that was made by GET, as an extension of its
-/// [`Context`](crate::Context::extension).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Query(Arc<str>);
-
-impl Query {
-    /// Names and values, in order.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, Cow<'_, [u8]>)> {
-        pairs(&self.0)
-    }
-}
 
 /// True when the query of a GET is a call.
 pub(in crate::server::protocol) fn is_query(parts: &Parts) -> bool {
@@ -60,7 +48,7 @@ pub(in crate::server::protocol) async fn query(
         return response;
     }
     let encoding = parameter(&parts, "encoding").unwrap_or_default();
-    let Some(codec) = str::from_utf8(&encoding).ok().and_then(super::codec) else {
+    let Some(codec) = str::from_utf8(&encoding).ok().and_then(codec) else {
         return unsupported();
     };
     if parameter(&parts, "connect").is_some_and(|version| version.as_ref() != b"v1") {
@@ -71,14 +59,14 @@ pub(in crate::server::protocol) async fn query(
     let read = |headers: &mut HeaderMap| {
         let mut head = read_head(dispatch, codec, headers)?;
         head.incoming = Compression::named(named.as_deref())?;
-        head.query = parts.uri.query().map(|query| Query(query.into()));
+        head.query = parts.uri.query().map(Query::new);
         Ok(head)
     };
     let limit = dispatch.max_message;
     let room = Room::new(peer.link.connection.share.clone());
     let requests = |compression| Once { message: Some(packed), compression, limit, room };
     let headers = parts.headers.clone();
-    let (mut response, fine) = answer(dispatch, path, headers, peer, read, requests).await;
+    let (mut response, fine) = answer(path, codec, headers, peer, read, requests).await;
     if fine && !response.headers().contains_key(CACHE_CONTROL) {
         // Caches guess where nothing is said.
         response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
@@ -101,18 +89,6 @@ fn message(parts: &Parts) -> Result<Bytes> {
 /// The first value of a parameter of the query.
 fn parameter<'a>(parts: &'a Parts, name: &str) -> Option<Cow<'a, [u8]>> {
     pairs(parts.uri.query()?).find(|(key, _)| *key == name).map(|(_, value)| value)
-}
-
-fn pairs(query: &str) -> impl Iterator<Item = (&str, Cow<'_, [u8]>)> {
-    query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
-        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let value = match value.contains('+') {
-            // A form's way to write a space.
-            true => percent_decode(value.replace('+', " ").as_bytes()).collect::<Vec<_>>().into(),
-            false => percent_decode(value.as_bytes()).into(),
-        };
-        (key, value)
-    })
 }
 
 /// A message that is here already, perhaps in its compression.

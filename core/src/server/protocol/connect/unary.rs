@@ -13,17 +13,16 @@ use http::{HeaderMap, Response, StatusCode};
 use http_body::Body as _;
 
 use super::error::{json, status};
-use super::head;
+use super::head::head;
 use crate::codec::Codec;
 use crate::error::{Code, Error, Result};
-use crate::server::dispatch::{Dispatch, Head, Peer, told};
+use crate::server::converse::{Layout, Reply, converse};
+use crate::server::dispatch::{Dispatch, Head, Peer};
 use crate::server::protocol::refusal::refusal;
-use crate::server::protocol::requests::{Requests, Upload, gone};
+use crate::server::protocol::upload::{Upload, gone};
 use crate::server::reply::ReplyBody;
+use crate::server::requests::Requests;
 use crate::transport::{COUNTED, Compression, Hold, Room};
-
-/// Compressing less than this costs more than it saves.
-const WORTH_COMPRESSING: usize = 256;
 
 /// Answers a POST of one message.
 pub(in crate::server::protocol) async fn unary(
@@ -44,7 +43,7 @@ pub(in crate::server::protocol) async fn unary(
     let limit = dispatch.max_message;
     let room = Room::new(peer.link.connection.share.clone());
     let requests = |compression| Whole::new(body, compression, limit, room);
-    answer(dispatch, path, parts.headers, peer, read, requests).await.0
+    answer(path, codec, parts.headers, peer, read, requests).await.0
 }
 
 /// The head of a unary call, whose body is compressed as HTTP does it.
@@ -58,70 +57,46 @@ pub(super) fn read_head(
 
 /// Runs a unary call and writes its answer; says whether it went well.
 pub(super) async fn answer<R: Requests>(
-    dispatch: &Dispatch,
     path: &str,
-    mut headers: HeaderMap,
+    codec: Codec,
+    headers: HeaderMap,
     peer: &Peer,
     read: impl FnOnce(&mut HeaderMap) -> Result<Head>,
     requests: impl FnOnce(Option<Compression>) -> R,
 ) -> (Response<ReplyBody>, bool) {
-    let mut call = match dispatch.admit(path, &mut headers, peer, read) {
-        Ok(call) => call,
-        Err(error) => {
-            let mut response = failure(HeaderMap::new(), &error);
-            if dispatch.find(path).is_err() {
-                *response.status_mut() = StatusCode::NOT_FOUND;
-            }
-            return (response, false);
-        }
-    };
-    let outgoing = call.head.outgoing;
-    let requests = requests(call.head.incoming);
-    let message = match dispatch.run(&mut call, requests, &peer.link.connection).await {
-        Ok(body) => body.into_message().await.map_err(|error| told(error, call.record.context())),
-        Err(error) => Err(error),
-    };
-    let packed = message.and_then(|message| match outgoing {
-        Some(compression) if message.len() >= WORTH_COMPRESSING => {
-            Ok((compression.compress(&message)?, outgoing))
-        }
-        _ => Ok((message, None)),
-    });
-    let context = call.record.context();
-    let mut headers = context.take_reply_headers();
-    append_trailers(&mut headers, context.take_reply_trailers());
-    let packed = packed.and_then(|packed| {
-        peer.link.said.takes("the headers of the answer", &headers)?;
-        Ok(packed)
-    });
-    if packed.is_err() && peer.link.said.takes("", &headers).is_err() {
-        headers.clear();
-    }
-    match packed {
-        Ok((message, compression)) => {
-            call.record.finish(None);
-            if let Some(compression) = compression {
+    let dispatch = &peer.link.dispatch;
+    let layout = Layout::Whole(append_trailers);
+    let answer = converse(path, headers, peer, layout, read, requests).await;
+    let mut headers = answer.headers;
+    match answer.reply {
+        Reply::Message(message, _) => {
+            if let Some(compression) = answer.compression {
                 let name = HeaderValue::from_static(compression.name());
                 headers.insert(CONTENT_ENCODING, name);
             }
             if dispatch.compression.is_some() {
                 headers.append(VARY, HeaderValue::from_static("accept-encoding"));
             }
-            let content_type = match call.head.codec {
+            let content_type = match codec {
                 Codec::Json => "application/json",
                 _ => "application/proto",
             };
             headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-            let mut response = Response::new(ReplyBody::Message(
-                Some(peer.link.connection.unsent.count(message)),
-                None,
-            ));
+            let mut response = Response::new(ReplyBody::Message(Some(message), None));
             *response.headers_mut() = headers;
             (response, true)
         }
-        Err(error) => {
-            call.record.finish(Some(&error));
+        Reply::Stream(_) => {
+            // Never given for a message that is the whole body.
+            let error = Error::internal("the answer is a stream of messages");
             (failure(headers, &error), false)
+        }
+        Reply::Failure { error, .. } => {
+            let mut response = failure(headers, &error);
+            if dispatch.find(path).is_err() {
+                *response.status_mut() = StatusCode::NOT_FOUND;
+            }
+            (response, false)
         }
     }
 }

@@ -167,38 +167,6 @@ impl Calls {
             line
         });
     }
-
-    pub(crate) fn lookup(&self, client: &Client, request: &Line, id: u64) {
-        let (client, output) = (client.clone(), self.output);
-        let service = request.get("service").unwrap_or_default().to_owned();
-        tokio::spawn(async move {
-            let mut line = Line::new("nodes").with("id", id);
-            // The view that calls go by.
-            if let Ok(snapshot) = client.cache().resolve(&service).await {
-                for node in snapshot.nodes() {
-                    line = line.with(&format!("node.{}", node.id()), node.address());
-                }
-            }
-            output.tell(&line);
-        });
-    }
-
-    pub(crate) fn health(&self, client: &Client, request: &Line, id: u64) {
-        let (client, output) = (client.clone(), self.output);
-        let service = request.get("service").unwrap_or_default().to_owned();
-        tokio::spawn(async move {
-            let mut line = Line::new("nodes").with("id", id);
-            for health in client.health(&service).await.unwrap_or_default() {
-                let said = match health.answer {
-                    Ok(true) => "serving",
-                    Ok(false) => "not_serving",
-                    Err(error) => error.code().name(),
-                };
-                line = line.with(&format!("node.{}", health.node.id), said);
-            }
-            output.tell(&line);
-        });
-    }
 }
 
 /// The end of a call or stream.

@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 
 use crate::calls::Calls;
 use crate::output::{Output, failure};
+use crate::questions::{self, Provided};
 use crate::streams;
 use crate::wrong::Wrong;
 
@@ -17,6 +18,7 @@ pub(crate) async fn serve(
     wrong: Option<Wrong>,
 ) {
     let calls = Calls::new(output, wrong);
+    let provided = Provided::default();
     let mut client = None;
     while let Some(request) = requests.recv().await {
         let id = request.number("id").unwrap_or_default();
@@ -40,8 +42,15 @@ pub(crate) async fn serve(
             ("call", Some(client)) => calls.call(client, &request, id),
             ("open", Some(client)) => streams::open(&calls, client, &request, id),
             ("many", Some(client)) => calls.many(client, request, id),
-            ("lookup", Some(client)) => calls.lookup(client, &request, id),
-            ("health", Some(client)) => calls.health(client, &request, id),
+            ("ask", Some(client)) => questions::ask(&calls, client, &request, id),
+            ("follow", Some(client)) => questions::follow(&calls, client, &request, id),
+            ("provide", _) => {
+                let done = provided.provide(request.get("name").unwrap_or_default());
+                output.tell(&match done {
+                    Ok(()) => answer("ok"),
+                    Err(error) => failure(answer("failed"), &error),
+                });
+            }
             (other, _) => output.note(&format!("a client does not know `{other}` now")),
         }
     }

@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, watch};
 use crate::Wrong;
 use crate::keys::{Key, Keys};
 use crate::output::Output;
+use crate::questions::Question;
 
 /// What all handlers of the process share.
 pub(crate) struct Shared {
@@ -171,7 +172,7 @@ impl Turn {
             None => 0,
         };
         let (mut error, mut size, mut fill) = (Failing::default(), None, 0);
-        let (mut next, mut times) = (String::new(), u64::MAX);
+        let (mut next, mut args, mut times) = (String::new(), String::new(), u64::MAX);
         let plan = self.plan.clone();
         for (action, value) in plan.iter() {
             match action {
@@ -194,6 +195,8 @@ impl Turn {
                 "sleep" => tokio::time::sleep(Duration::from_millis(number(value)?)).await,
                 "next" => next = value.to_owned(),
                 "call" => self.call(value, &next).await?,
+                "args" => args = value.to_owned(),
+                "ask" => self.ask(value, &args).await?,
                 "messages" => {
                     let message = made(size, fill).unwrap_or_else(|| self.payload.clone());
                     for _ in 0..number(value)? {
@@ -247,11 +250,25 @@ impl Turn {
         }
     }
 
-    /// Asks `service` to go on with the plan `next`.
-    async fn call(&mut self, service: &str, next: &str) -> Result<()> {
+    /// The client of the service.
+    async fn client(&mut self) -> Result<Client> {
         let mut client = self.state.client.clone();
         let client = client.wait_for(Option::is_some).await.ok().and_then(|client| client.clone());
-        let client = client.ok_or_else(|| Error::unavailable("the service has not started"))?;
+        client.ok_or_else(|| Error::unavailable("the service has not started"))
+    }
+
+    /// Asks a question, as part of this call.
+    async fn ask(&mut self, operation: &str, args: &str) -> Result<()> {
+        let (operation, args) = (operation.to_owned(), args.to_owned());
+        let question = Question { operation, args, timeout: None };
+        let answer = question.ask(&self.client().await?).await?;
+        self.payload = answer.map(|answer| answer.to_string()).unwrap_or_default().into();
+        Ok(())
+    }
+
+    /// Asks `service` to go on with the plan `next`.
+    async fn call(&mut self, service: &str, next: &str) -> Result<()> {
+        let client = self.client().await?;
         let request = Raw(self.payload.clone());
         let call = client.call::<_, Raw>(service, "Conformance.Do", request);
         let Raw(reply) = call.content_type("application/grpc+bytes").metadata("do", next).await?;

@@ -1,7 +1,7 @@
 //! The adapter of Rust: `adapter-rust server` or `adapter-rust client`, told on standard input what to do.
 //!
 //! The service `Conformance` is in [`server`], [`handler`] and [`keys`], calls and streams in [`client`],
-//! [`calls`] and [`streams`], and answers go through [`output`].
+//! [`calls`] and [`streams`], what is asked beside them in [`questions`], and answers go through [`output`].
 //!
 //! `--wrong echo` and `--wrong end` make it break a promise, for the test that the runner notices.
 
@@ -10,6 +10,7 @@ mod client;
 mod handler;
 mod keys;
 mod output;
+mod questions;
 mod requests;
 mod server;
 mod streams;

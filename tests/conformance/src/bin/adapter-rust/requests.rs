@@ -10,12 +10,18 @@ pub(crate) struct Requests {
     receiving: mpsc::UnboundedSender<()>,
 }
 
+/// The other ends.
+pub(crate) struct Inbox {
+    pub(crate) sending: mpsc::UnboundedReceiver<Line>,
+    pub(crate) receiving: mpsc::UnboundedReceiver<()>,
+}
+
 impl Requests {
-    pub(crate) fn new(
-        sending: mpsc::UnboundedSender<Line>,
-        receiving: mpsc::UnboundedSender<()>,
-    ) -> Self {
-        Self { sending, receiving }
+    /// Both ends.
+    pub(crate) fn channel() -> (Self, Inbox) {
+        let (sending, sends) = mpsc::unbounded_channel();
+        let (receiving, receives) = mpsc::unbounded_channel();
+        (Self { sending, receiving }, Inbox { sending: sends, receiving: receives })
     }
 
     /// False when the stream does not want it.

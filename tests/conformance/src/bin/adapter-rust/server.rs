@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use micro::settings::{EndpointSettings, ServiceSettings};
-use micro::{Result, Service};
+use micro::{Error, Result, Service};
 use micro_conformance::Line;
 use tokio::sync::{mpsc, watch};
 
@@ -11,6 +11,7 @@ use crate::Wrong;
 use crate::handler::{Shared, State, endpoints};
 use crate::keys::Keys;
 use crate::output::{Output, failure};
+use crate::questions;
 
 /// Answers requests until there are no more.
 pub(crate) async fn serve(
@@ -66,6 +67,13 @@ pub(crate) async fn serve(
                     .with("sent", counts.sent)
                     .with("cancelled", counts.cancelled);
                 output.tell(&line);
+            }
+            "ask" => {
+                let stats = match &running {
+                    Some(service) => Ok(Some(questions::stats(service))),
+                    None => Err(Error::failed_precondition("no service runs")),
+                };
+                output.tell(&questions::told(answer("result"), stats));
             }
             "ping" => output.tell(&answer("ok")),
             other => output.note(&format!("a server does not know `{other}`")),

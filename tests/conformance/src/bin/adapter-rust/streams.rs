@@ -10,23 +10,15 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::calls::{Calls, Wanted, result};
 use crate::output::{Output, failure};
-use crate::requests::Requests;
-
-/// The other ends.
-struct Inbox {
-    sending: mpsc::UnboundedReceiver<Line>,
-    receiving: mpsc::UnboundedReceiver<()>,
-}
+use crate::requests::{Inbox, Requests};
 
 /// Begins a stream.
 pub(crate) fn open(calls: &Calls, client: &Client, request: &Line, id: u64) {
-    let (sending, sends) = mpsc::unbounded_channel();
-    let (receiving, receives) = mpsc::unbounded_channel();
-    let inbox = Inbox { sending: sends, receiving: receives };
+    let (requests, inbox) = Requests::channel();
     let (wanted, client) = (Wanted::of(request), client.clone());
     let kind = request.get("kind").unwrap_or_default().to_owned();
     let output = calls.output;
-    calls.spawn(id, Some(Requests::new(sending, receiving)), async move {
+    calls.spawn(id, Some(requests), async move {
         let line = Line::new("result").with("id", id);
         let seen = Seen::new();
         let stream = Stream { id, output, seen: seen.clone() };

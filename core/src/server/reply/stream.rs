@@ -1,6 +1,5 @@
-//! Bodies of answers: a status alone, one message and a status, or messages as they come.
+//! Replies of a streaming handler, framed and sent as they come.
 
-use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -8,106 +7,20 @@ use std::task::{Context as TaskContext, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::Stream;
-use http::HeaderMap;
-use http_body::{Body, Frame, SizeHint};
+use http_body::Frame;
 use tokio::time::Sleep;
 
-use super::call::CallRecord;
-use super::connection::Connection;
-use super::dispatch::{Peer, deadline_passed, panicked, told};
-use super::protocol::Ending;
 use crate::error::{Error, Result};
+use crate::server::call::CallRecord;
+use crate::server::connection::Connection;
+use crate::server::failure::{deadline_passed, panicked, told};
 use crate::streaming::Messages;
 use crate::transport::{
-    Compression, Said, Turn, begin_frame, caller_is_micro, end_frame, frame_into, write_status,
+    Compression, Said, begin_frame, caller_is_micro, end_frame, frame_into, write_status,
 };
 
 /// Messages that are ready together leave together, up to about this many bytes.
 const BATCH: usize = 32 * 1024;
-
-/// What hyper sends after the head.
-pub(crate) enum ReplyBody {
-    /// Nothing: the status went with the head.
-    Empty,
-    /// One message, then the trailers.
-    Message(Option<Bytes>, Option<HeaderMap>),
-    /// A stream.
-    Stream(Box<StreamBody>),
-    /// Any of these, for those who cannot read trailers.
-    Ending(Box<Ending>),
-}
-
-impl Body for ReplyBody {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut TaskContext<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        match self.get_mut() {
-            Self::Empty => Poll::Ready(None),
-            Self::Message(message, trailers) => Poll::Ready(
-                message
-                    .take()
-                    .map(Frame::data)
-                    .or_else(|| trailers.take().map(Frame::trailers))
-                    .map(Ok),
-            ),
-            Self::Stream(body) => body.poll(cx).map(|frame| frame.map(Ok)),
-            Self::Ending(body) => Pin::new(&mut **body).poll_frame(cx),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Empty => true,
-            Self::Message(message, trailers) => message.is_none() && trailers.is_none(),
-            Self::Stream(_) => false,
-            Self::Ending(body) => body.is_end_stream(),
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self {
-            // Nothing follows, so the head can tell the length.
-            Self::Message(Some(message), None) => SizeHint::with_exact(message.len() as u64),
-            _ => SizeHint::default(),
-        }
-    }
-}
-
-/// A reply over HTTP/1.1, which takes requests one after the other.
-pub(crate) struct Served {
-    body: ReplyBody,
-    _turn: Turn,
-}
-
-impl Served {
-    pub(super) fn new(body: ReplyBody, turn: Turn) -> Self {
-        Self { body, _turn: turn }
-    }
-}
-
-impl Body for Served {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut TaskContext<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
 
 /// Replies of a streaming handler on their way out. The handler runs inside [`StreamBody::poll`],
 /// so HTTP/2's flow control is its back-pressure: it is asked for the next message only when the
@@ -128,11 +41,12 @@ pub(crate) struct StreamBody {
 }
 
 impl StreamBody {
-    pub(super) fn new(
+    pub(in crate::server) fn new(
         messages: Messages,
         compression: Option<Compression>,
         record: CallRecord,
-        peer: &Peer,
+        connection: Arc<Connection>,
+        said: Arc<Said>,
     ) -> Self {
         let deadline = record.context().deadline();
         Self {
@@ -142,14 +56,14 @@ impl StreamBody {
             compression,
             deadline: deadline.map(|at| Box::pin(tokio::time::sleep_until(at))),
             record,
-            connection: peer.link.connection.clone(),
-            said: peer.link.said.clone(),
+            connection,
+            said,
             outcome: None,
             done: false,
         }
     }
 
-    fn poll(&mut self, cx: &mut TaskContext<'_>) -> Poll<Option<Frame<Bytes>>> {
+    pub(super) fn poll(&mut self, cx: &mut TaskContext<'_>) -> Poll<Option<Frame<Bytes>>> {
         if self.done {
             return Poll::Ready(None);
         }

@@ -7,14 +7,12 @@ use http::header::{
 };
 use http::{Response, StatusCode};
 
-use crate::server::reply::ReplyBody;
-
 /// How long a browser may remember what it was told, in seconds: two hours, the most Chrome takes.
 const REMEMBERED: HeaderValue = HeaderValue::from_static("7200");
 
 /// The origins that may call.
 #[derive(Debug, Clone)]
-pub(crate) struct Cors {
+pub(super) struct Cors {
     /// Such as `https://app.example`, or `*` for any.
     origins: Vec<String>,
 }
@@ -25,7 +23,7 @@ pub(super) struct Permission {
 }
 
 impl Cors {
-    pub(crate) fn new(origins: Vec<String>) -> Self {
+    pub(super) fn new(origins: Vec<String>) -> Self {
         Self { origins }
     }
 
@@ -40,9 +38,9 @@ impl Cors {
 }
 
 impl Permission {
-    /// The answer to a browser that asks beforehand.
-    pub(super) fn preflight(&self, headers: &HeaderMap) -> Response<ReplyBody> {
-        let mut response = Response::new(ReplyBody::Empty);
+    /// The answer to a browser that asks beforehand; it has no body.
+    pub(super) fn preflight(&self, headers: &HeaderMap) -> Response<()> {
+        let mut response = Response::new(());
         *response.status_mut() = StatusCode::NO_CONTENT;
         let answer = response.headers_mut();
         self.write(answer);
