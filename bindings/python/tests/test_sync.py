@@ -49,6 +49,12 @@ def both() -> Iterator[tuple[sync.Service, sync.Client]]:
 Both = tuple[sync.Service, sync.Client]
 
 
+def test_stats_of_a_service_block(both: Both) -> None:
+    service, client = both
+    client.call("numbers", "Numbers.Twice", 21, timeout=5)
+    assert "Numbers.Twice" in str(service.stats(timeout=5))
+
+
 def test_calls_block(both: Both) -> None:
     _, client = both
     assert client.call("numbers", "Numbers.Twice", 21, timeout=5) == 42

@@ -1,18 +1,24 @@
 //! The surface of the bridge: every operation, and how each language spells it.
 //!
-//! `ffi/bridge/surface.toml` is the list. This task proves that it is whole: nothing public in the bridge or exported by the C
-//! ABI is missing, every spelled name exists, and what a language lacks has a reason. It writes `docs/matrix.md` from it, or
-//! compares it with `--check`.
+//! What is asked is read from the table in `ffi/bridge/src/operations`; the rest, and what breaks a rule, from
+//! `ffi/bridge/surface.toml`. This task proves that nothing public in the bridge or exported by the C ABI is missing, that every
+//! name exists, that what a language lacks has a reason, and that façades take the arguments and options of the core. It writes
+//! `docs/matrix.md`, or compares it with `--check`.
 
+mod facade;
 mod list;
 mod names;
+mod operation;
+mod options;
 mod page;
+mod table;
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use list::{Language, Spelling, Surface};
+use list::{Language, List, Spelling};
+use operation::{Operation, Versions};
 
 use crate::Outcome;
 
@@ -33,13 +39,18 @@ pub(crate) struct Options {
 
 /// Checks the list, then writes the page or compares it.
 pub(crate) fn run(root: &Path, options: &Options) -> Outcome {
-    let surface: Surface = toml::from_str(&fs::read_to_string(root.join(LIST))?)
+    let list: List = toml::from_str(&fs::read_to_string(root.join(LIST))?)
         .map_err(|error| format!("{LIST}: {error}"))?;
-    let mut wrong = bridge_holes(&surface, &names::bridge(&root.join(BRIDGE))?);
+    let mut table = table::read(root)?;
+    let mut wrong = std::mem::take(&mut table.wrong);
+    let (operations, odd) = operation::all(&list, table, &Versions::read(root)?);
+    wrong.extend(odd);
+    wrong.extend(bridge_holes(&list, &operations, &names::bridge(&root.join(BRIDGE))?));
     let symbols = fs::read_to_string(root.join(SYMBOLS))?;
-    wrong.extend(c_holes(&surface, symbols.lines()));
+    wrong.extend(c_holes(&operations, symbols.lines()));
+    let documents = options::read(root)?;
     let mut planned = Vec::new();
-    for language in &surface.languages {
+    for language in &list.languages {
         let sources = root.join(&language.sources);
         if language.planned && !sources.exists() {
             planned.push(language.key.as_str());
@@ -48,9 +59,13 @@ pub(crate) fn run(root: &Path, options: &Options) -> Outcome {
         if language.planned {
             wrong.push(format!("{} is there: it is not `planned` any more", language.title));
         }
-        wrong.extend(language_holes(&surface, language, &names::declared(&sources)?));
+        wrong.extend(language_holes(&operations, language, &names::declared(&sources)?));
+        if let Some(facade) = facade::of(&language.key, &sources)? {
+            wrong.extend(facade::differences(&*facade, &language.key, &operations));
+            wrong.extend(documents.differences(&list, language, &facade.options()));
+        }
     }
-    let page = page::render(&surface, &planned);
+    let page = page::render(&list, &operations, &planned);
     if !options.check {
         fs::write(root.join(PAGE), &page)?;
         println!("wrote {PAGE}");
@@ -64,81 +79,70 @@ pub(crate) fn run(root: &Path, options: &Options) -> Outcome {
 }
 
 /// Public functions of the bridge that are not listed, and the other way round.
-fn bridge_holes(surface: &Surface, functions: &names::Functions) -> Vec<String> {
+fn bridge_holes(
+    list: &List,
+    operations: &[Operation],
+    functions: &names::Functions,
+) -> Vec<String> {
     let mut wrong = Vec::new();
     let mut listed = BTreeSet::new();
-    for inside in &surface.inside {
+    for inside in &list.inside {
         if inside.why.is_empty() {
             wrong.push(format!("{:?} are inside for no reason", inside.names));
         }
         listed.extend(inside.names.iter().cloned());
     }
-    for operation in &surface.operations {
-        let names = operation.bridge();
-        if let ([name], Some(takes)) = (names.as_slice(), &operation.takes)
-            && let Some(arguments) = functions.get(name)
-            && arguments != takes
-        {
-            wrong.push(format!("{name} takes {arguments:?}, not {takes:?}"));
-        }
-        listed.extend(names);
+    for operation in operations {
+        // What has no function of its own may be the business of a shell, or of the table.
+        let named = operation.bridge.iter().enumerate();
+        listed.extend(
+            named
+                .filter(|(at, name)| *at > 0 || functions.contains(*name))
+                .map(|(_, name)| name.clone()),
+        );
     }
-    let known: BTreeSet<String> = functions.keys().cloned().collect();
-    wrong.extend(known.difference(&listed).map(|name| format!("{name} is not listed")));
-    let gone = listed.difference(&known);
+    wrong.extend(functions.difference(&listed).map(|name| format!("{name} is not listed")));
+    let gone = listed.difference(functions);
     wrong.extend(gone.map(|name| format!("{name} is listed, and is no function of the bridge")));
     wrong
 }
 
 /// Exported functions that belong to no operation.
-fn c_holes<'a>(surface: &Surface, symbols: impl Iterator<Item = &'a str>) -> Vec<String> {
-    let spelled: BTreeSet<&str> = surface
-        .operations
-        .iter()
-        .filter_map(|operation| operation.spelled.get(C))
-        .flat_map(Spelling::names)
-        .map(String::as_str)
-        .collect();
+fn c_holes<'a>(operations: &[Operation], symbols: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let spelled: BTreeSet<&str> =
+        operations.iter().flat_map(|operation| operation.names(C)).map(String::as_str).collect();
     let holes = symbols.filter(|symbol| !spelled.contains(symbol));
     holes.map(|symbol| format!("{symbol} belongs to no operation")).collect()
 }
 
 /// What a language lacks without a reason, and names it does not have.
 fn language_holes(
-    surface: &Surface,
+    operations: &[Operation],
     language: &Language,
     declared: &BTreeSet<String>,
 ) -> Vec<String> {
     let mut wrong = Vec::new();
-    let title = &language.title;
-    for operation in &surface.operations {
-        match operation.spelled.get(&language.key) {
-            None => wrong.push(format!(
-                "{}: how does {title} spell it? If it does not, say why: {} = {{ none = \"...\" }}",
-                operation.title(),
-                language.key
-            )),
-            Some(Spelling::Missing { none }) if none.is_empty() => {
-                wrong.push(format!("{}: {title} lacks it for no reason", operation.title()));
-            }
-            Some(spelling) => {
-                let missing = spelling.names().iter().filter(|name| !declared.contains(*name));
-                wrong.extend(missing.map(|name| {
-                    format!("{}: {} has no {name}", operation.title(), language.sources)
-                }));
-            }
+    let Language { key, title, sources, .. } = language;
+    for operation in operations {
+        if let Some(Spelling::Missing { none }) = operation.spelled.get(key)
+            && none.is_empty()
+        {
+            wrong.push(format!("{}: {title} lacks it for no reason", operation.title()));
         }
-        if language.key == C {
+        let missing = operation.names(key).iter().filter(|name| !declared.contains(*name));
+        wrong.extend(missing.map(|name| {
+            format!(
+                "{}: {sources} has no {name}: write it, or say in {LIST} how {title} spells it, {key} = \"...\", or \
+                 why it does not, {key} = {{ none = \"...\" }}",
+                operation.title()
+            )
+        }));
+        if key == C {
             let events = operation.events.iter().map(|event| format!("MICRO_EVENT_{event}"));
             let unknown = events.filter(|event| !declared.contains(event));
             wrong
                 .extend(unknown.map(|event| format!("{}: there is no {event}", operation.title())));
         }
-    }
-    let keys = surface.operations.iter().flat_map(|operation| operation.spelled.keys());
-    let odd = keys.filter(|key| !surface.languages.iter().any(|other| other.key == **key));
-    if language.key == C {
-        wrong.extend(odd.map(|key| format!("{key} is no language")));
     }
     wrong
 }

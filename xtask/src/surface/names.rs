@@ -1,15 +1,15 @@
 //! Names that exist: in the bridge, in the header, in the core, in a Python package.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use syn::{FnArg, ImplItem, Item, Pat, TraitItem, UseTree, Visibility};
+use syn::{ImplItem, Item, TraitItem, UseTree, Visibility};
 
 use crate::Outcome;
 
-/// Public functions of a crate as its users spell them, with the names of their arguments.
-pub(crate) type Functions = BTreeMap<String, Vec<String>>;
+/// Public functions of a crate as its users spell them.
+pub(crate) type Functions = BTreeSet<String>;
 
 /// The public functions of the bridge in `folder`.
 pub(crate) fn bridge(folder: &Path) -> Outcome<Functions> {
@@ -46,7 +46,7 @@ pub(crate) fn declared(sources: &Path) -> Outcome<BTreeSet<String>> {
 }
 
 /// Every file under `path`, or the one it is.
-fn files(path: &Path) -> Outcome<Vec<PathBuf>> {
+pub(super) fn files(path: &Path) -> Outcome<Vec<PathBuf>> {
     if path.is_file() {
         return Ok(vec![path.to_owned()]);
     }
@@ -63,7 +63,7 @@ fn files(path: &Path) -> Outcome<Vec<PathBuf>> {
     Ok(found)
 }
 
-fn parse(path: &Path) -> Outcome<syn::File> {
+pub(super) fn parse(path: &Path) -> Outcome<syn::File> {
     let text = fs::read_to_string(path)
         .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
     syn::parse_file(&text).map_err(|error| format!("{}: {error}", path.display()).into())
@@ -95,7 +95,7 @@ fn collect(items: &[Item], prefix: &str, seen: &dyn Fn(&str) -> bool, functions:
     for item in items {
         match item {
             Item::Fn(item) if is_public(&item.vis) && seen(&item.sig.ident.to_string()) => {
-                functions.insert(format!("{prefix}{}", item.sig.ident), arguments(&item.sig));
+                functions.insert(format!("{prefix}{}", item.sig.ident));
             }
             Item::Mod(module) if is_public(&module.vis) && seen(&module.ident.to_string()) => {
                 let inner = module.content.as_ref().map_or(&[][..], |(_, items)| items);
@@ -109,25 +109,13 @@ fn collect(items: &[Item], prefix: &str, seen: &dyn Fn(&str) -> bool, functions:
                     if let ImplItem::Fn(item) = item
                         && is_public(&item.vis)
                     {
-                        let name = format!("{prefix}{owner}::{}", item.sig.ident);
-                        functions.insert(name, arguments(&item.sig));
+                        functions.insert(format!("{prefix}{owner}::{}", item.sig.ident));
                     }
                 }
             }
             _ => {}
         }
     }
-}
-
-fn arguments(signature: &syn::Signature) -> Vec<String> {
-    let named = signature.inputs.iter().filter_map(|argument| match argument {
-        FnArg::Typed(typed) => match &*typed.pat {
-            Pat::Ident(name) => Some(name.ident.to_string()),
-            _ => Some("_".to_owned()),
-        },
-        FnArg::Receiver(_) => None,
-    });
-    named.collect()
 }
 
 fn type_name(kind: &syn::Type) -> Option<String> {
@@ -237,8 +225,7 @@ mod tests {
         );
         write("two.rs", "pub fn free(&self) {} fn own() {}");
         let functions = bridge(folder.path()).unwrap();
-        assert_eq!(functions.keys().collect::<Vec<_>>(), ["Seen::new", "bits::of", "two::free"]);
-        assert_eq!(functions["Seen::new"], ["a", "b"]);
+        assert_eq!(functions.iter().collect::<Vec<_>>(), ["Seen::new", "bits::of", "two::free"]);
     }
 
     #[test]

@@ -2,27 +2,28 @@
 
 use std::fmt::Write as _;
 
-use super::list::{Operation, Spelling, Surface};
+use super::list::{List, Spelling};
+use super::operation::Operation;
 
 /// The page.
-pub(crate) fn render(surface: &Surface, planned: &[&str]) -> String {
+pub(super) fn render(list: &List, operations: &[Operation], planned: &[&str]) -> String {
     let mut page = String::from(
         "# What every language has\n\n\
-         <!-- Written by `cargo xtask surface` from ffi/bridge/surface.toml; not by hand. -->\n\n\
+         <!-- Written by `cargo xtask surface` from ffi/bridge; not by hand. -->\n\n\
          Every operation of the bridge under all bindings, what it tells (events of a queue), and how each language spells \
          it. A number says why a language has no name for it: notes are at the end.\n",
     );
     let mut notes: Vec<&str> = Vec::new();
     let mut object = "";
-    for operation in &surface.operations {
+    for operation in operations {
         if operation.object != object {
             object = &operation.object;
-            head(&mut page, object, surface);
+            head(&mut page, object, list);
         }
         let events: Vec<String> =
             operation.events.iter().map(|event| format!("`{event}`")).collect();
         let _ = write!(page, "| {} | {} | {} |", operation.does, events.join(" "), operation.since);
-        for language in &surface.languages {
+        for language in &list.languages {
             let cell = cell(operation, &language.key, planned, &mut notes);
             let _ = write!(page, " {cell} |");
         }
@@ -37,9 +38,8 @@ pub(crate) fn render(surface: &Surface, planned: &[&str]) -> String {
     page
 }
 
-fn head(page: &mut String, object: &str, surface: &Surface) {
-    let titles: Vec<&str> =
-        surface.languages.iter().map(|language| language.title.as_str()).collect();
+fn head(page: &mut String, object: &str, list: &List) {
+    let titles: Vec<&str> = list.languages.iter().map(|language| language.title.as_str()).collect();
     // Writing to a string cannot fail.
     let _ = writeln!(page, "\n## {object}\n\n| what | events | since | {} |", titles.join(" | "));
     let _ = writeln!(page, "|---|---|---|{}", "---|".repeat(titles.len()));

@@ -364,6 +364,13 @@ class Service(_Service):
         if thread is not None and thread is not threading.current_thread():
             thread.join()
 
+    def stats(self, *, timeout: float | None = None) -> Any:
+        """What the service has seen so far: calls by caller and endpoint, running calls, calls it refused."""
+        asked, running = question("service.stats", timeout), self._up()
+        client = Client(runtime=running.runtime)
+        client._runtime, client._client = running.runtime, running.server.client()
+        return json.loads(bytes(client._asked(asked)))
+
     def __enter__(self) -> Service:
         self.start()
         return self
