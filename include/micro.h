@@ -473,6 +473,11 @@ micro_status micro_stream_grant(micro_runtime *runtime, micro_id stream, uint32_
 // What the client has seen so far. args {}. REPLY: a JSON array with calls, errors and latencies by endpoint.
 #define MICRO_CLIENT_STATS 258
 
+// The nodes of a service that the client chooses from, as it sees them. args {"service": text}. REPLY: a JSON array of objects
+// with node, address, version, in_flight (calls), latency_ms (null before the first answer) and ejected (calls avoid it for
+// now). MICRO_UNAVAILABLE where there is no node.
+#define MICRO_CLIENT_NODES 259
+
 // The versions of a service with their nodes. args {"service": text}. REPLY: a JSON array of registry records.
 // MICRO_NOT_FOUND where there is no node.
 #define MICRO_REGISTRY_GET 513

@@ -19,6 +19,10 @@ use crate::{
 pub const MICRO_CLIENT_HEALTH: u32 = 0x0101;
 /// What the client has seen so far. args {}. REPLY: a JSON array with calls, errors and latencies by endpoint.
 pub const MICRO_CLIENT_STATS: u32 = 0x0102;
+/// The nodes of a service that the client chooses from, as it sees them. args {"service": text}. REPLY: a JSON array of objects
+/// with node, address, version, in_flight (calls), latency_ms (null before the first answer) and ejected (calls avoid it for
+/// now). MICRO_UNAVAILABLE where there is no node.
+pub const MICRO_CLIENT_NODES: u32 = 0x0103;
 /// The versions of a service with their nodes. args {"service": text}. REPLY: a JSON array of registry records.
 /// MICRO_NOT_FOUND where there is no node.
 pub const MICRO_REGISTRY_GET: u32 = 0x0201;
@@ -187,6 +191,7 @@ mod tests {
     fn numbers_are_the_bridges() {
         assert_eq!(MICRO_CLIENT_HEALTH, operations::CLIENT_HEALTH);
         assert_eq!(MICRO_CLIENT_STATS, operations::CLIENT_STATS);
+        assert_eq!(MICRO_CLIENT_NODES, operations::CLIENT_NODES);
         assert_eq!(MICRO_REGISTRY_GET, operations::REGISTRY_GET);
         assert_eq!(MICRO_REGISTRY_LIST, operations::REGISTRY_LIST);
         assert_eq!(MICRO_REGISTRY_WATCH, operations::REGISTRY_WATCH);

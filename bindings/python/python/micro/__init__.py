@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from ._registry import Change as Change
     from ._registry import Endpoint as Endpoint
     from ._registry import Health as Health
+    from ._registry import KnownNode as KnownNode
     from ._registry import Node as Node
     from ._registry import Record as Record
     from ._runtime import Runtime as Runtime
@@ -49,6 +50,7 @@ _WHERE = {
     "Endpoint": "_registry",
     "Error": "_errors",
     "Health": "_registry",
+    "KnownNode": "_registry",
     "Metadata": "_metadata",
     "Node": "_registry",
     "Provided": "_provide",
@@ -75,6 +77,7 @@ __all__ = [
     "Endpoint",
     "Error",
     "Health",
+    "KnownNode",
     "Metadata",
     "Node",
     "Provided",

@@ -14,7 +14,18 @@ from ._metadata import Metadata, of_blocks, pairs
 from ._options import CallOptions, ClientOptions, document, name_of, nanoseconds
 from ._pipe import LoopPipe, Pipe
 from ._questions import Question, question
-from ._registry import Change, Health, Record, change, document_of, healths, milliseconds, records
+from ._registry import (
+    Change,
+    Health,
+    KnownNode,
+    Record,
+    change,
+    document_of,
+    healths,
+    known_nodes,
+    milliseconds,
+    records,
+)
 from ._runtime import Runtime, default
 from ._streams import ClientStream, Stream, feed, peek
 
@@ -295,6 +306,10 @@ class Client(BaseClient):
     async def health(self, service: str, *, timeout: float | None = None) -> list[Health]:
         """Asks each node of a service whether it wants calls."""
         return healths(await self._asked(question("client.health", timeout, service=service)))
+
+    async def nodes(self, service: str, *, timeout: float | None = None) -> list[KnownNode]:
+        """The nodes of a service that this client chooses from, with what it has seen of each."""
+        return known_nodes(await self._asked(question("client.nodes", timeout, service=service)))
 
     async def stats(self, *, timeout: float | None = None) -> Any:
         """What this client has seen so far: calls, failures and latencies by endpoint."""

@@ -57,6 +57,20 @@ class Health(NamedTuple):
     """Why it could not be asked."""
 
 
+class KnownNode(NamedTuple):
+    """A node as a client sees it."""
+
+    node: str
+    address: str
+    version: str
+    in_flight: int
+    """Calls of this client that are under way."""
+    latency_ms: float | None
+    """Of late; ``None`` before the first answer."""
+    ejected: bool
+    """Whether calls avoid it for now, because others failed."""
+
+
 def record(value: Mapping[str, Any]) -> Record:
     """A record of the registry's JSON."""
     nodes = tuple(Node(node["id"], node["address"], node.get("metadata") or {}) for node in value.get("nodes") or ())
@@ -98,3 +112,8 @@ def change(payload: Any) -> Change:
 def healths(payload: Any) -> list[Health]:
     """Answers of nodes."""
     return [Health(**one) for one in json.loads(bytes(payload))]
+
+
+def known_nodes(payload: Any) -> list[KnownNode]:
+    """Nodes that a client chooses from."""
+    return [KnownNode(**one) for one in json.loads(bytes(payload))]

@@ -21,7 +21,18 @@ from ._pipe import QueuePipe
 from ._provide import Registry
 from ._provide import provide as _provide
 from ._questions import Question, question
-from ._registry import Change, Health, Record, change, document_of, healths, milliseconds, records
+from ._registry import (
+    Change,
+    Health,
+    KnownNode,
+    Record,
+    change,
+    document_of,
+    healths,
+    known_nodes,
+    milliseconds,
+    records,
+)
 from ._runtime import Runtime
 from ._service import Service as _Service
 from ._streams import peek
@@ -227,6 +238,10 @@ class Client(BaseClient):
     def health(self, service: str, *, timeout: float | None = None) -> list[Health]:
         """Asks each node of a service whether it wants calls."""
         return healths(self._asked(question("client.health", timeout, service=service)))
+
+    def nodes(self, service: str, *, timeout: float | None = None) -> list[KnownNode]:
+        """The nodes of a service that this client chooses from, with what it has seen of each."""
+        return known_nodes(self._asked(question("client.nodes", timeout, service=service)))
 
     def stats(self, *, timeout: float | None = None) -> Any:
         """What this client has seen so far: calls, failures and latencies by endpoint."""

@@ -41,6 +41,8 @@ operations! {
     CLIENT_HEALTH = 0x0101, "client.health", ask(client::health);
     /// What the client has seen.
     CLIENT_STATS = 0x0102, "client.stats", ask(client::stats);
+    /// The nodes that a client chooses from, with load and latency.
+    CLIENT_NODES = 0x0103, "client.nodes", ask(client::nodes);
     /// The versions and nodes of a service.
     REGISTRY_GET = 0x0201, "registry.get", ask(registry::get);
     /// Every service.

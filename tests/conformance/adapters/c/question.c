@@ -6,6 +6,7 @@ uint32_t question_number(micro_slice name) {
         uint32_t number;
     } known[] = {
         { "client.health", MICRO_CLIENT_HEALTH },
+        { "client.nodes", MICRO_CLIENT_NODES },
         { "client.stats", MICRO_CLIENT_STATS },
         { "registry.get", MICRO_REGISTRY_GET },
         { "registry.list", MICRO_REGISTRY_LIST },

@@ -17,6 +17,8 @@ async def ask(client: micro.Client, operation: str, args: dict[str, Any], timeou
     match operation:
         case "client.health":
             return [one._asdict() for one in await client.health(**args, timeout=timeout)]
+        case "client.nodes":
+            return [one._asdict() for one in await client.nodes(**args, timeout=timeout)]
         case "client.stats":
             return await client.stats(**args, timeout=timeout)
         case "registry.get":

@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use micro::client::NodeHealth;
 use micro::registry::{self, Memory, Service};
+use micro::selector::Node;
 use micro::settings::{Fields, Value};
 use micro::{Client, Code, Error, Result};
 use micro_conformance::Line;
 use serde_json::json;
+use tokio::time::Instant;
 
 use crate::calls::Calls;
 use crate::output::failure;
@@ -54,6 +56,11 @@ impl Question {
                 args.finish()?;
                 client.health(&service).await?.into_iter().map(health).collect()
             }
+            "client.nodes" => {
+                let service = args.require("service", Value::text)?;
+                args.finish()?;
+                client.cache().resolve(&service).await?.nodes().iter().map(node).collect()
+            }
             "client.stats" => {
                 args.finish()?;
                 client.metrics().to_json()
@@ -88,6 +95,17 @@ impl Question {
 
 fn record(value: Value) -> Result<Service> {
     value.parse("a registry record")
+}
+
+fn node(node: &Arc<Node>) -> serde_json::Value {
+    let now = Instant::now();
+    json!({
+        "node": node.id(),
+        "address": node.address(),
+        "version": node.version(),
+        "in_flight": node.in_flight(),
+        "ejected": node.is_ejected(now),
+    })
 }
 
 fn health(health: NodeHealth) -> serde_json::Value {
