@@ -511,7 +511,7 @@ typedef struct {
     uint32_t size;
     // MICRO_REQUEST_WAIT, or 0.
     uint32_t flags;
-    // Which operation: MICRO_<AREA>_<VERB>.
+    // Which operation: `MICRO_<AREA>_<VERB>`.
     uint32_t operation;
     // 0.
     uint32_t reserved;
@@ -550,7 +550,7 @@ micro_status micro_follow(micro_client *client,
                           micro_id *id,
                           micro_error **err);
 
-// Provides a registry of the program's own, for `area` MICRO_AREA_REGISTRY: from now on "host://<name>" is the URL of it, in
+// Provides a registry of the program's own, for `area` MICRO_AREA_REGISTRY: from now on `host://<name>` is the URL of it, in
 // this process. A name has letters, digits, "-", "_" and ".".
 //
 // A question to it is told as MICRO_EVENT_CALL with this `token`: `method` is the operation, MICRO_REGISTRY_*, and the

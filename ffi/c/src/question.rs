@@ -53,7 +53,7 @@ pub struct micro_question {
     pub size: u32,
     /// MICRO_REQUEST_WAIT, or 0.
     pub flags: u32,
-    /// Which operation: MICRO_<AREA>_<VERB>.
+    /// Which operation: `MICRO_<AREA>_<VERB>`.
     pub operation: u32,
     /// 0.
     pub reserved: u32,
@@ -104,7 +104,7 @@ pub unsafe extern "C" fn micro_follow(
     unsafe { begin(client, queue, question, id, err, |at, on, asked| at.follow(on, asked, token)) }
 }
 
-/// Provides a registry of the program's own, for `area` MICRO_AREA_REGISTRY: from now on "host://<name>" is the URL of it, in
+/// Provides a registry of the program's own, for `area` MICRO_AREA_REGISTRY: from now on `host://<name>` is the URL of it, in
 /// this process. A name has letters, digits, "-", "_" and ".".
 ///
 /// A question to it is told as MICRO_EVENT_CALL with this `token`: `method` is the operation, MICRO_REGISTRY_*, and the
