@@ -1,9 +1,9 @@
 //! Forks noticed: what was made before a fork has no threads in the child, and must not be used there.
 //!
-//! [`watch`] has the system tell of each fork; every entry compares one number ([`Stamp`]). Nothing inherited is dropped or
-//! joined in the child: its threads are not there to let go. What a new runtime in the child shares with the old ones is held
-//! across the fork, so that no thread that stays behind has it, and made before there can be a fork. The parent's sockets and
-//! locked files are closed in the child, so that they end with the parent.
+//! [`watch`] has the system tell of each fork; every entry compares one number ([`Stamp`](crate::stamp::Stamp)). Nothing
+//! inherited is dropped or joined in the child: its threads are not there to let go. What a new runtime in the child shares
+//! with the old ones is held across the fork, so that no thread that stays behind has it, and made before there can be a fork.
+//! The parent's sockets and locked files are closed in the child, so that they end with the parent.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering};

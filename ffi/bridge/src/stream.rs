@@ -21,8 +21,9 @@ use crate::within::within;
 
 impl Client {
     /// Opens a stream. It tells [`EventKind::Opened`] when headers come, [`EventKind::Message`] for each message that
-    /// [`Runtime::grant`] made room for, and ends in one [`EventKind::End`]. Messages are sent with [`Runtime::send`]; only
-    /// a [`Shape::ServerStream`] has its one request in the payload. A stream has no timeout unless it is given one.
+    /// [`Runtime::grant`](crate::Runtime::grant) made room for, and ends in one [`EventKind::End`]. Messages are sent with
+    /// [`Runtime::send`](crate::Runtime::send); only a [`Shape::ServerStream`] has its one request in the payload. A stream has
+    /// no timeout unless it is given one.
     ///
     /// # Errors
     /// As [`Client::call`].

@@ -1,7 +1,7 @@
 //! What a host can ask: one row of a table an operation, one file an area. A number has the area in its upper byte and the verb
 //! in the lower.
 //!
-//! An operation is a struct of arguments, an asynchronous function and its row in [`operations!`]. What it is asked with is
+//! An operation is a struct of arguments, an asynchronous function and its row in `operations!`. What it is asked with is
 //! checked before it begins; its deadline, its place and its end are the business of [`crate::Client::ask`] and
 //! [`crate::Client::follow`].
 
