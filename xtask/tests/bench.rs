@@ -35,6 +35,7 @@ const ROWS: [&str; 28] = [
     "border.wakes.32",
     "border.echo.1000",
     "border.wakes.1000",
+    "border.ask.32",
 ];
 
 #[test]

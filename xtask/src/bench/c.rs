@@ -49,6 +49,15 @@ const DEPTHS: [(u32, Spec, Spec); 3] = [
     ),
 ];
 
+/// What a question costs next to a typed operation that comes back at once with about as many bytes: neither has a network, so
+/// what differs is the way over the border, the reading of arguments, the deadline, and the writing of the answer.
+const ASK: Spec = spec(
+    "border.ask.32",
+    "A question next to a typed operation of its size, 32 in flight",
+    "times",
+    Goal::at_most(1.5),
+);
+
 const fn spec(id: &'static str, title: &'static str, unit: &'static str, goal: Goal) -> Spec {
     Spec { id, title, unit, goal }
 }
@@ -56,6 +65,7 @@ const fn spec(id: &'static str, title: &'static str, unit: &'static str, goal: G
 pub(crate) async fn rows(plan: &Plan, root: &Path) -> Vec<Row> {
     let asked = SIZES.iter().flat_map(|(_, server, client)| [server.id, client.id]);
     let asked = asked.chain(DEPTHS.iter().flat_map(|(_, cost, wakes)| [cost.id, wakes.id]));
+    let asked = asked.chain([ASK.id]);
     if !plan.has_ours() || !asked.into_iter().any(|id| plan.is_asked_for(id)) {
         return Vec::new();
     }
@@ -69,7 +79,29 @@ pub(crate) async fn rows(plan: &Plan, root: &Path) -> Vec<Row> {
         rows.extend(echo(plan, cost, *depth, &programs, |figures| figures.us).await);
         rows.extend(echo(plan, wakes, *depth, &programs, |figures| figures.wakes).await);
     }
+    rows.extend(ask(plan, &programs).await);
     rows
+}
+
+/// What the program of questions reports: microseconds for each.
+#[derive(Deserialize)]
+struct Cost {
+    asked: f64,
+    typed: f64,
+}
+
+async fn ask(plan: &Plan, programs: &Result<PathBuf, String>) -> Option<Row> {
+    plan.alone(&ASK, async || {
+        let mut command = Command::new(programs.clone()?.join("ask"));
+        command.args(["--workers", "1", "--concurrency", "32"]);
+        let mut program = Program::start(command)?;
+        let length = (plan.slice() * 4).as_millis().to_string();
+        program.ask(&length).await?;
+        let cost: Cost = serde_json::from_str(&program.ask(&length).await?)?;
+        program.stop().await?;
+        Ok(Sample { value: cost.asked / cost.typed, cpu_us: None })
+    })
+    .await
 }
 
 /// One of the programs on the measured half of the cores.

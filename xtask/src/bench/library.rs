@@ -51,7 +51,7 @@ fn sample(value: f64) -> Outcome<Sample> {
 }
 
 /// Programs in C, by the names of their sources.
-const PROGRAMS: [&str; 4] = ["idle", "server", "client", "echo"];
+const PROGRAMS: [&str; 5] = ["idle", "server", "client", "echo", "ask"];
 
 /// Installs the library and compiles the programs in C against it, once; returns where they are.
 pub(crate) async fn install(plan: &Plan, root: &Path) -> Outcome<PathBuf> {
