@@ -55,6 +55,14 @@ def test_stats_of_a_service_block(both: Both) -> None:
     assert "Numbers.Twice" in str(service.stats(timeout=5))
 
 
+def test_the_client_of_a_service_blocks_and_calls_in_its_name(both: Both) -> None:
+    service, _ = both
+    assert service.client is service.client
+    assert service.client.call("numbers", "Numbers.Twice", 21, timeout=5) == 42
+    (edge,) = service.stats(timeout=5)["edges"]
+    assert edge["caller"] == "numbers"
+
+
 def test_calls_block(both: Both) -> None:
     _, client = both
     assert client.call("numbers", "Numbers.Twice", 21, timeout=5) == 42

@@ -337,6 +337,17 @@ class Service(_Service):
     ) -> None:
         super().__init__(name, threads=threads, stream_threads=stream_threads, runtime=runtime, **options)
         self._thread: threading.Thread | None = None
+        self._shared: tuple[Any, Client] | None = None
+
+    @property
+    def client(self) -> Client:  # type: ignore[override]
+        """A client that shares the service's registry and calls in its name, while it runs."""
+        running = self._up()
+        if self._shared is None or self._shared[0] is not running:
+            client = Client(runtime=running.runtime)
+            client._runtime, client._client = running.runtime, running.server.client()
+            self._shared = running, client
+        return self._shared[1]
 
     def start(self) -> None:  # type: ignore[override]
         """Listens and registers; returns when callers may come."""
@@ -381,10 +392,7 @@ class Service(_Service):
 
     def stats(self, *, timeout: float | None = None) -> Any:
         """What the service has seen so far: calls by caller and endpoint, running calls, calls it refused."""
-        asked, running = question("service.stats", timeout), self._up()
-        client = Client(runtime=running.runtime)
-        client._runtime, client._client = running.runtime, running.server.client()
-        return json.loads(bytes(client._asked(asked)))
+        return json.loads(bytes(self.client._asked(question("service.stats", timeout))))
 
     def __enter__(self) -> Service:
         self.start()
