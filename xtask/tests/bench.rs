@@ -6,7 +6,7 @@ use std::process::Command;
 /// Where the names of the rows begin.
 const FAMILIES: &str = "server,client,stream,discovery,footprint,library,c,border";
 
-const ROWS: [&str; 28] = [
+const ROWS: [&str; 29] = [
     "server.bare.64",
     "server.bare.1024",
     "server.full.64",
