@@ -31,7 +31,8 @@ class InMemory:
                 expire = asyncio.get_running_loop().call_later(ttl, self.deregister, service._replace(nodes=(node,)))
                 self.expiries[*key, node.id] = expire
         self.tell("create", service, [node for node in service.nodes if node.id not in before])
-        changed = [node for node in service.nodes if node.id in before and (node != before[node.id] or not described)]
+        # What describes a version describes each of its nodes.
+        changed = [node for node in after.values() if node.id in before and (node != before[node.id] or not described)]
         self.tell("update", service, changed)
 
     def deregister(self, service: Record) -> None:

@@ -101,6 +101,15 @@ async def test_a_whole_fleet_meets_in_a_registry_written_in_python() -> None:
             await client.call("greeter", "Greeter.Hello", {"name": "Ada"}, retries=0)
 
 
+async def test_a_new_description_is_an_update_of_every_node_of_the_version() -> None:
+    async with micro.provide("described", InMemory()) as mine, micro.Client(registry=mine.url) as client:
+        await client.register(record("moon", "1", "a", "b"))
+        watch = await client.watch("moon")
+        await client.register(record("moon", "1", "a")._replace(metadata={"team": "blue"}))
+        change = await asyncio.wait_for(anext(watch), PATIENCE)
+        assert (change.action, {node.id for node in change.service.nodes}) == ("update", {"a", "b"})
+
+
 async def test_a_watcher_that_leaves_is_forgotten() -> None:
     registry = InMemory()
     async with micro.provide("left", registry) as mine, micro.Client(registry=mine.url) as client:
