@@ -26,7 +26,9 @@ static BY_KEY: Hash = Hash;
 #[derive(Debug)]
 pub(super) struct Terms {
     /// Time for the whole call, retries included; `None` for ever.
-    pub(super) timeout: Option<Duration>,
+    timeout: Option<Duration>,
+    /// The timeout is the default, which counts only where no deadline is inherited.
+    is_default_timeout: bool,
     /// The call's own: what the client adds stands in its headers.
     pub(super) metadata: Metadata,
     pub(super) codec: Option<Codec>,
@@ -55,10 +57,11 @@ pub(super) struct Terms {
 impl Terms {
     /// `own` on top of the options of the client. A stream has no timeout but its own.
     pub(super) fn new(client: &CallOptions, own: CallOptions, unary: bool) -> Self {
-        let timeout = || if unary { client.timeout.unwrap_or(Some(TIMEOUT)) } else { None };
+        let timeout = own.timeout.or(if unary { client.timeout } else { Some(None) });
         let retry = || client.retry.clone().unwrap_or_default();
         Self {
-            timeout: own.timeout.unwrap_or_else(timeout),
+            timeout: timeout.unwrap_or(Some(TIMEOUT)),
+            is_default_timeout: timeout.is_none(),
             metadata: own.metadata,
             codec: own.codec.or(client.codec),
             addresses: joined(&client.addresses, own.addresses),
@@ -77,6 +80,11 @@ impl Terms {
             found_for: own.found_for.or_else(|| client.found_for.clone()),
             counted: own.counted || client.counted,
         }
+    }
+
+    /// Time for a call that belongs to an inbound one with or without a deadline; `None` for ever.
+    pub(super) fn timeout(&self, inherits_deadline: bool) -> Option<Duration> {
+        self.timeout.filter(|_| !(inherits_deadline && self.is_default_timeout))
     }
 
     /// The inbound call that this one belongs to.

@@ -50,7 +50,8 @@ impl Run {
         let codec = terms.codec.unwrap_or(preferred);
         let context = terms.parent();
         let inherited = context.as_ref().and_then(Context::deadline);
-        let own = terms.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let timeout = terms.timeout(inherited.is_some());
+        let own = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let deadline = match (inherited, own) {
             (Some(inherited), Some(own)) => Some(inherited.min(own)),
             (inherited, own) => inherited.or(own),
