@@ -168,16 +168,17 @@ impl ServiceBuilder {
     }
 
     /// How long the registry keeps the node without a heartbeat, 60 s unless set, or twice a
-    /// [`ServiceBuilder::register_interval`] that is set. The start refuses what is not longer than
-    /// that interval.
+    /// [`ServiceBuilder::register_interval`] that is set. Zero is for ever, as in go-micro. The start
+    /// refuses what is not longer than that interval.
     pub fn register_ttl(mut self, ttl: Duration) -> Self {
         self.ttl = Some(ttl);
         self
     }
 
     /// How often the node is registered anew, 30 s unless set, or half of a
-    /// [`ServiceBuilder::register_ttl`] that is shorter than 60 s. The start refuses an interval of
-    /// zero.
+    /// [`ServiceBuilder::register_ttl`] that is shorter than 60 s. Zero never renews a registration
+    /// that succeeded, as in go-micro, and then the registry keeps the node for ever: the start refuses
+    /// a time to live beside it.
     pub fn register_interval(mut self, interval: Duration) -> Self {
         self.interval = Some(interval);
         self

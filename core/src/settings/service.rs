@@ -24,7 +24,7 @@ use crate::transport::Compression;
 /// | `metadata` | labels of the node: an object of texts |
 /// | `address`, `advertise` | where it listens, such as `":8080"`, and what it registers instead |
 /// | `registry` | URL of a [registry](crate::registry::connect) |
-/// | `register_ttl`, `register_interval` | durations |
+/// | `register_ttl`, `register_interval` | durations; zero never forgets, and never renews |
 /// | `register_timeout` | a duration, or `"none"`: for each request to the registry |
 /// | `propagation`, `grace` | durations: the two parts of a stop; a `grace` of `"none"` has no end |
 /// | `network` | URL of a [network](crate::network::connect) |
@@ -91,8 +91,8 @@ impl Document for ServiceSettings {
             metadata: fields.read("metadata", Value::labels)?.unwrap_or_default(),
             advertise: fields.read("advertise", Value::text)?,
             registry: fields.read("registry", Named::read)?,
-            register_ttl: fields.read("register_ttl", Value::period)?,
-            register_interval: fields.read("register_interval", Value::period)?,
+            register_ttl: fields.read("register_ttl", Value::duration)?,
+            register_interval: fields.read("register_interval", Value::duration)?,
             register_timeout: fields.read("register_timeout", Value::limit)?,
             propagation: fields.read("propagation", |value| value.time_in(&range::PROPAGATION))?,
             network: fields.read("network", Named::read)?,

@@ -39,8 +39,8 @@ fn mistakes_name_the_document_and_the_field_and_what_would_do() {
         ),
         (
             in_service,
-            json!({"register_interval": 0}),
-            "service settings: register_interval: no time at all is not enough: write at least 1ms",
+            json!({"register_interval": "0"}),
+            "service settings: register_interval: \"0\" is no duration: write for example \"250ms\", \"1.5s\" or \"1m\"",
         ),
         (
             in_service,
