@@ -258,7 +258,7 @@ impl Registry for Flaky {
     async fn list(&self) -> Result<Vec<micro::registry::Service>> {
         self.inner.list().await
     }
-    async fn watch(&self, service: Option<&str>) -> Result<micro::registry::Watcher> {
+    async fn watch(&self, service: Option<&str>) -> Result<Watcher> {
         self.inner.watch(service).await
     }
     fn name(&self) -> &'static str {
@@ -338,7 +338,7 @@ impl Registry for Odd {
     async fn list(&self) -> Result<Vec<micro::registry::Service>> {
         self.inner.list().await
     }
-    async fn watch(&self, service: Option<&str>) -> Result<micro::registry::Watcher> {
+    async fn watch(&self, service: Option<&str>) -> Result<Watcher> {
         self.inner.watch(service).await
     }
     fn name(&self) -> &'static str {
@@ -521,7 +521,7 @@ impl Registry for Counting {
             self.fails.fetch_sub(1, Ordering::SeqCst);
             return Err(Error::unavailable("not now"));
         }
-        self.kept.lock().unwrap().push(ttl);
+        self.kept.lock().expect("no panic holds it").push(ttl);
         self.inner.register(service, ttl).await
     }
     async fn deregister(&self, service: &Record) -> Result<()> {

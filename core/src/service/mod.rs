@@ -22,6 +22,7 @@ mod address;
 mod builder;
 mod heartbeat;
 mod hook;
+mod operator;
 mod signal;
 mod start;
 

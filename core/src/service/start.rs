@@ -58,16 +58,17 @@ impl ServiceBuilder {
     /// take this service; nothing is left running then. A registry that is down is no error: the
     /// service serves, and registers when it can.
     pub async fn start(mut self) -> Result<Service> {
+        self = self.overruled()?;
         let name = self.name.clone();
         self.check_name()?;
         self.check()?;
         let (ttl, interval) = self.rhythm()?;
-        self.read_environment();
         let before = self.hooks.run(Moment::BeforeStart).await;
         before.map_err(|error| not_started(&name, &error))?;
-        let registry = match self.registry.take() {
-            Some(registry) => registry,
-            None => registry::from_environment()?,
+        let registry = match (self.registry.take(), &self.registry_url) {
+            (Some(registry), _) => registry,
+            (None, Some(url)) => url.registry()?,
+            (None, None) => registry::connect("auto")?,
         };
         let client = self.client.registry(registry.clone()).build()?;
         let registry = Guarded::new(registry, self.register_limit);
@@ -192,14 +193,5 @@ impl ServiceBuilder {
             "service name `{}`: use letters, digits, `-`, `_` and single dots, for example go.micro.srv.greeter",
             self.name
         )))
-    }
-
-    /// What the program left open is taken from the variables go-micro reads.
-    fn read_environment(&mut self) {
-        let read = |name| std::env::var(name).ok().filter(|value: &String| !value.is_empty());
-        if self.advertise.is_none() {
-            self.advertise = read("MICRO_SERVER_ADVERTISE");
-        }
-        self.server.default_address(read("MICRO_SERVER_ADDRESS"));
     }
 }
