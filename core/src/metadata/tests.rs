@@ -30,6 +30,33 @@ fn whole_sets_add_up_without_what_a_caller_may_not_set() -> Result<()> {
 }
 
 #[test]
+fn a_merge_keeps_or_replaces_what_is_there() -> Result<()> {
+    let set = |pairs: &[(&'static str, &'static str)]| {
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.append(*name, HeaderValue::from_static(value));
+        }
+        Metadata::from(headers)
+    };
+    let before = set(&[("tenant", "blue"), ("tenant", "red"), ("user", "ada")]);
+    let other = set(&[("tenant", "green"), ("zone", "a"), ("zone", "b"), ("te", "trailers")]);
+    let mut kept = before.clone();
+    kept.insert_missing(other.clone())?;
+    let zones = [("zone", "a"), ("zone", "b")];
+    assert_eq!(
+        kept,
+        set(&[&[("tenant", "blue"), ("tenant", "red"), ("user", "ada")][..], &zones].concat())
+    );
+    let mut replaced = before.clone();
+    replaced.insert_all(other)?;
+    assert_eq!(replaced, set(&[&[("tenant", "green"), ("user", "ada")][..], &zones].concat()));
+    replaced.insert_all(set(&[("tenant", ""), ("zone", "")]))?;
+    assert_eq!(replaced, set(&[("user", "ada")]));
+    assert_eq!(before.get("tenant"), Some("blue"), "what was copied stays");
+    Ok(())
+}
+
+#[test]
 fn more_names_than_fit_are_refused() {
     let mut metadata = Metadata::new();
     let mut put = |n: usize| metadata.append(&format!("name-{n}"), "1");
