@@ -128,6 +128,30 @@ impl Metadata {
         Ok(())
     }
 
+    /// Puts `headers` in place of what stands under their names. Those of `kept` stand as they are; of others, names that a
+    /// caller may not set are left out.
+    ///
+    /// # Errors
+    /// As [`Metadata::append_all`].
+    #[cfg(feature = "tonic")]
+    pub(crate) fn replace_all(&mut self, headers: HeaderMap, kept: &[HeaderName]) -> Result<()> {
+        let (mut under, mut left_out) = (None, true);
+        for (name, value) in headers {
+            if let Some(name) = name {
+                let text = name.as_str();
+                left_out = !kept.contains(&name) && (is_reserved(text) || is_of_connection(text));
+                if !left_out {
+                    self.0.remove(&name);
+                }
+                under = Some(name);
+            }
+            if let Some(name) = under.as_ref().filter(|_| !left_out) {
+                append(&mut self.0, name.clone(), value)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Replaces the bytes under `name`, which must end in `-bin`.
     ///
     /// # Errors

@@ -26,6 +26,8 @@ pub(crate) use batched::Batched;
 pub(crate) use broken::broken;
 pub use compression::Compression;
 pub(crate) use compression::Compressor;
+#[cfg(feature = "tonic")]
+pub(crate) use compression::{GRPC_ACCEPT_ENCODING, GRPC_ENCODING};
 pub(crate) use connection::{Answering, Connection, Opened};
 pub(crate) use deadline::{once, read_timeout, remove_timeout, write_timeout};
 pub(crate) use dial::Dial;
@@ -36,6 +38,8 @@ pub use held::Hold;
 pub(crate) use held::{COUNTED, Reservoir, Room, Share};
 pub(crate) use network::in_child;
 pub(crate) use relax::{Said, restore_names};
+#[cfg(feature = "tonic")]
+pub(crate) use status::foreign_details;
 pub(crate) use status::{
     FROM_SERVICE, GRPC_STATUS, caller_is_micro, details, is_status, read_status, write_status,
 };
