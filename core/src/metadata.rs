@@ -14,7 +14,7 @@ use http::header::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::error::{Error, Result};
 use crate::forward::names::{is_of_connection, is_secret};
-use crate::transport::is_of_target;
+use crate::transport::is_of_hop;
 
 /// Names a caller may not set: HTTP/2 or gRPC gives them a meaning of its own.
 const RESERVED: [&str; 14] = [
@@ -270,7 +270,7 @@ fn make_room(headers: &HeaderMap, name: &HeaderName) -> Result<()> {
 }
 
 fn is_reserved(name: &str) -> bool {
-    RESERVED.binary_search(&name).is_ok() || name.starts_with("grpc-") || is_of_target(name)
+    RESERVED.binary_search(&name).is_ok() || name.starts_with("grpc-") || is_of_hop(name)
 }
 
 fn entry(name: &str, value: &str) -> Result<(HeaderName, HeaderValue)> {

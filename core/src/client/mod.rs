@@ -21,6 +21,7 @@ mod calls;
 #[cfg(feature = "tonic")]
 pub(crate) mod framed;
 mod handle;
+mod heads;
 mod health;
 mod options;
 mod pipeline;

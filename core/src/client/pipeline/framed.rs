@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::task::Poll;
 
 use bytes::Bytes;
-use http::HeaderMap;
+use http::header::{HeaderMap, HeaderValue};
 use http_body::{Body as _, Frame};
 
 use super::attempt::Step;
@@ -30,7 +30,7 @@ impl Step for Framed {
     type Done = Begun;
 
     async fn attempt(&self, run: &Run, lease: &Lease) -> Result<Begun> {
-        let (path, headers) = (run.target.path.clone(), run.framed_headers()?);
+        let (path, headers) = (run.target.path.clone(), run.framed_headers(lease)?);
         let response = lease.send(path, headers, self.0.clone())?.await?;
         let seen = run.terms.seen.as_ref();
         let (headers, mut body) = open(response, seen)?;
@@ -65,16 +65,17 @@ impl Step for OpenFramed {
     type Done = Opened;
 
     async fn attempt(&self, run: &Run, lease: &Lease) -> Result<Opened> {
-        lease.open_stream(run.target.path.clone(), run.framed_headers()?)
+        lease.open_stream(run.target.path.clone(), run.framed_headers(lease)?)
     }
 }
 
 impl Run {
     /// The headers of an attempt, with what the caller itself says of compression.
-    fn framed_headers(&self) -> Result<HeaderMap> {
-        let mut headers = self.headers()?;
+    fn framed_headers(&self, lease: &Lease) -> Result<HeaderMap> {
+        let mut headers = self.headers(lease)?;
         if !self.terms.metadata.headers().contains_key(GRPC_ACCEPT_ENCODING) {
-            headers.remove(GRPC_ACCEPT_ENCODING);
+            // Left out, it would mean all that this framework reads.
+            headers.insert(GRPC_ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         }
         Ok(headers)
     }

@@ -19,5 +19,4 @@ mod wait;
 pub(super) use attempt::{OpenStream, Received, ServerStream, Unary};
 #[cfg(feature = "tonic")]
 pub(super) use framed::{Begun, Framed, OpenFramed};
-pub(super) use headers::head;
 pub(super) use run::{Run, deadline_passed};
