@@ -86,6 +86,7 @@ impl ServiceBuilder {
             ("transport", "grpc"),
             ("broker", "memory"),
             ("registry", registry.name()),
+            (registry::COMPACT, registry::COMPACT_VERSION),
         ] {
             metadata.insert(key.into(), value.into());
         }
