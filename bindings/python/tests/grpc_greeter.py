@@ -165,6 +165,8 @@ class Greeter(stubs.GreeterServicer):  # type: ignore[misc]
         except grpc.RpcError:
             self.failed.set()
             raise
+        finally:
+            self.over.set()
 
 
 @asynccontextmanager
