@@ -6,6 +6,7 @@ mod told;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::heads::DEFAULT_NAMESPACE;
 use super::options::CallOptions;
 use crate::directory::Cache;
 use crate::error::Result;
@@ -17,9 +18,6 @@ use crate::selector::{Filter, Strategy};
 use crate::settings::{UrlSetting, range};
 use crate::transport::network::{Network, Tcp};
 use crate::transport::{ClientTls, Compression, DEFAULT_MAX_BUFFERED, DEFAULT_MAX_MESSAGE, Dial};
-
-/// Namespace that go-micro's clients send unless told otherwise.
-const DEFAULT_NAMESPACE: &str = "go.micro";
 
 /// Settings of a client to be. Those that a call can also set are defaults for its calls.
 #[derive(Debug)]

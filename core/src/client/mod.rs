@@ -18,7 +18,10 @@
 mod builder;
 mod call;
 mod calls;
+#[cfg(feature = "tonic")]
+pub(crate) mod framed;
 mod handle;
+mod heads;
 mod health;
 mod options;
 mod pipeline;

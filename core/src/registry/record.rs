@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::nullable;
 use crate::error::{Error, Reach, Reason, Result};
+use crate::shape::Shape;
 
 /// String pairs that describe a node, an endpoint or a service.
 pub type Labels = BTreeMap<String, String>;
@@ -39,7 +40,8 @@ pub struct Node {
     /// `host:port`; IPv6 as `[host]:port`.
     #[serde(default)]
     pub address: String,
-    /// Labels of the node; `protocol` is `grpc` for what this crate can call, and `tls` is `true` where it speaks TLS.
+    /// Labels of the node; `protocol` is `grpc` for what this crate can call, `tls` is `true` where it speaks TLS, and `micro` is `1`
+    /// where it reads headers in the compact form.
     #[serde(default, with = "nullable")]
     pub metadata: Labels,
 }
@@ -50,7 +52,16 @@ pub(crate) const TLS: &str = "tls";
 /// Label of a node that has no certificate for its address: the name it has one for.
 pub(crate) const TLS_NAME: &str = "tls_name";
 
+/// Label of a node that reads the compact form of headers: its version.
+pub(crate) const COMPACT: &str = "micro";
+pub(crate) const COMPACT_VERSION: &str = "1";
+
 impl Node {
+    /// True when the node says that it reads the headers of a call in the compact form, by its label `micro`.
+    pub(crate) fn reads_compact(&self) -> bool {
+        self.metadata.get(COMPACT).is_some_and(|version| version == COMPACT_VERSION)
+    }
+
     /// True when the node says that it speaks TLS, by its label `tls`.
     pub fn speaks_tls(&self) -> bool {
         self.metadata.get(TLS).is_some_and(|value| value == "true")
@@ -68,8 +79,8 @@ pub struct Endpoint {
     /// Shape of the response; informational.
     #[serde(default)]
     pub response: Option<Value>,
-    /// Labels: `stream` is `"true"` for streams, `idempotent` is `"true"` where repeating a call
-    /// is harmless, `internal` endpoints are not listed at all.
+    /// Labels: `stream` is `"true"` for streams, whose `shape` is `client_stream`, `server_stream` or `bidi_stream`; `idempotent` is
+    /// `"true"` where repeating a call is harmless; `internal` endpoints are not listed at all.
     #[serde(default, with = "nullable")]
     pub metadata: Labels,
 }
@@ -162,6 +173,15 @@ impl Endpoint {
     /// True when a call may be repeated without harm: the service advertises `idempotent: "true"`.
     pub fn is_idempotent(&self) -> bool {
         self.metadata.get("idempotent").is_some_and(|value| value == "true")
+    }
+
+    /// How many messages go each way; `None` for a stream whose service does not say, as go-micro's do not.
+    pub fn shape(&self) -> Option<Shape> {
+        match self.metadata.get("shape").and_then(|name| Shape::named(name)) {
+            Some(shape) => Some(shape),
+            None if self.is_stream() => None,
+            None => Some(Shape::Unary),
+        }
     }
 
     /// True for streams: the service advertises `stream: "true"`.

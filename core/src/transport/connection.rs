@@ -22,7 +22,6 @@ use super::batched::Batched;
 use super::broken::{broken, refusal};
 use super::greeting::{self, Greeting, UNSAID, too_large};
 use super::state::{self, ConnectionState, Idling, Probing, Waiting};
-use super::target::{TARGET, TARGET_AT};
 use crate::error::{Error, Reach, Result};
 
 /// Bytes of one answer, and of all of them, that may be on their way to a reader: enough for a link of 1 Gbit/s and 16 ms.
@@ -61,7 +60,7 @@ pub(crate) struct Connection {
     sender: SendRequest<Bytes>,
     scheme: Scheme,
     authority: Authority,
-    /// The authority, for [`TARGET_AT`].
+    /// The authority, as a header.
     at: Option<HeaderValue>,
     state: Arc<ConnectionState>,
     /// Bytes of headers the peer takes, as it said when it greeted.
@@ -191,11 +190,8 @@ impl Connection {
     fn begin_request(
         &self,
         path: PathAndQuery,
-        mut headers: HeaderMap,
+        headers: HeaderMap,
     ) -> Result<(ResponseFuture, SendStream<Bytes>)> {
-        if let Some(at) = self.at.as_ref().filter(|_| headers.contains_key(TARGET)) {
-            headers.insert(TARGET_AT, at.clone());
-        }
         let size = greeting::size(&headers) + greeting::size_of_request(&path, &self.authority);
         if size >= self.max_headers as usize {
             let peer = self.authority.as_str();
@@ -219,6 +215,11 @@ impl Connection {
             self.state.retire();
             explain(&self.state, &error).unsent()
         })
+    }
+
+    /// The authority, where it can stand in a header.
+    pub(crate) fn at(&self) -> Option<&HeaderValue> {
+        self.at.as_ref()
     }
 
     /// True while new requests may be sent.
@@ -275,15 +276,27 @@ impl Opened {
     /// cancelled on the wire when the other end of `call` is dropped.
     pub(crate) fn run(
         self,
-        messages: mpsc::Receiver<Bytes>,
+        mut messages: mpsc::Receiver<Bytes>,
+        call: oneshot::Receiver<Infallible>,
+    ) -> impl Future<Output = Result<Response<Answering>>> + Send {
+        self.run_with(move |cx| messages.poll_recv(cx).map(|message| message.map(Ok)), call)
+    }
+
+    /// The same with messages that are asked for by `next`, and cancelled on the wire when it fails.
+    pub(crate) fn run_with(
+        self,
+        next: impl FnMut(&mut Context<'_>) -> Poll<Option<Result<Bytes, h2::Error>>> + Send + 'static,
         call: oneshot::Receiver<Infallible>,
     ) -> impl Future<Output = Result<Response<Answering>>> + Send {
         let Self { response, mut requests, state } = self;
         tokio::spawn(async move {
-            tokio::select! {
+            let failed = tokio::select! {
                 biased;
-                _ = call => requests.send_reset(Reason::CANCEL),
-                _ = feed(&mut requests, messages) => {}
+                _ = call => true,
+                fed = feed(&mut requests, next) => fed.is_err(),
+            };
+            if failed {
+                requests.send_reset(Reason::CANCEL);
             }
         });
         head(response, Waiting::on(&state))
@@ -310,7 +323,7 @@ async fn head(response: ResponseFuture, mut waiting: Waiting) -> Result<Response
 /// Sends messages as the peer has room for them, until there are no more or the peer wants no more.
 async fn feed(
     requests: &mut SendStream<Bytes>,
-    mut messages: mpsc::Receiver<Bytes>,
+    mut next: impl FnMut(&mut Context<'_>) -> Poll<Option<Result<Bytes, h2::Error>>>,
 ) -> Result<(), h2::Error> {
     loop {
         requests.reserve_capacity(1);
@@ -329,7 +342,7 @@ async fn feed(
             if let Poll::Ready(ended) = requests.poll_reset(cx) {
                 return Poll::Ready(Err(ended.map_or_else(|error| error, h2::Error::from)));
             }
-            messages.poll_recv(cx).map(Ok)
+            next(cx).map(Option::transpose)
         })
         .await?;
         let Some(message) = message else {

@@ -6,8 +6,8 @@ use papaya::HashMap;
 
 use super::ClientBuilder;
 use crate::client::handle::{Client, Inner};
+use crate::client::heads::Heads;
 use crate::client::options::CallOptions;
-use crate::client::pipeline;
 use crate::client::pool::Pool;
 use crate::directory::Cache;
 use crate::error::Result;
@@ -59,8 +59,7 @@ impl ClientBuilder {
             Some(strategy) => strategy.clone(),
             None => Arc::new(selector::P2c::new()),
         };
-        let head = |unary| pipeline::head(&self.name, &self.namespace, &self.options, unary);
-        let heads = [head(true)?, head(false)?];
+        let heads = Heads::new(&self.name, &self.namespace, &self.options)?;
         let buffered = Reservoir::new(self.max_buffered, self.max_message);
         let replies = Share::new(&buffered, self.max_buffered, self.max_message);
         let inner = Arc::new(Inner {

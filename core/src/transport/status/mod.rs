@@ -4,7 +4,7 @@
 //! `grpc-status-details-bin`; a detail of any other type kills a Go caller's process, and a bare
 //! status becomes a retryable 500 there (wire reference 1.6). Other gRPC clients expect the plain
 //! text, the details that the handler attached, and go-micro's only if it says more than the status
-//! does. [`caller_is_micro`] tells them apart by the headers every go-micro client sends. What a
+//! does. [`super::caller_is_micro`] tells them apart by the headers every go-micro client sends. What a
 //! handler attached reaches this framework's clients in a trailer that go-micro does not look at.
 
 mod json;
@@ -20,8 +20,8 @@ use http::header::{HeaderMap, HeaderName, HeaderValue};
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode, percent_encode};
 use prost::Message as _;
 
-pub(crate) use self::names::{FROM_SERVICE, GRPC_STATUS, is_status};
-use self::names::{GRPC_DETAILS, GRPC_MESSAGE, MICRO_DETAILS, X_CONTENT_TYPE};
+use self::names::{GRPC_DETAILS, GRPC_MESSAGE, MICRO_DETAILS};
+pub(crate) use self::names::{GRPC_STATUS, is_status};
 use self::size::Cut;
 use crate::error::{Code, Detail, Error};
 use crate::metadata::decode;
@@ -62,11 +62,6 @@ impl From<Any> for Detail {
     fn from(any: Any) -> Self {
         Self { type_url: any.type_url, value: any.value }
     }
-}
-
-/// True when the caller parses errors as go-micro does.
-pub(crate) fn caller_is_micro(headers: &HeaderMap) -> bool {
-    headers.contains_key(X_CONTENT_TYPE) || headers.contains_key(FROM_SERVICE)
 }
 
 /// Writes the status of a finished call; `None` is success.
@@ -113,7 +108,11 @@ fn written(error: &Error, micro: bool, cut: Cut) -> HeaderMap {
         let status = RpcStatus { code: error.code().grpc(), message: String::new(), details };
         write_details(&mut headers, MICRO_DETAILS, &status);
     }
-    if !details.is_empty() {
+    if let [foreign] = &details[..]
+        && foreign.type_url.is_empty()
+    {
+        put_details(&mut headers, GRPC_DETAILS, &foreign.value);
+    } else if !details.is_empty() {
         let status = RpcStatus { code: error.code().grpc(), message: text.into_owned(), details };
         write_details(&mut headers, GRPC_DETAILS, &status);
     }
@@ -121,8 +120,22 @@ fn written(error: &Error, micro: bool, cut: Cut) -> HeaderMap {
 }
 
 fn write_details(headers: &mut HeaderMap, name: HeaderName, status: &RpcStatus) {
-    if let Ok(value) = HeaderValue::try_from(STANDARD_NO_PAD.encode(status.encode_to_vec())) {
+    put_details(headers, name, &status.encode_to_vec());
+}
+
+fn put_details(headers: &mut HeaderMap, name: HeaderName, details: &[u8]) {
+    if let Ok(value) = HeaderValue::try_from(STANDARD_NO_PAD.encode(details)) {
         headers.insert(name, value);
+    }
+}
+
+/// Details in a form of their own, which is no `google.rpc.Status`: as one that has no type, they go out as they came.
+#[cfg(feature = "tonic")]
+pub(crate) fn foreign_details(headers: &HeaderMap) -> Option<Detail> {
+    let bytes = decode(headers.get(GRPC_DETAILS)?.as_bytes()).ok()?;
+    match RpcStatus::decode(&bytes[..]) {
+        Ok(_) => None,
+        Err(_) => Some(Detail { type_url: String::new(), value: bytes.into() }),
     }
 }
 
