@@ -20,6 +20,8 @@ mod call;
 mod calls;
 mod handle;
 mod health;
+mod layered;
+pub mod layers;
 mod options;
 mod pipeline;
 mod pool;
@@ -27,6 +29,7 @@ mod reply;
 mod seen;
 mod send;
 mod stream;
+mod target;
 mod terms;
 
 pub use builder::ClientBuilder;

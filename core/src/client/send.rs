@@ -1,25 +1,51 @@
 //! How each kind of call is made once it is put together.
 
 use std::future::IntoFuture;
-use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
 
 use bytes::{Bytes, BytesMut};
-use futures_util::stream::poll_fn;
-use futures_util::{FutureExt as _, Stream, StreamExt as _, TryFutureExt as _};
-use tokio_util::task::AbortOnDropHandle;
+use futures_util::{Stream, StreamExt as _, TryFutureExt as _};
 
 use super::call::{Call, Duplex, Many, One, Open, Reply, Single};
-use super::handle::Target;
+use super::layered::Layered;
+use super::layers::Response;
 use super::options::CallOptions;
 use super::pipeline::{OpenStream, Received, Run, ServerStream, Unary};
-use super::stream::{Outgoing, StreamReply};
+use super::stream::{Outgoing, StreamReply, drive};
+use super::target::Target;
 use crate::codec::{Codec, Message, Side, read_reply};
-use crate::error::{Code, Error, Result};
-use crate::server::BoxFuture;
+use crate::error::{Error, Result};
+use crate::middleware::BoxFuture;
+use crate::server::Body;
+use crate::shape::Shape;
 use crate::streaming::{Messages, Streaming};
 use crate::transport::{Compression, begin_frame, end_frame, frame};
+
+/// A call that begins: at once, or through layers.
+enum Begun<R> {
+    Direct(R),
+    Layered(Box<Layered>),
+}
+
+impl<In, Out> Call<In, Out> {
+    /// Begins the call, whose messages are in the codec `preferred` unless another is chosen.
+    fn begin<R>(
+        self,
+        preferred: Codec,
+        shape: Shape,
+        direct: impl FnOnce(Run) -> R,
+    ) -> Result<(Begun<R>, In)> {
+        let Self { client, target, requests, mut options, layers, .. } = self;
+        let target = checked(target, &mut options)?;
+        let begun = if client.0.calls.is_none() && layers.is_none() {
+            Begun::Direct(direct(Run::new(client, target, options, preferred, shape)))
+        } else {
+            let call = Layered::new(client, target, options, layers, preferred, shape);
+            Begun::Layered(Box::new(call))
+        };
+        Ok((begun, requests))
+    }
+}
 
 impl<Req: Message, Res: Message> Call<One<Req>, Single<Res>> {
     /// Makes the call. Its time runs from here; nothing is sent before the future is awaited.
@@ -27,12 +53,14 @@ impl<Req: Message, Res: Message> Call<One<Req>, Single<Res>> {
     /// # Errors
     /// As [`Client::call`](crate::Client::call).
     pub fn send(self) -> impl Future<Output = Result<Reply<Res>>> + Send {
-        let Self { client, target, requests: One(request), mut options, .. } = self;
         // Not in the future, which would hold all of it twice.
-        let run = checked(target, &mut options)
-            .map(|target| Box::new(Run::new(client, target, options, Req::preferred(), true)));
+        let begun = self.begin(Req::preferred(), Shape::Unary, Box::new);
         async move {
-            let mut run = run?;
+            let (begun, One(request)) = begun?;
+            let mut run = match begun {
+                Begun::Direct(run) => run,
+                Begun::Layered(call) => return Box::pin(layered(*call, request)).await,
+            };
             let message = encode(request, run.codec, run.terms.compression)
                 .map_err(|error| run.fail(error))?;
             let (received, _lease) = run.bounded(Unary(message)).await?;
@@ -43,6 +71,15 @@ impl<Req: Message, Res: Message> Call<One<Req>, Single<Res>> {
             Ok(Reply { message, compressed, headers, trailers })
         }
     }
+}
+
+/// One request and one reply through layers.
+async fn layered<Req: Message, Res: Message>(call: Layered, request: Req) -> Result<Reply<Res>> {
+    let codec = call.codec();
+    let body = Body::Message(request.into_bytes(codec, Side::Client)?);
+    let Response { body, compressed, headers, trailers } = call.send(body).await?;
+    let message = read_reply(codec, body.into_message().await?)?;
+    Ok(Reply { message, compressed, headers, trailers })
 }
 
 impl<Req: Message, Res: Message> IntoFuture for Call<One<Req>, Single<Res>> {
@@ -72,15 +109,6 @@ fn encode<T: Message>(message: T, codec: Codec, compression: Option<Compression>
     Ok(buffer.freeze())
 }
 
-impl<In, Out> Call<In, Out> {
-    /// Begins a stream, whose messages are in the codec `preferred` unless another is chosen.
-    fn begin(self, preferred: Codec) -> Result<(Run, In)> {
-        let Self { client, target, requests, mut options, .. } = self;
-        let target = checked(target, &mut options)?;
-        Ok((Run::new(client, target, options, preferred, false), requests))
-    }
-}
-
 /// Opens a stream of requests that are sent through the returned half.
 async fn open<Req: Message>(mut run: Run) -> Result<(Outgoing<Req>, Messages)> {
     let opened = run.bounded(OpenStream).await?;
@@ -88,44 +116,25 @@ async fn open<Req: Message>(mut run: Run) -> Result<(Outgoing<Req>, Messages)> {
     Ok((outgoing, StreamReply::opening(run, opened, requests).into_messages()))
 }
 
-/// The replies, with the requests sent on a task of their own. It ends with the replies; what keeps
-/// a request from being sent ends the replies in turn.
-fn drive<S, Req>(requests: S, outgoing: Outgoing<Req>, mut replies: Messages) -> Messages
+/// The replies to a stream of requests.
+async fn replies<S, Req>(begun: Begun<Run>, requests: S) -> Result<(Messages, Codec)>
 where
     S: Stream<Item = Req> + Send + 'static,
     Req: Message,
 {
-    let sending = tokio::spawn(async move {
-        let mut requests = pin!(requests);
-        while let Some(request) = requests.next().await {
-            match outgoing.send(request).await {
-                Ok(()) => {}
-                // The replies end with the reason.
-                Err(error) if error.code() == Code::Cancelled => return None,
-                Err(error) => return Some(error),
-            }
+    match begun {
+        Begun::Direct(run) => {
+            let codec = run.codec;
+            let (outgoing, replies) = open(run).await?;
+            Ok((drive(requests.map(|request| Ok((request, false))), outgoing, replies), codec))
         }
-        None
-    });
-    let mut sending = Some(AbortOnDropHandle::new(sending));
-    let envelope = replies.envelope().cloned();
-    let driven = Messages::new(poll_fn(move |cx| {
-        if let Some(task) = &mut sending
-            && let Poll::Ready(ended) = task.poll_unpin(cx)
-        {
-            sending = None;
-            match ended {
-                Ok(None) => {}
-                Ok(Some(error)) => return Poll::Ready(Some(Err(error))),
-                Err(broken) => {
-                    let error = Error::internal(format!("the stream of requests failed: {broken}"));
-                    return Poll::Ready(Some(Err(error)));
-                }
-            }
+        Begun::Layered(call) => {
+            let codec = call.codec();
+            let requests = requests.map(move |request| request.into_bytes(codec, Side::Client));
+            let answer = Box::pin(call.send(Body::Stream(Messages::new(requests)))).await?;
+            Ok((answer.body.into_messages(), codec))
         }
-        replies.poll_next_unpin(cx)
-    }));
-    driven.within(envelope)
+    }
 }
 
 impl<Req: Message, Res: Message> IntoFuture for Call<One<Req>, Streaming<Res>> {
@@ -134,7 +143,18 @@ impl<Req: Message, Res: Message> IntoFuture for Call<One<Req>, Streaming<Res>> {
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
-            let (mut run, One(request)) = self.begin(Req::preferred())?;
+            let direct = |run| run;
+            let (begun, One(request)) =
+                self.begin(Req::preferred(), Shape::ServerStream, direct)?;
+            let mut run = match begun {
+                Begun::Direct(run) => run,
+                Begun::Layered(call) => {
+                    let codec = call.codec();
+                    let body = Body::Message(request.into_bytes(codec, Side::Client)?);
+                    let answer = Box::pin(call.send(body)).await?;
+                    return Ok(Streaming::replies(answer.body.into_messages(), codec));
+                }
+            };
             let codec = run.codec;
             let message = encode(request, codec, run.terms.compression)?;
             let (answer, lease) = run.bounded(ServerStream(message)).await?;
@@ -155,10 +175,9 @@ where
     /// # Errors
     /// As [`Client::call`](crate::Client::call).
     pub async fn send(self) -> Result<Reply<Res>> {
-        let (run, Many(requests)) = self.begin(Req::preferred())?;
-        let codec = run.codec;
-        let (outgoing, replies) = open(run).await?;
-        let mut replies = drive(requests, outgoing, replies);
+        let (begun, Many(requests)) =
+            self.begin(Req::preferred(), Shape::ClientStream, |run| run)?;
+        let (mut replies, codec) = replies(begun, requests).await?;
         let one = || Error::unimplemented("expected exactly one reply: is the endpoint a stream?");
         let message = replies.message().await?.ok_or_else(one)?;
         let compressed = replies.compressed();
@@ -197,10 +216,10 @@ where
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
-            let (run, Many(requests)) = self.begin(Req::preferred())?;
-            let codec = run.codec;
-            let (outgoing, replies) = open(run).await?;
-            Ok(Streaming::replies(drive(requests, outgoing, replies), codec))
+            let (begun, Many(requests)) =
+                self.begin(Req::preferred(), Shape::BidiStream, |run| run)?;
+            let (replies, codec) = replies(begun, requests).await?;
+            Ok(Streaming::replies(replies, codec))
         })
     }
 }
@@ -211,10 +230,21 @@ impl<Req: Message, Res: Message> IntoFuture for Call<Open<Req>, Duplex<Req, Res>
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
-            let (run, Open { .. }) = self.begin(Req::preferred())?;
-            let codec = run.codec;
-            let (outgoing, replies) = open(run).await?;
-            Ok((outgoing, Streaming::replies(replies, codec)))
+            let (begun, Open { .. }) =
+                self.begin(Req::preferred(), Shape::BidiStream, |run| run)?;
+            match begun {
+                Begun::Direct(run) => {
+                    let codec = run.codec;
+                    let (outgoing, replies) = open(run).await?;
+                    Ok((outgoing, Streaming::replies(replies, codec)))
+                }
+                Begun::Layered(call) => {
+                    let codec = call.codec();
+                    let (outgoing, requests) = call.open();
+                    let answer = Box::pin(call.send(Body::Stream(requests))).await?;
+                    Ok((outgoing, Streaming::replies(answer.body.into_messages(), codec)))
+                }
+            }
         })
     }
 }

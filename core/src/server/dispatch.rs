@@ -225,7 +225,7 @@ impl Dispatch {
             };
             let handler = self.layers.as_ref().unwrap_or(&call.endpoint.handler);
             // The call inside `async` puts a handler's own panic before its first await in here.
-            let handled = AssertUnwindSafe(async { handler.handle(request).await }).catch_unwind();
+            let handled = AssertUnwindSafe(async { handler.run(request).await }).catch_unwind();
             let handled = context.clone().scope(handled).await;
             if let Some(pass) = pass {
                 let now = Instant::now();

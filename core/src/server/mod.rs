@@ -62,9 +62,10 @@ pub(crate) use debug::warm_up;
 
 pub use builder::ServerBuilder;
 pub use endpoint::Endpoint;
-pub use handler::{Body, BoxFuture, Handler, Request, Response};
+pub use handler::{Body, Handler, Request, Response};
 pub use health::Health;
 pub use query::Query;
 pub use running::Server;
 
+pub use crate::middleware::BoxFuture;
 pub use crate::shape::Shape;

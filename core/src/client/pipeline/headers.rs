@@ -20,7 +20,7 @@ const TRAILERS: HeaderValue = HeaderValue::from_static("trailers");
 impl Run {
     /// The headers of an attempt. Time goes by between attempts, so each has its own.
     pub(super) fn headers(&self) -> Result<HeaderMap> {
-        let mut headers = self.client.0.heads[usize::from(!self.unary)].clone();
+        let mut headers = self.client.0.heads[usize::from(!self.unary())].clone();
         if self.codec != Codec::Proto {
             let content_type = HeaderValue::from_static(self.codec.grpc_content_type());
             headers.insert(CONTENT_TYPE, content_type.clone());

@@ -6,6 +6,7 @@
 
 mod attempt;
 mod headers;
+mod layered;
 mod outcome;
 mod pick;
 mod resolve;
@@ -16,4 +17,4 @@ mod wait;
 
 pub(super) use attempt::{OpenStream, Received, ServerStream, Unary};
 pub(super) use headers::head;
-pub(super) use run::{Run, deadline_passed};
+pub(super) use run::{Run, deadline, deadline_passed};
