@@ -124,7 +124,7 @@ impl<Req, Res> fmt::Debug for Next<Req, Res> {
 pub(crate) struct Layers<Req, Res>(Vec<Wrap<Req, Res>>);
 
 /// Puts one layer around a way.
-type Wrap<Req, Res> = Box<dyn Fn(Next<Req, Res>) -> Next<Req, Res> + Send + Sync>;
+type Wrap<Req, Res> = Arc<dyn Fn(Next<Req, Res>) -> Next<Req, Res> + Send + Sync>;
 
 impl<Req: Send + 'static, Res: 'static> Layers<Req, Res> {
     /// Adds one inside those that are there.
@@ -134,7 +134,7 @@ impl<Req: Send + 'static, Res: 'static> Layers<Req, Res> {
         L::Service: Service<Req, Response = Res, Error = Error> + Clone + Send + Sync + 'static,
         <L::Service as Service<Req>>::Future: Send + 'static,
     {
-        self.0.push(Box::new(move |next| next.wrap(&layer)));
+        self.0.push(Arc::new(move |next| next.wrap(&layer)));
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -150,6 +150,12 @@ impl<Req: Send + 'static, Res: 'static> Layers<Req, Res> {
 impl<Req, Res> Default for Layers<Req, Res> {
     fn default() -> Self {
         Self(Vec::new())
+    }
+}
+
+impl<Req, Res> Clone for Layers<Req, Res> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
     }
 }
 

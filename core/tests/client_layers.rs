@@ -588,7 +588,7 @@ async fn a_layer_that_hangs_ends_at_the_deadline_and_may_shorten_it() -> Result<
         .build()?
         .call::<_, Raw>("echo", "Echo.Call", Raw::default());
     let began = tokio::time::Instant::now();
-    let error = shorter.timeout(Duration::from_secs(3)).await.expect_err("nobody serves");
+    let error = shorter.timeout(Duration::from_secs(3)).await.expect_err("there is no node");
     assert_eq!((error.code(), began.elapsed().as_secs()), (Code::DeadlineExceeded, 1));
     Ok(())
 }

@@ -22,28 +22,29 @@ use crate::streaming::{Messages, Streaming};
 use crate::transport::{Compression, begin_frame, end_frame, frame};
 
 /// A call that begins: at once, or through layers.
-enum Begun<R> {
-    Direct(R),
+enum Begun {
+    Direct(Box<Run>),
     Layered(Box<Layered>),
 }
 
 impl<In, Out> Call<In, Out> {
-    /// Begins the call, whose messages are in the codec `preferred` unless another is chosen.
-    fn begin<R>(
-        self,
-        preferred: Codec,
-        shape: Shape,
-        direct: impl FnOnce(Run) -> R,
-    ) -> Result<(Begun<R>, In)> {
+    /// True when there are layers around the call.
+    fn is_layered(&self) -> bool {
+        self.client.0.calls.is_some() || self.layers.is_some()
+    }
+
+    /// Begins a call without layers, whose messages are in the codec `preferred` unless another is chosen.
+    fn begin(self, preferred: Codec, shape: Shape) -> Result<(Run, In)> {
+        let Self { client, target, requests, mut options, .. } = self;
+        let target = checked(target, &mut options)?;
+        Ok((Run::new(client, target, options, preferred, shape), requests))
+    }
+
+    /// The same with layers.
+    fn layered(self, preferred: Codec, shape: Shape) -> Result<(Layered, In)> {
         let Self { client, target, requests, mut options, layers, .. } = self;
         let target = checked(target, &mut options)?;
-        let begun = if client.0.calls.is_none() && layers.is_none() {
-            Begun::Direct(direct(Run::new(client, target, options, preferred, shape)))
-        } else {
-            let call = Layered::new(client, target, options, layers, preferred, shape);
-            Begun::Layered(Box::new(call))
-        };
-        Ok((begun, requests))
+        Ok((Layered::new(client, target, options, layers, preferred, shape), requests))
     }
 }
 
@@ -53,13 +54,22 @@ impl<Req: Message, Res: Message> Call<One<Req>, Single<Res>> {
     /// # Errors
     /// As [`Client::call`](crate::Client::call).
     pub fn send(self) -> impl Future<Output = Result<Reply<Res>>> + Send {
+        let layered = self.is_layered();
+        let Self { client, target, requests: One(request), mut options, layers, .. } = self;
         // Not in the future, which would hold all of it twice.
-        let begun = self.begin(Req::preferred(), Shape::Unary, Box::new);
+        let begun = checked(target, &mut options).map(|target| {
+            let (codec, shape) = (Req::preferred(), Shape::Unary);
+            match layered {
+                false => Begun::Direct(Box::new(Run::new(client, target, options, codec, shape))),
+                true => Begun::Layered(Box::new(Layered::new(
+                    client, target, options, layers, codec, shape,
+                ))),
+            }
+        });
         async move {
-            let (begun, One(request)) = begun?;
-            let mut run = match begun {
+            let mut run = match begun? {
                 Begun::Direct(run) => run,
-                Begun::Layered(call) => return Box::pin(layered(*call, request)).await,
+                Begun::Layered(call) => return Box::pin(unary_through(*call, request)).await,
             };
             let message = encode(request, run.codec, run.terms.compression)
                 .map_err(|error| run.fail(error))?;
@@ -74,7 +84,10 @@ impl<Req: Message, Res: Message> Call<One<Req>, Single<Res>> {
 }
 
 /// One request and one reply through layers.
-async fn layered<Req: Message, Res: Message>(call: Layered, request: Req) -> Result<Reply<Res>> {
+async fn unary_through<Req: Message, Res: Message>(
+    call: Layered,
+    request: Req,
+) -> Result<Reply<Res>> {
     let codec = call.codec();
     let body = Body::Message(request.into_bytes(codec, Side::Client)?);
     let Response { body, compressed, headers, trailers } = call.send(body).await?;
@@ -116,24 +129,52 @@ async fn open<Req: Message>(mut run: Run) -> Result<(Outgoing<Req>, Messages)> {
     Ok((outgoing, StreamReply::opening(run, opened, requests).into_messages()))
 }
 
-/// The replies to a stream of requests.
-async fn replies<S, Req>(begun: Begun<Run>, requests: S) -> Result<(Messages, Codec)>
+/// One request and its replies through layers.
+async fn server_stream_through<Req: Message, Res: Message>(
+    call: Layered,
+    request: Req,
+) -> Result<Streaming<Res>> {
+    let codec = call.codec();
+    let body = Body::Message(request.into_bytes(codec, Side::Client)?);
+    let replies = call.send(body).await?.body.into_messages();
+    Ok(Streaming::replies(replies, codec))
+}
+
+/// A stream of requests, and its replies, through layers.
+async fn stream_through<S, Req>(call: Layered, requests: S) -> Result<(Messages, Codec)>
 where
     S: Stream<Item = Req> + Send + 'static,
     Req: Message,
 {
-    match begun {
-        Begun::Direct(run) => {
-            let codec = run.codec;
-            let (outgoing, replies) = open(run).await?;
-            Ok((drive(requests.map(|request| Ok((request, false))), outgoing, replies), codec))
+    let codec = call.codec();
+    let requests = requests.map(move |request| request.into_bytes(codec, Side::Client));
+    let answer = call.send(Body::Stream(Messages::new(requests))).await?;
+    Ok((answer.body.into_messages(), codec))
+}
+
+/// Both halves of a stream through layers.
+async fn open_through<Req: Message, Res: Message>(call: Layered) -> Result<Duplex<Req, Res>> {
+    let codec = call.codec();
+    let (outgoing, requests) = call.open();
+    let replies = call.send(Body::Stream(requests)).await?.body.into_messages();
+    Ok((outgoing, Streaming::replies(replies, codec)))
+}
+
+impl<S, Req, Out> Call<Many<S>, Out>
+where
+    S: Stream<Item = Req> + Send + 'static,
+    Req: Message,
+{
+    /// Sends the messages; the replies.
+    async fn replies(self, shape: Shape) -> Result<(Messages, Codec)> {
+        if self.is_layered() {
+            let (call, Many(requests)) = self.layered(Req::preferred(), shape)?;
+            return Box::pin(stream_through(call, requests)).await;
         }
-        Begun::Layered(call) => {
-            let codec = call.codec();
-            let requests = requests.map(move |request| request.into_bytes(codec, Side::Client));
-            let answer = Box::pin(call.send(Body::Stream(Messages::new(requests)))).await?;
-            Ok((answer.body.into_messages(), codec))
-        }
+        let (run, Many(requests)) = self.begin(Req::preferred(), shape)?;
+        let codec = run.codec;
+        let (outgoing, replies) = open(run).await?;
+        Ok((drive(requests.map(|request| Ok((request, false))), outgoing, replies), codec))
     }
 }
 
@@ -143,18 +184,11 @@ impl<Req: Message, Res: Message> IntoFuture for Call<One<Req>, Streaming<Res>> {
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
-            let direct = |run| run;
-            let (begun, One(request)) =
-                self.begin(Req::preferred(), Shape::ServerStream, direct)?;
-            let mut run = match begun {
-                Begun::Direct(run) => run,
-                Begun::Layered(call) => {
-                    let codec = call.codec();
-                    let body = Body::Message(request.into_bytes(codec, Side::Client)?);
-                    let answer = Box::pin(call.send(body)).await?;
-                    return Ok(Streaming::replies(answer.body.into_messages(), codec));
-                }
-            };
+            if self.is_layered() {
+                let (call, One(request)) = self.layered(Req::preferred(), Shape::ServerStream)?;
+                return Box::pin(server_stream_through(call, request)).await;
+            }
+            let (mut run, One(request)) = self.begin(Req::preferred(), Shape::ServerStream)?;
             let codec = run.codec;
             let message = encode(request, codec, run.terms.compression)?;
             let (answer, lease) = run.bounded(ServerStream(message)).await?;
@@ -175,9 +209,7 @@ where
     /// # Errors
     /// As [`Client::call`](crate::Client::call).
     pub async fn send(self) -> Result<Reply<Res>> {
-        let (begun, Many(requests)) =
-            self.begin(Req::preferred(), Shape::ClientStream, |run| run)?;
-        let (mut replies, codec) = replies(begun, requests).await?;
+        let (mut replies, codec) = self.replies(Shape::ClientStream).await?;
         let one = || Error::unimplemented("expected exactly one reply: is the endpoint a stream?");
         let message = replies.message().await?.ok_or_else(one)?;
         let compressed = replies.compressed();
@@ -216,9 +248,7 @@ where
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
-            let (begun, Many(requests)) =
-                self.begin(Req::preferred(), Shape::BidiStream, |run| run)?;
-            let (replies, codec) = replies(begun, requests).await?;
+            let (replies, codec) = self.replies(Shape::BidiStream).await?;
             Ok(Streaming::replies(replies, codec))
         })
     }
@@ -230,21 +260,14 @@ impl<Req: Message, Res: Message> IntoFuture for Call<Open<Req>, Duplex<Req, Res>
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
-            let (begun, Open { .. }) =
-                self.begin(Req::preferred(), Shape::BidiStream, |run| run)?;
-            match begun {
-                Begun::Direct(run) => {
-                    let codec = run.codec;
-                    let (outgoing, replies) = open(run).await?;
-                    Ok((outgoing, Streaming::replies(replies, codec)))
-                }
-                Begun::Layered(call) => {
-                    let codec = call.codec();
-                    let (outgoing, requests) = call.open();
-                    let answer = Box::pin(call.send(Body::Stream(requests))).await?;
-                    Ok((outgoing, Streaming::replies(answer.body.into_messages(), codec)))
-                }
+            if self.is_layered() {
+                let (call, Open { .. }) = self.layered(Req::preferred(), Shape::BidiStream)?;
+                return Box::pin(open_through(call)).await;
             }
+            let (run, Open { .. }) = self.begin(Req::preferred(), Shape::BidiStream)?;
+            let codec = run.codec;
+            let (outgoing, replies) = open(run).await?;
+            Ok((outgoing, Streaming::replies(replies, codec)))
         })
     }
 }

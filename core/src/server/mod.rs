@@ -49,6 +49,7 @@ mod handler;
 mod health;
 mod in_flight;
 mod listener;
+mod path;
 mod protocol;
 mod query;
 mod reflection;
@@ -64,6 +65,7 @@ pub use builder::ServerBuilder;
 pub use endpoint::Endpoint;
 pub use handler::{Body, Handler, Request, Response};
 pub use health::Health;
+pub use path::Path;
 pub use query::Query;
 pub use running::Server;
 

@@ -107,7 +107,6 @@ impl AttemptRequest {
         let (answer, answered) = oneshot::channel();
         let Self { metadata, message, address, .. } = self;
         let asked = Asked { metadata, message, address };
-        // Whoever drives the attempt goes on listening until the layers are done.
         let over = || Error::cancelled("the attempt is over").with_id("go.micro.client");
         self.performer.send(Perform { asked, answer }).await.map_err(|_| over())?;
         answered.await.unwrap_or_else(|_| Err(over()))
