@@ -14,7 +14,7 @@ use http::header::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::error::{Error, Result};
 use crate::forward::names::{is_of_connection, is_secret};
-use crate::transport::is_of_target;
+use crate::transport::is_of_hop;
 
 /// Names a caller may not set: HTTP/2 or gRPC gives them a meaning of its own.
 const RESERVED: [&str; 14] = [
@@ -114,18 +114,39 @@ impl Metadata {
     /// # Errors
     /// `INVALID_ARGUMENT` for more names than fit, see [`Metadata::insert`].
     pub fn append_all(&mut self, other: Self) -> Result<()> {
-        let mut under = None;
-        for (name, value) in other.0 {
-            // A name comes with the first of its values only.
-            under = name.or(under);
-            if let Some(name) = under
-                .as_ref()
-                .filter(|name| !is_reserved(name.as_str()) && !is_of_connection(name.as_str()))
-            {
-                append(&mut self.0, name.clone(), value)?;
-            }
+        for (name, value) in settable(other.0) {
+            append(&mut self.0, name, value)?;
         }
         Ok(())
+    }
+
+    /// Replaces whatever stands under the names of `other` with its values, as go-micro's merge with overwriting. An empty value
+    /// deletes. The same names are left out as by [`Metadata::append_all`].
+    ///
+    /// # Errors
+    /// As [`Metadata::append_all`].
+    pub fn insert_all(&mut self, other: Self) -> Result<()> {
+        for name in other.0.keys() {
+            if is_settable(name) {
+                self.0.remove(name);
+            }
+        }
+        for (name, value) in settable(other.0).filter(|(_, value)| !value.is_empty()) {
+            append(&mut self.0, name, value)?;
+        }
+        Ok(())
+    }
+
+    /// Adds the values of `other` under names that have none yet, as go-micro's merge without overwriting. The same names are
+    /// left out as by [`Metadata::append_all`].
+    ///
+    /// # Errors
+    /// As [`Metadata::append_all`].
+    pub fn insert_missing(&mut self, mut other: Self) -> Result<()> {
+        for name in self.0.keys() {
+            other.0.remove(name);
+        }
+        self.insert_all(other)
     }
 
     /// Replaces the bytes under `name`, which must end in `-bin`.
@@ -245,8 +266,23 @@ fn make_room(headers: &HeaderMap, name: &HeaderName) -> Result<()> {
     )))
 }
 
+/// The headers that a caller may set. Each comes with its name, also the further values of one name.
+fn settable(headers: HeaderMap) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
+    let mut under = None;
+    headers.into_iter().filter_map(move |(name, value)| {
+        // A name comes with the first of its values only.
+        under = name.or(under.take());
+        Some((under.clone().filter(is_settable)?, value))
+    })
+}
+
+/// False for what HTTP/2 or gRPC gives a meaning, and for what belongs to the connection it came by.
+fn is_settable(name: &HeaderName) -> bool {
+    !is_reserved(name.as_str()) && !is_of_connection(name.as_str())
+}
+
 fn is_reserved(name: &str) -> bool {
-    RESERVED.binary_search(&name).is_ok() || name.starts_with("grpc-") || is_of_target(name)
+    RESERVED.binary_search(&name).is_ok() || name.starts_with("grpc-") || is_of_hop(name)
 }
 
 fn entry(name: &str, value: &str) -> Result<(HeaderName, HeaderValue)> {
@@ -309,6 +345,33 @@ mod tests {
         metadata.append_all(headers.into())?;
         assert_eq!(metadata.get_all("tenant").collect::<Vec<_>>(), ["blue", "red", "green"]);
         assert_eq!(metadata.len(), 3);
+        Ok(())
+    }
+
+    #[test]
+    fn a_merge_keeps_or_replaces_what_is_there() -> Result<()> {
+        let set = |pairs: &[(&'static str, &'static str)]| {
+            let mut headers = HeaderMap::new();
+            for (name, value) in pairs {
+                headers.append(*name, HeaderValue::from_static(value));
+            }
+            Metadata::from(headers)
+        };
+        let before = set(&[("tenant", "blue"), ("tenant", "red"), ("user", "ada")]);
+        let other = set(&[("tenant", "green"), ("zone", "a"), ("zone", "b"), ("te", "trailers")]);
+        let mut kept = before.clone();
+        kept.insert_missing(other.clone())?;
+        let zones = [("zone", "a"), ("zone", "b")];
+        assert_eq!(
+            kept,
+            set(&[&[("tenant", "blue"), ("tenant", "red"), ("user", "ada")][..], &zones].concat())
+        );
+        let mut replaced = before.clone();
+        replaced.insert_all(other)?;
+        assert_eq!(replaced, set(&[&[("tenant", "green"), ("user", "ada")][..], &zones].concat()));
+        replaced.insert_all(set(&[("tenant", ""), ("zone", "")]))?;
+        assert_eq!(replaced, set(&[("user", "ada")]));
+        assert_eq!(before.get("tenant"), Some("blue"), "what was copied stays");
         Ok(())
     }
 

@@ -6,6 +6,7 @@ mod bench;
 mod circles;
 mod conformance;
 mod outcome;
+mod parity;
 mod policy;
 mod promises;
 mod proto;
@@ -35,6 +36,8 @@ enum Task {
     Circles,
     /// Write `docs/conformance.md` from the reports of the last run, or compare them.
     Conformance(conformance::Options),
+    /// Write the tables of `docs/go-micro.md` from its rows, or compare them; check that their tests exist, and ran.
+    Parity(parity::Options),
     /// Check licences, sources and banned crates of every dependency against `deny.toml`.
     Policy,
     /// Check that every promise of `docs/promises.md` has its tests.
@@ -51,6 +54,7 @@ fn main() -> ExitCode {
         Task::Bench(options) => bench::run(&root(), &options),
         Task::Circles => circles::run(&root()),
         Task::Conformance(options) => conformance::run(&root(), &options),
+        Task::Parity(options) => parity::run(&root(), &options),
         Task::Policy => policy::run(&root()),
         Task::Promises => promises::run(&root()),
         Task::Proto(options) => proto::run(&root(), &options),

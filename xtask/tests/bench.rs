@@ -6,13 +6,14 @@ use std::process::Command;
 /// Where the names of the rows begin.
 const FAMILIES: &str = "server,client,stream,discovery,footprint,library,c,border";
 
-const ROWS: [&str; 29] = [
+const ROWS: [&str; 30] = [
     "server.bare.64",
     "server.bare.1024",
     "server.full.64",
     "server.full.1024",
     "client.latency",
     "client.throughput",
+    "client.fleet",
     "stream.server",
     "stream.client",
     "discovery.pick.10",

@@ -8,12 +8,12 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::handle::{Client, Inner};
+use super::heads::{DEFAULT_NAMESPACE, Heads};
 use super::layers::{
     AttemptLayers, AttemptRequest, AttemptResponse, AttemptWay, CallLayers, CallWay, Request,
     Response,
 };
 use super::options::CallOptions;
-use super::pipeline;
 use super::pool::Pool;
 use crate::directory::Cache;
 use crate::error::{Error, Result};
@@ -28,9 +28,6 @@ use crate::transport::network::{Network, Tcp};
 use crate::transport::{
     ClientTls, Compression, DEFAULT_MAX_BUFFERED, DEFAULT_MAX_MESSAGE, Dial, Reservoir, Share,
 };
-
-/// Namespace that go-micro's clients send unless told otherwise.
-const DEFAULT_NAMESPACE: &str = "go.micro";
 
 /// Settings of a client to be. Those that a call can also set are defaults for its calls.
 #[derive(Debug)]
@@ -340,8 +337,7 @@ impl ClientBuilder {
             Some(strategy) => strategy.clone(),
             None => Arc::new(selector::P2c::new()),
         };
-        let head = |unary| pipeline::head(&self.name, &self.namespace, &self.options, unary);
-        let heads = [head(true)?, head(false)?];
+        let heads = Heads::new(&self.name, &self.namespace, &self.options)?;
         let buffered = Reservoir::new(self.max_buffered, self.max_message);
         let replies = Share::new(&buffered, self.max_buffered, self.max_message);
         let inner = Arc::new(Inner {

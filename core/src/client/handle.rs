@@ -4,10 +4,11 @@ use std::fmt;
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
-use http::header::{HeaderMap, HeaderValue};
+use http::header::HeaderValue;
 use http::uri::PathAndQuery;
 use papaya::{Equivalent, HashMap};
 
+use super::heads::Heads;
 use super::layers::{AttemptWay, CallWay};
 use super::options::CallOptions;
 use super::pool::Pool;
@@ -40,8 +41,7 @@ pub(super) struct Inner {
     pub(super) buffered: Arc<Reservoir>,
     /// What unary calls hold of them.
     pub(super) replies: Arc<Share>,
-    /// Headers that are the same in every call, unary and streams.
-    pub(super) heads: [HeaderMap; 2],
+    pub(super) heads: Heads,
     pub(super) targets: HashMap<TargetKey, Arc<Target>, RandomState>,
     pub(super) callees: HashMap<Box<str>, Arc<Callee>, RandomState>,
     pub(super) fixed: HashMap<Box<str>, Arc<Node>, RandomState>,

@@ -19,6 +19,7 @@ mod builder;
 mod call;
 mod calls;
 mod handle;
+mod heads;
 mod health;
 mod layered;
 pub mod layers;

@@ -343,10 +343,10 @@ impl std::error::Error for Error {
     }
 }
 
-/// go-micro's `errors.Equal` for two framework errors: equal when their numbers are.
+/// go-micro's `errors.Equal` for two framework errors: equal when their numbers are ([`Error::http_code`]), whatever else they say.
 impl PartialEq for Error {
     fn eq(&self, other: &Self) -> bool {
-        self.0.code == other.0.code && self.0.http == other.0.http
+        self.0.http == other.0.http
     }
 }
 

@@ -43,6 +43,16 @@ fn message_names_endpoint_node_and_attempts() {
     );
 }
 
+#[test]
+fn errors_are_equal_when_their_numbers_are() {
+    let not_found = Error::not_found("user 7");
+    assert_eq!(not_found, Error::from_http("users", "no such user", 404));
+    assert_ne!(not_found, Error::not_found("user 7").with_http_code(410));
+    assert_ne!(not_found, Error::permission_denied("user 7"));
+    // Two codes of gRPC that are one number to go-micro.
+    assert_eq!(Error::internal("a"), Error::new(Code::DataLoss, "b").with_http_code(500));
+}
+
 proptest::proptest! {
     #[test]
     fn arbitrary_text_parses_to_some_error(text in "\\PC{0,80}") {

@@ -46,7 +46,8 @@ pub(super) fn kind(name: &str) -> HeaderKind {
         | "cookie" | "cookie2" | "dnt" | "origin" | "referer" | "save-data" | "set-cookie" | "upgrade-insecure-requests"
         | "user-agent" | "x-csrf-token" | "x-requested-with" | "x-user-agent" | "x-xsrf-token"
         // gRPC-Web, go-micro, and what each hop says anew.
-        | "local" | "micro-from-service" | "micro-refused" | "micro-target" | "micro-target-at" | "remote" | "timeout" | "x-content-type" | "x-grpc-web"
+        | "local" | "micro-from-service" | "micro-refused" | "micro-span-id" | "micro-target" | "micro-target-at" | "micro-trace"
+        | "micro-trace-id" | "remote" | "timeout" | "x-content-type" | "x-grpc-web"
         | "accept" | "content" => HeaderKind::Hop,
         _ if STARTS.iter().any(|start| name.starts_with(start)) => HeaderKind::Hop,
         _ => HeaderKind::Metadata,

@@ -47,7 +47,7 @@ pub use mdns::Mdns;
 pub use memory::Memory;
 pub(crate) use memory::in_child;
 pub use record::{Action, Change, Endpoint, Labels, Node, Service, Value};
-pub(crate) use record::{TLS, TLS_NAME};
+pub(crate) use record::{COMPACT, COMPACT_VERSION, TLS, TLS_NAME};
 pub use watch::{WATCH_BYTES, WATCH_CAPACITY, WatchSender, Watcher};
 pub use witness::Witness;
 pub(crate) use witness::Witnesses;

@@ -39,7 +39,8 @@ pub struct Node {
     /// `host:port`; IPv6 as `[host]:port`.
     #[serde(default)]
     pub address: String,
-    /// Labels of the node; `protocol` is `grpc` for what this crate can call, and `tls` is `true` where it speaks TLS.
+    /// Labels of the node; `protocol` is `grpc` for what this crate can call, `tls` is `true` where it speaks TLS, and `micro` is `1`
+    /// where it reads headers in the compact form.
     #[serde(default, with = "nullable")]
     pub metadata: Labels,
 }
@@ -50,7 +51,16 @@ pub(crate) const TLS: &str = "tls";
 /// Label of a node that has no certificate for its address: the name it has one for.
 pub(crate) const TLS_NAME: &str = "tls_name";
 
+/// Label of a node that reads the compact form of headers: its version.
+pub(crate) const COMPACT: &str = "micro";
+pub(crate) const COMPACT_VERSION: &str = "1";
+
 impl Node {
+    /// True when the node says that it reads the headers of a call in the compact form, by its label `micro`.
+    pub(crate) fn reads_compact(&self) -> bool {
+        self.metadata.get(COMPACT).is_some_and(|version| version == COMPACT_VERSION)
+    }
+
     /// True when the node says that it speaks TLS, by its label `tls`.
     pub fn speaks_tls(&self) -> bool {
         self.metadata.get(TLS).is_some_and(|value| value == "true")

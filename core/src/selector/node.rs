@@ -19,6 +19,7 @@ pub struct Node {
     address: Box<str>,
     /// Where connections go, when that is not the bare address.
     secure: Option<Box<str>>,
+    compact: bool,
     labels: Arc<Labels>,
     release: Arc<Release>,
     /// Hash of the id, the same in every process.
@@ -120,6 +121,7 @@ impl Node {
             id: record.id.as_str().into(),
             address: record.address.as_str().into(),
             secure: secure(record),
+            compact: record.reads_compact(),
             labels,
             release,
             hash: super::fnv::of(record.id.as_bytes()),
@@ -140,6 +142,11 @@ impl Node {
     /// Where a connection goes: the address, with `https://` and perhaps `#name` where the record says that the node speaks TLS.
     pub(crate) fn target(&self) -> &str {
         self.secure.as_deref().unwrap_or(&self.address)
+    }
+
+    /// True for a node that reads the headers of a call in the compact form.
+    pub(crate) fn reads_compact(&self) -> bool {
+        self.compact
     }
 
     /// Labels of the node.

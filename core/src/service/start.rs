@@ -95,6 +95,7 @@ impl ServiceBuilder {
             ("transport", "grpc"),
             ("broker", "memory"),
             ("registry", registry.name()),
+            (registry::COMPACT, registry::COMPACT_VERSION),
         ] {
             metadata.insert(key.into(), value.into());
         }

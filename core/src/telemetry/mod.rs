@@ -11,3 +11,4 @@ pub use histogram::{Histogram, Quantiles};
 pub(crate) use metrics::Measured;
 pub use metrics::{Edge, EdgeStats, Metrics};
 pub use trace::Trace;
+pub(crate) use trace::{SPAN_ID, TRACE_ID};

@@ -1,10 +1,11 @@
 //! go-micro's trace ids (wire reference 9.4): one trace id for the whole tree of calls, one span id for each, in
-//! `micro-trace-id` and `micro-span-id`. To go-micro, which makes UUIDs, they are any text. Ours have the form of W3C's
-//! trace context, 32 and 16 hexadecimal digits: other tools can take them over, and they are shorter in every call.
+//! `micro-trace-id` and `micro-span-id`, or both in `micro-trace` between two ends that are ours. To go-micro, which makes UUIDs, they
+//! are any text. Ours have the form of W3C's trace context, 32 and 16 hexadecimal digits: other tools can take them over, and
+//! they are shorter in every call.
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
-use crate::transport::once;
+use crate::transport::{TRACE, once};
 
 pub(crate) const TRACE_ID: HeaderName = HeaderName::from_static("micro-trace-id");
 pub(crate) const SPAN_ID: HeaderName = HeaderName::from_static("micro-span-id");
@@ -58,6 +59,15 @@ fn hex<const BYTES: usize, const DIGITS: usize>(id: &[u8; BYTES]) -> [u8; DIGITS
     std::array::from_fn(|n| b"0123456789abcdef"[usize::from(half(n))])
 }
 
+/// Trace id and span id of a compact header.
+fn parts(compact: &HeaderValue) -> Option<(HeaderValue, HeaderValue)> {
+    let text = compact.as_bytes();
+    let dash = text.iter().rposition(|byte| *byte == b'-')?;
+    let (trace, span) = (&text[..dash], &text[dash + 1..]);
+    let value = |id: &[u8]| HeaderValue::from_bytes(id).ok().filter(|id| !id.is_empty());
+    Some((value(trace)?, value(span)?))
+}
+
 fn written(digits: &[u8]) -> HeaderValue {
     HeaderValue::from_bytes(digits).unwrap_or(HeaderValue::from_static(""))
 }
@@ -68,18 +78,19 @@ impl Trace {
         Self { trace: Id::trace(), span: Id::span(), parent: None }
     }
 
-    /// The span of an inbound call: in the caller's trace when the caller sent a trace id *and* a
-    /// span id, as go-micro requires, else the root of a new one.
+    /// The span of an inbound call: in the caller's trace when the caller sent a trace id *and* a span id, as go-micro requires, or
+    /// both in one header, else the root of a new one.
     pub(crate) fn inbound(headers: &HeaderMap) -> Self {
         let trace = headers.get(TRACE_ID).or_else(|| headers.get(LEGACY_ID));
-        match (trace, headers.get(SPAN_ID)) {
-            (Some(trace), Some(parent)) => Self {
-                trace: Id::Given(trace.clone()),
-                span: Id::span(),
-                parent: Some(parent.clone()),
-            },
-            _ => Self::root(),
-        }
+        let ids = match (trace, headers.get(SPAN_ID)) {
+            (Some(trace), Some(parent)) => Some((trace.clone(), parent.clone())),
+            _ => headers.get(TRACE).and_then(parts),
+        };
+        ids.map_or_else(Self::root, |(trace, parent)| Self {
+            trace: Id::Given(trace),
+            span: Id::span(),
+            parent: Some(parent),
+        })
     }
 
     /// The span of a call made inside this one.
@@ -90,6 +101,22 @@ impl Trace {
     pub(crate) fn write(&self, headers: &mut HeaderMap) {
         headers.insert(TRACE_ID, once(self.trace.header()));
         headers.insert(SPAN_ID, once(self.span.header()));
+    }
+
+    /// Writes both ids into one header.
+    pub(crate) fn write_compact(&self, headers: &mut HeaderMap) {
+        let value = match (&self.trace, &self.span) {
+            (Id::Trace(trace), Id::Span(span)) => {
+                let mut text = [b'-'; 49];
+                text[..32].copy_from_slice(&hex::<16, 32>(trace));
+                text[33..].copy_from_slice(&hex::<8, 16>(span));
+                written(&text)
+            }
+            (trace, span) => {
+                written(&[trace.header().as_bytes(), b"-", span.header().as_bytes()].concat())
+            }
+        };
+        headers.insert(TRACE, once(value));
     }
 
     /// Id shared by every call of the tree.
@@ -138,8 +165,29 @@ mod tests {
         headers.insert(SPAN_ID, HeaderValue::from_static("s"));
         let trace = Trace::inbound(&headers);
         assert_eq!((trace.trace_id().as_str(), trace.parent_id()), ("t", Some("s")));
+        // What a handler of go-micro sent on does not count beside its own.
+        headers.insert(TRACE, HeaderValue::from_static("other-span"));
+        assert_eq!(Trace::inbound(&headers).trace_id(), "t");
         headers.remove(TRACE_ID);
         headers.insert(LEGACY_ID, HeaderValue::from_static("legacy"));
         assert_eq!(Trace::inbound(&headers).trace_id(), "legacy");
+    }
+
+    #[test]
+    fn the_compact_header_tells_both_ids() {
+        let mut headers = HeaderMap::new();
+        for trace in [Trace::root(), Trace { trace: Id::Given(written(b"a-b-c")), ..Trace::root() }]
+        {
+            trace.write_compact(&mut headers);
+            let sent = headers[TRACE].to_str().unwrap();
+            assert_eq!(sent, format!("{}-{}", trace.trace_id(), trace.span_id()));
+            let inbound = Trace::inbound(&headers);
+            assert_eq!(inbound.trace_id(), trace.trace_id());
+            assert_eq!(inbound.parent_id(), Some(trace.span_id().as_str()));
+        }
+        for wrong in ["", "-", "trace", "trace-", "-span"] {
+            headers.insert(TRACE, HeaderValue::from_str(wrong).unwrap());
+            assert_eq!(Trace::inbound(&headers).parent_id(), None, "{wrong}");
+        }
     }
 }

@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use bytes::{BufMut, Bytes, BytesMut};
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
+use super::caller::is_compact;
 use crate::error::{Error, Result};
 
 pub(crate) const GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
@@ -53,9 +54,12 @@ impl Compressor {
         Compression::named(headers.get(GRPC_ENCODING).map(HeaderValue::as_bytes))
     }
 
-    /// True when the peer said it can read `compression`.
+    /// True when the peer said it can read `compression`, or is one of ours and said nothing: then it reads what we do.
     pub(crate) fn peer_reads(headers: &HeaderMap, compression: Compression) -> bool {
-        compression.is_in(headers.get(GRPC_ACCEPT_ENCODING))
+        match headers.get(GRPC_ACCEPT_ENCODING) {
+            None => is_compact(headers),
+            accepted => compression.is_in(accepted),
+        }
     }
 }
 

@@ -22,7 +22,6 @@ use super::batched::Batched;
 use super::broken::{broken, refusal};
 use super::greeting::{self, Greeting, UNSAID, too_large};
 use super::state::{self, ConnectionState, Idling, Probing, Waiting};
-use super::target::{TARGET, TARGET_AT};
 use crate::error::{Error, Reach, Result};
 
 /// Bytes of one answer, and of all of them, that may be on their way to a reader: enough for a link of 1 Gbit/s and 16 ms.
@@ -61,7 +60,7 @@ pub(crate) struct Connection {
     sender: SendRequest<Bytes>,
     scheme: Scheme,
     authority: Authority,
-    /// The authority, for [`TARGET_AT`].
+    /// The authority, as a header.
     at: Option<HeaderValue>,
     state: Arc<ConnectionState>,
     /// Bytes of headers the peer takes, as it said when it greeted.
@@ -191,11 +190,8 @@ impl Connection {
     fn begin_request(
         &self,
         path: PathAndQuery,
-        mut headers: HeaderMap,
+        headers: HeaderMap,
     ) -> Result<(ResponseFuture, SendStream<Bytes>)> {
-        if let Some(at) = self.at.as_ref().filter(|_| headers.contains_key(TARGET)) {
-            headers.insert(TARGET_AT, at.clone());
-        }
         let size = greeting::size(&headers) + greeting::size_of_request(&path, &self.authority);
         if size >= self.max_headers as usize {
             let peer = self.authority.as_str();
@@ -219,6 +215,11 @@ impl Connection {
             self.state.retire();
             explain(&self.state, &error).unsent()
         })
+    }
+
+    /// The authority, where it can stand in a header.
+    pub(crate) fn at(&self) -> Option<&HeaderValue> {
+        self.at.as_ref()
     }
 
     /// True while new requests may be sent.

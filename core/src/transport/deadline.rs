@@ -1,7 +1,7 @@
 //! How much time a call has, in the two notations that go with it.
 //!
 //! gRPC's `grpc-timeout` is at most eight digits and a unit; go-micro's `timeout` is decimal
-//! nanoseconds (wire reference 1.2). Both are written, the shorter of the two is read.
+//! nanoseconds (wire reference 1.2). Both are written, but for gRPC's alone to our own nodes; the shorter of the two is read.
 
 use std::time::Duration;
 
@@ -26,11 +26,16 @@ pub(crate) fn read_timeout(headers: &HeaderMap) -> Option<Duration> {
 
 /// Writes both notations of the time that is left.
 pub(crate) fn write_timeout(headers: &mut HeaderMap, left: Duration) {
+    write_grpc_timeout(headers, left);
+    let nanos = u64::try_from(left.as_nanos()).unwrap_or(u64::MAX);
+    headers.insert(MICRO_TIMEOUT, once(HeaderValue::from(nanos)));
+}
+
+/// Writes the time that is left in gRPC's notation alone.
+pub(crate) fn write_grpc_timeout(headers: &mut HeaderMap, left: Duration) {
     if let Ok(value) = HeaderValue::from_str(&format_grpc(left)) {
         headers.insert(GRPC_TIMEOUT, once(value));
     }
-    let nanos = u64::try_from(left.as_nanos()).unwrap_or(u64::MAX);
-    headers.insert(MICRO_TIMEOUT, once(HeaderValue::from(nanos)));
 }
 
 /// Writes that there is no deadline.

@@ -4,6 +4,7 @@ mod accept;
 mod batched;
 mod begun;
 mod broken;
+mod caller;
 mod compression;
 mod connection;
 mod deadline;
@@ -24,10 +25,11 @@ mod tls;
 pub(crate) use accept::Accepted;
 pub(crate) use batched::Batched;
 pub(crate) use broken::broken;
+pub(crate) use caller::{FROM_SERVICE, TRACE, X_CONTENT_TYPE, caller_is_micro};
 pub use compression::Compression;
 pub(crate) use compression::Compressor;
 pub(crate) use connection::{Answering, Connection, Opened};
-pub(crate) use deadline::{once, read_timeout, remove_timeout, write_timeout};
+pub(crate) use deadline::{once, read_timeout, remove_timeout, write_grpc_timeout, write_timeout};
 pub(crate) use dial::Dial;
 pub(crate) use frame::{FrameError, Frames, begin_frame, end_frame, frame, frame_into, unframe};
 pub(crate) use greeting::size as size_of_headers;
@@ -36,10 +38,8 @@ pub use held::Hold;
 pub(crate) use held::{COUNTED, Reservoir, Room, Share};
 pub(crate) use network::in_child;
 pub(crate) use relax::{Said, restore_names};
-pub(crate) use status::{
-    FROM_SERVICE, GRPC_STATUS, caller_is_micro, details, is_status, read_status, write_status,
-};
-pub(crate) use target::{OTHER_SERVICE, REFUSED, TARGET, is_for_another, is_of_target};
+pub(crate) use status::{GRPC_STATUS, details, is_status, read_status, write_status};
+pub(crate) use target::{OTHER_SERVICE, REFUSED, TARGET, TARGET_AT, is_for_another, is_of_hop};
 pub use tls::{ClientTls, Pem, ServerTls, TlsPolicy};
 
 /// Makes what this room shares in a process, see [`crate::fork`].

@@ -3,10 +3,13 @@
 //!
 //! The path does not say it: callers put any name before the type, and foreign ones their package. So a caller that found the
 //! node in the registry names the service in a header of its own. go-micro's handlers send the metadata of their caller on, that
-//! header too, so a second one says for which hop the first is meant: the `:authority` of the request it was made for.
+//! header too, so a second one says for which hop the first is meant: the `:authority` of the request it was made for. A request in
+//! the compact form was not sent on by go-micro, and does without.
 
 use http::Uri;
 use http::header::{HOST, HeaderMap, HeaderName, HeaderValue};
+
+use super::caller::is_compact;
 
 /// The service that the caller looked up.
 pub(crate) const TARGET: HeaderName = HeaderName::from_static("micro-target");
@@ -17,8 +20,8 @@ pub(crate) const REFUSED: HeaderName = HeaderName::from_static("micro-refused");
 pub(crate) const OTHER_SERVICE: HeaderValue = HeaderValue::from_static("other-service");
 
 /// True for the names that are for a caller and its server alone.
-pub(crate) fn is_of_target(name: &str) -> bool {
-    matches!(name, "micro-target" | "micro-target-at" | "micro-refused")
+pub(crate) fn is_of_hop(name: &str) -> bool {
+    matches!(name, "micro-refused" | "micro-target" | "micro-target-at" | "micro-trace")
 }
 
 /// True when a request is certainly for another service than `own`.
@@ -34,7 +37,10 @@ pub(crate) fn is_for_another(own: &str, uri: &Uri, headers: &HeaderMap) -> bool 
 fn is_of_this_hop(uri: &Uri, headers: &HeaderMap) -> bool {
     let at = headers.get(TARGET_AT).map(HeaderValue::as_bytes);
     let authority = uri.authority().map(|authority| authority.as_str().as_bytes());
-    at.is_some() && at == authority.or_else(|| headers.get(HOST).map(HeaderValue::as_bytes))
+    match at {
+        Some(at) => Some(at) == authority.or_else(|| headers.get(HOST).map(HeaderValue::as_bytes)),
+        None => is_compact(headers),
+    }
 }
 
 /// True for a path that begins with the name of the service, as those of callers who looked that one up do.

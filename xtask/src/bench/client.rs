@@ -22,9 +22,16 @@ const LATENCY: Spec = Spec {
 
 const THROUGHPUT: Spec = Spec {
     id: "client.throughput",
-    title: "Client, 64 calls in flight",
+    title: "Client, 64 calls in flight, to a node that may be go-micro's",
     unit: "req/s",
     goal: Goal::ratio_at_least(0.95),
+};
+
+const FLEET: Spec = Spec {
+    id: "client.fleet",
+    title: "Client, 64 calls in flight, to a node that reads the compact headers",
+    unit: "req/s",
+    goal: Goal::ratio_at_least(1.0),
 };
 
 /// What a client does all the time.
@@ -35,22 +42,29 @@ pub(crate) struct Load {
     figure: fn(&Figures) -> f64,
     concurrency: u32,
     size: u32,
+    /// Arguments of our program alone.
+    ours: &'static [&'static str],
 }
 
 impl Load {
     /// Unary calls, compared by how many a second.
     pub(crate) const fn calls(concurrency: u32, size: u32) -> Self {
-        Self { shape: "call", figure: |figures| figures.rate, concurrency, size }
+        Self { shape: "call", figure: |figures| figures.rate, concurrency, size, ours: &[] }
     }
 
     /// One unary call after the other, compared by the median of their durations.
     pub(crate) const fn latency(size: u32) -> Self {
-        Self { shape: "call", figure: |figures| figures.p50_us, concurrency: 1, size }
+        Self { shape: "call", figure: |figures| figures.p50_us, concurrency: 1, size, ours: &[] }
+    }
+
+    /// The same to a node that the registry shows to be this framework's.
+    const fn in_fleet(self) -> Self {
+        Self { ours: &["--compact"], ..self }
     }
 
     /// Server streams, compared by messages a second.
     pub(crate) const fn streams(concurrency: u32, size: u32) -> Self {
-        Self { shape: "stream", figure: |figures| figures.rate, concurrency, size }
+        Self { shape: "stream", figure: |figures| figures.rate, concurrency, size, ours: &[] }
     }
 }
 
@@ -76,7 +90,11 @@ impl Client {
         server: SocketAddr,
         load: &Load,
     ) -> Outcome<Self> {
-        Self::run(plan.side_on(half, side, "client"), server, load)
+        let mut command = plan.side_on(half, side, "client");
+        if let Side::Ours = side {
+            command.args(load.ours);
+        }
+        Self::run(command, server, load)
     }
 
     /// Has `command`, a client program, put `load` on `server`.
@@ -120,7 +138,8 @@ impl Contender for Guest {
 pub(crate) async fn rows(plan: &Plan) -> Vec<Row> {
     let latency = compare(plan, &LATENCY, Load::latency(64)).await;
     let throughput = compare(plan, &THROUGHPUT, Load::calls(64, 64)).await;
-    latency.into_iter().chain(throughput).collect()
+    let fleet = compare(plan, &FLEET, Load::calls(64, 64).in_fleet()).await;
+    [latency, throughput, fleet].into_iter().flatten().collect()
 }
 
 /// Compares both clients on the same bare tonic server.

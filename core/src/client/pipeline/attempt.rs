@@ -159,7 +159,7 @@ impl Step for OpenStream {
     type Done = Opened;
 
     async fn attempt(&self, run: &Run, lease: &Lease) -> Result<Opened> {
-        lease.open_stream(run.target.path.clone(), run.headers()?)
+        lease.open_stream(run.target.path.clone(), run.headers(lease)?)
     }
 
     fn message(&self, _: &Run) -> Result<Option<Bytes>> {
@@ -192,7 +192,7 @@ impl Run {
     /// Sends one request message and reads the head of the answer.
     async fn send(&self, lease: &Lease, message: &Bytes) -> Result<ReplyStream> {
         let path = self.target.path.clone();
-        let response = lease.send(path, self.headers()?, message.clone())?.await?;
+        let response = lease.send(path, self.headers(lease)?, message.clone())?.await?;
         ReplyStream::read(response, self.max_message(), self.share(), self.terms.seen.as_ref())
     }
 }

@@ -1,38 +1,37 @@
-//! What a call sends around its messages.
+//! What a call sends around its messages: all that go-micro needs, or the compact form where the registry shows the node to be ours.
 
-use std::time::Duration;
-
-use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, TE, USER_AGENT};
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 
 use super::run::Run;
-use crate::client::options::CallOptions;
+use crate::client::heads::{NAMESPACE, replace};
+use crate::client::pool::Lease;
 use crate::codec::Codec;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::forward::forward;
-use crate::telemetry::Trace;
-use crate::transport::{Compressor, FROM_SERVICE, TARGET, remove_timeout, write_timeout};
-
-const X_CONTENT_TYPE: HeaderName = HeaderName::from_static("x-content-type");
-const NAMESPACE: HeaderName = HeaderName::from_static("micro-namespace");
-const AGENT: HeaderValue = HeaderValue::from_static(concat!("micro/", env!("CARGO_PKG_VERSION")));
-const TRAILERS: HeaderValue = HeaderValue::from_static("trailers");
+use crate::telemetry::{SPAN_ID, TRACE_ID};
+use crate::transport::{
+    Compressor, TARGET, TARGET_AT, X_CONTENT_TYPE, remove_timeout, write_grpc_timeout,
+    write_timeout,
+};
 
 impl Run {
-    /// The headers of an attempt. Time goes by between attempts, so each has its own.
-    pub(super) fn headers(&self) -> Result<HeaderMap> {
-        let mut headers = self.client.0.heads[usize::from(!self.unary())].clone();
+    /// The headers of an attempt on a connection. Time goes by between attempts, so each has its own.
+    pub(super) fn headers(&self, lease: &Lease) -> Result<HeaderMap> {
+        let own = self.terms.metadata.headers();
+        let compact = self.is_read_compact(own);
+        let mut headers = self.client.0.heads.of(compact, self.unary()).clone();
         if self.codec != Codec::Proto {
             let content_type = HeaderValue::from_static(self.codec.grpc_content_type());
             headers.insert(CONTENT_TYPE, content_type.clone());
-            headers.insert(X_CONTENT_TYPE, content_type);
+            if !compact {
+                headers.insert(X_CONTENT_TYPE, content_type);
+            }
         }
         Compressor::announce(&mut headers, self.terms.compression);
         // What is inherited fills the gaps; what the call was given comes before all else.
-        let own = self.terms.metadata.headers();
         if let Some(context) = &self.context {
             let inbound = context.metadata().headers();
-            let found = self.terms.addresses.is_empty();
-            forward(inbound, &mut headers, self.terms.forward.as_deref(), found);
+            forward(inbound, &mut headers, self.terms.forward.as_deref(), self.is_registered());
             if let Some(namespace) = inbound.get(NAMESPACE) {
                 headers.insert(NAMESPACE, namespace.clone());
             }
@@ -40,56 +39,35 @@ impl Run {
         let named = self.target.named.as_ref().filter(|_| self.is_registered());
         if let Some(named) = named.or(self.terms.found_for.as_ref()) {
             headers.insert(TARGET, named.clone());
+            if let Some(at) = lease.at().filter(|_| !compact) {
+                headers.insert(TARGET_AT, at.clone());
+            }
+        } else if compact {
+            headers.remove(TARGET);
         }
-        self.trace.write(&mut headers);
         match self.left() {
+            Some(left) if compact => write_grpc_timeout(&mut headers, left),
             Some(left) => write_timeout(&mut headers, left),
             None => remove_timeout(&mut headers),
+        }
+        if compact {
+            self.trace.write_compact(&mut headers);
+        } else {
+            self.trace.write(&mut headers);
         }
         replace(&mut headers, own)?;
         Ok(headers)
     }
+
+    /// True when the registry shows that the node reads the compact form, and the call says nothing of its own that goes by another name there.
+    fn is_read_compact(&self, own: &HeaderMap) -> bool {
+        self.is_registered()
+            && self.node.as_ref().is_some_and(|node| node.reads_compact())
+            && !tells_trace(own)
+    }
 }
 
-/// The headers that are the same in every call of a client. Those that differ stand there too, so
-/// that a call replaces a value and no map has to grow.
-pub(in crate::client) fn head(
-    name: &str,
-    namespace: &str,
-    options: &CallOptions,
-    unary: bool,
-) -> Result<HeaderMap> {
-    let mut headers = HeaderMap::with_capacity(24);
-    let content_type = HeaderValue::from_static(Codec::Proto.grpc_content_type());
-    headers.insert(CONTENT_TYPE, content_type.clone());
-    headers.insert(TE, TRAILERS);
-    headers.insert(USER_AGENT, AGENT);
-    headers.insert(X_CONTENT_TYPE, content_type);
-    Compressor::accept(&mut headers);
-    let named = |name: &str| HeaderValue::from_str(name).ok().filter(|v| !v.is_empty());
-    if let Some(name) = named(name) {
-        // The direct caller, not the first of the chain: edges would be wrong otherwise.
-        headers.insert(FROM_SERVICE, name);
-    }
-    if let Some(namespace) = named(namespace).filter(|_| unary) {
-        headers.insert(NAMESPACE, namespace);
-    }
-    write_timeout(&mut headers, Duration::ZERO);
-    Trace::root().write(&mut headers);
-    replace(&mut headers, options.metadata.headers())?;
-    Ok(headers)
-}
-
-/// Puts headers in place of those of the same names.
-fn replace(headers: &mut HeaderMap, own: &HeaderMap) -> Result<()> {
-    for name in own.keys() {
-        headers.remove(name);
-        for value in own.get_all(name) {
-            // What is inherited comes off the wire, and may have left no room.
-            headers.try_append(name.clone(), value.clone()).map_err(|_| {
-                Error::invalid_argument("metadata of more names than a header list can hold")
-            })?;
-        }
-    }
-    Ok(())
+/// True for metadata with an id of a trace in it, under go-micro's names.
+fn tells_trace(own: &HeaderMap) -> bool {
+    !own.is_empty() && (own.contains_key(TRACE_ID) || own.contains_key(SPAN_ID))
 }

@@ -16,5 +16,4 @@ mod run;
 mod wait;
 
 pub(super) use attempt::{OpenStream, Received, ServerStream, Unary};
-pub(super) use headers::head;
 pub(super) use run::{Run, deadline, deadline_passed};

@@ -4,7 +4,7 @@
 //! `grpc-status-details-bin`; a detail of any other type kills a Go caller's process, and a bare
 //! status becomes a retryable 500 there (wire reference 1.6). Other gRPC clients expect the plain
 //! text, the details that the handler attached, and go-micro's only if it says more than the status
-//! does. [`caller_is_micro`] tells them apart by the headers every go-micro client sends. What a
+//! does. [`super::caller_is_micro`] tells them apart by the headers every go-micro client sends. What a
 //! handler attached reaches this framework's clients in a trailer that go-micro does not look at.
 
 mod json;
@@ -20,8 +20,8 @@ use http::header::{HeaderMap, HeaderName, HeaderValue};
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode, percent_encode};
 use prost::Message as _;
 
-pub(crate) use self::names::{FROM_SERVICE, GRPC_STATUS, is_status};
-use self::names::{GRPC_DETAILS, GRPC_MESSAGE, MICRO_DETAILS, X_CONTENT_TYPE};
+use self::names::{GRPC_DETAILS, GRPC_MESSAGE, MICRO_DETAILS};
+pub(crate) use self::names::{GRPC_STATUS, is_status};
 use self::size::Cut;
 use crate::error::{Code, Detail, Error};
 use crate::metadata::decode;
@@ -62,11 +62,6 @@ impl From<Any> for Detail {
     fn from(any: Any) -> Self {
         Self { type_url: any.type_url, value: any.value }
     }
-}
-
-/// True when the caller parses errors as go-micro does.
-pub(crate) fn caller_is_micro(headers: &HeaderMap) -> bool {
-    headers.contains_key(X_CONTENT_TYPE) || headers.contains_key(FROM_SERVICE)
 }
 
 /// Writes the status of a finished call; `None` is success.

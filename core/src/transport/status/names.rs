@@ -7,8 +7,6 @@ pub(super) const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-messag
 pub(super) const GRPC_DETAILS: HeaderName = HeaderName::from_static("grpc-status-details-bin");
 /// A whole `google.rpc.Status`, for the details that go-micro must not see.
 pub(super) const MICRO_DETAILS: HeaderName = HeaderName::from_static("micro-status-details-bin");
-pub(super) const X_CONTENT_TYPE: HeaderName = HeaderName::from_static("x-content-type");
-pub(crate) const FROM_SERVICE: HeaderName = HeaderName::from_static("micro-from-service");
 
 /// True for the names of the headers that [`write_status`](super::write_status) writes.
 pub(crate) fn is_status(name: &HeaderName) -> bool {

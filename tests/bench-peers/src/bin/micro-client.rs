@@ -9,7 +9,7 @@ use bench_peers::load::{Caller, Drained, Load, serve};
 use bench_peers::runtime::Workers;
 use bench_peers::wire::{Payload, StreamRequest};
 use clap::Parser;
-use micro::registry::{Memory, Node, Service};
+use micro::registry::{Labels, Memory, Node, Service};
 use micro::{Client, Proto, Streaming};
 
 #[derive(Parser)]
@@ -19,6 +19,9 @@ struct Arguments {
     /// Server to register as the only node of `bench`.
     #[arg(long)]
     address: SocketAddr,
+    /// Registers the server as a node of this framework, which reads the compact form of headers.
+    #[arg(long)]
+    compact: bool,
     #[command(flatten)]
     load: Load,
 }
@@ -46,19 +49,19 @@ impl Caller for Discovering {
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments = Arguments::parse();
     Ok(arguments.workers.run(async move {
-        let registry = Arc::new(Memory::preloaded([bench(arguments.address)]));
+        let registry = Arc::new(Memory::preloaded([bench(arguments.address, arguments.compact)]));
         let client =
             Client::builder().registry(registry).build().map_err(|error| error.to_string())?;
         serve(Discovering(client), arguments.load).await
     })??)
 }
 
-fn bench(address: SocketAddr) -> Service {
+fn bench(address: SocketAddr, compact: bool) -> Service {
+    let mut metadata = Labels::from([("protocol".to_owned(), "grpc".to_owned())]);
+    if compact {
+        metadata.insert("micro".to_owned(), "1".to_owned());
+    }
     let mut service = Service::new("bench", "latest");
-    service.nodes.push(Node {
-        id: "bench-1".to_owned(),
-        address: address.to_string(),
-        metadata: [("protocol".to_owned(), "grpc".to_owned())].into(),
-    });
+    service.nodes.push(Node { id: "bench-1".to_owned(), address: address.to_string(), metadata });
     service
 }
