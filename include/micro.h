@@ -162,6 +162,13 @@ micro_status micro_abi_check(uint32_t header, uint32_t sizeof_event, uint32_t si
 micro_slice micro_version(void);
 
 /*
+ * Functions of the caller
+ */
+
+// A function of the caller, and what it is called with.
+typedef void (*micro_fn)(void *ctx);
+
+/*
  * Bytes that change hands
  */
 
@@ -176,9 +183,6 @@ typedef struct {
     // Who owns them; for this library alone.
     void *own;
 } micro_bytes;
-
-// A function of the caller, and what it is called with.
-typedef void (*micro_fn)(void *ctx);
 
 // A copy of `len` bytes, owned by the caller.
 micro_bytes micro_bytes_copy(const uint8_t *ptr, size_t len);

@@ -151,7 +151,7 @@ impl Queue {
             drop(gone);
             waiting
         };
-        self.queue.close();
+        let _ = self.queue.close();
         for sink in waiting.into_iter().filter(|_| tell) {
             let failure = micro_bridge::Failure::closed("queue");
             self.tell_end(py, sink, Some(exception(py, &failure, &[])), &[])?;

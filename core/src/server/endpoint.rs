@@ -283,6 +283,7 @@ impl Endpoint {
         let mut metadata = self.metadata.clone();
         if self.shape.streams() {
             metadata.insert("stream".into(), "true".into());
+            metadata.insert("shape".into(), self.shape.name().into());
         }
         registry::Endpoint {
             name: self.name.to_string(),

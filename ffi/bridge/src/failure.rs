@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use bytes::Bytes;
 use micro::{Code, Detail, Error, Origin, Reason};
 
 use crate::status::Status;
@@ -29,6 +30,28 @@ impl Failure {
     /// An argument is wrong.
     pub fn argument(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(Status::ARG, message)
+    }
+
+    /// The error that a host answers a call with.
+    ///
+    /// # Errors
+    /// [`Status::ARG`] for a status that is none of gRPC's failures, 1 to 16.
+    pub fn told(status: Status, detail: impl Into<String>) -> Result<Error> {
+        let code = status.code().filter(|code| code.grpc() == status.0).ok_or_else(|| {
+            Self::argument(format!("{} is no status of an answer: give 0 to 16", status.0))
+        })?;
+        Ok(Error::new(code, detail.into()))
+    }
+
+    /// What a host answers a call with: with [`Status::OK`] the reply, else the error the text of which is `payload`, UTF-8.
+    ///
+    /// # Errors
+    /// As [`Failure::told`].
+    pub fn answer(status: Status, payload: Bytes) -> Result<Result<Bytes, Error>> {
+        if status.is_ok() {
+            return Ok(Ok(payload));
+        }
+        Ok(Err(Self::told(status, String::from_utf8_lossy(&payload))?))
     }
 
     /// An id that names nothing any more.
@@ -131,5 +154,21 @@ impl fmt::Display for Failure {
 impl std::error::Error for Failure {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.core().and_then(std::error::Error::source)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_a_reply_or_one_of_grpcs_failures() {
+        let answer = |number| Failure::answer(Status(number), Bytes::from_static(b"text"));
+        assert_eq!(answer(0).expect("a status").expect("a reply"), "text");
+        let error = answer(5).expect("a status").expect_err("no reply");
+        assert_eq!((error.code(), error.detail()), (Code::NotFound, "text"));
+        for number in [-1, 17, Status::STALE.0] {
+            assert_eq!(answer(number).expect_err("no status").status(), Status::ARG);
+        }
     }
 }

@@ -2,6 +2,8 @@
 
 use micro::Codec;
 
+use crate::failure::{Failure, Result};
+
 /// Protobuf, or whatever bytes.
 pub const PROTO: u16 = 0;
 /// JSON.
@@ -34,4 +36,17 @@ pub fn codec(bits: u16) -> Option<Codec> {
         TEXT => Codec::Text,
         _ => return None,
     })
+}
+
+/// Refuses bits that are not `known` as flags of `what`.
+///
+/// # Errors
+/// [`Status::ARG`](crate::Status::ARG) for them.
+pub fn check(flags: u32, known: u32, what: &str) -> Result<()> {
+    match flags & !known {
+        0 => Ok(()),
+        unknown => {
+            Err(Failure::argument(format!("flags {unknown:#x} of the {what} are not known")))
+        }
+    }
 }

@@ -82,21 +82,34 @@ pub fn unpack(block: &[u8]) -> Result<Metadata> {
     for (name, value) in headers.by_ref() {
         let name = std::str::from_utf8(name)
             .map_err(|_| Failure::argument("a metadata name is not UTF-8"))?;
-        if name.to_ascii_lowercase().ends_with("-bin") {
-            metadata.append_bin(name, value)?;
-        } else {
-            let value = std::str::from_utf8(value).map_err(|_| {
-                Failure::argument(format!(
-                    "metadata `{name}` is not text: send bytes under a name that ends in -bin"
-                ))
-            })?;
-            metadata.append(name, value)?;
-        }
+        append(&mut metadata, name, value)?;
     }
     if !headers.rest().is_empty() || headers.broken {
         return Err(Failure::argument("a metadata block is cut short or has a wrong count"));
     }
     Ok(metadata)
+}
+
+/// A block with an entry more: text, or bytes under a name that ends in `-bin`.
+///
+/// # Errors
+/// As [`unpack`].
+pub fn add(block: &[u8], name: &str, value: &[u8]) -> Result<Bytes> {
+    let mut metadata = unpack(block)?;
+    append(&mut metadata, name, value)?;
+    Ok(pack(&metadata))
+}
+
+fn append(metadata: &mut Metadata, name: &str, value: &[u8]) -> Result<()> {
+    if name.to_ascii_lowercase().ends_with("-bin") {
+        return Ok(metadata.append_bin(name, value)?);
+    }
+    let value = std::str::from_utf8(value).map_err(|_| {
+        Failure::argument(format!(
+            "metadata `{name}` is not text: send bytes under a name that ends in -bin"
+        ))
+    })?;
+    Ok(metadata.append(name, value)?)
 }
 
 /// Names and values of one block, in order.
@@ -116,14 +129,24 @@ impl<'a> Headers<'a> {
         headers
     }
 
-    /// Goes on where `read` entries, and `at` bytes, have been read.
-    pub fn resume(blocks: &'a [u8], at: usize, read: u32) -> Self {
+    /// The next entry of a walk over `blocks` that holds on to nothing: `at` bytes and `read` entries of them have been read.
+    pub fn step(blocks: &'a [u8], at: &mut usize, read: &mut u32) -> Option<(&'a [u8], &'a [u8])> {
         let mut headers = Self::new(blocks);
-        if read > 0 {
-            headers.left = headers.left.saturating_sub(read);
-            headers.rest = blocks.get(at..).unwrap_or_default();
+        if *read > 0 {
+            headers.left = headers.left.saturating_sub(*read);
+            headers.rest = blocks.get(*at..).unwrap_or_default();
         }
-        headers
+        let entry = headers.next()?;
+        *at = blocks.len() - headers.rest.len();
+        *read += 1;
+        Some(entry)
+    }
+
+    /// What follows the first block.
+    pub fn after(blocks: &'a [u8]) -> &'a [u8] {
+        let mut headers = Self::new(blocks);
+        headers.by_ref().for_each(drop);
+        headers.rest
     }
 
     /// What follows the entries that were read: after the last, the next block.
@@ -180,6 +203,19 @@ mod tests {
     }
 
     #[test]
+    fn a_block_grows_by_text_and_by_bytes() {
+        let text = add(&[], "tenant", b"blue").expect("text");
+        let both = add(&text, "Key-Bin", &[0, 255]).expect("bytes");
+        let read = unpack(&both).expect("a block");
+        assert_eq!(
+            (read.get("tenant"), read.get_bin("key-bin")),
+            (Some("blue"), Some(vec![0, 255]))
+        );
+        let failure = add(&both, "tenant", &[0xff]).expect_err("no text");
+        assert!(failure.message().contains("-bin"), "{failure}");
+    }
+
+    #[test]
     fn values_that_the_wire_joined_come_apart_and_what_is_no_base64_stays_out() {
         let sent = metadata(&[("a-bin", "AQ==, Ag"), ("b-bin", "no base64!"), ("c", "1")]);
         let block = pack(&sent);
@@ -199,12 +235,14 @@ mod tests {
         let mut trailers = Headers::new(headers.rest());
         assert_eq!(trailers.by_ref().collect::<Vec<_>>(), [(&b"b"[..], &b"2"[..])]);
         assert!(trailers.rest().is_empty());
-        let mut walk = Headers::new(&blocks);
-        walk.next();
-        let at = blocks.len() - walk.rest().len();
-        assert_eq!(Headers::resume(&blocks, at, 1).next(), None);
-        assert_eq!(Headers::resume(&blocks, 0, 0).count(), 1);
-        assert_eq!(Headers::resume(&blocks, usize::MAX, 7).next(), None);
+        let first = blocks.len() - headers.rest().len();
+        assert_eq!(Headers::after(&blocks), &blocks[first..]);
+        let (mut at, mut read) = (0, 0);
+        assert!(Headers::step(&blocks, &mut at, &mut read).is_some());
+        assert_eq!((at, read), (first, 1));
+        assert_eq!(Headers::step(&blocks, &mut at, &mut read), None, "trailers are another walk");
+        (at, read) = (usize::MAX, 7);
+        assert_eq!(Headers::step(&blocks, &mut at, &mut read), None);
         assert!(pack_both(&Metadata::new(), &Metadata::new()).is_empty());
         assert_eq!(Headers::new(&pack_both(&Metadata::new(), &metadata(&[("b", "2")]))).count(), 0);
     }

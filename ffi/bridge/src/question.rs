@@ -8,7 +8,8 @@ use tokio::time::Instant;
 
 use crate::desk::{Desk, Wait};
 use crate::event::NO_TIMEOUT;
-use crate::failure::{Failure, Result};
+use crate::failure::Result;
+use crate::flags;
 use crate::id::Id;
 use crate::request::request_flags;
 
@@ -47,12 +48,7 @@ impl Terms {
     /// # Errors
     /// `ARG` and `INVALID_ARGUMENT` for what cannot be read, `CANCELLED` when the parent is over.
     pub(crate) fn read(question: &Question<'_>, desk: &Desk) -> Result<Self> {
-        let unknown = question.flags & !request_flags::WAIT;
-        if unknown != 0 {
-            return Err(Failure::argument(format!(
-                "flags {unknown:#x} of the question are not known"
-            )));
-        }
+        flags::check(question.flags, request_flags::WAIT, "question")?;
         let parent = desk.parent(question.parent)?;
         let own = match question.timeout_ns {
             0 => Some(deadline_after(PATIENCE)),

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
@@ -16,6 +16,7 @@ use crate::inbox::{Bell, Inbox, Left};
 use crate::live::{self, Live};
 use crate::log::{self, Listener};
 use crate::stamp::Stamp;
+use crate::threads::Threads;
 use crate::wake::Wake;
 
 /// Most events of one drain, so that a host's loop gets to do something else.
@@ -42,6 +43,8 @@ pub struct Queue {
     warned: AtomicBool,
     /// Permits for calls that the host has not seen.
     unseen: Arc<Semaphore>,
+    /// Those of [`Queue::run`].
+    pub(crate) threads: Mutex<Option<Threads>>,
     _live: Live,
 }
 
@@ -87,6 +90,7 @@ impl Queue {
             since: AtomicU64::new(0),
             warned: AtomicBool::new(false),
             unseen: Arc::new(Semaphore::new(UNSEEN)),
+            threads: Mutex::default(),
             _live: Live::new(live::QUEUE),
         });
         handle.spawn(ring(Arc::downgrade(&queue), queue.left.clone()));
@@ -109,6 +113,15 @@ impl Queue {
             };
             Ok(bells.descriptor.insert(descriptor).raw())
         })
+    }
+
+    /// There is no descriptor on this system.
+    ///
+    /// # Errors
+    /// Always.
+    #[cfg(not(unix))]
+    pub fn descriptor(&self) -> Result<i32> {
+        Err(Failure::argument("queues have no descriptor on this system: wait, run or set_wake"))
     }
 
     /// Calls `wake` when the queue is no longer empty, and again after a drain that left something. It takes the place of
@@ -193,11 +206,23 @@ impl Queue {
 
     /// Closes the queue: what is in it is dropped, calls that the host has not seen are answered, and nothing more comes in.
     /// Operations under way go on, and their end is not told.
-    pub fn close(&self) {
-        if self.stamp.check().is_ok() {
-            log::leave(self);
-            drop(self.inbox.shut());
-            self.give_wake_back();
+    ///
+    /// # Errors
+    /// [`Status::FORKED`](crate::Status::FORKED).
+    pub fn close(&self) -> Result<()> {
+        self.stamp.check()?;
+        log::leave(self);
+        drop(self.inbox.shut());
+        self.give_wake_back();
+        Ok(())
+    }
+
+    /// Closes the queue, and waits for the threads of [`Queue::run`]. Blocks for as long as what they tell events to runs.
+    pub fn free(&self) {
+        if self.close().is_ok() {
+            let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner).take();
+            // Waits for them, and they may look at the queue.
+            drop(threads);
         }
     }
 

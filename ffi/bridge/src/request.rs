@@ -91,12 +91,7 @@ impl Terms {
             "" => None,
             options => Some(documents.read(options)?),
         };
-        if request.flags & !request_flags::ALL != 0 {
-            return Err(Failure::argument(format!(
-                "flags {:#x} of the request are not known",
-                request.flags & !request_flags::ALL
-            )));
-        }
+        flags::check(request.flags, request_flags::ALL, "request")?;
         let codec = u16::try_from(request.flags & 0xf).ok().and_then(flags::codec);
         let idempotent = match (
             request.flags & request_flags::IDEMPOTENT != 0,

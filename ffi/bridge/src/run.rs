@@ -1,13 +1,14 @@
 //! Threads of the library that tell a queue's events to a function of the host.
 
-use std::sync::Arc;
-use std::thread::{Builder, JoinHandle};
+use std::sync::{Arc, PoisonError};
+use std::thread::Builder;
 
 use micro::Error;
 
 use crate::event::{Event, EventKind};
 use crate::failure::{Failure, Result};
 use crate::queue::Queue;
+use crate::threads::Threads;
 
 /// Most threads of one queue.
 const MOST: u32 = 64;
@@ -15,39 +16,30 @@ const MOST: u32 = 64;
 /// be told.
 const BATCH: usize = 64;
 
-/// Threads that tell the events of a queue. Dropping it waits for them; the queue must be closed or ending.
-#[derive(Debug)]
-pub struct Dispatchers(Vec<JoinHandle<()>>);
-
-impl Drop for Dispatchers {
-    fn drop(&mut self) {
-        let own = std::thread::current().id();
-        for thread in self.0.drain(..) {
-            if thread.thread().id() != own {
-                let _ = thread.join();
-            }
-        }
-    }
-}
-
 impl Queue {
     /// Tells events to `tell` on `threads` (1 to 64) threads; with one thread, in order and never two at a time. It may block.
-    /// It is dropped after the last event, and the queue is drained in no other way meanwhile.
+    /// It is dropped after the last event, and the queue is drained in no other way meanwhile. [`Queue::free`] waits for the threads.
     ///
     /// # Errors
-    /// [`Status::ARG`](crate::Status::ARG) for no threads or too many, `RESOURCE_EXHAUSTED` when the system gives none.
+    /// [`Status::ARG`](crate::Status::ARG) for no threads or too many, and for a queue that runs already; `RESOURCE_EXHAUSTED`
+    /// when the system gives none; [`Status::FORKED`](crate::Status::FORKED).
     pub fn run(
         self: &Arc<Self>,
         threads: u32,
         tell: impl Fn(Event) + Send + Sync + 'static,
-    ) -> Result<Dispatchers> {
+    ) -> Result<()> {
         if !(1..=MOST).contains(&threads) {
             return Err(Failure::argument("run a queue on 1 to 64 threads"));
         }
+        // Before its lock, which a thread that is not there may hold.
         self.check()?;
+        let mut running = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        if running.is_some() {
+            return Err(Failure::argument("the queue runs already: make another queue"));
+        }
         let tell = Arc::new(tell);
         let most = if threads == 1 { BATCH } else { 1 };
-        let mut started = Dispatchers(Vec::new());
+        let mut started = Threads::default();
         for number in 0..threads {
             let (queue, tell) = (self.clone(), tell.clone());
             let thread = Builder::new()
@@ -63,7 +55,8 @@ impl Queue {
                 }
             }
         }
-        Ok(started)
+        *running = Some(started);
+        Ok(())
     }
 }
 

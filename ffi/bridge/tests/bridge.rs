@@ -229,7 +229,7 @@ fn a_call_nobody_answers_is_answered_when_its_queue_closes() {
     let client = host.serve("greeter", &[("Greeter.Hello", Shape::Unary)]);
     client.call(&other.queue, echo("greeter"), 1).unwrap();
     host.wait_for_something();
-    host.queue.close();
+    host.queue.close().unwrap();
     let reply = other.next(EventKind::Reply);
     assert_eq!(
         (reply.status, reply.failure.unwrap().message()),

@@ -236,7 +236,7 @@ fn a_question_that_the_host_never_sees_is_answered() {
         assert!(begun.elapsed() < Duration::from_secs(20));
         std::thread::yield_now();
     }
-    aside.close();
+    aside.close().unwrap();
     let reply = host.next(EventKind::Reply);
     assert_eq!((reply.token, reply.status), (1, Status(13)));
     assert!(reply.failure.unwrap().message().contains("dropped the call"));

@@ -2,7 +2,7 @@
 
 use micro_bridge::{Failure, Status};
 
-use crate::error::answer;
+use crate::object::done;
 use crate::{micro_event, micro_request, micro_slice, micro_status};
 
 /// Version of this header: the major number changes when something is taken away or means something else, the minor one when
@@ -25,22 +25,14 @@ pub extern "C" fn micro_abi_check(
     sizeof_event: u32,
     sizeof_request: u32,
 ) -> micro_status {
-    // SAFETY: no error is asked for.
-    unsafe {
-        answer(std::ptr::null_mut(), || {
-            let fits = knows(header)
-                && sizeof_event as usize <= size_of::<micro_event>()
-                && sizeof_request as usize <= size_of::<micro_request>();
-            let other = || Failure::new(Status::ABI, "another version of libmicro");
-            fits.then_some(()).ok_or_else(other)
-        })
-    }
-}
-
-/// Whether all that a header of that version has is here.
-#[allow(clippy::absurd_extreme_comparisons, reason = "the minor version will not stay 0")]
-fn knows(header: u32) -> bool {
-    header >> 16 == MICRO_ABI_MAJOR && header & 0xffff <= MICRO_ABI_MINOR
+    done(|| {
+        let fits = header >> 16 == MICRO_ABI_MAJOR
+            && (..=MICRO_ABI_MINOR).contains(&(header & 0xffff))
+            && sizeof_event as usize <= size_of::<micro_event>()
+            && sizeof_request as usize <= size_of::<micro_request>();
+        let other = || Failure::new(Status::ABI, "another version of libmicro");
+        fits.then_some(()).ok_or_else(other)
+    })
 }
 
 /// Version of the library for people, such as "0.1.0". Lives for ever.

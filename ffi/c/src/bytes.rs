@@ -5,8 +5,7 @@ use std::ffi::c_void;
 use bytes::Bytes;
 use micro_bridge::{Failure, Result, live};
 
-/// A function of the caller, and what it is called with.
-pub type micro_fn = Option<unsafe extern "C" fn(ctx: *mut c_void)>;
+use crate::lent::{Lent, micro_fn};
 
 /// Bytes that change hands. They are owned where `own` is not NULL: release them once, with micro_bytes_release, or pass them
 /// to a function that takes them; it owns them then, also when it fails. Where `own` is NULL they are borrowed, and copied by
@@ -62,12 +61,9 @@ impl micro_bytes {
 /// A copy of `len` bytes, owned by the caller.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn micro_bytes_copy(ptr: *const u8, len: usize) -> micro_bytes {
-    let slice = crate::micro_slice { ptr, len };
+    let lent = micro_bytes { ptr, len, own: std::ptr::null_mut() };
     // SAFETY: the caller promises `len` readable bytes.
-    match unsafe { slice.bytes("bytes") } {
-        Ok(bytes) => micro_bytes::give(Bytes::copy_from_slice(bytes)),
-        Err(_) => micro_bytes::EMPTY,
-    }
+    micro_bytes::give(unsafe { lent.take("bytes") }.unwrap_or_default())
 }
 
 /// Memory of the caller as bytes, without a copy. `release(ctx)` is called once, on any thread, when the memory is no longer
@@ -79,12 +75,16 @@ pub unsafe extern "C" fn micro_bytes_wrap(
     release: micro_fn,
     ctx: *mut c_void,
 ) -> micro_bytes {
-    let wrapped = Wrapped { ptr, len, release, ctx };
-    if ptr.is_null() || len == 0 || len > isize::MAX as usize {
-        // Dropping it releases it.
-        return micro_bytes::EMPTY;
+    let lent = Lent { ctx, drop: release };
+    let slice = crate::micro_slice { ptr, len };
+    // SAFETY: the caller promises `len` readable bytes until the release.
+    match unsafe { slice.bytes("bytes") } {
+        Ok(bytes) if len > 0 => {
+            micro_bytes::give(Bytes::from_owner(Wrapped { bytes, _lent: lent }))
+        }
+        // Dropping it releases the memory.
+        _ => micro_bytes::EMPTY,
     }
-    micro_bytes::give(Bytes::from_owner(wrapped))
 }
 
 /// Gives bytes back. Does nothing for borrowed ones.
@@ -96,31 +96,14 @@ pub unsafe extern "C" fn micro_bytes_release(bytes: micro_bytes) {
     }
 }
 
-/// Memory of the caller that this library reads.
+/// Memory of the caller that this library reads, until it is given back.
 struct Wrapped {
-    ptr: *const u8,
-    len: usize,
-    release: micro_fn,
-    ctx: *mut c_void,
+    bytes: &'static [u8],
+    _lent: Lent,
 }
-
-// SAFETY: the memory does not change until it is released, and `release` may be called on any thread.
-unsafe impl Send for Wrapped {}
-// SAFETY: as above; reading does not need exclusive access.
-unsafe impl Sync for Wrapped {}
 
 impl AsRef<[u8]> for Wrapped {
     fn as_ref(&self) -> &[u8] {
-        // SAFETY: the caller of `micro_bytes_wrap` promises `len` readable bytes until the release.
-        unsafe { std::slice::from_raw_parts(self.ptr, self.len) }
-    }
-}
-
-impl Drop for Wrapped {
-    fn drop(&mut self) {
-        if let Some(release) = self.release {
-            // SAFETY: the caller gave both for this one call.
-            unsafe { release(self.ctx) };
-        }
+        self.bytes
     }
 }

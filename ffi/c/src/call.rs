@@ -1,11 +1,9 @@
 //! Calls that came in.
 
-use micro_bridge::core::Error;
-use micro_bridge::{Failure, Id, Result, Status};
+use micro_bridge::{Failure, Id, Status};
 
-use crate::client::give_text;
-use crate::error::{answer, micro_error};
-use crate::object::Object;
+use crate::error::micro_error;
+use crate::object::{act, at, done, place, put};
 use crate::{micro_bytes, micro_id, micro_runtime, micro_slice, micro_status};
 
 /// Answers a call that came in, once. With MICRO_OK, `payload` is the reply; of an endpoint that sends many messages, the last
@@ -23,14 +21,10 @@ pub unsafe extern "C" fn micro_reply(
 ) -> micro_status {
     // SAFETY: the caller promises a live runtime or NULL, and bytes that are what they say.
     unsafe {
-        answer(std::ptr::null_mut(), || {
+        done(|| {
             let payload = payload.take("payload")?;
-            let answer = match Status(status) {
-                Status::OK => Ok(payload),
-                failed => Err(error(failed, &payload)?),
-            };
-            let trailers = trailers.bytes("trailers")?;
-            Object::<micro_runtime>::at(runtime)?.reply(Id::from_raw(call), answer, trailers)
+            let answer = Failure::answer(Status(status), payload)?;
+            at(runtime)?.reply(Id::from_raw(call), answer, trailers.bytes("trailers")?)
         })
     }
 }
@@ -45,10 +39,9 @@ pub unsafe extern "C" fn micro_reply_error(
 ) -> micro_status {
     // SAFETY: the caller promises live objects or NULL, and readable trailers.
     unsafe {
-        answer(std::ptr::null_mut(), || {
-            let error = Object::<micro_error>::at(error)?.to_core();
-            let trailers = trailers.bytes("trailers")?;
-            Object::<micro_runtime>::at(runtime)?.reply(Id::from_raw(call), Err(error), trailers)
+        act(runtime, |runtime| {
+            let error = at(error)?.clone().into_core();
+            runtime.reply(Id::from_raw(call), Err(error), trailers.bytes("trailers")?)
         })
     }
 }
@@ -63,10 +56,7 @@ pub unsafe extern "C" fn micro_call_headers(
 ) -> micro_status {
     // SAFETY: the caller promises a live runtime or NULL, and readable headers.
     unsafe {
-        answer(std::ptr::null_mut(), || {
-            let headers = headers.bytes("headers")?;
-            Object::<micro_runtime>::at(runtime)?.set_headers(Id::from_raw(call), headers)
-        })
+        act(runtime, |runtime| runtime.set_headers(Id::from_raw(call), headers.bytes("headers")?))
     }
 }
 
@@ -80,16 +70,10 @@ pub unsafe extern "C" fn micro_call_describe(
 ) -> micro_status {
     // SAFETY: the caller promises a live runtime or NULL, and a writable `out`.
     unsafe {
-        answer(std::ptr::null_mut(), || {
-            give_text(out, Object::<micro_runtime>::at(runtime)?.describe(Id::from_raw(call))?)
+        act(runtime, |runtime| {
+            let text = runtime.describe(Id::from_raw(call))?;
+            // What stands there is not known to be owned, so it is only overwritten.
+            put(place(out, "text")?, micro_bytes::give(text.into()))
         })
     }
-}
-
-/// The error of an answer that is no reply.
-fn error(status: Status, message: &[u8]) -> Result<Error> {
-    let code = status.code().filter(|code| code.grpc() == status.0).ok_or_else(|| {
-        Failure::argument(format!("{} is no status of an answer: give 0 to 16", status.0))
-    })?;
-    Ok(Error::new(code, String::from_utf8_lossy(message).into_owned()))
 }

@@ -1,21 +1,21 @@
 //! Clients.
 
-use bytes::Bytes;
-use micro_bridge::{Client, Failure, Id, Request, Result};
+use micro_bridge::{Client, Id, Queue, Request, Result};
 use std::mem::offset_of;
+use std::sync::Arc;
 
-use crate::error::{answer, micro_error};
-use crate::object::{Named, Object};
-use crate::queue::at as queue_at;
-use crate::runtime::{given, micro_options};
-use crate::{micro_bytes, micro_id, micro_queue, micro_runtime, micro_slice, micro_status};
+use crate::error::{answer, make, micro_error};
+use crate::given::{Grows, given};
+use crate::object::{self, Opaque, at, put};
+use crate::runtime::json;
+use crate::{
+    micro_bytes, micro_id, micro_options, micro_queue, micro_runtime, micro_slice, micro_status,
+};
 
 /// Calls services by name.
-pub struct micro_client {
-    _private: [u8; 0],
-}
+pub struct micro_client;
 
-impl Named for micro_client {
+impl Opaque for micro_client {
     const NAME: &'static str = "client";
     const WORD: u64 = u64::from_ne_bytes(*b"microCLI");
     type Inside = Client;
@@ -74,14 +74,7 @@ pub unsafe extern "C" fn micro_client_new(
     err: *mut *mut micro_error,
 ) -> micro_status {
     // SAFETY: the caller promises a live runtime or NULL, valid options, and writable `out` and `err`.
-    unsafe {
-        answer(err, || {
-            let runtime = Object::<micro_runtime>::at(runtime)?;
-            Object::<micro_client>::give(out, || {
-                Client::new(runtime, micro_options::json(options)?)
-            })
-        })
-    }
+    unsafe { make(out, err, || Client::new(at(runtime)?, json(options)?)) }
 }
 
 /// Makes a unary call, which ends in one MICRO_EVENT_REPLY with this `token`; the event may come before this returns. `id` may
@@ -99,14 +92,7 @@ pub unsafe extern "C" fn micro_client_call(
     err: *mut *mut micro_error,
 ) -> micro_status {
     // SAFETY: the caller promises live objects or NULL, a valid request, and writable `id` and `err`.
-    unsafe {
-        answer(err, || {
-            let request = read(request)?;
-            let client = Object::<micro_client>::at(client)?;
-            name(id, client.call(queue_at(queue)?, request, token)?);
-            Ok(())
-        })
-    }
+    unsafe { begin(client, queue, request, id, err, |at, on, it| at.call(on, it, token)) }
 }
 
 /// Opens a stream of the `shape` MICRO_CLIENT_STREAM, MICRO_SERVER_STREAM or MICRO_BIDI_STREAM. It tells MICRO_EVENT_OPENED
@@ -124,14 +110,8 @@ pub unsafe extern "C" fn micro_client_open(
 ) -> micro_status {
     // SAFETY: as for `micro_client_call`.
     unsafe {
-        answer(err, || {
-            let request = read(request)?;
-            let client = Object::<micro_client>::at(client)?;
-            name(
-                stream,
-                client.open(queue_at(queue)?, request, micro_bridge::shape(shape)?, token)?,
-            );
-            Ok(())
+        begin(client, queue, request, stream, err, |at, on, it| {
+            at.open(on, it, micro_bridge::shape(shape)?, token)
         })
     }
 }
@@ -140,54 +120,51 @@ pub unsafe extern "C" fn micro_client_open(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn micro_client_free(client: *mut micro_client) {
     // SAFETY: the caller promises a live client or NULL, and uses it no more.
-    unsafe { Object::<micro_client>::free(client, drop) };
+    unsafe { object::free(client, drop) };
 }
 
-/// The caller's request. Its payload is taken whatever happens next.
+impl Grows for micro_request {
+    const NAME: &'static str = "request";
+    const LEAST: usize = offset_of!(Self, options) + size_of::<micro_slice>();
+    type Read<'a> = Request<'a>;
+
+    unsafe fn read<'a>(self) -> Result<Request<'a>> {
+        // SAFETY: the slices' promise is the caller's.
+        unsafe {
+            let payload = self.payload.take("payload")?;
+            Ok(Request {
+                service: self.service.text("service")?,
+                endpoint: self.method.text("method")?,
+                payload,
+                meta: self.meta.bytes("metadata")?,
+                timeout_ns: self.timeout_ns,
+                parent: Id::from_raw(self.parent),
+                options: self.options.text("options")?,
+                flags: self.flags,
+            })
+        }
+    }
+}
+
+/// Begins an operation of a client. What is `asked` is read first: what it gives away is taken, also when this fails.
 ///
 /// # Safety
-/// The caller's promise: NULL, or a request of the size it says.
-unsafe fn read<'a>(request: *const micro_request) -> Result<Request<'a>> {
-    if request.is_null() {
-        return Err(Failure::argument("the request is NULL"));
-    }
-    // Where the first version of the struct ends.
-    let least = offset_of!(micro_request, options) + size_of::<micro_slice>();
-    // SAFETY: not NULL, and of the size it says. What the slices promise is the caller's promise.
+/// The caller's promise: live objects or NULL, a valid struct, and writable `id` and `err`.
+pub(crate) unsafe fn begin<'a, A: Grows>(
+    client: *mut micro_client,
+    queue: *mut micro_queue,
+    asked: *const A,
+    id: *mut micro_id,
+    err: *mut *mut micro_error,
+    begin: impl FnOnce(&Client, &Arc<Queue>, A::Read<'a>) -> Result<Id>,
+) -> micro_status {
+    // SAFETY: the caller's promise is ours.
     unsafe {
-        let request = given(request, least, "request")?;
-        let payload: Bytes = request.payload.take("payload")?;
-        Ok(Request {
-            service: request.service.text("service")?,
-            endpoint: request.method.text("method")?,
-            payload,
-            meta: request.meta.bytes("metadata")?,
-            timeout_ns: request.timeout_ns,
-            parent: Id::from_raw(request.parent),
-            options: request.options.text("options")?,
-            flags: request.flags,
+        answer(err, || {
+            let asked = given(asked)?;
+            put(id, begin(at(client)?, at(queue)?, asked)?.to_raw())
         })
     }
-}
-
-/// # Safety
-/// The caller's promise: NULL or writable.
-pub(crate) unsafe fn name(out: *mut micro_id, id: Id) {
-    if !out.is_null() {
-        // SAFETY: not NULL.
-        unsafe { *out = id.to_raw() };
-    }
-}
-
-/// # Safety
-/// The caller's promise: NULL or writable.
-pub(crate) unsafe fn give_text(out: *mut micro_bytes, text: String) -> Result<()> {
-    if out.is_null() {
-        return Err(Failure::argument("no place for the text: `out` is NULL"));
-    }
-    // SAFETY: not NULL. What stood there is not known to be owned, so it is only overwritten.
-    unsafe { *out = micro_bytes::give(text.into()) };
-    Ok(())
 }
 
 #[cfg(test)]

@@ -2,9 +2,7 @@
 
 use micro_bridge::live;
 
-use crate::error::answer;
-use crate::object::Object;
-use crate::queue::at as queue_at;
+use crate::object::{at, done};
 use crate::{micro_bytes, micro_queue, micro_runtime, micro_status};
 
 /// Everything.
@@ -42,13 +40,12 @@ pub unsafe extern "C" fn micro_debug_panic(
 ) -> micro_status {
     // SAFETY: the caller promises live objects or NULL.
     unsafe {
-        answer(std::ptr::null_mut(), || {
+        done(|| {
             #[allow(clippy::panic, reason = "that is what it is for")]
             if queue.is_null() {
                 panic!("asked for by a test");
             }
-            let runtime = Object::<micro_runtime>::at(runtime)?;
-            runtime.panic_inside(queue_at(queue)?, token).map(drop)
+            at(runtime)?.panic_inside(at(queue)?, token).map(drop)
         })
     }
 }
@@ -64,10 +61,9 @@ pub unsafe extern "C" fn micro_debug_echo(
 ) -> micro_status {
     // SAFETY: the caller promises live objects or NULL, and bytes that are what they say.
     unsafe {
-        answer(std::ptr::null_mut(), || {
+        done(|| {
             let payload = payload.take("payload")?;
-            let runtime = Object::<micro_runtime>::at(runtime)?;
-            runtime.echo_inside(queue_at(queue)?, payload, token).map(drop)
+            at(runtime)?.echo_inside(at(queue)?, payload, token).map(drop)
         })
     }
 }

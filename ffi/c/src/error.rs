@@ -4,51 +4,25 @@ use bytes::Bytes;
 use micro_bridge::core::{Detail, Error};
 use micro_bridge::{Failure, Result, Status, live};
 
-use crate::object::{Named, Object};
-use crate::status::{MICRO_ARG, MICRO_OK};
-use crate::{micro_slice, micro_status};
+use crate::object::{self, Opaque, act, look, place, put};
+use crate::{MICRO_ARG, MICRO_OK, micro_slice, micro_status};
 
 /// What went wrong. Made by functions that take a `micro_error **`, which may be NULL, and by events; free it with
 /// micro_error_free. Whatever it tells lives as long as the error.
-pub struct micro_error {
-    _private: [u8; 0],
-}
+pub struct micro_error;
 
-impl Named for micro_error {
+impl Opaque for micro_error {
     const NAME: &'static str = "error";
     const WORD: u64 = u64::from_ne_bytes(*b"microERR");
-    type Inside = Problem;
-}
-
-/// What is behind a [`micro_error`].
-pub(crate) struct Problem {
-    failure: Failure,
-    _live: live::Live,
-}
-
-impl Problem {
-    fn new(failure: Failure) -> Self {
-        Self { failure, _live: live::Live::new(live::ERROR) }
-    }
-
-    /// As the answer to a call.
-    pub(crate) fn to_core(&self) -> Error {
-        self.failure.clone().into_core()
-    }
-
-    fn origin(&self, part: impl FnOnce(&micro_bridge::core::Origin) -> &str) -> &str {
-        self.failure.origin().map_or("", part)
-    }
+    type Inside = Failure;
 }
 
 /// An error for the caller, or NULL.
 pub(crate) fn give(failure: Option<Failure>) -> *mut micro_error {
-    let mut out = std::ptr::null_mut();
-    if let Some(failure) = failure {
-        // SAFETY: `out` is a place of ours.
-        let _ = unsafe { Object::<micro_error>::give(&raw mut out, || Ok(Problem::new(failure))) };
-    }
-    out
+    failure.map_or_else(std::ptr::null_mut, |failure| {
+        live::add(live::ERROR);
+        object::made(failure)
+    })
 }
 
 /// Every exported function that can fail ends here: a status for the caller, and the error where it wants one.
@@ -68,6 +42,19 @@ pub(crate) unsafe fn answer(
     status
 }
 
+/// Makes an object for the caller, once there is a place for it, or says what kept it from being made.
+///
+/// # Safety
+/// The caller's promise: `out` and `err` are NULL or writable.
+pub(crate) unsafe fn make<N: Opaque>(
+    out: *mut *mut N,
+    err: *mut *mut micro_error,
+    make: impl FnOnce() -> Result<N::Inside>,
+) -> micro_status {
+    // SAFETY: the caller's promise is ours.
+    unsafe { answer(err, || put(place(out, N::NAME)?, object::made(make()?))) }
+}
+
 /// An error to answer a call with. `status` is one of gRPC's, 1 to 16; `id` is go-micro's: who failed, such as
 /// "go.micro.srv.greeter", and may be empty. NULL for another status and for text that is not UTF-8.
 #[unsafe(no_mangle)]
@@ -76,14 +63,13 @@ pub unsafe extern "C" fn micro_error_new(
     id: micro_slice,
     message: micro_slice,
 ) -> *mut micro_error {
-    let made = micro_bridge::guard(|| {
-        let code = Status(status).code().filter(|code| code.grpc() == status);
-        let code = code.ok_or_else(|| Failure::argument("the status of an error is 1 to 16"))?;
-        // SAFETY: the caller promises readable text.
-        let (id, message) = unsafe { (id.text("id")?, message.text("message")?) };
-        Ok(Failure::from(Error::new(code, message.to_owned()).with_id(id.to_owned())))
-    });
-    give(made.ok())
+    // SAFETY: the caller promises readable text.
+    unsafe {
+        told(|| {
+            let told = Failure::told(Status(status), message.text("message")?)?;
+            Ok(told.with_id(id.text("id")?.to_owned()))
+        })
+    }
 }
 
 /// As micro_error_new, for go-micro's number: one like an HTTP status, such as 404 or 418, which travels as it is. The error's
@@ -94,12 +80,13 @@ pub unsafe extern "C" fn micro_error_from_http(
     id: micro_slice,
     message: micro_slice,
 ) -> *mut micro_error {
-    let made = micro_bridge::guard(|| {
-        // SAFETY: the caller promises readable text.
-        let (id, message) = unsafe { (id.text("id")?, message.text("message")?) };
-        Ok(Failure::from(Error::from_http(id.to_owned(), message.to_owned(), http_code)))
-    });
-    give(made.ok())
+    // SAFETY: the caller promises readable text.
+    unsafe {
+        told(|| {
+            let (id, message) = (id.text("id")?.to_owned(), message.text("message")?.to_owned());
+            Ok(Error::from_http(id, message, http_code))
+        })
+    }
 }
 
 /// Attaches a protobuf message for programs to read, as gRPC's error details are. `type_name` is its full name, such as
@@ -112,11 +99,11 @@ pub unsafe extern "C" fn micro_error_attach(
 ) -> micro_status {
     // SAFETY: the caller promises a live error that no other thread uses meanwhile, and readable bytes.
     unsafe {
-        answer(std::ptr::null_mut(), || {
+        act(error, |failure| {
             let value = Bytes::copy_from_slice(value.bytes("value")?);
             let detail = Detail::new(type_name.text("type name")?, value);
-            let changed = Object::<micro_error>::at(error)?.to_core().with_attached(detail);
-            Object::<micro_error>::replace(error, Problem::new(changed.into()))
+            let changed = failure.clone().into_core().with_attached(detail);
+            object::replace(error, changed.into())
         })
     }
 }
@@ -125,28 +112,28 @@ pub unsafe extern "C" fn micro_error_attach(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn micro_error_status(error: *const micro_error) -> micro_status {
     // SAFETY: the caller promises a live error or NULL.
-    unsafe { look(error, MICRO_ARG, |problem| problem.failure.status().0) }
+    unsafe { look(error, MICRO_ARG, |failure| Ok(failure.status().0)) }
 }
 
 /// What is wrong and what to do, for people.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn micro_error_message(error: *const micro_error) -> micro_slice {
     // SAFETY: the caller promises a live error or NULL.
-    unsafe { words(error, |problem| problem.failure.message()) }
+    unsafe { words(error, Failure::message) }
 }
 
 /// go-micro's id: who failed, such as "go.micro.client". May be empty.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn micro_error_id(error: *const micro_error) -> micro_slice {
     // SAFETY: the caller promises a live error or NULL.
-    unsafe { words(error, |problem| problem.failure.id()) }
+    unsafe { words(error, Failure::id) }
 }
 
 /// go-micro's number, which is like an HTTP status, such as 404; 0 for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn micro_error_http_code(error: *const micro_error) -> i32 {
     // SAFETY: the caller promises a live error or NULL.
-    unsafe { look(error, 0, |problem| problem.failure.http_code()) }
+    unsafe { look(error, 0, |failure| Ok(failure.http_code())) }
 }
 
 /// What kept a call from every handler, where the status alone does not tell; empty otherwise. "no_nodes": the service has no
@@ -154,42 +141,42 @@ pub unsafe extern "C" fn micro_error_http_code(error: *const micro_error) -> i32
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn micro_error_reason(error: *const micro_error) -> micro_slice {
     // SAFETY: the caller promises a live error or NULL.
-    unsafe { words(error, |problem| problem.failure.reason()) }
+    unsafe { words(error, |failure| failure.reason()) }
 }
 
 /// The service of a call that failed; empty where no call did.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn micro_error_service(error: *const micro_error) -> micro_slice {
     // SAFETY: the caller promises a live error or NULL.
-    unsafe { words(error, |problem| problem.origin(|origin| &origin.service)) }
+    unsafe { words(error, |failure| failure.origin().map_or("", |origin| &origin.service)) }
 }
 
 /// The endpoint of a call that failed, such as "Greeter.Hello"; empty where no call did.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn micro_error_endpoint(error: *const micro_error) -> micro_slice {
     // SAFETY: the caller promises a live error or NULL.
-    unsafe { words(error, |problem| problem.origin(|origin| &origin.endpoint)) }
+    unsafe { words(error, |failure| failure.origin().map_or("", |origin| &origin.endpoint)) }
 }
 
 /// Id and address of the node of the last attempt; empty where none was chosen.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn micro_error_node(error: *const micro_error) -> micro_slice {
     // SAFETY: the caller promises a live error or NULL.
-    unsafe { words(error, |problem| problem.origin(|origin| &origin.node)) }
+    unsafe { words(error, |failure| failure.origin().map_or("", |origin| &origin.node)) }
 }
 
 /// Attempts made of a call that failed; 0 when it failed before the first.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn micro_error_attempts(error: *const micro_error) -> u32 {
     // SAFETY: the caller promises a live error or NULL.
-    unsafe { look(error, 0, |problem| problem.failure.origin().map_or(0, |at| at.attempts)) }
+    unsafe { look(error, 0, |failure| Ok(failure.origin().map_or(0, |at| at.attempts))) }
 }
 
 /// How many messages for programs are attached.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn micro_error_detail_count(error: *const micro_error) -> usize {
     // SAFETY: the caller promises a live error or NULL.
-    unsafe { look(error, 0, |problem| problem.failure.attached().len()) }
+    unsafe { look(error, 0, |failure| Ok(failure.attached().len())) }
 }
 
 /// An attached message by its number, from 0: returns the full name of its type, and puts the message into `value` unless that
@@ -202,12 +189,12 @@ pub unsafe extern "C" fn micro_error_detail(
 ) -> micro_slice {
     // SAFETY: the caller promises a live error or NULL, and that `value` is NULL or writable.
     unsafe {
-        look(error, micro_slice::EMPTY, |problem| {
-            let detail = problem.failure.attached().get(number);
-            if !value.is_null() {
-                *value = detail.map_or(micro_slice::EMPTY, |detail| micro_slice::of(&detail.value));
-            }
-            detail.map_or(micro_slice::EMPTY, |detail| micro_slice::of(detail.name().as_bytes()))
+        look(error, micro_slice::EMPTY, |failure| {
+            let detail = failure.attached().get(number);
+            let (name, bytes) =
+                detail.map_or(("", &[][..]), |detail| (detail.name(), &detail.value));
+            put(value, micro_slice::of(bytes))?;
+            Ok(micro_slice::of(name.as_bytes()))
         })
     }
 }
@@ -216,22 +203,19 @@ pub unsafe extern "C" fn micro_error_detail(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn micro_error_free(error: *mut micro_error) {
     // SAFETY: the caller promises a live error or NULL, and uses it no more.
-    unsafe { Object::<micro_error>::free(error, drop) };
+    unsafe { object::free(error, |_| live::remove(live::ERROR)) };
 }
 
-/// Looks at an error; `none` where there is none.
-///
-/// # Safety
-/// The caller's promise: a live error or NULL.
-unsafe fn look<T>(error: *const micro_error, none: T, look: impl FnOnce(&Problem) -> T) -> T {
-    // SAFETY: the caller's promise is ours.
-    let found = micro_bridge::guard(|| Ok(look(unsafe { Object::<micro_error>::at(error)? })));
-    found.unwrap_or(none)
+/// An error for the caller, or NULL where none can be made.
+fn told(make: impl FnOnce() -> Result<Error>) -> *mut micro_error {
+    give(micro_bridge::guard(make).ok().map(Failure::from))
 }
 
 /// # Safety
 /// As [`look`].
-unsafe fn words(error: *const micro_error, part: impl FnOnce(&Problem) -> &str) -> micro_slice {
+unsafe fn words(error: *const micro_error, part: impl FnOnce(&Failure) -> &str) -> micro_slice {
     // SAFETY: the caller's promise is ours.
-    unsafe { look(error, micro_slice::EMPTY, |problem| micro_slice::of(part(problem).as_bytes())) }
+    unsafe {
+        look(error, micro_slice::EMPTY, |failure| Ok(micro_slice::of(part(failure).as_bytes())))
+    }
 }

@@ -1,7 +1,5 @@
 //! Events.
 
-use std::ffi::c_void;
-
 use micro_bridge::Event;
 
 use crate::error::{self, micro_error, micro_error_free};
@@ -78,12 +76,6 @@ pub struct micro_event {
     pub error: *mut micro_error,
 }
 
-impl micro_event {
-    /// Where the first version of the struct ends: programs that were compiled with it have no more room.
-    pub(crate) const LEAST: usize =
-        std::mem::offset_of!(Self, error) + size_of::<*mut micro_error>();
-}
-
 impl From<Event> for micro_event {
     fn from(event: Event) -> Self {
         Self {
@@ -105,42 +97,12 @@ impl From<Event> for micro_event {
 /// Releases what an event holds, and empties it. NULL is fine.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn micro_event_release(event: *mut micro_event) {
-    if event.is_null() {
-        return;
-    }
-    // SAFETY: the caller promises an event whose parts it owns; they are emptied so that nothing is released twice.
+    // SAFETY: the caller promises NULL or an event and that it owns its parts; they are emptied so that nothing is released twice.
     unsafe {
-        let parts = &mut *event;
+        let Some(parts) = event.as_mut() else { return };
         micro_bytes_release(std::mem::replace(&mut parts.payload, micro_bytes::EMPTY));
         micro_bytes_release(std::mem::replace(&mut parts.meta, micro_bytes::EMPTY));
         micro_error_free(std::mem::replace(&mut parts.error, std::ptr::null_mut()));
-    }
-}
-
-/// Where events of the caller's size go.
-pub(crate) struct Places {
-    next: *mut u8,
-    stride: usize,
-}
-
-impl Places {
-    /// Room for events of `stride` bytes each, one after the other.
-    pub(crate) fn new(events: *mut c_void, stride: usize) -> Self {
-        Self { next: events.cast(), stride }
-    }
-
-    /// Writes the next event.
-    ///
-    /// # Safety
-    /// There is room for one more.
-    pub(crate) unsafe fn put(&mut self, event: Event) {
-        let event = micro_event::from(event);
-        let size = self.stride.min(size_of::<micro_event>());
-        // SAFETY: the caller promises room; a longer stride leaves what is not known here alone.
-        unsafe {
-            std::ptr::copy_nonoverlapping((&raw const event).cast::<u8>(), self.next, size);
-            self.next = self.next.add(self.stride);
-        }
     }
 }
 

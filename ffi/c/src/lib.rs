@@ -22,6 +22,8 @@ mod status;
 
 mod abi;
 
+mod lent;
+
 mod bytes;
 
 mod runtime;
@@ -48,6 +50,7 @@ mod error;
 
 mod debug;
 
+mod given;
 mod object;
 
 pub use abi::*;
@@ -57,6 +60,7 @@ pub use client::*;
 pub use debug::*;
 pub use error::*;
 pub use event::*;
+pub use lent::*;
 pub use meta::*;
 pub use question::*;
 pub use queue::*;

@@ -1,6 +1,6 @@
 //! Metadata: one block of bytes, built and read.
 
-use micro_bridge::{Failure, Headers, pack, unpack};
+use micro_bridge::{Failure, Headers};
 
 use crate::error::{answer, micro_error};
 use crate::{micro_bytes, micro_bytes_release, micro_slice, micro_status};
@@ -17,17 +17,6 @@ pub struct micro_meta {
     pub read: u32,
 }
 
-impl micro_meta {
-    /// The next entry of `blocks`, which are its own.
-    fn step<'a>(&mut self, blocks: &'a [u8]) -> Option<(&'a [u8], &'a [u8])> {
-        let mut headers = Headers::resume(blocks, self.at, self.read);
-        let entry = headers.next()?;
-        self.at = blocks.len() - headers.rest().len();
-        self.read += 1;
-        Some(entry)
-    }
-}
-
 /// The next entry of the first block; false after the last. Values under names that end in "-bin" are bytes as they are, all
 /// others printable ASCII. Where trailers follow the headers, go on with micro_meta_rest.
 #[unsafe(no_mangle)]
@@ -41,8 +30,8 @@ pub unsafe extern "C" fn micro_meta_next(
     }
     // SAFETY: none is NULL, and the caller promises that they are what they seem and that the blocks live.
     let entry = micro_bridge::guard(|| unsafe {
-        let blocks = (*walk).blocks.bytes("metadata")?;
-        Ok((*walk).step(blocks))
+        let micro_meta { blocks, at, read } = &mut *walk;
+        Ok(Headers::step(blocks.bytes("metadata")?, at, read))
     });
     let Ok(Some((found, bytes))) = entry else { return false };
     // SAFETY: as above.
@@ -56,13 +45,9 @@ pub unsafe extern "C" fn micro_meta_next(
 /// What follows the first block: trailers, or nothing.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn micro_meta_rest(blocks: micro_slice) -> micro_slice {
-    let rest = micro_bridge::guard(|| {
-        // SAFETY: the caller promises readable bytes.
-        let mut headers = Headers::new(unsafe { blocks.bytes("metadata")? });
-        headers.by_ref().for_each(drop);
-        Ok(micro_slice::of(headers.rest()))
-    });
-    rest.unwrap_or(micro_slice::EMPTY)
+    // SAFETY: the caller promises readable bytes.
+    let rest = micro_bridge::guard(|| Ok(Headers::after(unsafe { blocks.bytes("metadata")? })));
+    rest.map_or(micro_slice::EMPTY, micro_slice::of)
 }
 
 /// Adds an entry to a block, which begins as `{ NULL, 0, NULL }` and belongs to the caller. A name may come several times;
@@ -79,16 +64,10 @@ pub unsafe extern "C" fn micro_meta_add(
     unsafe {
         answer(err, || {
             let block = block.as_mut().ok_or_else(|| Failure::argument("the block is NULL"))?;
-            let view = micro_slice { ptr: block.ptr, len: block.len };
-            let mut metadata = unpack(view.bytes("metadata")?)?;
-            let name = name.text("metadata name")?;
-            if name.to_ascii_lowercase().ends_with("-bin") {
-                metadata.append_bin(name, value.bytes("metadata value")?)?;
-            } else {
-                metadata.append(name, value.text("metadata value")?)?;
-            }
-            let added = micro_bytes::give(pack(&metadata));
-            micro_bytes_release(std::mem::replace(block, added));
+            let so_far = micro_slice { ptr: block.ptr, len: block.len }.bytes("metadata")?;
+            let added =
+                micro_bridge::add(so_far, name.text("metadata name")?, value.bytes("value")?)?;
+            micro_bytes_release(std::mem::replace(block, micro_bytes::give(added)));
             Ok(())
         })
     }

@@ -1,15 +1,13 @@
 //! What is asked: one function for each way of answering, one number an operation.
 
 use std::mem::offset_of;
-use std::sync::Arc;
 
-use micro_bridge::{Client, Failure, Id, Question, Queue, Result};
+use micro_bridge::{Id, Question, Result};
 
-use crate::client::name;
+use crate::client::begin;
 use crate::error::{answer, micro_error};
-use crate::object::Object;
-use crate::queue::at as queue_at;
-use crate::runtime::given;
+use crate::given::Grows;
+use crate::object::{at, put};
 use crate::{
     micro_bytes, micro_client, micro_id, micro_queue, micro_runtime, micro_slice, micro_status,
 };
@@ -84,8 +82,8 @@ pub unsafe extern "C" fn micro_ask(
     id: *mut micro_id,
     err: *mut *mut micro_error,
 ) -> micro_status {
-    // SAFETY: as for `begin`.
-    unsafe { begin(client, queue, question, id, err, |at, on, asked| at.ask(on, asked, token)) }
+    // SAFETY: the caller promises live objects or NULL, a valid question, and writable `id` and `err`.
+    unsafe { begin(client, queue, question, id, err, |at, on, it| at.ask(on, it, token)) }
 }
 
 /// Follows something: MICRO_EVENT_OPENED when it does, MICRO_EVENT_CHANGE for each thing that happens and that
@@ -100,8 +98,8 @@ pub unsafe extern "C" fn micro_follow(
     id: *mut micro_id,
     err: *mut *mut micro_error,
 ) -> micro_status {
-    // SAFETY: as for `begin`.
-    unsafe { begin(client, queue, question, id, err, |at, on, asked| at.follow(on, asked, token)) }
+    // SAFETY: the caller promises live objects or NULL, a valid question, and writable `id` and `err`.
+    unsafe { begin(client, queue, question, id, err, |at, on, it| at.follow(on, it, token)) }
 }
 
 /// Provides a registry of the program's own, for `area` MICRO_AREA_REGISTRY: from now on `host://<name>` is the URL of it, in
@@ -126,78 +124,30 @@ pub unsafe extern "C" fn micro_provide(
     // SAFETY: the caller promises live objects or NULL, readable text, and writable `id` and `err`.
     unsafe {
         answer(err, || {
-            let runtime = Object::<micro_runtime>::at(runtime)?;
-            let provided = runtime.provide(area, name.text("name")?, queue_at(queue)?, token)?;
-            crate::client::name(id, provided);
-            Ok(())
+            let (runtime, queue) = (at(runtime)?, at(queue)?);
+            put(id, runtime.provide(area, name.text("name")?, queue, token)?.to_raw())
         })
     }
 }
 
-/// # Safety
-/// The caller's promise: live objects or NULL, a valid question, and writable `id` and `err`.
-unsafe fn begin(
-    client: *mut micro_client,
-    queue: *mut micro_queue,
-    question: *const micro_question,
-    id: *mut micro_id,
-    err: *mut *mut micro_error,
-    begin: impl FnOnce(&Client, &Arc<Queue>, Question<'_>) -> Result<Id>,
-) -> micro_status {
-    // SAFETY: the caller's promise is ours.
-    unsafe {
-        answer(err, || {
-            let question = read(question)?;
-            let (client, queue) = (Object::<micro_client>::at(client)?, queue_at(queue)?);
-            name(id, begin(client, queue, question)?);
-            Ok(())
-        })
-    }
-}
+impl Grows for micro_question {
+    const NAME: &'static str = "question";
+    const LEAST: usize = offset_of!(Self, parent) + size_of::<micro_id>();
+    type Read<'a> = Question<'a>;
 
-/// The caller's question. Its payload is taken whatever happens next.
-///
-/// # Safety
-/// The caller's promise: NULL, or a question of the size it says.
-unsafe fn read<'a>(question: *const micro_question) -> Result<Question<'a>> {
-    if question.is_null() {
-        return Err(Failure::argument("the question is NULL"));
-    }
-    // Where the first version of the struct ends.
-    let least = offset_of!(micro_question, parent) + size_of::<micro_id>();
-    // SAFETY: not NULL, and of the size it says. What the slices promise is the caller's promise.
-    unsafe {
-        let question = given(question, least, "question")?;
-        let payload = question.payload.take("payload")?;
-        Ok(Question {
-            operation: question.operation,
-            args: question.args.text("arguments")?,
-            payload,
-            meta: question.meta.bytes("metadata")?,
-            timeout_ns: question.timeout_ns,
-            parent: Id::from_raw(question.parent),
-            flags: question.flags,
-        })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use micro_bridge::{operations, provided::area};
-
-    use super::*;
-
-    #[test]
-    fn numbers_are_the_bridges() {
-        assert_eq!(MICRO_CLIENT_HEALTH, operations::CLIENT_HEALTH);
-        assert_eq!(MICRO_CLIENT_STATS, operations::CLIENT_STATS);
-        assert_eq!(MICRO_CLIENT_NODES, operations::CLIENT_NODES);
-        assert_eq!(MICRO_REGISTRY_GET, operations::REGISTRY_GET);
-        assert_eq!(MICRO_REGISTRY_LIST, operations::REGISTRY_LIST);
-        assert_eq!(MICRO_REGISTRY_WATCH, operations::REGISTRY_WATCH);
-        assert_eq!(MICRO_REGISTRY_REGISTER, operations::REGISTRY_REGISTER);
-        assert_eq!(MICRO_REGISTRY_DEREGISTER, operations::REGISTRY_DEREGISTER);
-        assert_eq!(MICRO_SERVICE_STATS, operations::SERVICE_STATS);
-        assert_eq!(MICRO_AREA_REGISTRY, area::REGISTRY);
+    unsafe fn read<'a>(self) -> Result<Question<'a>> {
+        // SAFETY: the slices' promise is the caller's.
+        unsafe {
+            let payload = self.payload.take("payload")?;
+            Ok(Question {
+                operation: self.operation,
+                args: self.args.text("arguments")?,
+                payload,
+                meta: self.meta.bytes("metadata")?,
+                timeout_ns: self.timeout_ns,
+                parent: Id::from_raw(self.parent),
+                flags: self.flags,
+            })
+        }
     }
 }

@@ -1,32 +1,25 @@
 //! Queues.
 
 use std::ffi::c_void;
-use std::sync::{Arc, Mutex};
+use std::mem::offset_of;
+use std::sync::Arc;
 use std::time::Duration;
 
-use micro_bridge::{Callback, Dispatchers, Event, Failure, NO_TIMEOUT, Queue, Result};
+use micro_bridge::{Callback, Event, Failure, NO_TIMEOUT, Queue, flags};
 
-use crate::error::{answer, micro_error};
-use crate::event::Places;
-use crate::object::{Named, Object};
+use crate::error::{make, micro_error};
+use crate::lent::Lent;
+use crate::object::{self, Opaque, act, at, look};
 use crate::{micro_event, micro_fn, micro_runtime, micro_status};
 
 /// Where everything is told. Use one of three ways: wait for micro_queue_fd in a loop of your own and drain; block in
 /// micro_queue_wait; or hand a function to micro_queue_run.
-pub struct micro_queue {
-    _private: [u8; 0],
-}
+pub struct micro_queue;
 
-impl Named for micro_queue {
+impl Opaque for micro_queue {
     const NAME: &'static str = "queue";
     const WORD: u64 = u64::from_ne_bytes(*b"microQUE");
-    type Inside = Events;
-}
-
-/// What is behind a [`micro_queue`].
-pub(crate) struct Events {
-    pub(crate) queue: Arc<Queue>,
-    pub(crate) dispatchers: Mutex<Option<Dispatchers>>,
+    type Inside = Arc<Queue>;
 }
 
 /// The queue receives the log records of the library, instead of stderr or of the queue that did.
@@ -42,17 +35,13 @@ pub unsafe extern "C" fn micro_queue_new(
 ) -> micro_status {
     // SAFETY: the caller promises a live runtime or NULL, and writable `out` and `err`.
     unsafe {
-        answer(err, || {
-            if flags & !MICRO_QUEUE_LOGS != 0 {
-                return Err(Failure::argument(format!(
-                    "flags {flags:#x} of a queue are not known"
-                )));
-            }
-            let queue = Object::<micro_runtime>::at(runtime)?.new_queue()?;
+        make(out, err, || {
+            flags::check(flags, MICRO_QUEUE_LOGS, "queue")?;
+            let queue = at(runtime)?.new_queue()?;
             if flags & MICRO_QUEUE_LOGS != 0 {
                 queue.receive_logs()?;
             }
-            Object::<micro_queue>::give(out, || Ok(Events { queue, dispatchers: Mutex::default() }))
+            Ok(queue)
         })
     }
 }
@@ -61,15 +50,8 @@ pub unsafe extern "C" fn micro_queue_new(
 /// not read or close it; draining makes it unreadable. -1 when there is none, as on Windows.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn micro_queue_fd(queue: *const micro_queue) -> i32 {
-    #[cfg(unix)]
     // SAFETY: the caller promises a live queue or NULL.
-    let descriptor = micro_bridge::guard(|| unsafe { at(queue)?.descriptor() }).unwrap_or(-1);
-    #[cfg(not(unix))]
-    let descriptor = {
-        let _ = queue;
-        -1
-    };
-    descriptor
+    unsafe { look(queue, -1, |queue| queue.descriptor()) }
 }
 
 /// Calls `wake(ctx)` on any thread when the queue is no longer empty, and again after a drain that left something. It must
@@ -82,9 +64,13 @@ pub unsafe extern "C" fn micro_queue_set_wake(
     ctx: *mut c_void,
     drop: micro_fn,
 ) -> micro_status {
-    let hook = Hook { call: wake, ctx, drop };
+    let lent = Lent { ctx, drop };
+    let call = move || {
+        // SAFETY: the caller gave the function for calls with this context, until that is given back.
+        let _ = wake.map(|wake| unsafe { wake(lent.get()) });
+    };
     // SAFETY: the caller promises a live queue or NULL.
-    unsafe { answer(std::ptr::null_mut(), || at(queue)?.set_wake(Callback(move || hook.call()))) }
+    unsafe { act(queue, |queue| queue.set_wake(Callback(call))) }
 }
 
 /// Takes up to `max` events, oldest first and at most 1024 at a time; returns how many. They go to `events`, `stride` bytes
@@ -119,15 +105,15 @@ pub unsafe extern "C" fn micro_queue_wait(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn micro_queue_length(queue: *const micro_queue) -> usize {
     // SAFETY: the caller promises a live queue or NULL.
-    micro_bridge::guard(|| Ok(unsafe { at(queue)? }.len())).unwrap_or(0)
+    unsafe { look(queue, 0, |queue| Ok(queue.len())) }
 }
 
 /// How long the oldest event has waited, in nanoseconds, within a second.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn micro_queue_age(queue: *const micro_queue) -> u64 {
+    let nanos = |age: Duration| u64::try_from(age.as_nanos()).unwrap_or(u64::MAX);
     // SAFETY: the caller promises a live queue or NULL.
-    let age = micro_bridge::guard(|| Ok(unsafe { at(queue)? }.age()));
-    age.map_or(0, |age| u64::try_from(age.as_nanos()).unwrap_or(u64::MAX))
+    unsafe { look(queue, 0, |queue| Ok(nanos(queue.age()))) }
 }
 
 /// Closes the queue: what it holds is dropped, calls that the program has not seen are answered, nothing more comes in, and
@@ -135,14 +121,7 @@ pub unsafe extern "C" fn micro_queue_age(queue: *const micro_queue) -> u64 {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn micro_queue_close(queue: *mut micro_queue) -> micro_status {
     // SAFETY: the caller promises a live queue or NULL.
-    unsafe {
-        answer(std::ptr::null_mut(), || {
-            let queue = at(queue)?;
-            queue.check()?;
-            queue.close();
-            Ok(())
-        })
-    }
+    unsafe { act(queue, |queue| queue.close()) }
 }
 
 /// Closes the queue, waits for the threads of micro_queue_run, and frees it. **Blocks** for as long as a function given to
@@ -150,22 +129,7 @@ pub unsafe extern "C" fn micro_queue_close(queue: *mut micro_queue) -> micro_sta
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn micro_queue_free(queue: *mut micro_queue) {
     // SAFETY: the caller promises a live queue or NULL, and uses it no more.
-    unsafe {
-        Object::<micro_queue>::free(queue, |events| {
-            events.queue.close();
-            // Its drop waits for the threads.
-            drop(events);
-        });
-    }
-}
-
-/// The queue behind a pointer of the caller.
-///
-/// # Safety
-/// The caller's promise: a live queue or NULL.
-pub(crate) unsafe fn at<'a>(queue: *const micro_queue) -> Result<&'a Arc<Queue>> {
-    // SAFETY: the caller's promise is ours.
-    Ok(&unsafe { Object::<micro_queue>::at(queue)? }.queue)
+    unsafe { object::free(queue, |queue| queue.free()) };
 }
 
 /// # Safety
@@ -176,43 +140,23 @@ unsafe fn hand_over(
     stride: usize,
     take: impl FnOnce(&Queue, &mut dyn FnMut(Event)) -> usize,
 ) -> usize {
-    let taken = micro_bridge::guard(|| {
-        // SAFETY: the caller's promise is ours.
-        let queue = unsafe { at(queue)? };
-        if events.is_null() || stride < micro_event::LEAST {
+    let take = |queue: &Arc<Queue>| {
+        // Where the first version of the struct ends: programs that were compiled with it have no more room.
+        let least = offset_of!(micro_event, error) + size_of::<*mut micro_error>();
+        if events.is_null() || stride < least {
             return Err(Failure::argument("events go to an array of micro_event"));
         }
-        let mut places = Places::new(events, stride);
-        // SAFETY: as above.
-        Ok(take(queue, &mut |event| unsafe { places.put(event) }))
-    });
-    taken.unwrap_or(0)
-}
-
-/// A function of the caller and what it is called with; dropped, it is given back.
-struct Hook {
-    call: micro_fn,
-    ctx: *mut c_void,
-    drop: micro_fn,
-}
-
-// SAFETY: the caller of `micro_queue_set_wake` promises that both functions may be called on any thread.
-unsafe impl Send for Hook {}
-
-impl Hook {
-    fn call(&self) {
-        if let Some(call) = self.call {
-            // SAFETY: the caller gave the function for calls with this context, until it is dropped.
-            unsafe { call(self.ctx) };
-        }
-    }
-}
-
-impl Drop for Hook {
-    fn drop(&mut self) {
-        if let Some(drop) = self.drop {
-            // SAFETY: as above; nothing calls it after this.
-            unsafe { drop(self.ctx) };
-        }
-    }
+        let mut next = events.cast::<u8>();
+        Ok(take(queue, &mut |event| {
+            let event = micro_event::from(event);
+            let (from, size) = ((&raw const event).cast::<u8>(), stride.min(size_of_val(&event)));
+            // SAFETY: the caller promises room for one more; a longer stride leaves what is not known here alone.
+            unsafe {
+                std::ptr::copy_nonoverlapping(from, next, size);
+                next = next.add(stride);
+            }
+        }))
+    };
+    // SAFETY: the caller's promise is ours.
+    unsafe { look(queue, 0, take) }
 }

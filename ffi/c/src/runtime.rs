@@ -1,20 +1,19 @@
 //! Runtimes.
 
-use std::mem::{MaybeUninit, offset_of};
+use std::mem::offset_of;
 use std::time::Duration;
 
-use micro_bridge::{Failure, Id, Result, Runtime};
+use micro_bridge::{Id, Result, Runtime, flags};
 
-use crate::error::{answer, micro_error};
-use crate::object::{Named, Object};
+use crate::error::{make, micro_error};
+use crate::given::{Grows, given};
+use crate::object::{self, Opaque, act};
 use crate::{micro_slice, micro_status};
 
 /// The threads that do the work, and whatever is under way on them.
-pub struct micro_runtime {
-    _private: [u8; 0],
-}
+pub struct micro_runtime;
 
-impl Named for micro_runtime {
+impl Opaque for micro_runtime {
     const NAME: &'static str = "runtime";
     const WORD: u64 = u64::from_ne_bytes(*b"microRUN");
     type Inside = Runtime;
@@ -36,51 +35,25 @@ pub struct micro_options {
     pub json: micro_slice,
 }
 
-impl micro_options {
-    /// The JSON document of the caller's options; none for NULL.
-    ///
-    /// # Safety
-    /// The caller's promise: NULL, or a struct of the size it says.
-    pub(crate) unsafe fn json<'a>(options: *const Self) -> Result<&'a str> {
-        if options.is_null() {
-            return Ok("");
-        }
-        // Where the first version of the struct ends.
-        let least = offset_of!(Self, json) + size_of::<micro_slice>();
-        // SAFETY: not NULL, and of the size it says.
-        let options = unsafe { given(options, least, "options")? };
-        if options.flags != 0 {
-            return Err(Failure::argument("flags of the options: none are known, give 0"));
-        }
+impl Grows for micro_options {
+    const NAME: &'static str = "options";
+    const LEAST: usize = offset_of!(Self, json) + size_of::<micro_slice>();
+    type Read<'a> = &'a str;
+
+    unsafe fn read<'a>(self) -> Result<&'a str> {
+        flags::check(self.flags, 0, Self::NAME)?;
         // SAFETY: the caller promises readable text.
-        unsafe { options.json.text("options") }
+        unsafe { self.json.text(Self::NAME) }
     }
 }
 
-/// A struct of the caller, as far as the caller knows it: fields that came later are 0. `least` is where its first version
-/// ends.
-///
-/// # Errors
-/// `ARG` for a size that no version has.
+/// The JSON document of the caller's options; none for NULL.
 ///
 /// # Safety
-/// The caller's promise: not NULL, and of the size that its first number says. A `T` of zeros is one.
-pub(crate) unsafe fn given<T: Copy>(pointer: *const T, least: usize, what: &str) -> Result<T> {
-    // SAFETY: the size stands at the head of every version.
-    let size = unsafe { *pointer.cast::<u32>() } as usize;
-    if !(least..=4096).contains(&size) {
-        let here = size_of::<T>();
-        let wrong = format!("size of the {what} is {size}: set it to sizeof, here {here}");
-        return Err(Failure::argument(wrong));
-    }
-    let mut known = MaybeUninit::<T>::zeroed();
-    let common = size.min(size_of::<T>());
-    // SAFETY: both have as many bytes, and whatever is not copied is 0.
-    unsafe {
-        let bytes = known.as_mut_ptr().cast::<u8>();
-        std::ptr::copy_nonoverlapping(pointer.cast::<u8>(), bytes, common);
-        Ok(known.assume_init())
-    }
+/// The caller's promise: NULL, or a struct of the size it says.
+pub(crate) unsafe fn json<'a>(options: *const micro_options) -> Result<&'a str> {
+    // SAFETY: the caller's promise is ours.
+    if options.is_null() { Ok("") } else { unsafe { given(options) } }
 }
 
 /// Starts threads. `options` may be NULL; its keys are `workers` (threads: as many as processors but at most 8, unless set)
@@ -93,11 +66,11 @@ pub unsafe extern "C" fn micro_runtime_new(
 ) -> micro_status {
     // SAFETY: the caller promises valid options, and writable `out` and `err`.
     unsafe {
-        answer(err, || {
+        make(out, err, || {
             // Threads begin with what the thread that starts them keeps away.
             #[cfg(unix)]
             let _blocked = micro_process::signal::SigpipeBlocked::new();
-            Object::<micro_runtime>::give(out, || Runtime::new(micro_options::json(options)?))
+            Runtime::new(json(options)?)
         })
     }
 }
@@ -111,11 +84,7 @@ pub unsafe extern "C" fn micro_runtime_shutdown(
     grace_ns: u64,
 ) -> micro_status {
     // SAFETY: the caller promises a live runtime or NULL.
-    unsafe {
-        answer(std::ptr::null_mut(), || {
-            Object::<micro_runtime>::at(runtime)?.shutdown(Duration::from_nanos(grace_ns))
-        })
-    }
+    unsafe { act(runtime, |runtime| runtime.shutdown(Duration::from_nanos(grace_ns))) }
 }
 
 /// Shuts down, at once unless that was asked for otherwise, waits for the end and frees the runtime. **Blocks**; never to be
@@ -124,7 +93,7 @@ pub unsafe extern "C" fn micro_runtime_shutdown(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn micro_runtime_free(runtime: *mut micro_runtime) {
     // SAFETY: the caller promises a live runtime or NULL, and uses it no more.
-    unsafe { Object::<micro_runtime>::free(runtime, Runtime::free) };
+    unsafe { object::free(runtime, Runtime::free) };
 }
 
 /// Ends whatever `any` names: an operation, a stream or a watch gets its terminal event, the caller of a call that came in is
@@ -132,49 +101,5 @@ pub unsafe extern "C" fn micro_runtime_free(runtime: *mut micro_runtime) {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn micro_cancel(runtime: *mut micro_runtime, any: micro_id) -> micro_status {
     // SAFETY: the caller promises a live runtime or NULL.
-    unsafe {
-        answer(std::ptr::null_mut(), || {
-            Object::<micro_runtime>::at(runtime)?.cancel(Id::from_raw(any))
-        })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// The options as a later version may have them.
-    #[repr(C)]
-    #[derive(Clone, Copy)]
-    struct Grown {
-        first: micro_options,
-        added: u64,
-    }
-
-    fn options(size: usize) -> micro_options {
-        micro_options { size: size as u32, flags: 0, json: micro_slice::EMPTY }
-    }
-
-    #[test]
-    fn what_a_program_does_not_know_yet_is_zero() {
-        let least = size_of::<micro_options>();
-        let old = options(least);
-        // SAFETY: the struct has the size it says, and nothing behind it is read.
-        let given = unsafe { given((&raw const old).cast::<Grown>(), least, "options") };
-        assert_eq!(given.expect("an old program").added, 0);
-    }
-
-    #[test]
-    fn what_this_version_does_not_know_is_left_alone() {
-        let new = Grown { first: options(size_of::<Grown>()), added: 7 };
-        let least = size_of::<micro_options>();
-        // SAFETY: the struct has the size it says.
-        let given = unsafe { given(&raw const new.first, least, "options") };
-        assert_eq!(given.expect("a new program").size as usize, size_of::<Grown>());
-        for wrong in [0, least - 1, 4097] {
-            let wrong = options(wrong);
-            // SAFETY: a size that is refused is not read.
-            assert!(unsafe { super::given(&raw const wrong, least, "options") }.is_err());
-        }
-    }
+    unsafe { act(runtime, |runtime| runtime.cancel(Id::from_raw(any))) }
 }

@@ -2,19 +2,15 @@
 
 use micro_bridge::Server;
 
-use crate::client::micro_client;
-use crate::error::{answer, micro_error};
-use crate::object::{Named, Object};
-use crate::queue::at as queue_at;
-use crate::runtime::micro_options;
-use crate::{micro_queue, micro_runtime, micro_slice, micro_status};
+use crate::error::{answer, make, micro_error};
+use crate::object::{self, Opaque, act, at, put};
+use crate::runtime::json;
+use crate::{micro_client, micro_options, micro_queue, micro_runtime, micro_slice, micro_status};
 
 /// A service: endpoints are added, then it is started, and its calls come out of a queue.
-pub struct micro_server {
-    _private: [u8; 0],
-}
+pub struct micro_server;
 
-impl Named for micro_server {
+impl Opaque for micro_server {
     const NAME: &'static str = "server";
     const WORD: u64 = u64::from_ne_bytes(*b"microSER");
     type Inside = Server;
@@ -30,13 +26,7 @@ pub unsafe extern "C" fn micro_server_new(
     err: *mut *mut micro_error,
 ) -> micro_status {
     // SAFETY: the caller promises a live runtime or NULL, readable text, and writable `out` and `err`.
-    unsafe {
-        answer(err, || {
-            let runtime = Object::<micro_runtime>::at(runtime)?;
-            let options = micro_options::json(options)?;
-            Object::<micro_server>::give(out, || Server::new(runtime, name.text("name")?, options))
-        })
-    }
+    unsafe { make(out, err, || Server::new(at(runtime)?, name.text("name")?, json(options)?)) }
 }
 
 /// Adds an endpoint, "Type.Method", of the `kind` MICRO_UNARY, MICRO_CLIENT_STREAM, MICRO_SERVER_STREAM or MICRO_BIDI_STREAM.
@@ -55,15 +45,7 @@ pub unsafe extern "C" fn micro_server_method(
     unsafe {
         answer(err, || {
             let (name, options) = (name.text("name")?, options.text("options")?);
-            let number = Object::<micro_server>::at(server)?.method(
-                name,
-                micro_bridge::shape(shape)?,
-                options,
-            )?;
-            if !method.is_null() {
-                *method = number;
-            }
-            Ok(())
+            put(method, at(server)?.method(name, micro_bridge::shape(shape)?, options)?)
         })
     }
 }
@@ -79,12 +61,7 @@ pub unsafe extern "C" fn micro_server_start(
     err: *mut *mut micro_error,
 ) -> micro_status {
     // SAFETY: the caller promises live objects or NULL, and a writable `err`.
-    unsafe {
-        answer(err, || {
-            Object::<micro_server>::at(server)?.start(queue_at(queue)?, token)?;
-            Ok(())
-        })
-    }
+    unsafe { answer(err, || at(server)?.start(at(queue)?, token).map(drop)) }
 }
 
 /// Stops in order, and returns at once: deregisters, serves on until callers have heard of it, finishes running calls within
@@ -92,7 +69,7 @@ pub unsafe extern "C" fn micro_server_start(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn micro_server_stop(server: *mut micro_server) -> micro_status {
     // SAFETY: the caller promises a live server or NULL.
-    unsafe { answer(std::ptr::null_mut(), || Object::<micro_server>::at(server)?.stop()) }
+    unsafe { act(server, |server| server.stop()) }
 }
 
 /// Says whether a service is ready, as health checks ask; an empty name is the whole server. MICRO_FAILED_PRECONDITION while it
@@ -104,12 +81,7 @@ pub unsafe extern "C" fn micro_server_health(
     serving: bool,
 ) -> micro_status {
     // SAFETY: the caller promises a live server or NULL, and readable text.
-    unsafe {
-        answer(std::ptr::null_mut(), || {
-            let service = service.text("service")?;
-            Object::<micro_server>::at(server)?.set_health(service, serving)
-        })
-    }
+    unsafe { act(server, |server| server.set_health(service.text("service")?, serving)) }
 }
 
 /// A client that shares the service's registry and calls in its name. The caller owns it. MICRO_FAILED_PRECONDITION while the
@@ -121,11 +93,7 @@ pub unsafe extern "C" fn micro_server_client(
     err: *mut *mut micro_error,
 ) -> micro_status {
     // SAFETY: the caller promises a live server or NULL, and writable `out` and `err`.
-    unsafe {
-        answer(err, || {
-            Object::<micro_client>::give(out, || Object::<micro_server>::at(server)?.client())
-        })
-    }
+    unsafe { make(out, err, || at(server)?.client()) }
 }
 
 /// Frees a service. One that runs goes on until its runtime ends; stop it first. NULL is fine. In a child of the process it
@@ -133,5 +101,5 @@ pub unsafe extern "C" fn micro_server_client(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn micro_server_free(server: *mut micro_server) {
     // SAFETY: the caller promises a live server or NULL, and uses it no more.
-    unsafe { Object::<micro_server>::free(server, drop) };
+    unsafe { object::free(server, drop) };
 }

@@ -1,9 +1,8 @@
 //! Streams, whichever side opened them.
 
-use micro_bridge::{Failure, Id};
+use micro_bridge::{Id, flags};
 
-use crate::error::answer;
-use crate::object::Object;
+use crate::object::{act, at, done};
 use crate::{micro_bytes, micro_id, micro_runtime, micro_status};
 
 /// This message is the last; of streams that this side opened.
@@ -23,12 +22,9 @@ pub unsafe extern "C" fn micro_stream_send(
 ) -> micro_status {
     // SAFETY: the caller promises a live runtime or NULL, and bytes that are what they say.
     unsafe {
-        answer(std::ptr::null_mut(), || {
-            let message = message.take("message")?;
-            let runtime = Object::<micro_runtime>::at(runtime)?;
-            if flags & !MICRO_SEND_LAST != 0 {
-                return Err(Failure::argument("flags of a message: only MICRO_SEND_LAST is known"));
-            }
+        done(|| {
+            let (message, runtime) = (message.take("message")?, at(runtime)?);
+            flags::check(flags, MICRO_SEND_LAST, "message")?;
             runtime.send(Id::from_raw(stream), message, flags & MICRO_SEND_LAST != 0)
         })
     }
@@ -41,11 +37,7 @@ pub unsafe extern "C" fn micro_stream_close(
     stream: micro_id,
 ) -> micro_status {
     // SAFETY: the caller promises a live runtime or NULL.
-    unsafe {
-        answer(std::ptr::null_mut(), || {
-            Object::<micro_runtime>::at(runtime)?.close(Id::from_raw(stream))
-        })
-    }
+    unsafe { act(runtime, |runtime| runtime.close(Id::from_raw(stream))) }
 }
 
 /// Makes room for `messages` more messages of a stream, or changes of a watch. Without it none is told.
@@ -56,9 +48,5 @@ pub unsafe extern "C" fn micro_stream_grant(
     messages: u32,
 ) -> micro_status {
     // SAFETY: the caller promises a live runtime or NULL.
-    unsafe {
-        answer(std::ptr::null_mut(), || {
-            Object::<micro_runtime>::at(runtime)?.grant(Id::from_raw(stream), messages)
-        })
-    }
+    unsafe { act(runtime, |runtime| runtime.grant(Id::from_raw(stream), messages)) }
 }

@@ -6,7 +6,6 @@
 //! knows. Code for tests and fuzzers is left out.
 
 mod graph;
-mod known;
 mod names;
 mod scope;
 mod source;
@@ -14,14 +13,12 @@ mod source;
 mod tests;
 mod tokens;
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
 use self::graph::{Circle, circles};
-use self::known::KNOWN;
 use self::source::Sources;
 use crate::Outcome;
 
@@ -47,11 +44,11 @@ pub(crate) fn run(root: &Path) -> Outcome {
             found.extend(circles(&sources));
         }
     }
-    let complaints = complaints(&found, KNOWN);
-    if !complaints.is_empty() {
-        return Err(complaints.join("\n").into());
+    if !found.is_empty() {
+        let found: Vec<_> = found.iter().map(Circle::to_string).collect();
+        return Err(found.join("\n").into());
     }
-    println!("{files} files, {} circles still to be opened", found.len());
+    println!("{files} files, no circle");
     Ok(())
 }
 
@@ -67,23 +64,4 @@ fn starts(folder: &Path) -> Outcome<Vec<PathBuf>> {
     starts.retain(|start| start.is_file());
     starts.sort();
     Ok(starts)
-}
-
-/// What is wrong, a paragraph each: circles that are not known, and known ones that are open by now.
-fn complaints(found: &[Circle], known: &[&[&str]]) -> Vec<String> {
-    let is_known = |circle: &&Circle| {
-        known.iter().any(|known| circle.files.iter().all(|file| known.contains(&file.as_str())))
-    };
-    let mut complaints: Vec<String> =
-        found.iter().filter(|circle| !is_known(circle)).map(Circle::to_string).collect();
-    let closed: BTreeSet<&str> = found
-        .iter()
-        .filter(is_known)
-        .flat_map(|circle| &circle.files)
-        .map(String::as_str)
-        .collect();
-    for file in known.iter().copied().flatten().filter(|file| !closed.contains(**file)) {
-        complaints.push(format!("{file} is in no circle any more: remove it from `KNOWN`"));
-    }
-    complaints
 }

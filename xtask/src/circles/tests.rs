@@ -177,23 +177,3 @@ fn modules_are_found_where_the_compiler_finds_them() {
     ];
     assert_eq!(names(&files), [["one/below.rs", "inside/two.rs", "third.rs"]]);
 }
-
-#[test]
-fn a_known_circle_passes_until_it_is_smaller() {
-    let files = [
-        ("lib.rs", "mod a; mod b; mod c;"),
-        ("a.rs", "pub struct A(crate::b::B);"),
-        ("b.rs", "pub struct B(crate::a::A);"),
-        ("c.rs", "pub struct C;"),
-    ];
-    let found = found(&files);
-    let complaints = |known: &[&[&str]]| complaints(&found, known).join("\n");
-    assert_eq!(complaints(&[&["a.rs", "b.rs"]]), "");
-    assert!(complaints(&[]).starts_with("2 files import each other"));
-    // Files of different known circles are no known circle.
-    assert!(complaints(&[&["a.rs"], &["b.rs"]]).starts_with("2 files import each other"));
-    assert_eq!(
-        complaints(&[&["a.rs", "b.rs", "c.rs"]]),
-        "c.rs is in no circle any more: remove it from `KNOWN`"
-    );
-}
