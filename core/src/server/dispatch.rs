@@ -115,13 +115,13 @@ fn held(headers: &HeaderMap, connection: &Connection) -> Result<Option<Hold>> {
 
 impl Dispatch {
     /// The endpoint at `path`.
-    pub(super) fn find(&self, path: &str) -> Result<&Arc<Endpoint>> {
+    pub(super) fn find(&self, path: &str) -> Result<Arc<Endpoint>> {
         let found = self.routes_of(path).find(path);
         match (&self.fallback, &found) {
             (Some(fallback), Err(error))
                 if error.code() == Code::Unimplemented && !is_standard(path) =>
             {
-                Ok(fallback)
+                Ok(fallback.clone())
             }
             _ => found,
         }
@@ -143,7 +143,7 @@ impl Dispatch {
         if peer.misdirected {
             return Err(self.misdirected());
         }
-        let endpoint = self.find(path)?.clone();
+        let endpoint = self.find(path)?;
         // go-micro exempts its own `Debug`; probes of the platform carry whatever they carry.
         let probe = is_standard(path) || endpoint.name.starts_with("Debug.");
         let mut head = read(headers)?;

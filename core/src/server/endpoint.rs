@@ -162,7 +162,11 @@ impl Endpoint {
         Self::new::<Raw, Raw>(name, shape, Handler::new(handler))
     }
 
-    fn new<Req: Message, Res: Message>(name: &str, shape: Shape, handler: Handler) -> Self {
+    pub(super) fn new<Req: Message, Res: Message>(
+        name: &str,
+        shape: Shape,
+        handler: Handler,
+    ) -> Self {
         Self {
             name: name.into(),
             package: None,
@@ -292,6 +296,11 @@ impl Endpoint {
             metadata,
         }
     }
+}
+
+/// Whether a part of a name is made of letters, digits and `_`.
+pub(super) fn is_usable(part: &str) -> bool {
+    !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
 
 impl fmt::Debug for Endpoint {

@@ -28,7 +28,7 @@ pub(in crate::client) type AttemptLayers = Layers<AttemptRequest, AttemptRespons
 pub struct AttemptRequest {
     /// Headers that the call was given, without those of its client.
     pub metadata: Metadata,
-    /// The one message, in the codec of the call; `None` where the caller sends a stream.
+    /// The one message, in the codec of the call; `None` where the caller sends a stream, or is a stub of tonic.
     pub message: Option<Bytes>,
     pub(in crate::client) target: Arc<Target>,
     pub(in crate::client) context: Option<Context>,

@@ -50,7 +50,7 @@ fn unframed(run: &Run, framed: &Bytes) -> Result<Bytes> {
 }
 
 /// Layers answer the opening of a stream with nothing but what was opened.
-fn opened<T>(done: Option<T>) -> Result<T> {
+pub(super) fn opened<T>(done: Option<T>) -> Result<T> {
     done.ok_or_else(|| {
         Error::internal(
             "a layer around an attempt answered a stream by itself: do so in a layer around the call",

@@ -36,7 +36,7 @@ pub(in crate::server::protocol) async fn unary(
 ) -> Response<ReplyBody> {
     let path = parts.uri.path();
     let streams =
-        |endpoint: &Arc<Endpoint>| endpoint.shape().streams() && endpoint.role != Role::Fallback;
+        |endpoint: Arc<Endpoint>| endpoint.shape().streams() && endpoint.role != Role::Fallback;
     if dispatch.find(path).is_ok_and(streams) {
         return refusal(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
