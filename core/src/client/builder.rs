@@ -6,12 +6,20 @@ mod told;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tower_layer::Layer;
+use tower_service::Service;
+
 use super::heads::DEFAULT_NAMESPACE;
+use super::layers::{
+    AttemptLayers, AttemptRequest, AttemptResponse, AttemptWay, CallLayers, CallWay, Request,
+    Response,
+};
 use super::options::CallOptions;
 use crate::directory::Cache;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::forward::Forward;
 use crate::metadata::Metadata;
+use crate::middleware::from_fn;
 use crate::registry::Registry;
 use crate::resilience::{Backoff, Retry};
 use crate::selector::{Filter, Strategy};
@@ -32,6 +40,8 @@ pub struct ClientBuilder {
     environment: bool,
     cache: Option<Cache>,
     options: CallOptions,
+    calls: CallLayers,
+    attempts: AttemptLayers,
     dial: Dial,
     max_message: usize,
     max_connections: usize,
@@ -48,6 +58,8 @@ impl Default for ClientBuilder {
             environment: true,
             cache: None,
             options: CallOptions::default(),
+            calls: CallLayers::default(),
+            attempts: AttemptLayers::default(),
             dial: Dial {
                 network: Arc::new(Tcp),
                 tls: None,
@@ -155,6 +167,53 @@ impl ClientBuilder {
     /// Sends requests as they are, whatever was set before.
     pub fn no_compression(self) -> Self {
         self.with(|options| options.no_compression())
+    }
+
+    /// Puts a layer around every call, around its retries, streams included; the first added is outermost. What it may do is
+    /// told at [`layers`](super::layers). A client without layers pays nothing for them.
+    pub fn layer<L>(mut self, layer: L) -> Self
+    where
+        L: Layer<CallWay> + Send + Sync + 'static,
+        L::Service:
+            Service<Request, Response = Response, Error = Error> + Clone + Send + Sync + 'static,
+        <L::Service as Service<Request>>::Future: Send + 'static,
+    {
+        self.calls.add(layer);
+        self
+    }
+
+    /// Puts a function around every call, as [`ClientBuilder::layer`] does a layer.
+    pub fn layer_fn<F, R>(self, function: F) -> Self
+    where
+        F: Fn(Request, CallWay) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<Response>> + Send + 'static,
+    {
+        self.layer(from_fn(function))
+    }
+
+    /// Puts a layer around every attempt at a node, for streams around their opening; the first added is outermost. What it
+    /// may do is told at [`layers`](super::layers).
+    pub fn attempt_layer<L>(mut self, layer: L) -> Self
+    where
+        L: Layer<AttemptWay> + Send + Sync + 'static,
+        L::Service: Service<AttemptRequest, Response = AttemptResponse, Error = Error>
+            + Clone
+            + Send
+            + Sync
+            + 'static,
+        <L::Service as Service<AttemptRequest>>::Future: Send + 'static,
+    {
+        self.attempts.add(layer);
+        self
+    }
+
+    /// Puts a function around every attempt, as [`ClientBuilder::attempt_layer`] does a layer.
+    pub fn attempt_layer_fn<F, R>(self, function: F) -> Self
+    where
+        F: Fn(AttemptRequest, AttemptWay) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<AttemptResponse>> + Send + 'static,
+    {
+        self.attempt_layer(from_fn(function))
     }
 
     /// Name sent as `micro-from-service`, for a client that belongs to a service.

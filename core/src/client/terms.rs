@@ -22,13 +22,31 @@ const RETRIES: u32 = 2;
 /// Heeds the keys of calls, where no other strategy is chosen.
 static BY_KEY: Hash = Hash;
 
+/// Time for a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Timeout {
+    /// As the call or its client says; `None` for ever.
+    Set(Option<Duration>),
+    /// The default, which counts only where no deadline is inherited.
+    Default,
+}
+
+impl Timeout {
+    /// The time for a call that inherits a deadline, or none; `None` for ever.
+    pub(super) fn beside(self, inherits_deadline: bool) -> Option<Duration> {
+        match self {
+            Self::Set(timeout) => timeout,
+            Self::Default if inherits_deadline => None,
+            Self::Default => Some(TIMEOUT),
+        }
+    }
+}
+
 /// The terms of one call.
 #[derive(Debug)]
 pub(super) struct Terms {
-    /// Time for the whole call, retries included; `None` for ever.
-    timeout: Option<Duration>,
-    /// The timeout is the default, which counts only where no deadline is inherited.
-    is_default_timeout: bool,
+    /// Time for the whole call, retries included.
+    pub(super) timeout: Timeout,
     /// The call's own: what the client adds stands in its headers.
     pub(super) metadata: Metadata,
     pub(super) codec: Option<Codec>,
@@ -55,13 +73,25 @@ pub(super) struct Terms {
 }
 
 impl Terms {
-    /// `own` on top of the options of the client. A stream has no timeout but its own.
+    /// Time for a call with the options `own`. A stream has no timeout but its own.
+    pub(super) fn timeout(client: &CallOptions, own: &CallOptions, unary: bool) -> Timeout {
+        match own.timeout.or(if unary { client.timeout } else { Some(None) }) {
+            Some(timeout) => Timeout::Set(timeout),
+            None => Timeout::Default,
+        }
+    }
+
+    /// The inbound call that one with these options belongs to.
+    pub(super) fn parent_of(client: &CallOptions, own: &CallOptions) -> Option<Context> {
+        parent(own.parent.as_ref().or(client.parent.as_ref()))
+    }
+
+    /// `own` on top of the options of the client.
     pub(super) fn new(client: &CallOptions, own: CallOptions, unary: bool) -> Self {
-        let timeout = own.timeout.or(if unary { client.timeout } else { Some(None) });
+        let timeout = Self::timeout(client, &own, unary);
         let retry = || client.retry.clone().unwrap_or_default();
         Self {
-            timeout: timeout.unwrap_or(Some(TIMEOUT)),
-            is_default_timeout: timeout.is_none(),
+            timeout,
             metadata: own.metadata,
             codec: own.codec.or(client.codec),
             addresses: joined(&client.addresses, own.addresses),
@@ -82,18 +112,9 @@ impl Terms {
         }
     }
 
-    /// Time for a call that belongs to an inbound one with or without a deadline; `None` for ever.
-    pub(super) fn timeout(&self, inherits_deadline: bool) -> Option<Duration> {
-        self.timeout.filter(|_| !(inherits_deadline && self.is_default_timeout))
-    }
-
     /// The inbound call that this one belongs to.
     pub(super) fn parent(&self) -> Option<Context> {
-        match &self.parent {
-            None => Context::current(),
-            Some(Parent::This(context)) => Some(context.clone()),
-            Some(Parent::None) => None,
-        }
+        parent(self.parent.as_ref())
     }
 
     /// The strategy that was chosen, or one that heeds the key where there is one, or else `usual`.
@@ -103,6 +124,15 @@ impl Terms {
             None if self.key.is_some() => &BY_KEY,
             None => usual,
         }
+    }
+}
+
+/// The inbound call that was named, or the one that this task serves.
+fn parent(named: Option<&Parent>) -> Option<Context> {
+    match named {
+        None => Context::current(),
+        Some(Parent::This(context)) => Some(context.clone()),
+        Some(Parent::None) => None,
     }
 }
 

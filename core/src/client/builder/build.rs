@@ -7,6 +7,7 @@ use papaya::HashMap;
 use super::ClientBuilder;
 use crate::client::handle::{Client, Inner};
 use crate::client::heads::Heads;
+use crate::client::layers::{AttemptRequest, Request};
 use crate::client::options::CallOptions;
 use crate::client::pool::Pool;
 use crate::directory::Cache;
@@ -77,6 +78,9 @@ impl ClientBuilder {
             targets: HashMap::default(),
             callees: HashMap::default(),
             fixed: HashMap::default(),
+            calls: (!self.calls.is_empty()).then(|| self.calls.around(Request::routed())),
+            attempts: (!self.attempts.is_empty())
+                .then(|| self.attempts.around(AttemptRequest::routed())),
         });
         let witness: Weak<Inner> = Arc::downgrade(&inner);
         inner.cache.registry().witness(witness);
