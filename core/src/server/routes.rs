@@ -124,11 +124,10 @@ impl Routes {
     /// probably meant.
     #[cold]
     fn unknown(&self, kind: &str, method: &str) -> String {
-        let is_known = |known: &&Box<str>| {
-            known.strip_prefix(kind).is_some_and(|method| method.starts_with('/'))
-        };
+        let is_known =
+            |path: &str| path.strip_prefix(kind).is_some_and(|method| method.starts_with('/'));
         let mut text = format!("unknown service {kind}");
-        if self.by_path.keys().any(|known| is_known(&known)) {
+        if self.by_path.keys().any(|path| is_known(path)) {
             text = format!("{text}.{method}");
         }
         let names = self.by_path.values().flatten().map(|endpoint| &*endpoint.name);
