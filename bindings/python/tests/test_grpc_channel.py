@@ -101,6 +101,31 @@ def test_a_thread_waits_for_a_service(world: Any, tmp_path: Any) -> None:
             ready.result(20)
 
 
+async def test_what_is_idempotent_by_its_proto_file_is_tried_again(world: Any, tmp_path: Any) -> None:
+    tried: list[str] = []
+
+    class Fails(world.AioGreeter):  # type: ignore[misc, name-defined]
+        async def Hello(self, message: Any, context: Any) -> Any:
+            tried.append(message.name)
+            if tried.count(message.name) == 1:
+                await context.abort(grpc.StatusCode.UNAVAILABLE, "not yet")
+            return world.pb.HelloReply(message="at last")
+
+    url = f"memory://{tmp_path.name}"
+    async with (
+        service_of(world, url, Fails()) as service,
+        micro.grpc.channel("greeter", addresses=[service.address]) as channel,
+        micro.grpc.channel("greeter", addresses=[service.address], retry="never") as once,
+    ):
+        assert (await world.stubs.GreeterStub(channel).Hello(request("Ada"))).message == "at last"
+        error = await failed(world.stubs.GreeterStub(once).Hello(request("Bob")))
+        assert error.code() is grpc.StatusCode.UNAVAILABLE
+        # The same under a name that no proto file describes.
+        error = await failed(channel.unary_unary("/any.Greeter/Hello")(request("Cid").SerializeToString()))
+        assert error.code() is grpc.StatusCode.UNAVAILABLE
+        assert tried == ["Ada", "Ada", "Bob", "Cid"]
+
+
 async def test_a_call_of_a_handler_is_part_of_the_call_it_serves(world: Any, tmp_path: Any) -> None:
     url = f"memory://{tmp_path.name}"
     channel = micro.grpc.channel("greeter", registry=url)
@@ -388,7 +413,7 @@ def test_nothing_of_grpcio_is_loaded_before_it_is_asked_for(program: Callable[..
             print(error)
         """
     )
-    assert printed.splitlines() == ["[]", "micro.grpc needs grpcio: pip install 'micro[grpc]'"]
+    assert printed.splitlines() == ["[]", "micro.grpc needs grpcio: pip install grpcio"]
 
 
 def test_a_program_ends_with_calls_under_way(program: Callable[..., str], pb: Any) -> None:

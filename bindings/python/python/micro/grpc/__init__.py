@@ -5,7 +5,7 @@
     stub = GreeterStub(micro.grpc.channel("greeter"))
     add_GreeterServicer_to_server(Greeter(), micro.grpc.server(service))
 
-Needs grpcio, ``pip install micro[grpc]``, of which it has the types. :mod:`micro.grpc.sync` has channels for threads.
+Needs grpcio (the extra ``grpc`` of this package), of which it has the types. :mod:`micro.grpc.sync` has channels for threads.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ try:
     import grpc as _grpc
     from grpc import aio as _aio
 except ImportError as _error:
-    raise ImportError("micro.grpc needs grpcio: pip install 'micro[grpc]'") from _error
+    raise ImportError("micro.grpc needs grpcio: pip install grpcio") from _error
 
 from .. import sync as _threads
 from .._client import Client
