@@ -11,7 +11,7 @@ import grpc
 from grpc import aio
 
 from .._client import Answer
-from .._errors import Closed, Error, Internal, Stale, WrongArgument
+from .._errors import Closed, Error, Forked, Internal, Stale, WrongArgument
 from .._logging import logger
 from .._metadata import of_blocks
 from .._pipe import LoopPipe
@@ -114,7 +114,7 @@ class UnaryUnaryCall(Call, aio.UnaryUnaryCall[Any, Any]):
         try:
             terms = method.terms(method.write(request), timeout, *rest)
             self._id = client.call(hub.queue, self, terms)
-        except WrongArgument:
+        except (WrongArgument, Forked):
             raise
         except Error as error:
             self.set_exception(error)
@@ -257,7 +257,7 @@ class StreamingCall(Call):
         try:
             payload = b"" if self._shape & _CLIENT else method.write(request)
             id = pipe.client.open(pipe.hub.queue, pipe, self._shape, method.terms(payload, timeout, *rest))
-        except WrongArgument:
+        except (WrongArgument, Forked):
             raise
         except Error as error:
             pipe._end(error, b"")

@@ -29,11 +29,16 @@ class Channel(aio.Channel):
     """A channel to all nodes of a service, as ``grpc.aio.Channel`` is one to an address."""
 
     def __init__(
-        self, service: str, client: Client | None, interceptors: Sequence[aio.ClientInterceptor], options: Any
+        self,
+        service: str,
+        client: Client | None,
+        detached: bool,
+        interceptors: Sequence[aio.ClientInterceptor],
+        options: Any,
     ) -> None:
         self._owned = client is None
         self._client = Client(**options) if client is None else client
-        self._target = Target(self._client, service, waits=client is None and "timeout" not in options)
+        self._target = Target(self._client, service, waits=client is None and "timeout" not in options, detached=detached)
         self._chains = Chains(interceptors)
         self._state = Connectivity()
         self._calls: dict[int, UnaryUnaryCall | CallPipe] = {}

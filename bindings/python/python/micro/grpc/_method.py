@@ -29,8 +29,8 @@ Deserializer = Callable[[bytes], Any]
 class Target:
     """Where the calls of a channel go: a service, by a client."""
 
-    def __init__(self, client: BaseClient, service: str, *, waits: bool) -> None:
-        self.client, self.service = client, service
+    def __init__(self, client: BaseClient, service: str, *, waits: bool, detached: bool) -> None:
+        self.client, self.service, self.detached = client, service, detached
         self.default = NO_TIMEOUT if waits else 0
         """Nanoseconds of a call without a timeout; 0 is what the client was told."""
 
@@ -56,8 +56,8 @@ class Method:
 
     def terms(self, payload: Any, timeout: float | None, metadata: Any, wait: bool | None, compression: Any) -> Terms:
         """A request as the native client takes it."""
-        inbound = current.get(None)
         target = self.target
+        inbound = None if target.detached else current.get(None)
         return (
             target.service,
             self.path,
