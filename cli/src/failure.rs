@@ -3,13 +3,18 @@
 use std::fmt;
 use std::process::ExitCode;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use micro::{Code, Error};
+use serde_json::{Value, json};
 
 /// Why a command failed.
 #[derive(Debug)]
 pub(crate) struct Failure {
     kind: Kind,
     message: String,
+    /// What a call failed with, for those who read JSON, and its details.
+    error: Option<Error>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,11 +29,11 @@ enum Kind {
 
 impl Failure {
     pub(crate) fn usage(message: impl Into<String>) -> Self {
-        Self { kind: Kind::Usage, message: message.into() }
+        Self { kind: Kind::Usage, message: message.into(), error: None }
     }
 
     pub(crate) fn refused(message: impl Into<String>) -> Self {
-        Self { kind: Kind::Refused, message: message.into() }
+        Self { kind: Kind::Refused, message: message.into(), error: None }
     }
 
     /// Adds what the user may have meant.
@@ -44,10 +49,40 @@ impl Failure {
         }
     }
 
+    /// For programs: what failed, as the server told it where it did.
+    pub(crate) fn json(&self) -> Value {
+        let mut told = json!({ "message": self.message });
+        let Some(error) = &self.error else { return told };
+        told["code"] = json!(error.code().to_string());
+        told["http"] = json!(error.http_code());
+        told["id"] = json!(error.id());
+        told["detail"] = json!(error.detail());
+        let details = error.attached().iter();
+        told["details"] = details
+            .map(|detail| json!({ "type": detail.name(), "value": STANDARD.encode(&detail.value) }))
+            .collect();
+        if let Some(origin) = error.origin() {
+            told["service"] = json!(origin.service);
+            told["endpoint"] = json!(origin.endpoint);
+            told["node"] = json!(origin.node);
+            told["attempts"] = json!(origin.attempts);
+        }
+        told
+    }
+
     /// True when there is nothing to tell, or no reader.
     pub(crate) fn is_silent(&self) -> bool {
         self.kind == Kind::Unread
     }
+}
+
+/// The error, and a line for each detail that the server attached.
+fn text(error: &Error) -> String {
+    let mut text = error.to_string();
+    for detail in error.attached() {
+        text.push_str(&format!("\ndetail {}: {}", detail.name(), STANDARD.encode(&detail.value)));
+    }
+    text
 }
 
 impl From<Error> for Failure {
@@ -56,7 +91,8 @@ impl From<Error> for Failure {
         let ours = error.code() == Code::InvalidArgument && !error.is_remote();
         Self {
             kind: if ours { Kind::Usage } else { Kind::Refused },
-            message: if ours { error.detail().to_owned() } else { error.to_string() },
+            message: if ours { error.detail().to_owned() } else { text(&error) },
+            error: Some(error),
         }
     }
 }
@@ -67,6 +103,7 @@ impl From<std::io::Error> for Failure {
         Self {
             kind: if unread { Kind::Unread } else { Kind::Refused },
             message: format!("cannot print the result: {error}"),
+            error: None,
         }
     }
 }

@@ -8,6 +8,7 @@ mod failure;
 mod fleet;
 mod json;
 mod output;
+mod reflection;
 mod spelling;
 mod tls;
 
@@ -15,7 +16,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use commands::{call, describe, health, services, watch};
+use commands::{call, completions, describe, health, services, watch};
 use failure::Failure;
 use fleet::Fleet;
 use output::{Format, Output};
@@ -48,6 +49,8 @@ enum Command {
     Health(health::Options),
     /// Print services and nodes as they come and go, until Ctrl-C.
     Watch(watch::Options),
+    /// Print a script that has a shell complete this command.
+    Completions(completions::Options),
 }
 
 fn main() -> ExitCode {
@@ -85,6 +88,7 @@ async fn run(arguments: Arguments, output: &mut Output) -> Result<(), Failure> {
         Command::Call(options) => call::run(options, &fleet, output).await,
         Command::Health(options) => health::run(&options, &fleet, output).await,
         Command::Watch(options) => watch::run(&options, &fleet, output).await,
+        Command::Completions(options) => completions::run::<Arguments>(&options),
     }
 }
 

@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::io::{self, IsTerminal, Stdout, Write as _};
 
 use serde::Serialize;
+use serde_json::json;
 
 use crate::failure::Failure;
 
@@ -112,9 +113,14 @@ impl Output {
         let _ = writeln!(io::stderr(), "{}", printable(text));
     }
 
-    /// Tells the user why the command failed.
+    /// Tells the user why the command failed: in words, or for programs as an object in one line, `{"error": {…}}`.
     pub(crate) fn failure(&mut self, failure: &Failure) {
-        if !failure.is_silent() {
+        if failure.is_silent() {
+            return;
+        }
+        if self.format == Format::Json {
+            let _ = writeln!(io::stderr(), "{}", json!({ "error": failure.json() }));
+        } else {
             let colour = allows_colour(&io::stderr());
             let text = failure.to_string();
             let label = Tone::Bad.paint("error:", colour);

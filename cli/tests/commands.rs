@@ -4,9 +4,9 @@
 mod fleet;
 
 use fleet::{Fleet, Micro};
-use micro::Service;
+use micro::{Context, Detail, Error, Json, Raw, Service, Streaming};
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 
 #[tokio::test]
 async fn services_are_listed_with_their_size() {
@@ -41,7 +41,7 @@ async fn describe_shows_nodes_and_endpoints() {
     assert_eq!(shown.code, 0, "{}", shown.stderr);
     let node = format!("{}  {}", greeter.node().id, greeter.node().address);
     assert!(shown.stdout.contains(&node), "{}", shown.stdout);
-    assert!(shown.stdout.contains("Greeter.Count  stream"), "{}", shown.stdout);
+    assert!(shown.stdout.contains("Greeter.Count  server stream"), "{}", shown.stdout);
     let shown = fleet.micro(["describe", "greeter", "--output", "json"]).await.json();
     assert_eq!(shown[0]["nodes"][0]["address"], json!(greeter.node().address));
     assert_eq!(shown[0]["endpoints"][0]["name"], json!("Greeter.Count"));
@@ -127,6 +127,95 @@ async fn a_failed_call_says_why_and_where() {
 }
 
 #[tokio::test]
+async fn a_failure_is_json_for_programs() {
+    let fleet = Fleet::new();
+    let refuse = |_: Context, _: Raw| async move {
+        let detail = Detail::new("shop.Refused", vec![8, 1]);
+        Err::<Raw, _>(Error::not_found("no such book").with_id("shop").with_attached(detail))
+    };
+    let greeter = fleet.greeter_with("1", |builder| builder.endpoint("Shop.Buy", refuse)).await;
+    let called = fleet.micro(["call", "greeter", "Shop.Buy", "{}", "-o", "json"]).await;
+    assert_eq!((called.code, called.stdout.as_str()), (1, ""));
+    let told: Value = serde_json::from_str(&called.stderr).expect("one value");
+    let error = &told["error"];
+    assert_eq!((&error["code"], &error["http"]), (&json!("NOT_FOUND"), &json!(404)));
+    assert_eq!((&error["id"], &error["detail"]), (&json!("shop"), &json!("no such book")));
+    assert_eq!(error["details"], json!([{ "type": "shop.Refused", "value": "CAE=" }]));
+    assert!(error["node"].as_str().is_some_and(|node| node.contains(&greeter.node().address)));
+    let called = fleet.micro(["call", "greeter", "Shop.Buy"]).await;
+    assert!(called.stderr.ends_with("\ndetail shop.Refused: CAE=\n"), "{}", called.stderr);
+    let called = fleet.micro(["call", "greeter", "Shop.Buy", "{", "-o", "json"]).await;
+    assert_eq!(called.code, 2);
+    assert!(called.stderr.starts_with(r#"{"error":{"message":"the request is not JSON"#));
+}
+
+#[tokio::test]
+async fn headers_and_trailers_are_shown_when_asked_for() {
+    let fleet = Fleet::new();
+    let told = |cx: Context, request: Raw| async move {
+        cx.set_header("shelf", "7")?;
+        cx.set_trailer("cost", "3")?;
+        if *request.0 == *b"1" { Err(Error::not_found("sold")) } else { Ok(request) }
+    };
+    let _greeter = fleet.greeter_with("1", |builder| builder.endpoint("Shop.Buy", told)).await;
+    for (request, code) in [("{}", 0), ("1", 1)] {
+        let called = fleet.micro(["call", "greeter", "Shop.Buy", request, "--headers"]).await;
+        assert_eq!(called.code, code, "{}", called.stderr);
+        // A failure without a message has nothing but trailers.
+        let place = if code == 0 { "header" } else { "trailer" };
+        let shelf = format!("{place} shelf: 7\n");
+        assert!(called.stderr.contains(&shelf), "{}", called.stderr);
+        assert!(!called.stderr.contains("grpc-"), "{}", called.stderr);
+        assert!(called.stderr.contains("trailer cost: 3\n"), "{}", called.stderr);
+    }
+    let called = fleet.micro(["call", "greeter", "Shop.Buy"]).await;
+    assert_eq!(called.stderr, "");
+}
+
+#[tokio::test]
+async fn a_stream_of_requests_is_read_a_line_each_while_replies_come() {
+    let fleet = Fleet::new();
+    let echo = |_: Context, requests: Streaming<Json<Value>>| async move { Ok(requests) };
+    let _greeter =
+        fleet.greeter_with("1", |builder| builder.bidi_stream("Greeter.Chat", echo)).await;
+    let mut chat = fleet.start(["call", "greeter", "Greeter.Chat", "-"]);
+    let mut lines = chat.stdin.take().expect("stdin");
+    let mut replies = BufReader::new(chat.stdout.take().expect("stdout")).lines();
+    for line in ["{\"n\":1}\n", "\n2\n"] {
+        lines.write_all(line.as_bytes()).await.expect("it reads");
+        // The next line is not there yet.
+        let reply = replies.next_line().await.expect("readable").expect("a reply");
+        assert_eq!(reply, line.trim());
+    }
+    drop(lines);
+    assert_eq!(replies.next_line().await.expect("readable"), None);
+    assert!(chat.wait().await.expect("it ends").success());
+    let wrong = fleet.micro_reading(["call", "greeter", "Greeter.Chat", "-"], "1\n{\n2\n").await;
+    assert_eq!(wrong.code, 2, "{}", wrong.stdout);
+    assert!(wrong.stderr.contains("the request is not JSON"), "{}", wrong.stderr);
+    assert!(!wrong.stdout.contains('2'), "{}", wrong.stdout);
+}
+
+#[tokio::test]
+async fn a_shell_is_told_how_to_complete_the_command() {
+    let fleet = Fleet::new();
+    for shell in ["bash", "zsh", "fish"] {
+        let script = fleet.micro(["completions", shell]).await;
+        assert_eq!(script.code, 0, "{}", script.stderr);
+        assert!(script.stdout.contains("describe"), "{shell}: {}", script.stdout);
+    }
+}
+
+#[tokio::test]
+async fn a_node_without_reflection_says_what_to_do() {
+    let fleet = Fleet::new();
+    let asked = fleet.micro(["describe", "x", "--address", "127.0.0.1:1", "--timeout", "1s"]).await;
+    assert!(asked.code == 1 && asked.stderr.contains("UNAVAILABLE"), "{}", asked.stderr);
+    let asked = fleet.micro(["describe", "x", "--metadata", "a=b"]).await;
+    assert!(asked.code == 2 && asked.stderr.contains("--address"), "{}", asked.stderr);
+}
+
+#[tokio::test]
 async fn a_call_that_takes_too_long_fails() {
     let fleet = Fleet::new();
     let _greeter = fleet.greeter("1").await;
@@ -205,7 +294,8 @@ async fn health_asks_every_node() {
     nodes[1].server().unready();
     let asked = fleet.micro(["health", "greeter", "--output", "json"]).await;
     assert_eq!(asked.code, 1);
-    assert_eq!(asked.stderr, "error: 1 of 2 nodes are not serving\n");
+    let told: Value = serde_json::from_str(&asked.stderr).expect("JSON");
+    assert_eq!(told, json!({ "error": { "message": "1 of 2 nodes are not serving" } }));
     let rows = asked.json();
     let serving = |service: &Service| {
         let rows = rows.as_array().expect("rows");

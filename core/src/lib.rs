@@ -86,6 +86,8 @@ mod spelling;
 mod streaming;
 pub mod telemetry;
 mod time;
+#[cfg(feature = "tonic")]
+pub mod tonic;
 mod transport;
 
 pub use client::Client;

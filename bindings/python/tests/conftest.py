@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import subprocess
 import sys
 import textwrap
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -20,6 +23,18 @@ PATIENCE = 30.0
 async def fleet() -> AsyncIterator[Fleet]:
     async with Fleet() as fleet:
         yield fleet
+
+
+@pytest.fixture(scope="session")
+def pb(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
+    """What grpcio-tools generates of the proto file."""
+    pytest.importorskip("grpc_tools")
+    here, out = Path(__file__).parent, tmp_path_factory.mktemp("generated")
+    command = [sys.executable, "-m", "grpc_tools.protoc", f"-I{here}", f"--python_out={out}"]
+    subprocess.run([*command, f"--grpc_python_out={out}", str(here / "greeter.proto")], check=True)
+    sys.path.insert(0, str(out))
+    importlib.import_module("greeter_pb2_grpc")
+    return importlib.import_module("greeter_pb2")
 
 
 def complaints(said: str) -> list[str]:

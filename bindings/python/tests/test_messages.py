@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
 import json
-import subprocess
-import sys
 from collections.abc import AsyncIterator
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -19,18 +14,6 @@ from micro import errors
 from micro.testing import Fleet
 
 pytest.importorskip("google.protobuf")
-
-
-@pytest.fixture(scope="session")
-def pb(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
-    """What grpcio-tools generates of the proto file."""
-    pytest.importorskip("grpc_tools")
-    here, out = Path(__file__).parent, tmp_path_factory.mktemp("generated")
-    command = [sys.executable, "-m", "grpc_tools.protoc", f"-I{here}", f"--python_out={out}"]
-    subprocess.run([*command, f"--grpc_python_out={out}", str(here / "greeter.proto")], check=True)
-    sys.path.insert(0, str(out))
-    importlib.import_module("greeter_pb2_grpc")
-    return importlib.import_module("greeter_pb2")
 
 
 class Greeter:

@@ -6,15 +6,21 @@ use micro::Reason;
 use micro::client::NodeHealth;
 use serde::Serialize;
 
-use super::duration;
+use super::{duration, header};
 use crate::failure::Failure;
 use crate::fleet::Fleet;
 use crate::output::{Format, Output, Tone};
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// Name of the service.
+    /// Name of the service; with --address it may be empty: "" asks for the whole server.
     service: String,
+    /// Node to ask (host:port), instead of all in the registry.
+    #[arg(long, value_name = "HOST:PORT")]
+    address: Option<String>,
+    /// Header to send along, several if repeated.
+    #[arg(long, value_name = "KEY=VALUE", value_parser = header)]
+    metadata: Vec<(String, String)>,
     /// Longest wait for a node.
     #[arg(long, value_parser = duration, default_value = "5s")]
     timeout: Duration,
@@ -34,12 +40,19 @@ pub(crate) async fn run(
     fleet: &Fleet,
     output: &mut Output,
 ) -> Result<(), Failure> {
-    let client = fleet.client_builder().timeout(options.timeout).build()?;
-    let nodes = match client.health(&options.service).await {
-        Err(error) if error.reason() == Some(Reason::NoNodes) => {
-            return Err(fleet.unknown(&options.service).await);
-        }
-        nodes => nodes?,
+    let mut client = fleet.client_builder().timeout(options.timeout);
+    for (key, value) in &options.metadata {
+        client = client.metadata(key, value);
+    }
+    let client = client.build()?;
+    let nodes = match &options.address {
+        Some(address) => vec![client.health_at(&options.service, address).await],
+        None => match client.health(&options.service).await {
+            Err(error) if error.reason() == Some(Reason::NoNodes) => {
+                return Err(fleet.unknown(&options.service).await);
+            }
+            nodes => nodes?,
+        },
     };
     let row = |health: NodeHealth| Row {
         serving: health.is_serving(),

@@ -1,6 +1,7 @@
 //! One file per command: its options, and what it does.
 
 pub(crate) mod call;
+pub(crate) mod completions;
 pub(crate) mod describe;
 pub(crate) mod health;
 pub(crate) mod services;
@@ -16,6 +17,14 @@ fn duration(text: &str) -> Result<Duration, String> {
     match micro::settings::duration(text) {
         Ok(Duration::ZERO) => Err("a timeout is longer than nothing".to_owned()),
         read => read.map_err(|_| "write it as 500ms, 2s or 1m, at most 8784h".to_owned()),
+    }
+}
+
+/// Reads a header, `key=value`.
+fn header(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("write it as key=value".to_owned()),
     }
 }
 

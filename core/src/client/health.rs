@@ -64,7 +64,8 @@ impl Client {
         let checks: Vec<_> = nodes
             .map(|(version, node)| async move {
                 let known = crate::selector::Node::new(&node, Arc::default(), Arc::default());
-                let answer = self.check(service, known.target()).await;
+                let at = CallOptions::new().address(known.target()).found_for(service);
+                let answer = self.check(service, at).await;
                 NodeHealth { node, version, answer }
             })
             .collect();
@@ -74,8 +75,15 @@ impl Client {
         Ok(stream::iter(checks).buffered(AT_ONCE).collect().await)
     }
 
-    async fn check(&self, service: &str, address: &str) -> Result<bool> {
-        let at = CallOptions::new().address(address).found_for(service);
+    /// Asks the node at `address` (`host:port`) whether it wants calls to `service`, or any, where that is empty; otherwise as
+    /// [`Client::health`]. The registry is not asked, so the node has its address for an id and no version.
+    pub async fn health_at(&self, service: &str, address: &str) -> NodeHealth {
+        let node = Node { id: address.into(), address: address.into(), ..Node::default() };
+        let answer = self.check(service, CallOptions::new().address(address)).await;
+        NodeHealth { node, version: String::new(), answer }
+    }
+
+    async fn check(&self, service: &str, at: CallOptions) -> Result<bool> {
         match self.ask(service, at.clone()).await {
             // A server that keeps no book on single services still has one on itself.
             Err(error) if error.code() == Code::NotFound => self.ask("", at).await,

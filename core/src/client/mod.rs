@@ -18,6 +18,8 @@
 mod builder;
 mod call;
 mod calls;
+#[cfg(feature = "tonic")]
+pub(crate) mod framed;
 mod handle;
 mod heads;
 mod health;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::nullable;
 use crate::error::{Error, Reach, Reason, Result};
+use crate::shape::Shape;
 
 /// String pairs that describe a node, an endpoint or a service.
 pub type Labels = BTreeMap<String, String>;
@@ -78,8 +79,8 @@ pub struct Endpoint {
     /// Shape of the response; informational.
     #[serde(default)]
     pub response: Option<Value>,
-    /// Labels: `stream` is `"true"` for streams, `idempotent` is `"true"` where repeating a call
-    /// is harmless, `internal` endpoints are not listed at all.
+    /// Labels: `stream` is `"true"` for streams, whose `shape` is `client_stream`, `server_stream` or `bidi_stream`; `idempotent` is
+    /// `"true"` where repeating a call is harmless; `internal` endpoints are not listed at all.
     #[serde(default, with = "nullable")]
     pub metadata: Labels,
 }
@@ -172,6 +173,15 @@ impl Endpoint {
     /// True when a call may be repeated without harm: the service advertises `idempotent: "true"`.
     pub fn is_idempotent(&self) -> bool {
         self.metadata.get("idempotent").is_some_and(|value| value == "true")
+    }
+
+    /// How many messages go each way; `None` for a stream whose service does not say, as go-micro's do not.
+    pub fn shape(&self) -> Option<Shape> {
+        match self.metadata.get("shape").and_then(|name| Shape::named(name)) {
+            Some(shape) => Some(shape),
+            None if self.is_stream() => None,
+            None => Some(Shape::Unary),
+        }
     }
 
     /// True for streams: the service advertises `stream: "true"`.

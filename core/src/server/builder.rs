@@ -14,6 +14,8 @@ use super::endpoint::Endpoint;
 use super::handler::{Handler, Request, Response};
 use super::health::Health;
 use super::listener::{Limits, Listening};
+#[cfg(feature = "tonic")]
+use super::mounted::Mounted;
 use super::routes::Routes;
 use super::running::Server;
 use super::{debug, reflection};
@@ -46,6 +48,8 @@ pub struct ServerBuilder {
     compression: Option<Compression>,
     origins: Vec<String>,
     grace: Duration,
+    #[cfg(feature = "tonic")]
+    pub(crate) mounted: Mounted,
 }
 
 impl Server {
@@ -92,6 +96,8 @@ impl ServerBuilder {
             compression: None,
             origins: Vec::new(),
             grace: Duration::from_secs(10),
+            #[cfg(feature = "tonic")]
+            mounted: Mounted::default(),
         }
     }
 
@@ -297,6 +303,8 @@ impl ServerBuilder {
         if let Some(error) = self.wrong {
             return Err(error);
         }
+        #[cfg(feature = "tonic")]
+        self.mounted.settle(&mut self.routes)?;
         let metrics = Arc::new(Metrics::default());
         let health = Health::default();
         health.set("", true);
@@ -319,7 +327,8 @@ impl ServerBuilder {
         }
         let mut standard = Routes::default();
         let endpoints = self.routes.sorted();
-        let (reflection, names) = reflection::endpoint(&self.name, &endpoints);
+        let (reflection, names) =
+            reflection::endpoint(&self.name, &endpoints, &self.routes.undescribed());
         for name in &names {
             health.set(name, true);
         }
@@ -327,8 +336,11 @@ impl ServerBuilder {
         for endpoint in health.endpoints() {
             standard.add(endpoint)?;
         }
-        let advertised =
-            endpoints.iter().filter(|e| !e.internal).map(|endpoint| endpoint.record()).collect();
+        let advertised = endpoints.iter().filter(|e| !e.internal).map(|endpoint| endpoint.record());
+        #[cfg(feature = "tonic")]
+        let advertised = advertised.chain(self.routes.mounts.records());
+        let mut advertised: Vec<_> = advertised.collect();
+        advertised.sort_by(|one, other| one.name.cmp(&other.name));
         if !self.pending.is_empty() {
             let routed = Handler::routed();
             self.layers =

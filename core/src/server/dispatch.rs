@@ -109,7 +109,7 @@ fn held(headers: &HeaderMap, connection: &Connection) -> Result<Option<Hold>> {
 
 impl Dispatch {
     /// The endpoint at `path`.
-    pub(super) fn find(&self, path: &str) -> Result<&Arc<Endpoint>> {
+    pub(super) fn find(&self, path: &str) -> Result<Arc<Endpoint>> {
         self.routes_of(path).find(path)
     }
 
@@ -129,7 +129,7 @@ impl Dispatch {
         if peer.misdirected {
             return Err(self.misdirected());
         }
-        let endpoint = self.find(path)?.clone();
+        let endpoint = self.find(path)?;
         // go-micro exempts its own `Debug`; probes of the platform carry whatever they carry.
         let probe = is_standard(path) || endpoint.name.starts_with("Debug.");
         let mut head = read(headers)?;

@@ -145,7 +145,11 @@ impl Endpoint {
         Self::new::<Raw, Raw>(name, shape, Handler::new(handler))
     }
 
-    fn new<Req: Message, Res: Message>(name: &str, shape: Shape, handler: Handler) -> Self {
+    pub(super) fn new<Req: Message, Res: Message>(
+        name: &str,
+        shape: Shape,
+        handler: Handler,
+    ) -> Self {
         Self {
             name: name.into(),
             package: None,
@@ -236,6 +240,7 @@ impl Endpoint {
         let mut metadata = self.metadata.clone();
         if self.shape.streams() {
             metadata.insert("stream".into(), "true".into());
+            metadata.insert("shape".into(), self.shape.name().into());
         }
         registry::Endpoint {
             name: self.name.to_string(),
@@ -244,6 +249,11 @@ impl Endpoint {
             metadata,
         }
     }
+}
+
+/// Whether a part of a name is made of letters, digits and `_`.
+pub(super) fn is_usable(part: &str) -> bool {
+    !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
 
 impl fmt::Debug for Endpoint {

@@ -49,6 +49,10 @@ mod handler;
 mod health;
 mod in_flight;
 mod listener;
+#[cfg(feature = "tonic")]
+pub(crate) mod mount;
+#[cfg(feature = "tonic")]
+mod mounted;
 mod protocol;
 mod query;
 mod reflection;

@@ -10,7 +10,9 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 use smallvec::SmallVec;
 
-use super::endpoint::Endpoint;
+use super::endpoint::{Endpoint, is_usable};
+#[cfg(feature = "tonic")]
+use super::mount::Mounts;
 use crate::error::{Error, Result};
 use crate::resilience::Limiter;
 
@@ -22,6 +24,9 @@ const MAX_NAME: usize = 200;
 pub(crate) struct Routes {
     /// Keyed `Type/Method`, as the path ends.
     by_path: HashMap<Box<str>, Namesakes, RandomState>,
+    /// Services whose methods are found out by calling them.
+    #[cfg(feature = "tonic")]
+    pub(super) mounts: Mounts,
 }
 
 /// The endpoints with one type and method, each of another package. Nearly always one.
@@ -74,7 +79,7 @@ impl Routes {
     /// # Errors
     /// `INVALID_ARGUMENT` and `UNIMPLEMENTED` with go-micro's texts; `UNIMPLEMENTED` with the full paths where the path fits
     /// endpoints of several packages.
-    pub(crate) fn find(&self, path: &str) -> Result<&Arc<Endpoint>> {
+    pub(crate) fn find(&self, path: &str) -> Result<Arc<Endpoint>> {
         let malformed = || Error::invalid_argument(format!("malformed method name: {path:?}"));
         let rest = path.strip_prefix('/').ok_or_else(malformed)?;
         let (prefix, method) = rest.split_once('/').ok_or_else(malformed)?;
@@ -83,15 +88,20 @@ impl Routes {
         }
         let start = prefix.rfind('.').map_or(0, |dot| dot + 1);
         let kind = &prefix[start..];
+        let package = || prefix.get(..start.saturating_sub(1)).unwrap_or_default();
         match self.by_path.get(&rest[start..]).map_or(&[][..], |found| found) {
             [] => {}
-            [only] => return Ok(only),
+            #[cfg(feature = "tonic")]
+            [only]
+                if self.mounts.have(prefix)
+                    && only.package.as_deref().is_some_and(|own| own != package()) => {}
+            [only] => return Ok(only.clone()),
             several => {
-                let package = prefix.get(..start.saturating_sub(1)).unwrap_or_default();
+                let package = package();
                 let of = |package: Option<&str>| {
                     several.iter().find(|endpoint| endpoint.package.as_deref() == package)
                 };
-                return of(Some(package)).or_else(|| of(None)).ok_or_else(|| {
+                return of(Some(package)).or_else(|| of(None)).cloned().ok_or_else(|| {
                     let paths = several.iter().map(|endpoint| {
                         format!("/{}.{kind}/{method}", endpoint.package.as_deref().unwrap_or(""))
                     });
@@ -101,6 +111,10 @@ impl Routes {
                     ))
                 });
             }
+        }
+        #[cfg(feature = "tonic")]
+        if let Some(endpoint) = self.mounts.find(package(), kind, method)? {
+            return Ok(endpoint);
         }
         let known = self
             .by_path
@@ -113,6 +127,14 @@ impl Routes {
         }))
     }
 
+    /// Full names of the services of which nothing else is known.
+    pub(crate) fn undescribed(&self) -> Vec<&str> {
+        #[cfg(feature = "tonic")]
+        return self.mounts.undescribed();
+        #[cfg(not(feature = "tonic"))]
+        Vec::new()
+    }
+
     /// Endpoints sorted by name.
     pub(crate) fn sorted(&self) -> Vec<&Arc<Endpoint>> {
         let mut endpoints: Vec<_> = self.by_path.values().flatten().collect();
@@ -123,10 +145,7 @@ impl Routes {
 
 /// Package, type and method of an endpoint's name.
 fn parts(name: &str) -> Option<(Option<&str>, &str, &str)> {
-    let usable = |part: &str| {
-        !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
-    };
-    if name.len() > MAX_NAME || !name.split('.').all(usable) {
+    if name.len() > MAX_NAME || !name.split('.').all(is_usable) {
         return None;
     }
     let (rest, method) = name.rsplit_once('.')?;

@@ -13,6 +13,7 @@ import sys
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from . import errors as errors
+    from . import grpc as grpc
     from . import sync as sync
     from . import testing as testing
     from ._client import Client as Client
@@ -98,7 +99,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    is_module = name in ("errors", "sync", "testing")
+    is_module = name in ("errors", "grpc", "sync", "testing")
     if not is_module and name not in _WHERE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     if not _order:

@@ -5,6 +5,8 @@
 //! How an attempt ended is told by [`outcome`] alone.
 
 mod attempt;
+#[cfg(feature = "tonic")]
+mod framed;
 mod headers;
 mod outcome;
 mod pick;
@@ -15,4 +17,6 @@ mod run;
 mod wait;
 
 pub(super) use attempt::{OpenStream, Received, ServerStream, Unary};
+#[cfg(feature = "tonic")]
+pub(super) use framed::{Begun, Framed, OpenFramed};
 pub(super) use run::{Run, deadline_passed};

@@ -1,0 +1,394 @@
+"""Servicers of generated code as endpoints of a service: interceptors, other callers, where they run, when they start."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+
+import micro
+from micro import sync
+
+grpc = pytest.importorskip("grpc")
+pytest.importorskip("grpc_status")
+
+
+@pytest.fixture(scope="module")
+def world(pb: Any) -> Any:
+    import grpc_greeter
+
+    return grpc_greeter
+
+
+def request(name: str, times: int = 0) -> Any:
+    import greeter_pb2
+
+    return greeter_pb2.HelloRequest(name=name, times_greeted=times)
+
+
+async def failed(call: Any) -> Any:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call
+    return caught.value
+
+
+def service_of(world: Any, url: str, servicer: Any, interceptors: Any = None, **options: Any) -> micro.Service:
+    service = micro.Service("greeter", registry=url, address="127.0.0.1:0", propagation=0, **options)
+    world.stubs.add_GreeterServicer_to_server(servicer, micro.grpc.server(service, interceptors))
+    return service
+
+
+class Noted(grpc.aio.ServerInterceptor):  # type: ignore[misc]
+    """Notes each call, refuses some, and says of others that they are not there."""
+
+    def __init__(self, name: str, notes: list[str]) -> None:
+        self.name, self.notes = name, notes
+
+    async def intercept_service(self, continuation: Any, details: Any) -> Any:
+        metadata = dict(details.invocation_metadata)
+        self.notes.append(f"{self.name} {details.method}")
+        await asyncio.sleep(0)
+        if "test-hide" in metadata:
+            return None
+        handler = await continuation(details)
+        if "test-refuse" in metadata:
+
+            async def refuse(_: Any, context: Any) -> None:
+                await context.abort(grpc.StatusCode.UNAUTHENTICATED, "who are you?")
+
+            return grpc.unary_unary_rpc_method_handler(refuse, handler.request_deserializer, handler.response_serializer)
+        self.notes.append(f"{self.name} goes on")
+        return handler
+
+
+async def test_interceptors_of_a_server_see_every_call_from_the_outside_in(world: Any, tmp_path: Any) -> None:
+    notes: list[str] = []
+    chain = [Noted("outer", notes), Noted("inner", notes)]
+    url = f"memory://{tmp_path.name}"
+    async with service_of(world, url, world.AioGreeter(), chain), micro.grpc.channel("greeter", registry=url) as channel:
+        stub = world.stubs.GreeterStub(channel)
+        assert (await stub.Hello(request("Ada"))).message == "Hello, Ada!"
+        path = "/hello.v1.Greeter/Hello"
+        assert notes == [f"outer {path}", f"inner {path}", "inner goes on", "outer goes on"]
+        assert [reply.total_count async for reply in stub.Lots(request("Ada", 3))] == [0, 1, 2]
+        assert notes[4] == "outer /hello.v1.Greeter/Lots"
+        error = await failed(stub.Hello(request("Ada"), metadata=(("test-refuse", "1"),)))
+        assert (error.code(), error.details()) == (grpc.StatusCode.UNAUTHENTICATED, "who are you?")
+        error = await failed(stub.Hello(request("Ada"), metadata=(("test-hide", "1"),)))
+        assert (error.code(), error.details()) == (grpc.StatusCode.UNIMPLEMENTED, "Method not found!")
+
+
+async def test_methods_that_are_plain_functions_run_on_threads_behind_such_interceptors(world: Any, tmp_path: Any) -> None:
+    notes: list[str] = []
+    url = f"memory://{tmp_path.name}"
+    greeter = world.Greeter()
+    service = service_of(world, url, greeter, [Noted("outer", notes)])
+    async with service, micro.grpc.channel("greeter", registry=url) as channel:
+        stub = world.stubs.GreeterStub(channel)
+        assert (await stub.Hello(request("Ada"))).message == "Hello, Ada!"
+        assert [reply.total_count async for reply in stub.Lots(request("Ada", 3))] == [0, 1, 2]
+        assert (await stub.Collect(iter([request("Ada"), request("Bob")]))).message == "Ada Bob"
+        assert [reply.message async for reply in stub.Chat(iter([request("Ada")]))] == ["Hello, Ada!"]
+        error = await failed(stub.Hello(request("abort")))
+        assert (error.code(), error.details()) == (grpc.StatusCode.NOT_FOUND, "no such name")
+        call = stub.Hello(request("wait"))
+        assert await asyncio.to_thread(greeter.waits.wait, 20)
+        call.cancel()
+        assert await asyncio.to_thread(greeter.over.wait, 20)
+        assert notes.count("outer goes on") == 6
+
+
+async def test_a_call_that_finds_no_thread_is_refused_behind_such_interceptors(world: Any, tmp_path: Any) -> None:
+    url = f"memory://{tmp_path.name}"
+    greeter = world.Greeter()
+    service = service_of(world, url, greeter, [Noted("outer", [])], stream_threads=1)
+    async with service, micro.grpc.channel("greeter", registry=url) as channel:
+        stub = world.stubs.GreeterStub(channel)
+        first = stub.Lots(request("wait", 1))
+        await first.read()
+        assert await asyncio.to_thread(greeter.waits.wait, 20)
+        calls = [stub.Lots(request("Ada", 1)) for _ in range(2)]
+        reads = [asyncio.ensure_future(call.read()) for call in calls]
+        refused, waiting = await asyncio.wait(reads, timeout=20, return_when=asyncio.FIRST_COMPLETED)
+        error = refused.pop().exception()
+        assert isinstance(error, grpc.aio.AioRpcError) and error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        first.cancel()
+        assert (await waiting.pop()).message == "Ada"
+
+
+class Counted(grpc.ServerInterceptor):  # type: ignore[misc]
+    def __init__(self, threads: list[str]) -> None:
+        self.threads = threads
+
+    def intercept_service(self, continuation: Any, details: Any) -> Any:
+        self.threads.append(threading.current_thread().name)
+        if "test-hide" in dict(details.invocation_metadata):
+            return None
+        return continuation(details)
+
+
+def test_interceptors_for_threads_run_on_the_thread_of_the_handler(world: Any, tmp_path: Any) -> None:
+    threads: list[str] = []
+    url = f"memory://{tmp_path.name}"
+    service = sync.Service("greeter", registry=url, address="127.0.0.1:0", propagation=0)
+    server = micro.grpc.server(service, [Counted(threads)])
+    world.stubs.add_GreeterServicer_to_server(world.Greeter(), server)
+    with service, micro.grpc.sync.channel("greeter", registry=url) as channel:
+        stub = world.stubs.GreeterStub(channel)
+        assert stub.Hello(request("Ada")).message == "Hello, Ada!"
+        assert [reply.total_count for reply in stub.Lots(request("Ada", 2))] == [0, 1]
+        assert len(threads) == 2 and all(name.startswith("micro handler") for name in threads)
+        with pytest.raises(grpc.RpcError) as caught:
+            stub.Hello(request("Ada"), metadata=(("test-hide", "1"),))
+        assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+async def test_both_kinds_of_methods_stand_side_by_side(world: Any, tmp_path: Any) -> None:
+    class Mixed(world.stubs.GreeterServicer):  # type: ignore[misc, name-defined]
+        def Hello(self, request: Any, context: Any) -> Any:
+            return world.pb.HelloReply(message=threading.current_thread().name)
+
+        async def Collect(self, requests: Any, context: Any) -> Any:
+            return world.pb.HelloReply(message=" ".join([one.name async for one in requests]))
+
+        def Chat(self, requests: Any, context: Any) -> Iterator[Any]:
+            for one in requests:
+                yield world.pb.HelloReply(message=one.name)
+
+    url = f"memory://{tmp_path.name}"
+    async with service_of(world, url, Mixed()), micro.grpc.channel("greeter", registry=url) as channel:
+        stub = world.stubs.GreeterStub(channel)
+        assert (await stub.Hello(request("Ada"))).message.startswith("micro handler")
+        assert (await stub.Collect(iter([request("Ada")]))).message == "Ada"
+        assert [reply.message async for reply in stub.Chat(iter([request("Ada")]))] == ["Ada"]
+        error = await failed(stub.Lots(request("Ada")).read())
+        assert (error.code(), error.details()) == (grpc.StatusCode.UNIMPLEMENTED, "Method not implemented!")
+
+
+async def test_callers_without_stubs_reach_a_servicer_too(world: Any, tmp_path: Any) -> None:
+    url = f"memory://{tmp_path.name}"
+    async with service_of(world, url, world.AioGreeter()) as service, micro.Client(registry=url) as client:
+        reply = await client.call("greeter", "Greeter.Hello", {"name": "Ada"})
+        assert reply["message"] == "Hello, Ada!"
+        with pytest.raises(micro.errors.InvalidArgument):
+            await client.call("greeter", "Greeter.Hello", {"name": 7})
+        replies = client.server_stream("greeter", "Greeter.Lots", {"name": "Ada", "timesGreeted": 2})
+        assert [int(reply["total_count"]) async for reply in replies] == [0, 1]
+        descriptor = world.pb.DESCRIPTOR.services_by_name["Greeter"]
+        assert (await micro.Stub(client, "greeter", descriptor).Hello(request("Ada"))).message == "Hello, Ada!"
+        with pytest.raises(micro.errors.NotFound, match="no such name"):
+            await client.call("greeter", "Greeter.Hello", {"name": "abort"})
+        endpoint = next(one for one in service.record.endpoints if one.name == "Greeter.Hello")
+        assert endpoint.request["name"] == "HelloRequest" and endpoint.metadata.get("idempotent") == "true"
+
+
+async def test_reflection_and_health_are_the_services_own(world: Any, tmp_path: Any) -> None:
+    service = micro.Service("greeter", registry=f"memory://{tmp_path.name}", address="127.0.0.1:0", propagation=0)
+    server = micro.grpc.server(service)
+    world.stubs.add_GreeterServicer_to_server(world.AioGreeter(), server)
+
+    async def never(_: Any, context: Any) -> bytes:
+        raise AssertionError("the service answers this itself")
+
+    handlers = {"Check": grpc.unary_unary_rpc_method_handler(never)}
+    server.add_registered_method_handlers("grpc.health.v1.Health", handlers)
+    async with service, grpc.aio.insecure_channel(service.address) as channel:
+        assert await channel.unary_unary("/grpc.health.v1.Health/Check")(b"") == b"\x08\x01"
+        service.set_health(False, "")
+        assert await channel.unary_unary("/grpc.health.v1.Health/Check")(b"") == b"\x08\x02"
+        call = channel.stream_stream("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo")()
+        await call.write(b"\x22\x10hello.v1.Greeter")
+        assert b"greeter.proto" in await call.read()
+        await call.done_writing()
+
+
+async def test_a_server_starts_and_stops_its_service(world: Any, tmp_path: Any) -> None:
+    url = f"memory://{tmp_path.name}"
+    service = micro.Service("greeter", registry=url, address="127.0.0.1:0", propagation=0)
+    server = micro.grpc.server(service)
+    world.stubs.add_GreeterServicer_to_server(world.AioGreeter(), server)
+    await server.start()
+    async with micro.grpc.channel("greeter", registry=url) as channel:
+        assert (await world.stubs.GreeterStub(channel).Hello(request("Ada"))).message == "Hello, Ada!"
+    assert await server.wait_for_termination(timeout=0.01) is True
+    waiting = asyncio.ensure_future(server.wait_for_termination())
+    await server.stop(None)
+    assert await asyncio.wait_for(waiting, 20) is False
+
+
+def test_a_server_for_threads_starts_and_stops_its_service(world: Any, tmp_path: Any) -> None:
+    url = f"memory://{tmp_path.name}"
+    service = sync.Service("greeter", registry=url, address="127.0.0.1:0", propagation=0)
+    server = micro.grpc.server(service)
+    world.stubs.add_GreeterServicer_to_server(world.Greeter(), server)
+    server.start()
+    with micro.grpc.sync.channel("greeter", registry=url) as channel:
+        assert world.stubs.GreeterStub(channel).Hello(request("Ada")).message == "Hello, Ada!"
+    assert server.wait_for_termination(timeout=0.01) is True
+    assert server.stop(None).wait(20)
+    assert server.wait_for_termination() is False
+
+
+async def test_a_port_is_the_address_of_the_service(tmp_path: Any, unused_port: int) -> None:
+    service = micro.Service("greeter", registry=f"memory://{tmp_path.name}", propagation=0)
+    server = micro.grpc.server(service)
+    assert server.add_insecure_port(f"127.0.0.1:{unused_port}") == unused_port
+    await server.start()
+    assert service.address == f"127.0.0.1:{unused_port}"
+    await server.stop(0)
+    with pytest.raises(ValueError, match="a service has one address"):
+        server.add_insecure_port("127.0.0.1:1")
+    with pytest.raises(ValueError, match="chosen when the service starts"):
+        micro.grpc.server(micro.Service("greeter")).add_insecure_port("localhost:0")
+    with pytest.raises(ValueError, match="give host:port"):
+        micro.grpc.server(micro.Service("greeter")).add_insecure_port("unix:///tmp/socket")
+
+
+@pytest.fixture
+def unused_port() -> int:
+    import socket
+
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port: int = found.getsockname()[1]
+        return port
+
+
+def test_what_a_server_cannot_do_is_refused_with_what_to_do_instead() -> None:
+    server = micro.grpc.server(micro.Service("greeter"))
+    with pytest.raises(ValueError, match="give the service tls="):
+        server.add_secure_port("127.0.0.1:1", grpc.ssl_server_credentials([(b"", b"")]))
+
+    class Anything(grpc.GenericRpcHandler):  # type: ignore[misc]
+        def service(self, _: Any) -> None:
+            return None
+
+    with pytest.raises(TypeError, match="use add_registered_method_handlers"):
+        server.add_generic_rpc_handlers((Anything(),))
+    with pytest.raises(ValueError, match=r"Counted is no grpc\.aio\.ServerInterceptor"):
+        micro.grpc.server(micro.Service("greeter"), [Counted([])])  # type: ignore[list-item]
+    with pytest.raises(ValueError, match=r"Noted is no grpc\.ServerInterceptor"):
+        micro.grpc.server(sync.Service("greeter"), [Noted("", [])])
+    with pytest.raises(TypeError, match=r"give a micro\.Service"):
+        micro.grpc.server("greeter")  # type: ignore[call-overload]
+
+
+def broken(_: Any) -> Any:
+    raise RuntimeError("secret")
+
+
+@pytest.mark.parametrize("on_threads", [False, True])
+@pytest.mark.parametrize(
+    ("deserializer", "serializer", "details"),
+    [
+        (broken, None, "Exception deserializing request!"),
+        (None, broken, "Exception serializing response!"),
+        (None, str, "Exception serializing response!"),
+    ],
+)
+async def test_what_serializers_raise_is_internal(
+    tmp_path: Any, on_threads: bool, deserializer: Any, serializer: Any, details: str
+) -> None:
+    async def later(message: bytes, context: Any) -> bytes:
+        return message
+
+    async def each(messages: Any, context: Any) -> AsyncIterator[bytes]:
+        async for message in messages:
+            yield message
+
+    behaviors: tuple[Any, Any] = (later, each)
+    if on_threads:
+        behaviors = (lambda message, context: message), (lambda messages, context: iter(messages))
+    service = micro.Service("raw", registry=f"memory://{tmp_path.name}", address="127.0.0.1:0", propagation=0)
+    handlers = {
+        "One": grpc.unary_unary_rpc_method_handler(behaviors[0], deserializer, serializer),
+        "Each": grpc.stream_stream_rpc_method_handler(behaviors[1], deserializer, serializer),
+    }
+    server = micro.grpc.server(service)
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("test.Raw", handlers),))
+    async with service, micro.grpc.channel("raw", addresses=[service.address]) as channel:
+        error = await failed(channel.unary_unary("/test.Raw/One")(b"1"))
+        assert (error.code(), error.details()) == (grpc.StatusCode.INTERNAL, details)
+        call = channel.stream_stream("/test.Raw/Each")(iter([b"1"]))
+        error = await failed(call.read())
+        assert (error.code(), error.details()) == (grpc.StatusCode.INTERNAL, details)
+
+
+async def test_bytes_need_no_serializer(tmp_path: Any) -> None:
+    async def twice(message: bytes, context: Any) -> bytes:
+        assert type(message) is bytes
+        return message * 2
+
+    service = micro.Service("raw", registry=f"memory://{tmp_path.name}", address="127.0.0.1:0", propagation=0)
+    handlers = {"Twice": grpc.unary_unary_rpc_method_handler(twice)}
+    micro.grpc.server(service).add_registered_method_handlers("test.Raw", handlers)
+    async with service, micro.grpc.channel("raw", addresses=[service.address]) as channel:
+        for size in (1, 100_000):
+            assert await channel.unary_unary("/test.Raw/Twice")(b"x" * size) == b"x" * size * 2
+        async with micro.Client() as client:
+            with pytest.raises(micro.errors.Unimplemented, match="reads protobuf"):
+                await client.call("raw", "/test.Raw/Twice", {"no": "bytes"}, addresses=[service.address])
+
+
+async def test_a_handler_on_a_thread_may_cancel_its_call(tmp_path: Any) -> None:
+    over = threading.Event()
+
+    def cancel(message: bytes, context: Any) -> bytes:
+        context.add_callback(over.set)
+        context.cancel()
+        assert not context.is_active()
+        return message
+
+    service = micro.Service("raw", registry=f"memory://{tmp_path.name}", address="127.0.0.1:0", propagation=0)
+    handlers = {"Cancel": grpc.unary_unary_rpc_method_handler(cancel)}
+    micro.grpc.server(service).add_registered_method_handlers("test.Raw", handlers)
+    async with service, micro.grpc.channel("raw", addresses=[service.address]) as channel:
+        error = await failed(channel.unary_unary("/test.Raw/Cancel")(b"1"))
+        assert error.code() is grpc.StatusCode.CANCELLED
+        assert await asyncio.to_thread(over.wait, 20)
+
+
+async def test_a_context_says_who_calls_and_what_was_set(tmp_path: Any) -> None:
+    said: dict[str, Any] = {}
+
+    async def look(message: bytes, context: Any) -> bytes:
+        said.update(peer=context.peer(), identities=context.peer_identities(), key=context.peer_identity_key())
+        said.update(auth=context.auth_context(), cancelled=context.cancelled(), done=context.done())
+        said.update(before=(context.code(), context.details(), context.trailing_metadata()))
+        context.set_trailing_metadata((("a", "b"),))
+        await context.send_initial_metadata((("c", "d"),))
+        with pytest.raises(grpc.aio.UsageError):
+            await context.send_initial_metadata((("c", "d"),))
+        with pytest.raises(grpc.aio.UsageError, match="one request"):
+            await context.read()
+        with pytest.raises(grpc.aio.UsageError, match="one response"):
+            await context.write(b"")
+        said.update(after=context.trailing_metadata())
+        return message
+
+    service = micro.Service("raw", registry=f"memory://{tmp_path.name}", address="127.0.0.1:0", propagation=0)
+    handlers = {"Look": grpc.unary_unary_rpc_method_handler(look)}
+    micro.grpc.server(service).add_registered_method_handlers("test.Raw", handlers)
+    async with service, micro.grpc.channel("raw", addresses=[service.address]) as channel:
+        await channel.unary_unary("/test.Raw/Look")(b"1")
+    assert said.pop("peer").startswith("ipv4:127.0.0.1:")
+    assert said == {
+        "identities": None,
+        "key": None,
+        "auth": {},
+        "cancelled": False,
+        "done": False,
+        "before": (None, "", ()),
+        "after": (("a", "b"),),
+    }
+
+
+async def test_a_service_that_runs_takes_no_more_methods(world: Any, tmp_path: Any) -> None:
+    service = micro.Service("greeter", registry=f"memory://{tmp_path.name}", address="127.0.0.1:0", propagation=0)
+    server = micro.grpc.server(service)
+    async with service:
+        with pytest.raises(RuntimeError, match="before it is started"):
+            world.stubs.add_GreeterServicer_to_server(world.AioGreeter(), server)
