@@ -12,7 +12,16 @@ fn main() -> Result<(), Box<dyn Error>> {
     generate("greeter.proto", "descriptors.bin", "crate::greeter::DESCRIPTORS")?;
     generate("grpc/testing/test.proto", "testing.bin", "crate::testing::DESCRIPTORS")?;
     let conformance = "connectrpc/conformance/v1/conformance.proto";
-    generate(conformance, "conformance.bin", "crate::conformance::DESCRIPTORS")
+    generate(conformance, "conformance.bin", "crate::conformance::DESCRIPTORS")?;
+    stubs()
+}
+
+/// Generates what a user of tonic has, and the descriptors that `tonic-reflection` would be given.
+fn stubs() -> Result<(), Box<dyn Error>> {
+    let files = protox::compile(["hall.proto"], ["proto"])?;
+    fs::write(PathBuf::from(env::var("OUT_DIR")?).join("hall.bin"), files.encode_to_vec())?;
+    tonic_prost_build::configure().compile_fds(files)?;
+    Ok(())
 }
 
 /// Generates a proto file and those it imports; `bytes` is where the crate keeps the `descriptors`.

@@ -13,6 +13,7 @@
 //! * [`toolchain`]: what a test needs from the machine, and what happens without it
 //! * [`conformance`]: the service that connectconformance calls, and the programs around it
 //! * [`greeter`]: the messages of `proto/greeter.proto`
+//! * [`hall`]: what tonic generates of `proto/hall.proto`
 //!
 //! Everything here panics with a message for the reader of a failed test; it is not a library for others.
 
@@ -45,6 +46,15 @@ pub mod greeter {
     pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
 
     include!(concat!(env!("OUT_DIR"), "/greeter.rs"));
+}
+
+/// What tonic generates of `proto/hall.proto`, unchanged.
+#[allow(missing_docs, unused_qualifications, clippy::all, reason = "generated")]
+pub mod hall {
+    /// The compiled proto file.
+    pub const DESCRIPTORS: &[u8] = tonic::include_file_descriptor_set!("hall");
+
+    tonic::include_proto!("hall");
 }
 
 pub use namespace::{isolated, isolated_for};

@@ -18,9 +18,13 @@
 mod builder;
 mod call;
 mod calls;
+#[cfg(feature = "tonic")]
+pub(crate) mod framed;
 mod handle;
 mod heads;
 mod health;
+mod layered;
+pub mod layers;
 mod options;
 mod pipeline;
 mod pool;
@@ -28,6 +32,7 @@ mod reply;
 mod seen;
 mod send;
 mod stream;
+mod target;
 mod terms;
 
 pub use builder::ClientBuilder;

@@ -34,43 +34,55 @@ impl ReplyStream {
         share: Arc<Share>,
         seen: Option<&Seen>,
     ) -> Result<Self> {
-        let (parts, body) = response.into_parts();
-        // A head that is all there is, is the trailers as well.
-        let only = body.is_end_stream() && parts.headers.contains_key(GRPC_STATUS);
-        if let Some(seen) = seen {
-            if only {
-                seen.begin(&HeaderMap::new());
-                seen.end(&parts.headers);
-            } else {
-                seen.begin(&parts.headers);
-            }
-        }
-        if parts.status != StatusCode::OK {
-            return Err(not_grpc(parts.status));
-        }
-        if only && let Some(error) = read_status(&parts.headers) {
-            let mut error = with_pushback(error, &parts.headers);
-            if parts.headers.contains_key(REFUSED) {
-                error = error.with_reach(Reach::Never).with_reason(Reason::OtherService);
-            }
-            return Err(error.with_answer(HeaderMap::new(), parts.headers));
-        }
-        let content_type = parts.headers.get(CONTENT_TYPE).map_or(&b""[..], |v| v.as_bytes());
-        if !content_type.starts_with(b"application/grpc") {
-            return Err(Error::new(
-                Code::Unknown,
-                format!(
-                    "the answer has content-type `{}`: is the address a gRPC server?",
-                    String::from_utf8_lossy(content_type)
-                ),
-            ));
-        }
-        let compression = Compressor::incoming(&parts.headers)
+        let (headers, body) = open(response, seen)?;
+        let compression = Compressor::incoming(&headers)
             // It was told what this side reads.
             .map_err(|error| error.with_code(Code::Internal))?;
         let frames = Frames::new(body, compression, limit).within(share);
-        Ok(Self { headers: parts.headers, frames, spoke: false })
+        Ok(Self { headers, frames, spoke: false })
     }
+}
+
+/// The head of an answer, and what comes behind it.
+///
+/// # Errors
+/// As [`ReplyStream::read`].
+pub(super) fn open(
+    response: Response<Answering>,
+    seen: Option<&Seen>,
+) -> Result<(HeaderMap, Answering)> {
+    let (parts, body) = response.into_parts();
+    // A head that is all there is, is the trailers as well.
+    let only = body.is_end_stream() && parts.headers.contains_key(GRPC_STATUS);
+    if let Some(seen) = seen {
+        if only {
+            seen.begin(&HeaderMap::new());
+            seen.end(&parts.headers);
+        } else {
+            seen.begin(&parts.headers);
+        }
+    }
+    if parts.status != StatusCode::OK {
+        return Err(not_grpc(parts.status));
+    }
+    if only && let Some(error) = read_status(&parts.headers) {
+        let mut error = with_pushback(error, &parts.headers);
+        if parts.headers.contains_key(REFUSED) {
+            error = error.with_reach(Reach::Never).with_reason(Reason::OtherService);
+        }
+        return Err(error.with_answer(HeaderMap::new(), parts.headers));
+    }
+    let content_type = parts.headers.get(CONTENT_TYPE).map_or(&b""[..], |v| v.as_bytes());
+    if !content_type.starts_with(b"application/grpc") {
+        return Err(Error::new(
+            Code::Unknown,
+            format!(
+                "the answer has content-type `{}`: is the address a gRPC server?",
+                String::from_utf8_lossy(content_type)
+            ),
+        ));
+    }
+    Ok((parts.headers, body))
 }
 
 /// How the call ended, by what came after the last message. The head counts where there was no

@@ -98,6 +98,23 @@ impl Metadata {
         self.insert_all(other)
     }
 
+    /// Puts `headers` in place of what stands under their names, empty ones too. The names that [`Metadata::append_all`] leaves out
+    /// are left out here but for those in `kept`.
+    ///
+    /// # Errors
+    /// As [`Metadata::append_all`].
+    #[cfg(feature = "tonic")]
+    pub(crate) fn replace_all(&mut self, headers: HeaderMap, kept: &[HeaderName]) -> Result<()> {
+        for name in headers.keys() {
+            self.0.remove(name);
+        }
+        let may_stand = |name: &HeaderName| kept.contains(name) || is_settable(name);
+        for (name, value) in each(headers).filter(|(name, _)| may_stand(name)) {
+            append(&mut self.0, name, value)?;
+        }
+        Ok(())
+    }
+
     /// Replaces the bytes under `name`, which must end in `-bin`.
     ///
     /// # Errors
@@ -144,13 +161,18 @@ fn make_room(headers: &HeaderMap, name: &HeaderName) -> Result<()> {
     )))
 }
 
-/// The headers that a caller may set. Each comes with its name, also the further values of one name.
+/// The headers that a caller may set.
 fn settable(headers: HeaderMap) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
+    each(headers).filter(|(name, _)| is_settable(name))
+}
+
+/// Headers, each with its name, also the further values of one name.
+fn each(headers: HeaderMap) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
     let mut under = None;
     headers.into_iter().filter_map(move |(name, value)| {
         // A name comes with the first of its values only.
         under = name.or(under.take());
-        Some((under.clone().filter(is_settable)?, value))
+        Some((under.clone()?, value))
     })
 }
 

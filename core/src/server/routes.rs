@@ -10,9 +10,14 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 use smallvec::SmallVec;
 
-use super::endpoint::Endpoint;
+use super::endpoint::{Endpoint, is_usable};
+use super::handler::{Request, Response};
+#[cfg(feature = "tonic")]
+use super::mount::Mounts;
 use crate::error::{Error, Result};
+use crate::middleware::Layers;
 use crate::resilience::Limiter;
+use crate::spelling::nearest;
 
 /// Longest endpoint name; it has to fit registries and paths.
 const MAX_NAME: usize = 200;
@@ -22,6 +27,16 @@ const MAX_NAME: usize = 200;
 pub(crate) struct Routes {
     /// Keyed `Type/Method`, as the path ends.
     by_path: HashMap<Box<str>, Namesakes, RandomState>,
+    /// Services whose methods are found out by calling them.
+    #[cfg(feature = "tonic")]
+    pub(super) mounts: Mounts,
+}
+
+/// Names of endpoints, and what is to stand around those.
+pub(crate) type Chosen = (Vec<String>, Layers<Request, Response>);
+
+fn is_named(endpoint: &Endpoint, name: &str) -> bool {
+    endpoint.name() == name || *endpoint.full_name() == *name
 }
 
 /// The endpoints with one type and method, each of another package. Nearly always one.
@@ -69,12 +84,35 @@ impl Routes {
         }
     }
 
+    /// Puts the layers of each endpoint around it, and around those the layers that were `chosen` for them.
+    ///
+    /// # Errors
+    /// `INVALID_ARGUMENT` for a name that is none of an endpoint.
+    pub(crate) fn wrap(&mut self, chosen: &[Chosen]) -> Result<()> {
+        for name in chosen.iter().flat_map(|(names, _)| names) {
+            let known = self.sorted();
+            if !known.iter().any(|endpoint| is_named(endpoint, name)) {
+                let known: Vec<_> = known.iter().map(|endpoint| endpoint.name()).collect();
+                return Err(Error::invalid_argument(format!(
+                    "layer_for: there is no endpoint `{name}` here, but {}",
+                    known.join(", ")
+                )));
+            }
+        }
+        for endpoint in self.by_path.values_mut().flatten() {
+            let its = |(names, _): &&Chosen| names.iter().any(|name| is_named(endpoint, name));
+            let outer: Vec<_> = chosen.iter().filter(its).map(|(_, layers)| layers).collect();
+            Arc::make_mut(endpoint).wrap(&outer);
+        }
+        Ok(())
+    }
+
     /// The endpoint of a request path.
     ///
     /// # Errors
     /// `INVALID_ARGUMENT` and `UNIMPLEMENTED` with go-micro's texts; `UNIMPLEMENTED` with the full paths where the path fits
     /// endpoints of several packages.
-    pub(crate) fn find(&self, path: &str) -> Result<&Arc<Endpoint>> {
+    pub(crate) fn find(&self, path: &str) -> Result<Arc<Endpoint>> {
         let malformed = || Error::invalid_argument(format!("malformed method name: {path:?}"));
         let rest = path.strip_prefix('/').ok_or_else(malformed)?;
         let (prefix, method) = rest.split_once('/').ok_or_else(malformed)?;
@@ -83,15 +121,20 @@ impl Routes {
         }
         let start = prefix.rfind('.').map_or(0, |dot| dot + 1);
         let kind = &prefix[start..];
+        let package = || prefix.get(..start.saturating_sub(1)).unwrap_or_default();
         match self.by_path.get(&rest[start..]).map_or(&[][..], |found| found) {
             [] => {}
-            [only] => return Ok(only),
+            #[cfg(feature = "tonic")]
+            [only]
+                if self.mounts.have(prefix)
+                    && only.package.as_deref().is_some_and(|own| own != package()) => {}
+            [only] => return Ok(only.clone()),
             several => {
-                let package = prefix.get(..start.saturating_sub(1)).unwrap_or_default();
+                let package = package();
                 let of = |package: Option<&str>| {
                     several.iter().find(|endpoint| endpoint.package.as_deref() == package)
                 };
-                return of(Some(package)).or_else(|| of(None)).ok_or_else(|| {
+                return of(Some(package)).or_else(|| of(None)).cloned().ok_or_else(|| {
                     let paths = several.iter().map(|endpoint| {
                         format!("/{}.{kind}/{method}", endpoint.package.as_deref().unwrap_or(""))
                     });
@@ -102,15 +145,36 @@ impl Routes {
                 });
             }
         }
-        let known = self
-            .by_path
-            .keys()
-            .any(|known| known.strip_prefix(kind).is_some_and(|method| method.starts_with('/')));
-        Err(Error::unimplemented(if known {
-            format!("unknown service {kind}.{method}")
-        } else {
-            format!("unknown service {kind}")
-        }))
+        #[cfg(feature = "tonic")]
+        if let Some(endpoint) = self.mounts.find(package(), kind, method)? {
+            return Ok(endpoint);
+        }
+        Err(Error::unimplemented(self.unknown(kind, method)))
+    }
+
+    /// go-micro's text for a path that leads nowhere, which speaks of services whatever is wrong, and the endpoint that was
+    /// probably meant.
+    #[cold]
+    fn unknown(&self, kind: &str, method: &str) -> String {
+        let is_known =
+            |path: &str| path.strip_prefix(kind).is_some_and(|method| method.starts_with('/'));
+        let mut text = format!("unknown service {kind}");
+        if self.by_path.keys().any(|path| is_known(path)) {
+            text = format!("{text}.{method}");
+        }
+        let names = self.by_path.values().flatten().map(|endpoint| &*endpoint.name);
+        if let Some(meant) = nearest(&format!("{kind}.{method}"), names) {
+            text = format!("{text}: no such endpoint is here; did you mean `{meant}`?");
+        }
+        text
+    }
+
+    /// Full names of the services of which nothing else is known.
+    pub(crate) fn undescribed(&self) -> Vec<&str> {
+        #[cfg(feature = "tonic")]
+        return self.mounts.undescribed();
+        #[cfg(not(feature = "tonic"))]
+        Vec::new()
     }
 
     /// Endpoints sorted by name.
@@ -123,10 +187,7 @@ impl Routes {
 
 /// Package, type and method of an endpoint's name.
 fn parts(name: &str) -> Option<(Option<&str>, &str, &str)> {
-    let usable = |part: &str| {
-        !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
-    };
-    if name.len() > MAX_NAME || !name.split('.').all(usable) {
+    if name.len() > MAX_NAME || !name.split('.').all(is_usable) {
         return None;
     }
     let (rest, method) = name.rsplit_once('.')?;
@@ -171,6 +232,16 @@ mod tests {
             ("/x.Nope/Hello", Code::Unimplemented, "unknown service Nope"),
             ("/Greeter/Nope", Code::Unimplemented, "unknown service Greeter.Nope"),
             ("/Gree/Hello", Code::Unimplemented, "unknown service Gree"),
+            (
+                "/x.Greeter/Helo",
+                Code::Unimplemented,
+                "unknown service Greeter.Helo: no such endpoint is here; did you mean `Greeter.Hello`?",
+            ),
+            (
+                "/x.Greter/Hello",
+                Code::Unimplemented,
+                "unknown service Greter: no such endpoint is here; did you mean `Greeter.Hello`?",
+            ),
         ] {
             let error = routes.find(path).map(|_| ()).expect_err(path);
             assert_eq!((error.code(), error.detail()), (code, text));

@@ -276,15 +276,27 @@ impl Opened {
     /// cancelled on the wire when the other end of `call` is dropped.
     pub(crate) fn run(
         self,
-        messages: mpsc::Receiver<Bytes>,
+        mut messages: mpsc::Receiver<Bytes>,
+        call: oneshot::Receiver<Infallible>,
+    ) -> impl Future<Output = Result<Response<Answering>>> + Send {
+        self.run_with(move |cx| messages.poll_recv(cx).map(|message| message.map(Ok)), call)
+    }
+
+    /// The same with messages that are asked for by `next`, and cancelled on the wire when it fails.
+    pub(crate) fn run_with(
+        self,
+        next: impl FnMut(&mut Context<'_>) -> Poll<Option<Result<Bytes, h2::Error>>> + Send + 'static,
         call: oneshot::Receiver<Infallible>,
     ) -> impl Future<Output = Result<Response<Answering>>> + Send {
         let Self { response, mut requests, state } = self;
         tokio::spawn(async move {
-            tokio::select! {
+            let failed = tokio::select! {
                 biased;
-                _ = call => requests.send_reset(Reason::CANCEL),
-                _ = feed(&mut requests, messages) => {}
+                _ = call => true,
+                fed = feed(&mut requests, next) => fed.is_err(),
+            };
+            if failed {
+                requests.send_reset(Reason::CANCEL);
             }
         });
         head(response, Waiting::on(&state))
@@ -311,7 +323,7 @@ async fn head(response: ResponseFuture, mut waiting: Waiting) -> Result<Response
 /// Sends messages as the peer has room for them, until there are no more or the peer wants no more.
 async fn feed(
     requests: &mut SendStream<Bytes>,
-    mut messages: mpsc::Receiver<Bytes>,
+    mut next: impl FnMut(&mut Context<'_>) -> Poll<Option<Result<Bytes, h2::Error>>>,
 ) -> Result<(), h2::Error> {
     loop {
         requests.reserve_capacity(1);
@@ -330,7 +342,7 @@ async fn feed(
             if let Poll::Ready(ended) = requests.poll_reset(cx) {
                 return Poll::Ready(Err(ended.map_or_else(|error| error, h2::Error::from)));
             }
-            messages.poll_recv(cx).map(Ok)
+            next(cx).map(Option::transpose)
         })
         .await?;
         let Some(message) = message else {

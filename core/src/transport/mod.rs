@@ -28,16 +28,20 @@ pub(crate) use broken::broken;
 pub(crate) use caller::{FROM_SERVICE, TRACE, X_CONTENT_TYPE, caller_is_micro};
 pub use compression::Compression;
 pub(crate) use compression::Compressor;
+#[cfg(feature = "tonic")]
+pub(crate) use compression::{GRPC_ACCEPT_ENCODING, GRPC_ENCODING};
 pub(crate) use connection::{Answering, Connection, Opened};
 pub(crate) use deadline::{once, read_timeout, remove_timeout, write_grpc_timeout, write_timeout};
 pub(crate) use dial::Dial;
-pub(crate) use frame::{FrameError, Frames, begin_frame, end_frame, frame, frame_into};
+pub(crate) use frame::{FrameError, Frames, begin_frame, end_frame, frame, frame_into, unframe};
 pub(crate) use greeting::size as size_of_headers;
 pub(crate) use head::Turn;
 pub use held::Hold;
 pub(crate) use held::{COUNTED, Reservoir, Room, Share};
 pub(crate) use network::in_child;
 pub(crate) use relax::{Said, restore_names};
+#[cfg(feature = "tonic")]
+pub(crate) use status::foreign_details;
 pub(crate) use status::{GRPC_STATUS, details, is_status, read_status, write_status};
 pub(crate) use target::{OTHER_SERVICE, REFUSED, TARGET, TARGET_AT, is_for_another, is_of_hop};
 pub use tls::{ClientTls, Pem, ServerTls, TlsPolicy};

@@ -5,7 +5,10 @@
 //! How an attempt ended is told by [`outcome`] alone.
 
 mod attempt;
+#[cfg(feature = "tonic")]
+mod framed;
 mod headers;
+mod layered;
 mod outcome;
 mod pick;
 mod resolve;
@@ -15,4 +18,6 @@ mod run;
 mod wait;
 
 pub(super) use attempt::{OpenStream, Received, ServerStream, Unary};
-pub(super) use run::{Run, deadline_passed};
+#[cfg(feature = "tonic")]
+pub(super) use framed::{Begun, Framed, OpenFramed};
+pub(super) use run::{Run, deadline, deadline_passed};

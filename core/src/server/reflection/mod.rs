@@ -60,9 +60,16 @@ impl File {
     }
 }
 
-/// The reflection endpoint over `endpoints` of the micro service `service`, and the full names of the services it lists.
-pub(super) fn endpoint(service: &str, endpoints: &[&Arc<Endpoint>]) -> (Endpoint, Vec<String>) {
-    let index = Arc::new(Index::new(service, endpoints));
+/// The reflection endpoint over `endpoints` of the micro service `service`, and the full names of the services it lists:
+/// also those that are `undescribed`, of which it knows no more.
+pub(super) fn endpoint(
+    service: &str,
+    endpoints: &[&Arc<Endpoint>],
+    undescribed: &[&str],
+) -> (Endpoint, Vec<String>) {
+    let mut index = Index::new(service, endpoints);
+    index.services.extend(undescribed.iter().map(|name| (*name).to_owned()));
+    let index = Arc::new(index);
     let names =
         index.services.iter().filter(|name| !OURS.contains(&name.as_str())).cloned().collect();
     let endpoint = Endpoint::bidi_stream(

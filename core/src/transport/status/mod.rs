@@ -108,7 +108,11 @@ fn written(error: &Error, micro: bool, cut: Cut) -> HeaderMap {
         let status = RpcStatus { code: error.code().grpc(), message: String::new(), details };
         write_details(&mut headers, MICRO_DETAILS, &status);
     }
-    if !details.is_empty() {
+    if let [foreign] = &details[..]
+        && foreign.type_url.is_empty()
+    {
+        put_details(&mut headers, GRPC_DETAILS, &foreign.value);
+    } else if !details.is_empty() {
         let status = RpcStatus { code: error.code().grpc(), message: text.into_owned(), details };
         write_details(&mut headers, GRPC_DETAILS, &status);
     }
@@ -116,8 +120,22 @@ fn written(error: &Error, micro: bool, cut: Cut) -> HeaderMap {
 }
 
 fn write_details(headers: &mut HeaderMap, name: HeaderName, status: &RpcStatus) {
-    if let Ok(value) = HeaderValue::try_from(STANDARD_NO_PAD.encode(status.encode_to_vec())) {
+    put_details(headers, name, &status.encode_to_vec());
+}
+
+fn put_details(headers: &mut HeaderMap, name: HeaderName, details: &[u8]) {
+    if let Ok(value) = HeaderValue::try_from(STANDARD_NO_PAD.encode(details)) {
         headers.insert(name, value);
+    }
+}
+
+/// Details in a form of their own, which is no `google.rpc.Status`: as one that has no type, they go out as they came.
+#[cfg(feature = "tonic")]
+pub(crate) fn foreign_details(headers: &HeaderMap) -> Option<Detail> {
+    let bytes = decode(headers.get(GRPC_DETAILS)?.as_bytes()).ok()?;
+    match RpcStatus::decode(&bytes[..]) {
+        Ok(_) => None,
+        Err(_) => Some(Detail { type_url: String::new(), value: bytes.into() }),
     }
 }
 
