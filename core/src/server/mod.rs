@@ -53,6 +53,7 @@ mod listener;
 pub(crate) mod mount;
 #[cfg(feature = "tonic")]
 mod mounted;
+mod ports;
 mod protocol;
 mod query;
 mod reflection;
