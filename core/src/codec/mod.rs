@@ -13,12 +13,14 @@ mod raw;
 mod read;
 mod schema;
 mod unreadable;
+mod valid;
 
 pub use json::Json;
 pub use message::{Message, Proto, Side};
 pub use raw::Raw;
 pub(crate) use read::{read_reply, read_request, unreadable_reply};
 pub use schema::Schema;
+pub use valid::{Valid, Validate};
 
 use std::fmt;
 

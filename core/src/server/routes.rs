@@ -11,9 +11,11 @@ use foldhash::fast::RandomState;
 use smallvec::SmallVec;
 
 use super::endpoint::{Endpoint, is_usable};
+use super::handler::{Request, Response};
 #[cfg(feature = "tonic")]
 use super::mount::Mounts;
 use crate::error::{Error, Result};
+use crate::middleware::Layers;
 use crate::resilience::Limiter;
 
 /// Longest endpoint name; it has to fit registries and paths.
@@ -27,6 +29,13 @@ pub(crate) struct Routes {
     /// Services whose methods are found out by calling them.
     #[cfg(feature = "tonic")]
     pub(super) mounts: Mounts,
+}
+
+/// Names of endpoints, and what is to stand around those.
+pub(crate) type Chosen = (Vec<String>, Layers<Request, Response>);
+
+fn is_named(endpoint: &Endpoint, name: &str) -> bool {
+    endpoint.name() == name || *endpoint.full_name() == *name
 }
 
 /// The endpoints with one type and method, each of another package. Nearly always one.
@@ -72,6 +81,29 @@ impl Routes {
                 Arc::make_mut(endpoint).gate = limiter.gate(most).map(Arc::new);
             }
         }
+    }
+
+    /// Puts the layers of each endpoint around it, and around those the layers that were `chosen` for them.
+    ///
+    /// # Errors
+    /// `INVALID_ARGUMENT` for a name that is none of an endpoint.
+    pub(crate) fn wrap(&mut self, chosen: &[Chosen]) -> Result<()> {
+        for name in chosen.iter().flat_map(|(names, _)| names) {
+            let known = self.sorted();
+            if !known.iter().any(|endpoint| is_named(endpoint, name)) {
+                let known: Vec<_> = known.iter().map(|endpoint| endpoint.name()).collect();
+                return Err(Error::invalid_argument(format!(
+                    "layer_for: there is no endpoint `{name}` here, but {}",
+                    known.join(", ")
+                )));
+            }
+        }
+        for endpoint in self.by_path.values_mut().flatten() {
+            let its = |(names, _): &&Chosen| names.iter().any(|name| is_named(endpoint, name));
+            let outer: Vec<_> = chosen.iter().filter(its).map(|(_, layers)| layers).collect();
+            Arc::make_mut(endpoint).wrap(&outer);
+        }
+        Ok(())
     }
 
     /// The endpoint of a request path.
