@@ -39,7 +39,7 @@ use crate::transport::network::{self, Network};
 /// | `keepalive_timeout` | a duration: how long a probed connection may be silent |
 /// | `idle_timeout` | a duration: connections without calls for so long are closed; `null` or `"none"` keeps them |
 /// | `max_connections` | a number, 1 or more: connections to all nodes together |
-/// | `max_message_size`, `max_buffered` | bytes |
+/// | `max_message_size`, `max_buffered`, `max_cached` | bytes |
 /// | `tls` | `"system"`, or `{"authority": …, "certificate": …, "private_key": …, "server_name": "a.example", "policy": "prefer"}`: the authority may be `"system"`, certificate and key go together or are left out; each is PEM text or `{"file": path}`, which is read again when it changes. For the last two see [`ClientTls::server_name`](crate::ClientTls::server_name) and [`TlsPolicy`](crate::TlsPolicy) |
 #[derive(Debug, Clone, Default)]
 pub struct ClientSettings {
@@ -54,6 +54,7 @@ pub struct ClientSettings {
     max_connections: Option<usize>,
     max_message_size: Option<usize>,
     max_buffered: Option<usize>,
+    max_cached: Option<usize>,
     tls: Option<ClientTlsSettings>,
     call: CallSettings,
 }
@@ -103,6 +104,7 @@ impl Document for ClientSettings {
                 .read("max_message_size", |value| value.number_in(&range::MAX_MESSAGE_SIZE))?,
             max_buffered: fields
                 .read("max_buffered", |value| value.number_in(&range::MAX_BUFFERED))?,
+            max_cached: fields.read("max_cached", |value| value.number_in(&range::MAX_CACHED))?,
             tls: fields.read("tls", ClientTlsSettings::read)?,
             call: CallSettings::take(&mut fields)?,
         };
@@ -167,6 +169,9 @@ impl ClientSettings {
         }
         if let Some(bytes) = self.max_buffered {
             builder = builder.max_buffered(bytes);
+        }
+        if let Some(bytes) = self.max_cached {
+            builder = builder.max_cached(bytes);
         }
         if let Some(tls) = self.tls {
             builder = builder.tls(tls.tls()?);

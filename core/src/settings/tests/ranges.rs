@@ -47,9 +47,8 @@ fn values(range: &Range) -> Vec<(Json, bool)> {
 fn document(range: &Range, value: &Json) -> (Json, bool) {
     match range.name {
         name @ ("at_least" | "patience") => (json!({"limiter": {name: value}}), true),
-        name @ ("name" | "namespace" | "dial_timeout" | "keepalive_timeout" | "retries") => {
-            (json!({"client": {name: value}}), true)
-        }
+        name @ ("name" | "namespace" | "dial_timeout" | "keepalive_timeout" | "max_cached"
+        | "retries") => (json!({"client": {name: value}}), true),
         name => (
             json!({name: value}),
             matches!(
