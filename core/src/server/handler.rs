@@ -107,6 +107,14 @@ impl Handler {
         Self(Arc::new(move |request| in_place(|| handle(request))))
     }
 
+    /// What makes its futures itself.
+    #[cfg(feature = "tonic")]
+    pub(super) fn direct(
+        handle: impl Fn(Request) -> BoxFuture<Result<Response>> + Send + Sync + 'static,
+    ) -> Self {
+        Self(Arc::new(handle))
+    }
+
     /// Goes to the endpoint the request was routed to; what the innermost layer wraps.
     pub(crate) fn routed() -> Self {
         Self(Arc::new(|request| {
