@@ -1,16 +1,21 @@
-//! Generates what a user of tonic has, without needing `protoc`.
+//! Generates the messages of `guide/shop.proto`, without needing `protoc`.
 
 use std::error::Error;
 use std::path::PathBuf;
 use std::{env, fs};
 
-use prost::Message as _;
+use protox::prost::Message;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    println!("cargo::rerun-if-changed=moving-from-tonic/greeter.proto");
-    let files = protox::compile(["greeter.proto"], ["moving-from-tonic"])?;
-    let descriptors = PathBuf::from(env::var("OUT_DIR")?).join("greeter.bin");
-    fs::write(descriptors, files.encode_to_vec())?;
-    tonic_prost_build::configure().compile_fds(files)?;
+    let descriptors = PathBuf::from(env::var("OUT_DIR")?).join("descriptors.bin");
+    let compiled = protox::compile(["shop.proto"], ["guide"])?;
+    fs::write(&descriptors, compiled.encode_to_vec())?;
+    let mut config = prost_build::Config::new();
+    config.skip_protoc_run();
+    prost_reflect_build::Builder::new()
+        .file_descriptor_set_path(&descriptors)
+        .file_descriptor_set_bytes("crate::shop::DESCRIPTORS")
+        .compile_protos_with_config(config, &["shop.proto"], &["guide"])?;
+    println!("cargo:rerun-if-changed=guide/shop.proto");
     Ok(())
 }

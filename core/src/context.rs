@@ -4,6 +4,7 @@
 //! carries on the deadline, the trace and the metadata without being told. Work moved to another
 //! task takes the context along with [`crate::client::Call::context`].
 
+use std::any::Any;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
@@ -28,7 +29,7 @@ tokio::task_local! {
 pub struct Context(Arc<Inner>);
 
 struct Inner {
-    service: Arc<str>,
+    home: Arc<Home>,
     endpoint: Arc<str>,
     metadata: Metadata,
     deadline: Option<Instant>,
@@ -59,9 +60,27 @@ struct ReplyMetadata {
     trailers: HeaderMap,
 }
 
+/// Where calls are served.
+pub(crate) struct Home {
+    name: Arc<str>,
+    /// The service around the server, where there is one: it knows itself what it is.
+    service: OnceLock<Box<dyn Any + Send + Sync>>,
+}
+
+impl Home {
+    pub(crate) fn new(name: Arc<str>) -> Self {
+        Self { name, service: OnceLock::new() }
+    }
+
+    /// The server belongs to this service. What was said first stays.
+    pub(crate) fn settle(&self, service: impl Any + Send + Sync) {
+        let _ = self.service.set(Box::new(service));
+    }
+}
+
 /// What the server read off the wire about a call.
 pub(crate) struct Arrival {
-    pub(crate) service: Arc<str>,
+    pub(crate) home: Arc<Home>,
     pub(crate) endpoint: Arc<str>,
     pub(crate) metadata: Metadata,
     pub(crate) deadline: Option<Instant>,
@@ -71,7 +90,7 @@ pub(crate) struct Arrival {
 impl Context {
     pub(crate) fn new(arrival: Arrival) -> Self {
         Self(Arc::new(Inner {
-            service: arrival.service,
+            home: arrival.home,
             endpoint: arrival.endpoint,
             metadata: arrival.metadata,
             deadline: arrival.deadline,
@@ -95,8 +114,8 @@ impl Context {
         metadata: Metadata,
         deadline: Option<Instant>,
     ) -> Self {
-        let (service, endpoint) = (service.into(), endpoint.into());
-        Self::new(Arrival { service, endpoint, metadata, deadline, peer: None })
+        let (home, endpoint) = (Arc::new(Home::new(service.into())), endpoint.into());
+        Self::new(Arrival { home, endpoint, metadata, deadline, peer: None })
     }
 
     /// The context of the handler that is running on this task, if one is.
@@ -116,7 +135,12 @@ impl Context {
 
     /// Name of the service that is serving.
     pub fn service(&self) -> &str {
-        &self.0.service
+        &self.0.home.name
+    }
+
+    /// What the service around the server has left of itself.
+    pub(crate) fn home<T: Any>(&self) -> Option<&T> {
+        self.0.home.service.get()?.downcast_ref()
     }
 
     /// Endpoint that was called, for example `Greeter.Hello`.
@@ -303,7 +327,7 @@ pub(crate) fn extend(target: &mut HeaderMap, metadata: Metadata) -> crate::Resul
 impl fmt::Debug for Context {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Context")
-            .field("service", &self.0.service)
+            .field("service", &self.0.home.name)
             .field("endpoint", &self.0.endpoint)
             .field("peer", &self.0.peer)
             .field("remaining", &self.remaining())
@@ -318,7 +342,7 @@ mod tests {
 
     fn context() -> Context {
         Context::new(Arrival {
-            service: "greeter".into(),
+            home: Arc::new(Home::new("greeter".into())),
             endpoint: "Greeter.Hello".into(),
             metadata: Metadata::new(),
             deadline: None,

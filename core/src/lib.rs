@@ -40,7 +40,8 @@
 //! |---|---|
 //! | a service: endpoints, hooks, the way up and down | [`service`] |
 //! | calls, streams and their terms | [`client`] |
-//! | limits, middleware, health; a server without a registry | [`server`] |
+//! | limits, health; a server without a registry | [`server`] |
+//! | what stands around calls, on either side | [`middleware`] |
 //! | what handlers know of a call | [`Context`], [`Metadata`] |
 //! | failures: what, where, how often tried | [`Error`], [`Code`] |
 //! | JSON, protobuf, bytes | [`codec`] |
@@ -53,7 +54,7 @@
 //! | who is calling | [`auth`] |
 //! | certificates | [`ServerTls`], [`ClientTls`] |
 //! | all of this from a document | [`settings`] |
-//! | tests without sockets | [`network::Memory`] |
+//! | tests without sockets | [`testing::Fleet`] |
 //!
 //! Everything needs a tokio runtime with time and I/O enabled.
 #![forbid(unsafe_code)]
@@ -72,6 +73,7 @@ mod forward;
 pub mod fuzzing;
 mod interface;
 mod metadata;
+pub mod middleware;
 mod named;
 pub mod plugin;
 mod proto;
@@ -85,6 +87,7 @@ mod shape;
 mod spelling;
 mod streaming;
 pub mod telemetry;
+pub mod testing;
 mod time;
 #[cfg(feature = "tonic")]
 pub mod tonic;

@@ -141,6 +141,25 @@ impl Messages {
         self
     }
 
+    /// These messages by way of `around`, such as one that counts or changes them. What is around them, headers and trailers
+    /// of an answer, stays with them.
+    ///
+    /// ```
+    /// # use futures_util::StreamExt as _;
+    /// # use micro::Messages;
+    /// fn logged(messages: Messages) -> Messages {
+    ///     messages.wrap(|messages| messages.inspect(|message| println!("{message:?}")))
+    /// }
+    /// ```
+    #[must_use]
+    pub fn wrap<S>(self, around: impl FnOnce(Self) -> S) -> Self
+    where
+        S: Stream<Item = Result<Bytes>> + Send + 'static,
+    {
+        let (envelope, held) = (self.envelope.clone(), self.held.clone());
+        Self { envelope, held, ..Self::new(around(self)) }
+    }
+
     /// What is held for the message that was read last. For bindings that queue messages: `None` for one that is too small to
     /// be counted.
     #[doc(hidden)]

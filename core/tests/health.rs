@@ -56,7 +56,11 @@ async fn a_node_that_knows_no_grpc_health_is_asked_the_way_of_go_micro() -> Resu
             }
         })
     });
-    let service = support::service(&registry, "echo").layer(without).start().await?;
+    let service = support::service(&registry, "echo")
+        .layer(without)
+        .server(|server| server.layer_standard_endpoints(true))
+        .start()
+        .await?;
     let client = support::client(&registry);
     let found = client.health("echo").await?;
     assert!(found.len() == 1 && found[0].is_serving(), "{found:?}");

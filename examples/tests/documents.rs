@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const EXAMPLES: [&str; 10] = [
+const EXAMPLES: [&str; 12] = [
     include_str!("../greeter/service.rs"),
     include_str!("../greeter/client.rs"),
     include_str!("../streaming/service.rs"),
@@ -15,6 +15,8 @@ const EXAMPLES: [&str; 10] = [
     include_str!("../moving-from-tonic/before/client.rs"),
     include_str!("../moving-from-tonic/after/service.rs"),
     include_str!("../moving-from-tonic/after/client.rs"),
+    include_str!("guide.rs"),
+    include_str!("../build.rs"),
 ];
 
 const IN_C: [&str; 6] = [

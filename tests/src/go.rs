@@ -59,6 +59,19 @@ pub async fn client() -> Peer {
     start("go-micro client", &["client", "--name", "go.caller"]).await
 }
 
+/// Like [`client`], with more of the peer's flags and with variables of go-micro, such as `MICRO_PROXY`.
+pub async fn client_with(flags: &[&str], variables: &[(&str, &str)]) -> Peer {
+    let mut command = Command::new(Need::Go.path());
+    command.args(["client", "--name", "go.caller"]).args(flags);
+    command.envs(variables.iter().copied());
+    Peer::start("go-micro client", command).await
+}
+
+/// go-micro's HTTP gateway; it tells its `address`.
+pub async fn gateway() -> Peer {
+    start("go-micro gateway", &["gateway"]).await
+}
+
 /// A grpc-go server that answers as `answers` says and records what it is sent; registered by mDNS under `name`.
 ///
 /// Each call takes the next answer; the last one stays. See `answer` in `interop/go-micro/wire.go` for the fields.

@@ -4,15 +4,22 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use papaya::HashMap;
+use tower_layer::Layer;
+use tower_service::Service;
 
 use super::handle::{Client, Inner};
 use super::heads::{DEFAULT_NAMESPACE, Heads};
+use super::layers::{
+    AttemptLayers, AttemptRequest, AttemptResponse, AttemptWay, CallLayers, CallWay, Request,
+    Response,
+};
 use super::options::CallOptions;
 use super::pool::Pool;
 use crate::directory::Cache;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::forward::Forward;
 use crate::metadata::Metadata;
+use crate::middleware::from_fn;
 use crate::registry::{self, Registry};
 use crate::resilience::{Backoff, Retry};
 use crate::selector::{self, Filter, Strategy};
@@ -31,6 +38,8 @@ pub struct ClientBuilder {
     registry: Option<Arc<dyn Registry>>,
     cache: Option<Cache>,
     options: CallOptions,
+    calls: CallLayers,
+    attempts: AttemptLayers,
     dial: Dial,
     max_message: usize,
     max_connections: usize,
@@ -45,6 +54,8 @@ impl Default for ClientBuilder {
             registry: None,
             cache: None,
             options: CallOptions::default(),
+            calls: CallLayers::default(),
+            attempts: AttemptLayers::default(),
             dial: Dial {
                 network: Arc::new(Tcp),
                 tls: None,
@@ -152,6 +163,53 @@ impl ClientBuilder {
     /// Sends requests as they are, whatever was set before.
     pub fn no_compression(self) -> Self {
         self.with(|options| options.no_compression())
+    }
+
+    /// Puts a layer around every call, around its retries, streams included; the first added is outermost. What it may do is
+    /// told at [`layers`](super::layers). A client without layers pays nothing for them.
+    pub fn layer<L>(mut self, layer: L) -> Self
+    where
+        L: Layer<CallWay> + Send + Sync + 'static,
+        L::Service:
+            Service<Request, Response = Response, Error = Error> + Clone + Send + Sync + 'static,
+        <L::Service as Service<Request>>::Future: Send + 'static,
+    {
+        self.calls.add(layer);
+        self
+    }
+
+    /// Puts a function around every call, as [`ClientBuilder::layer`] does a layer.
+    pub fn layer_fn<F, R>(self, function: F) -> Self
+    where
+        F: Fn(Request, CallWay) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<Response>> + Send + 'static,
+    {
+        self.layer(from_fn(function))
+    }
+
+    /// Puts a layer around every attempt at a node, for streams around their opening; the first added is outermost. What it
+    /// may do is told at [`layers`](super::layers).
+    pub fn attempt_layer<L>(mut self, layer: L) -> Self
+    where
+        L: Layer<AttemptWay> + Send + Sync + 'static,
+        L::Service: Service<AttemptRequest, Response = AttemptResponse, Error = Error>
+            + Clone
+            + Send
+            + Sync
+            + 'static,
+        <L::Service as Service<AttemptRequest>>::Future: Send + 'static,
+    {
+        self.attempts.add(layer);
+        self
+    }
+
+    /// Puts a function around every attempt, as [`ClientBuilder::attempt_layer`] does a layer.
+    pub fn attempt_layer_fn<F, R>(self, function: F) -> Self
+    where
+        F: Fn(AttemptRequest, AttemptWay) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<AttemptResponse>> + Send + 'static,
+    {
+        self.attempt_layer(from_fn(function))
     }
 
     /// Name sent as `micro-from-service`, for a client that belongs to a service.
@@ -297,6 +355,9 @@ impl ClientBuilder {
             targets: HashMap::default(),
             callees: HashMap::default(),
             fixed: HashMap::default(),
+            calls: (!self.calls.is_empty()).then(|| self.calls.around(Request::routed())),
+            attempts: (!self.attempts.is_empty())
+                .then(|| self.attempts.around(AttemptRequest::routed())),
         });
         let witness: Weak<Inner> = Arc::downgrade(&inner);
         inner.cache.registry().witness(witness);

@@ -4,12 +4,20 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::handle::{Client, Target};
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::handle::Client;
+use super::layers::{
+    AttemptLayers, AttemptRequest, AttemptResponse, AttemptWay, CallLayers, CallWay, Request,
+    Response,
+};
 use super::options::CallOptions;
 use super::seen::Seen;
 use super::stream::Outgoing;
+use super::target::Target;
 use crate::context::Context;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::forward::Forward;
 use crate::metadata::Metadata;
 use crate::resilience::{Backoff, Retry};
@@ -28,7 +36,15 @@ pub struct Call<In, Out> {
     pub(super) target: Result<Arc<Target>>,
     pub(super) requests: In,
     pub(super) options: CallOptions,
+    pub(super) layers: Option<Box<OwnLayers>>,
     kind: PhantomData<fn() -> Out>,
+}
+
+/// Layers of one call, within those of its client.
+#[derive(Debug, Default)]
+pub(super) struct OwnLayers {
+    pub(super) calls: CallLayers,
+    pub(super) attempts: AttemptLayers,
 }
 
 /// One request, one reply.
@@ -76,7 +92,37 @@ pub struct Reply<T> {
 impl<In, Out> Call<In, Out> {
     pub(super) fn new(client: Client, service: &str, endpoint: &str, requests: In) -> Self {
         let target = client.target(service, endpoint);
-        Self { client, target, requests, options: CallOptions::new(), kind: PhantomData }
+        let options = CallOptions::new();
+        Self { client, target, requests, options, layers: None, kind: PhantomData }
+    }
+
+    /// Puts a layer around this call, within those of its client; the first added is outermost. See
+    /// [`ClientBuilder::layer`](super::ClientBuilder::layer).
+    pub fn layer<L>(mut self, layer: L) -> Self
+    where
+        L: Layer<CallWay> + Send + Sync + 'static,
+        L::Service:
+            Service<Request, Response = Response, Error = Error> + Clone + Send + Sync + 'static,
+        <L::Service as Service<Request>>::Future: Send + 'static,
+    {
+        self.layers.get_or_insert_default().calls.add(layer);
+        self
+    }
+
+    /// Puts a layer around each attempt of this call, within those of its client; the first added is outermost. See
+    /// [`ClientBuilder::attempt_layer`](super::ClientBuilder::attempt_layer).
+    pub fn attempt_layer<L>(mut self, layer: L) -> Self
+    where
+        L: Layer<AttemptWay> + Send + Sync + 'static,
+        L::Service: Service<AttemptRequest, Response = AttemptResponse, Error = Error>
+            + Clone
+            + Send
+            + Sync
+            + 'static,
+        <L::Service as Service<AttemptRequest>>::Future: Send + 'static,
+    {
+        self.layers.get_or_insert_default().attempts.add(layer);
+        self
     }
 
     fn with(mut self, set: impl FnOnce(CallOptions) -> CallOptions) -> Self {

@@ -18,6 +18,7 @@ use super::pool::Lease;
 use super::reply::{end, open};
 use crate::codec::Codec;
 use crate::error::{Error, Result};
+use crate::shape::Shape;
 use crate::transport::{
     Answering, GRPC_ACCEPT_ENCODING, GRPC_ENCODING, GRPC_STATUS, broken, read_timeout, write_status,
 };
@@ -49,7 +50,13 @@ impl Client {
         }
         options.metadata.replace_all(headers, &OF_STUBS)?;
         options.compression = Some(None);
-        Ok(FramedCall(Box::new(Run::new(self.clone(), target, options, Codec::Proto, false))))
+        Ok(FramedCall(Box::new(Run::new(
+            self.clone(),
+            target,
+            options,
+            Codec::Proto,
+            Shape::BidiStream,
+        ))))
     }
 }
 
@@ -104,14 +111,14 @@ pub(crate) struct FramedReply {
     call: Option<oneshot::Sender<Infallible>>,
     ended: bool,
     /// Present while the call counts on its connection.
-    _lease: Lease,
+    _lease: Option<Lease>,
 }
 
 impl FramedReply {
     fn new(
         run: Box<Run>,
         begun: Begun,
-        lease: Lease,
+        lease: Option<Lease>,
         call: Option<oneshot::Sender<Infallible>>,
     ) -> (HeaderMap, Self) {
         let deadline = run.deadline.map(|at| Box::pin(tokio::time::sleep_until(at)));

@@ -1,6 +1,5 @@
 //! A client, and what its clones share.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -8,18 +7,18 @@ use foldhash::fast::RandomState;
 use http::header::HeaderValue;
 use http::uri::PathAndQuery;
 use papaya::{Equivalent, HashMap};
-use tokio::sync::Semaphore;
 
 use super::heads::Heads;
+use super::layers::{AttemptWay, CallWay};
 use super::options::CallOptions;
-use super::pool::{DIALS_OF_SERVICE, Pool};
+use super::pool::Pool;
+use super::target::{Callee, Target};
 use crate::directory::Cache;
 use crate::error::{Error, Result};
 use crate::forward::Forward;
 use crate::registry::{Registry, Witness};
-use crate::resilience::Budget;
 use crate::selector::{Node, Strategy};
-use crate::telemetry::{EdgeStats, Metrics};
+use crate::telemetry::Metrics;
 use crate::transport::{Reservoir, Share};
 
 /// Endpoints and fixed addresses remembered per client; more are looked up anew each time.
@@ -46,6 +45,9 @@ pub(super) struct Inner {
     pub(super) targets: HashMap<TargetKey, Arc<Target>, RandomState>,
     pub(super) callees: HashMap<Box<str>, Arc<Callee>, RandomState>,
     pub(super) fixed: HashMap<Box<str>, Arc<Node>, RandomState>,
+    /// The layers around calls, and those around attempts, when there are any.
+    pub(super) calls: Option<CallWay>,
+    pub(super) attempts: Option<AttemptWay>,
 }
 
 impl fmt::Debug for Inner {
@@ -58,44 +60,6 @@ impl Witness for Inner {
     /// Its connections are healthy while they are open: those that are silent are probed.
     fn vouches(&self, address: &str) -> bool {
         self.pool.is_connected(address)
-    }
-}
-
-/// One endpoint of one service, as this client calls it.
-#[derive(Debug)]
-pub(super) struct Target {
-    pub(super) service: Box<str>,
-    pub(super) endpoint: Box<str>,
-    pub(super) path: PathAndQuery,
-    /// The name of the service as a header, where it can be one.
-    pub(super) named: Option<HeaderValue>,
-    pub(super) edge: Arc<EdgeStats>,
-    pub(super) callee: Arc<Callee>,
-}
-
-/// What all calls of this client to one service share.
-#[derive(Debug)]
-pub(super) struct Callee {
-    /// What may be repeated.
-    pub(super) budget: Budget,
-    /// Places for connections in the making.
-    pub(super) dials: Semaphore,
-}
-
-impl Callee {
-    fn new() -> Self {
-        Self { budget: Budget::new(), dials: Semaphore::new(DIALS_OF_SERVICE) }
-    }
-}
-
-impl Target {
-    /// The names under which a node may advertise the endpoint: as it is called, with its package, without.
-    pub(super) fn names(&self) -> impl Iterator<Item = Cow<'_, str>> {
-        let (kind, method) =
-            self.path.path().trim_start_matches('/').split_once('/').unwrap_or_default();
-        let short = kind.rsplit_once('.').map_or(kind, |(_, kind)| kind);
-        let names = [format!("{kind}.{method}"), format!("{short}.{method}")];
-        std::iter::once(Cow::Borrowed(&*self.endpoint)).chain(names.into_iter().map(Cow::Owned))
     }
 }
 

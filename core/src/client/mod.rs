@@ -23,6 +23,8 @@ pub(crate) mod framed;
 mod handle;
 mod heads;
 mod health;
+mod layered;
+pub mod layers;
 mod options;
 mod pipeline;
 mod pool;
@@ -30,6 +32,7 @@ mod reply;
 mod seen;
 mod send;
 mod stream;
+mod target;
 mod terms;
 
 pub use builder::ClientBuilder;

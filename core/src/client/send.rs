@@ -1,25 +1,52 @@
 //! How each kind of call is made once it is put together.
 
 use std::future::IntoFuture;
-use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
 
 use bytes::{Bytes, BytesMut};
-use futures_util::stream::poll_fn;
-use futures_util::{FutureExt as _, Stream, StreamExt as _, TryFutureExt as _};
-use tokio_util::task::AbortOnDropHandle;
+use futures_util::{Stream, StreamExt as _, TryFutureExt as _};
 
 use super::call::{Call, Duplex, Many, One, Open, Reply, Single};
-use super::handle::Target;
+use super::layered::Layered;
+use super::layers::Response;
 use super::options::CallOptions;
 use super::pipeline::{OpenStream, Received, Run, ServerStream, Unary};
-use super::stream::{Outgoing, StreamReply};
+use super::stream::{Outgoing, StreamReply, drive};
+use super::target::Target;
 use crate::codec::{Codec, Message, Side, read_reply};
-use crate::error::{Code, Error, Result};
-use crate::server::BoxFuture;
+use crate::error::{Error, Result};
+use crate::middleware::BoxFuture;
+use crate::server::Body;
+use crate::shape::Shape;
 use crate::streaming::{Messages, Streaming};
 use crate::transport::{Compression, begin_frame, end_frame, frame};
+
+/// A call that begins: at once, or through layers.
+enum Begun {
+    Direct(Box<Run>),
+    Layered(Box<Layered>),
+}
+
+impl<In, Out> Call<In, Out> {
+    /// True when there are layers around the call.
+    fn is_layered(&self) -> bool {
+        self.client.0.calls.is_some() || self.layers.is_some()
+    }
+
+    /// Begins a call without layers, whose messages are in the codec `preferred` unless another is chosen.
+    fn begin(self, preferred: Codec, shape: Shape) -> Result<(Run, In)> {
+        let Self { client, target, requests, mut options, .. } = self;
+        let target = checked(target, &mut options)?;
+        Ok((Run::new(client, target, options, preferred, shape), requests))
+    }
+
+    /// The same with layers.
+    fn layered(self, preferred: Codec, shape: Shape) -> Result<(Layered, In)> {
+        let Self { client, target, requests, mut options, layers, .. } = self;
+        let target = checked(target, &mut options)?;
+        Ok((Layered::new(client, target, options, layers, preferred, shape), requests))
+    }
+}
 
 impl<Req: Message, Res: Message> Call<One<Req>, Single<Res>> {
     /// Makes the call. Its time runs from here; nothing is sent before the future is awaited.
@@ -27,12 +54,23 @@ impl<Req: Message, Res: Message> Call<One<Req>, Single<Res>> {
     /// # Errors
     /// As [`Client::call`](crate::Client::call).
     pub fn send(self) -> impl Future<Output = Result<Reply<Res>>> + Send {
-        let Self { client, target, requests: One(request), mut options, .. } = self;
+        let layered = self.is_layered();
+        let Self { client, target, requests: One(request), mut options, layers, .. } = self;
         // Not in the future, which would hold all of it twice.
-        let run = checked(target, &mut options)
-            .map(|target| Box::new(Run::new(client, target, options, Req::preferred(), true)));
+        let begun = checked(target, &mut options).map(|target| {
+            let (codec, shape) = (Req::preferred(), Shape::Unary);
+            match layered {
+                false => Begun::Direct(Box::new(Run::new(client, target, options, codec, shape))),
+                true => Begun::Layered(Box::new(Layered::new(
+                    client, target, options, layers, codec, shape,
+                ))),
+            }
+        });
         async move {
-            let mut run = run?;
+            let mut run = match begun? {
+                Begun::Direct(run) => run,
+                Begun::Layered(call) => return Box::pin(unary_through(*call, request)).await,
+            };
             let message = encode(request, run.codec, run.terms.compression)
                 .map_err(|error| run.fail(error))?;
             let (received, _lease) = run.bounded(Unary(message)).await?;
@@ -43,6 +81,18 @@ impl<Req: Message, Res: Message> Call<One<Req>, Single<Res>> {
             Ok(Reply { message, compressed, headers, trailers })
         }
     }
+}
+
+/// One request and one reply through layers.
+async fn unary_through<Req: Message, Res: Message>(
+    call: Layered,
+    request: Req,
+) -> Result<Reply<Res>> {
+    let codec = call.codec();
+    let body = Body::Message(request.into_bytes(codec, Side::Client)?);
+    let Response { body, compressed, headers, trailers } = call.send(body).await?;
+    let message = read_reply(codec, body.into_message().await?)?;
+    Ok(Reply { message, compressed, headers, trailers })
 }
 
 impl<Req: Message, Res: Message> IntoFuture for Call<One<Req>, Single<Res>> {
@@ -72,15 +122,6 @@ fn encode<T: Message>(message: T, codec: Codec, compression: Option<Compression>
     Ok(buffer.freeze())
 }
 
-impl<In, Out> Call<In, Out> {
-    /// Begins a stream, whose messages are in the codec `preferred` unless another is chosen.
-    fn begin(self, preferred: Codec) -> Result<(Run, In)> {
-        let Self { client, target, requests, mut options, .. } = self;
-        let target = checked(target, &mut options)?;
-        Ok((Run::new(client, target, options, preferred, false), requests))
-    }
-}
-
 /// Opens a stream of requests that are sent through the returned half.
 async fn open<Req: Message>(mut run: Run) -> Result<(Outgoing<Req>, Messages)> {
     let opened = run.bounded(OpenStream).await?;
@@ -88,44 +129,53 @@ async fn open<Req: Message>(mut run: Run) -> Result<(Outgoing<Req>, Messages)> {
     Ok((outgoing, StreamReply::opening(run, opened, requests).into_messages()))
 }
 
-/// The replies, with the requests sent on a task of their own. It ends with the replies; what keeps
-/// a request from being sent ends the replies in turn.
-fn drive<S, Req>(requests: S, outgoing: Outgoing<Req>, mut replies: Messages) -> Messages
+/// One request and its replies through layers.
+async fn server_stream_through<Req: Message, Res: Message>(
+    call: Layered,
+    request: Req,
+) -> Result<Streaming<Res>> {
+    let codec = call.codec();
+    let body = Body::Message(request.into_bytes(codec, Side::Client)?);
+    let replies = call.send(body).await?.body.into_messages();
+    Ok(Streaming::replies(replies, codec))
+}
+
+/// A stream of requests, and its replies, through layers.
+async fn stream_through<S, Req>(call: Layered, requests: S) -> Result<(Messages, Codec)>
 where
     S: Stream<Item = Req> + Send + 'static,
     Req: Message,
 {
-    let sending = tokio::spawn(async move {
-        let mut requests = pin!(requests);
-        while let Some(request) = requests.next().await {
-            match outgoing.send(request).await {
-                Ok(()) => {}
-                // The replies end with the reason.
-                Err(error) if error.code() == Code::Cancelled => return None,
-                Err(error) => return Some(error),
-            }
+    let codec = call.codec();
+    let requests = requests.map(move |request| request.into_bytes(codec, Side::Client));
+    let answer = call.send(Body::Stream(Messages::new(requests))).await?;
+    Ok((answer.body.into_messages(), codec))
+}
+
+/// Both halves of a stream through layers.
+async fn open_through<Req: Message, Res: Message>(call: Layered) -> Result<Duplex<Req, Res>> {
+    let codec = call.codec();
+    let (outgoing, requests) = call.open();
+    let replies = call.send(Body::Stream(requests)).await?.body.into_messages();
+    Ok((outgoing, Streaming::replies(replies, codec)))
+}
+
+impl<S, Req, Out> Call<Many<S>, Out>
+where
+    S: Stream<Item = Req> + Send + 'static,
+    Req: Message,
+{
+    /// Sends the messages; the replies.
+    async fn replies(self, shape: Shape) -> Result<(Messages, Codec)> {
+        if self.is_layered() {
+            let (call, Many(requests)) = self.layered(Req::preferred(), shape)?;
+            return Box::pin(stream_through(call, requests)).await;
         }
-        None
-    });
-    let mut sending = Some(AbortOnDropHandle::new(sending));
-    let envelope = replies.envelope().cloned();
-    let driven = Messages::new(poll_fn(move |cx| {
-        if let Some(task) = &mut sending
-            && let Poll::Ready(ended) = task.poll_unpin(cx)
-        {
-            sending = None;
-            match ended {
-                Ok(None) => {}
-                Ok(Some(error)) => return Poll::Ready(Some(Err(error))),
-                Err(broken) => {
-                    let error = Error::internal(format!("the stream of requests failed: {broken}"));
-                    return Poll::Ready(Some(Err(error)));
-                }
-            }
-        }
-        replies.poll_next_unpin(cx)
-    }));
-    driven.within(envelope)
+        let (run, Many(requests)) = self.begin(Req::preferred(), shape)?;
+        let codec = run.codec;
+        let (outgoing, replies) = open(run).await?;
+        Ok((drive(requests.map(|request| Ok((request, false))), outgoing, replies), codec))
+    }
 }
 
 impl<Req: Message, Res: Message> IntoFuture for Call<One<Req>, Streaming<Res>> {
@@ -134,7 +184,11 @@ impl<Req: Message, Res: Message> IntoFuture for Call<One<Req>, Streaming<Res>> {
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
-            let (mut run, One(request)) = self.begin(Req::preferred())?;
+            if self.is_layered() {
+                let (call, One(request)) = self.layered(Req::preferred(), Shape::ServerStream)?;
+                return Box::pin(server_stream_through(call, request)).await;
+            }
+            let (mut run, One(request)) = self.begin(Req::preferred(), Shape::ServerStream)?;
             let codec = run.codec;
             let message = encode(request, codec, run.terms.compression)?;
             let (answer, lease) = run.bounded(ServerStream(message)).await?;
@@ -155,10 +209,7 @@ where
     /// # Errors
     /// As [`Client::call`](crate::Client::call).
     pub async fn send(self) -> Result<Reply<Res>> {
-        let (run, Many(requests)) = self.begin(Req::preferred())?;
-        let codec = run.codec;
-        let (outgoing, replies) = open(run).await?;
-        let mut replies = drive(requests, outgoing, replies);
+        let (mut replies, codec) = self.replies(Shape::ClientStream).await?;
         let one = || Error::unimplemented("expected exactly one reply: is the endpoint a stream?");
         let message = replies.message().await?.ok_or_else(one)?;
         let compressed = replies.compressed();
@@ -197,10 +248,8 @@ where
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
-            let (run, Many(requests)) = self.begin(Req::preferred())?;
-            let codec = run.codec;
-            let (outgoing, replies) = open(run).await?;
-            Ok(Streaming::replies(drive(requests, outgoing, replies), codec))
+            let (replies, codec) = self.replies(Shape::BidiStream).await?;
+            Ok(Streaming::replies(replies, codec))
         })
     }
 }
@@ -211,7 +260,11 @@ impl<Req: Message, Res: Message> IntoFuture for Call<Open<Req>, Duplex<Req, Res>
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
-            let (run, Open { .. }) = self.begin(Req::preferred())?;
+            if self.is_layered() {
+                let (call, Open { .. }) = self.layered(Req::preferred(), Shape::BidiStream)?;
+                return Box::pin(open_through(call)).await;
+            }
+            let (run, Open { .. }) = self.begin(Req::preferred(), Shape::BidiStream)?;
             let codec = run.codec;
             let (outgoing, replies) = open(run).await?;
             Ok((outgoing, Streaming::replies(replies, codec)))

@@ -3,20 +3,23 @@
 use std::convert::Infallible;
 use std::fmt;
 use std::marker::PhantomData;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use futures_util::stream::poll_fn;
+use futures_util::{FutureExt as _, Stream, StreamExt as _};
 use http::Response;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Sleep;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::pipeline::{Run, deadline_passed};
 use super::pool::Lease;
 use super::reply::{ReplyStream, end, unreadable};
 use crate::codec::{Codec, Message, Side};
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result};
 use crate::streaming::{Envelope, HeldMessage, Messages};
 use crate::transport::{Answering, Compression, Opened, frame};
 
@@ -25,10 +28,18 @@ const QUEUED: usize = 16;
 
 /// The sending half of a stream. Dropping it half-closes the stream: the far side sees the end.
 pub struct Outgoing<T> {
-    sender: mpsc::Sender<Bytes>,
+    sender: Sender,
     codec: Codec,
     compression: Option<Compression>,
     kind: PhantomData<fn(T)>,
+}
+
+/// Where messages go.
+enum Sender {
+    /// To the connection, in frames.
+    Frames(mpsc::Sender<Bytes>),
+    /// To layers, with whether they are to be sent as they are.
+    Layers(mpsc::Sender<(Bytes, bool)>),
 }
 
 impl<T: Message> Outgoing<T> {
@@ -37,7 +48,15 @@ impl<T: Message> Outgoing<T> {
         compression: Option<Compression>,
     ) -> (Self, mpsc::Receiver<Bytes>) {
         let (sender, receiver) = mpsc::channel(QUEUED);
+        let sender = Sender::Frames(sender);
         (Self { sender, codec, compression, kind: PhantomData }, receiver)
+    }
+
+    /// One whose messages go through layers. What is received beside a message is whether it is to be sent as it is.
+    pub(super) fn to_layers(codec: Codec) -> (Self, mpsc::Receiver<(Bytes, bool)>) {
+        let (sender, receiver) = mpsc::channel(QUEUED);
+        let sender = Sender::Layers(sender);
+        (Self { sender, codec, compression: None, kind: PhantomData }, receiver)
     }
 
     /// Sends one message, compressed if the call is; waits while the far side is slow. Dropping the future sends nothing.
@@ -46,7 +65,7 @@ impl<T: Message> Outgoing<T> {
     /// `CANCELLED` when the call is over; its receiving half says why. What
     /// [`Message::encode`] says when the message cannot be written.
     pub async fn send(&self, message: T) -> Result<()> {
-        self.put(message, self.compression).await
+        self.put(message, false).await
     }
 
     /// Sends one message as it is, even where the call is compressed; else as [`Outgoing::send`].
@@ -54,16 +73,23 @@ impl<T: Message> Outgoing<T> {
     /// # Errors
     /// As [`Outgoing::send`].
     pub async fn send_uncompressed(&self, message: T) -> Result<()> {
-        self.put(message, None).await
+        self.put(message, true).await
     }
 
-    async fn put(&self, message: T, compression: Option<Compression>) -> Result<()> {
+    async fn put(&self, message: T, plain: bool) -> Result<()> {
         let bytes = message.into_bytes(self.codec, Side::Client)?;
-        let framed = frame(&bytes, compression)?;
-        self.sender.send(framed).await.map_err(|_| {
-            Error::cancelled("the call is over: read the receiving half for its end")
-                .with_id("go.micro.client")
-        })
+        let sent = match &self.sender {
+            Sender::Frames(sender) => {
+                let framed = frame(&bytes, self.compression.filter(|_| !plain))?;
+                sender.send(framed).await.is_ok()
+            }
+            Sender::Layers(sender) => sender.send((bytes, plain)).await.is_ok(),
+        };
+        if sent {
+            return Ok(());
+        }
+        let over = "the call is over: read the receiving half for its end";
+        Err(Error::cancelled(over).with_id("go.micro.client"))
     }
 
     /// Half-closes the stream.
@@ -74,6 +100,50 @@ impl<T> fmt::Debug for Outgoing<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Outgoing").field("codec", &self.codec).finish()
     }
+}
+
+/// The replies, with the requests, and whether each is to go as it is, sent on a task of their own. It ends with the replies; what keeps
+/// a request from being sent ends the replies in turn.
+pub(super) fn drive<S, Req>(requests: S, outgoing: Outgoing<Req>, mut replies: Messages) -> Messages
+where
+    S: Stream<Item = Result<(Req, bool)>> + Send + 'static,
+    Req: Message,
+{
+    let sending = tokio::spawn(async move {
+        let mut requests = pin!(requests);
+        while let Some(request) = requests.next().await {
+            let (request, plain) = match request {
+                Ok(request) => request,
+                Err(error) => return Some(error),
+            };
+            match outgoing.put(request, plain).await {
+                Ok(()) => {}
+                // The replies end with the reason.
+                Err(error) if error.code() == Code::Cancelled => return None,
+                Err(error) => return Some(error),
+            }
+        }
+        None
+    });
+    let mut sending = Some(AbortOnDropHandle::new(sending));
+    let envelope = replies.envelope().cloned();
+    let driven = Messages::new(poll_fn(move |cx| {
+        if let Some(task) = &mut sending
+            && let Poll::Ready(ended) = task.poll_unpin(cx)
+        {
+            sending = None;
+            match ended {
+                Ok(None) => {}
+                Ok(Some(error)) => return Poll::Ready(Some(Err(error))),
+                Err(broken) => {
+                    let error = Error::internal(format!("the stream of requests failed: {broken}"));
+                    return Poll::Ready(Some(Err(error)));
+                }
+            }
+        }
+        replies.poll_next_unpin(cx)
+    }));
+    driven.within(envelope)
 }
 
 type Sending = Pin<Box<dyn Future<Output = Result<Response<Answering>>> + Send>>;
@@ -91,7 +161,7 @@ pub(super) struct StreamReply {
     held: Arc<HeldMessage>,
     holding: bool,
     /// Present while the call counts on its connection.
-    _lease: Lease,
+    _lease: Option<Lease>,
 }
 
 enum State {
@@ -103,7 +173,7 @@ enum State {
 
 impl StreamReply {
     /// A stream whose head has been read.
-    pub(super) fn reading(run: Run, answer: ReplyStream, lease: Lease) -> Self {
+    pub(super) fn reading(run: Run, answer: ReplyStream, lease: Option<Lease>) -> Self {
         let answer = Box::new(answer);
         let mut reply = Self::new(run, State::Ended, lease, None);
         reply.read(answer);
@@ -113,7 +183,7 @@ impl StreamReply {
     /// A stream that sends `messages` while the head of its answer is still to come.
     pub(super) fn opening(
         run: Run,
-        (opened, lease): (Opened, Lease),
+        (opened, lease): (Opened, Option<Lease>),
         messages: mpsc::Receiver<Bytes>,
     ) -> Self {
         let (over, call) = oneshot::channel();
@@ -124,7 +194,7 @@ impl StreamReply {
     fn new(
         run: Run,
         state: State,
-        lease: Lease,
+        lease: Option<Lease>,
         call: Option<oneshot::Sender<Infallible>>,
     ) -> Self {
         let deadline = run.deadline.map(|at| Box::pin(tokio::time::sleep_until(at)));
@@ -193,7 +263,7 @@ impl StreamReply {
     }
 }
 
-impl futures_util::Stream for StreamReply {
+impl Stream for StreamReply {
     type Item = Result<Bytes>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {

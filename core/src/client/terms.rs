@@ -53,12 +53,27 @@ pub(super) struct Terms {
 }
 
 impl Terms {
-    /// `own` on top of the options of the client. A stream has no timeout but its own.
+    /// Time for a call with the options `own`. A stream has no timeout but its own.
+    pub(super) fn timeout(
+        client: &CallOptions,
+        own: &CallOptions,
+        unary: bool,
+    ) -> Option<Duration> {
+        let usual = || if unary { client.timeout.unwrap_or(Some(TIMEOUT)) } else { None };
+        own.timeout.unwrap_or_else(usual)
+    }
+
+    /// The inbound call that one with these options belongs to.
+    pub(super) fn parent_of(client: &CallOptions, own: &CallOptions) -> Option<Context> {
+        parent(own.parent.as_ref().or(client.parent.as_ref()))
+    }
+
+    /// `own` on top of the options of the client.
     pub(super) fn new(client: &CallOptions, own: CallOptions, unary: bool) -> Self {
-        let timeout = || if unary { client.timeout.unwrap_or(Some(TIMEOUT)) } else { None };
+        let timeout = Self::timeout(client, &own, unary);
         let retry = || client.retry.clone().unwrap_or_default();
         Self {
-            timeout: own.timeout.unwrap_or_else(timeout),
+            timeout,
             metadata: own.metadata,
             codec: own.codec.or(client.codec),
             addresses: joined(&client.addresses, own.addresses),
@@ -81,11 +96,7 @@ impl Terms {
 
     /// The inbound call that this one belongs to.
     pub(super) fn parent(&self) -> Option<Context> {
-        match &self.parent {
-            None => Context::current(),
-            Some(Parent::This(context)) => Some(context.clone()),
-            Some(Parent::None) => None,
-        }
+        parent(self.parent.as_ref())
     }
 
     /// The strategy that was chosen, or one that heeds the key where there is one, or else `usual`.
@@ -95,6 +106,15 @@ impl Terms {
             None if self.key.is_some() => &BY_KEY,
             None => usual,
         }
+    }
+}
+
+/// The inbound call that was named, or the one that this task serves.
+fn parent(named: Option<&Parent>) -> Option<Context> {
+    match named {
+        None => Context::current(),
+        Some(Parent::This(context)) => Some(context.clone()),
+        Some(Parent::None) => None,
     }
 }
 

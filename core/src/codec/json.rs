@@ -14,6 +14,9 @@ use crate::error::{Error, Result};
 /// A serde type, sent and received as JSON. NaN and infinities, which JSON does not have, are refused: `INVALID_ARGUMENT` to the
 /// caller whose request has one, `INTERNAL` where a reply has.
 ///
+/// go-micro's gateways send `null`, or no bytes, for a request without fields. A type that is not read from `null`, as an `Option`
+/// is, is then read from an object without fields: a struct takes it when all its fields are optional or `#[serde(default)]`.
+///
 /// ```
 /// use micro::{Codec, Json, Message, Side};
 ///
@@ -23,6 +26,11 @@ use crate::error::{Error, Result};
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Json<T>(pub T);
+
+/// What no bytes and `null` stand for.
+fn nothing<T: DeserializeOwned>() -> Result<T> {
+    from_json(b"null").or_else(|null| from_json(b"{}").map_err(|_| null))
+}
 
 impl<T: Serialize + DeserializeOwned + Send + 'static> Message for Json<T> {
     fn encode(&self, codec: Codec, side: Side, buffer: &mut BytesMut) -> Result<()> {
@@ -42,9 +50,9 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Message for Json<T> {
         if codec != Codec::Json {
             return Err(unsupported::<T>(codec, "send content-type application/grpc+json"));
         }
-        // An empty body is Go's way to send nothing; serde's word for that is `null`.
-        let text = if bytes.trim_ascii().is_empty() { b"null".as_slice() } else { &bytes };
-        from_json(text).map(Self)
+        let text = bytes.trim_ascii();
+        let read = if text.is_empty() || text == b"null" { nothing() } else { from_json(&bytes) };
+        read.map(Self)
     }
 
     fn preferred() -> Codec {
@@ -53,5 +61,48 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Message for Json<T> {
 
     fn schema() -> Schema {
         Schema::named(short_name(std::any::type_name::<T>()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use serde::Deserialize;
+
+    use super::*;
+    use crate::Code;
+
+    #[derive(Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+    #[serde(default)]
+    struct Page {
+        from: u32,
+        filter: Option<String>,
+    }
+
+    #[derive(Debug, Serialize, Deserialize)]
+    struct Person {
+        name: String,
+    }
+
+    fn read<T: Serialize + DeserializeOwned + Send + 'static>(text: &'static str) -> Result<T> {
+        Json::decode(Codec::Json, Bytes::from_static(text.as_bytes())).map(|Json(value)| value)
+    }
+
+    #[test]
+    fn null_and_nothing_are_a_value_without_fields() {
+        for text in ["null", "", " \n", " null "] {
+            assert_eq!(read::<Page>(text), Ok(Page::default()), "{text:?}");
+            assert_eq!(read::<HashMap<String, u32>>(text), Ok(HashMap::new()), "{text:?}");
+            assert_eq!(read::<Option<Page>>(text), Ok(None), "{text:?}");
+            assert_eq!(read::<()>(text), Ok(()), "{text:?}");
+            let error = read::<Person>(text).expect_err("it has a name");
+            assert_eq!(error.code(), Code::InvalidArgument, "{text:?}");
+            assert!(
+                error.detail().contains("null") && error.detail().contains("Person"),
+                "{error}"
+            );
+            assert!(read::<String>(text).is_err(), "{text:?}");
+        }
     }
 }

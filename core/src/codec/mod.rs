@@ -15,6 +15,7 @@ mod raw;
 mod read;
 mod schema;
 mod unreadable;
+mod valid;
 
 #[cfg(feature = "tonic")]
 pub(crate) use described::{reply_to_json, request_from_json};
@@ -23,6 +24,7 @@ pub use message::{Message, Proto, Side};
 pub use raw::Raw;
 pub(crate) use read::{read_reply, read_request, unreadable_reply};
 pub use schema::Schema;
+pub use valid::{Valid, Validate};
 
 use std::fmt;
 

@@ -179,11 +179,12 @@ impl Live {
         });
     }
 
-    fn finish(&self, outcome: Outcome, started: Instant) {
+    fn finish(&self, outcome: Outcome, started: Instant) -> Duration {
         self.in_flight.fetch_sub(1, Relaxed);
         let at = Instant::now();
         let now = nanos(at);
-        let elapsed = at.saturating_duration_since(started).as_nanos() as f64;
+        let took = at.saturating_duration_since(started);
+        let elapsed = took.as_nanos() as f64;
         match outcome {
             Outcome::Success => {
                 self.sample(elapsed, now);
@@ -226,6 +227,7 @@ impl Live {
                 });
             }
         }
+        took
     }
 
     fn readmit(&self) {
@@ -252,9 +254,14 @@ impl Attempt {
     }
 
     /// Reports how the attempt ended.
-    pub fn finish(mut self, outcome: Outcome) {
+    pub fn finish(self, outcome: Outcome) {
+        self.timed(outcome);
+    }
+
+    /// Reports how the attempt ended; returns how long it took.
+    pub(crate) fn timed(mut self, outcome: Outcome) -> Duration {
         self.finished = true;
-        self.live.finish(outcome, self.started);
+        self.live.finish(outcome, self.started)
     }
 
     /// When the attempt started.

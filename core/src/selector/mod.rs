@@ -13,7 +13,7 @@
 //! longest is picked all the same: a call that may succeed beats one that cannot.
 //!
 //! A strategy of one's own implements [`Strategy`], usually on top of [`Pick::is_open`],
-//! [`Node::admit`] and [`Pick::last_resort`].
+//! [`Node::admit`] and [`Pick::last_resort`]. It may hear how attempts end: [`Strategy::finished`].
 
 mod by_name;
 mod filter;
@@ -27,6 +27,7 @@ mod round_robin;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -49,6 +50,30 @@ pub trait Strategy: Send + Sync + fmt::Debug + 'static {
 
     /// Name it is chosen by, for example `p2c`.
     fn name(&self) -> &'static str;
+
+    /// An attempt has ended that this strategy picked a node for; called once for each, also for one that the caller gave
+    /// up. What a [`Node`] knows of its attempts is known already: this is for strategies that keep books of their own. It
+    /// neither waits nor locks for long, and does nothing unless it is written.
+    fn finished(&self, attempt: &Finished<'_>) {
+        let _ = attempt;
+    }
+}
+
+/// An attempt that has ended, as a [`Strategy`] is told of it.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct Finished<'a> {
+    /// Service that was called.
+    pub service: &'a str,
+    /// Endpoint that was called.
+    pub endpoint: &'a str,
+    /// The node. A call keeps to the one it had when its connection went away, and a layer may choose another: then it is not
+    /// what was picked last.
+    pub node: &'a Arc<Node>,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// How long it took. A stream is an attempt for as long as it is open.
+    pub elapsed: Duration,
 }
 
 /// What an attempt asks of a [`Strategy`].

@@ -10,18 +10,21 @@ use tower_layer::Layer;
 use super::admission::{Admission, Gates, Pressure};
 use super::cors::Cors;
 use super::dispatch::Dispatch;
-use super::endpoint::Endpoint;
+use super::endpoint::{Endpoint, Role};
 use super::handler::{Handler, Request, Response};
 use super::health::Health;
 use super::listener::{Limits, Listening};
 #[cfg(feature = "tonic")]
 use super::mounted::Mounted;
-use super::routes::Routes;
+use super::routes::{Chosen, Routes};
 use super::running::Server;
 use super::{debug, reflection};
+use crate::context::Home;
 use crate::error::{Error, Result};
+use crate::middleware::{Layers, from_fn};
 use crate::resilience::Limiter;
 use crate::settings::range;
+use crate::shape::Shape;
 use crate::telemetry::Metrics;
 use crate::transport::network::{Network, Tcp};
 use crate::transport::{Compression, DEFAULT_MAX_BUFFERED, DEFAULT_MAX_MESSAGE, ServerTls};
@@ -33,12 +36,16 @@ const ANY_ADDRESS: &str = ":0";
 #[must_use = "a server is started by `start`"]
 pub struct ServerBuilder {
     name: Arc<str>,
+    home: Arc<Home>,
     registered: bool,
     network: Arc<dyn Network>,
     address: Option<String>,
     routes: Routes,
     layers: Option<Handler>,
     pending: Vec<Box<dyn FnOnce(Handler) -> Handler + Send>>,
+    chosen: Vec<Chosen>,
+    layer_standard: bool,
+    fallback: Option<Endpoint>,
     wrong: Option<Error>,
     limits: Limits,
     max_calls: usize,
@@ -66,8 +73,14 @@ impl ServerBuilder {
         self
     }
 
+    /// Where the server is at home, as the contexts of its calls know it.
+    pub(crate) fn home(&self) -> &Arc<Home> {
+        &self.home
+    }
+
     fn new(name: Arc<str>) -> Self {
         Self {
+            home: Arc::new(Home::new(name.clone())),
             name,
             registered: false,
             network: Arc::new(Tcp),
@@ -75,6 +88,9 @@ impl ServerBuilder {
             routes: Routes::default(),
             layers: None,
             pending: Vec::new(),
+            chosen: Vec::new(),
+            layer_standard: false,
+            fallback: None,
             wrong: None,
             limits: Limits {
                 max_connections: None,
@@ -128,6 +144,9 @@ impl ServerBuilder {
 
     /// Puts tower middleware around every call, streams included. The first one added is the
     /// outermost.
+    ///
+    /// What every server has, health checks, reflection and go-micro's `Debug`, stays outside, so that a layer that
+    /// authenticates keeps no probe from its answer: see [`ServerBuilder::layer_standard_endpoints`].
     pub fn layer<L>(mut self, layer: L) -> Self
     where
         L: Layer<Handler> + Send + 'static,
@@ -139,6 +158,68 @@ impl ServerBuilder {
         <L::Service as tower_service::Service<Request>>::Future: Send + 'static,
     {
         self.pending.push(Box::new(move |inner| inner.wrap(&layer)));
+        self
+    }
+
+    /// Puts a function around every call, as [`ServerBuilder::layer`] does a layer; see
+    /// [`middleware`](crate::middleware).
+    pub fn layer_fn<F, R>(self, function: F) -> Self
+    where
+        F: Fn(Request, Handler) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<Response>> + Send + 'static,
+    {
+        self.layer(from_fn(function))
+    }
+
+    /// Puts tower middleware around the calls of these endpoints alone, named as in `Greeter.Hello`. It stands within
+    /// the layers around every call, and around those of [`Endpoint::layer`]; the first one added is the outermost.
+    /// [`ServerBuilder::start`] refuses names that no endpoint has.
+    pub fn layer_for<N, L>(mut self, endpoints: N, layer: L) -> Self
+    where
+        N: IntoIterator,
+        N::Item: Into<String>,
+        L: Layer<Handler> + Send + Sync + 'static,
+        L::Service: tower_service::Service<Request, Response = Response, Error = Error>
+            + Clone
+            + Send
+            + Sync
+            + 'static,
+        <L::Service as tower_service::Service<Request>>::Future: Send + 'static,
+    {
+        let mut layers = Layers::default();
+        layers.add(layer);
+        self.chosen.push((endpoints.into_iter().map(Into::into).collect(), layers));
+        self
+    }
+
+    /// Whether layers also stand around what every server has: health checks, reflection and go-micro's `Debug`. They
+    /// do not unless set.
+    pub fn layer_standard_endpoints(mut self, layer: bool) -> Self {
+        self.layer_standard = layer;
+        self
+    }
+
+    /// Answers calls of endpoints that are not there, behind all layers: for proxies, and for services that learn of
+    /// their endpoints as they run. It is given the messages as a stream, and answers with one or a stream; the path
+    /// that was called is the extension [`Path`](super::Path) of the context. Without it such calls end in `UNIMPLEMENTED`.
+    ///
+    /// ```
+    /// use micro::Error;
+    /// use micro::server::{Path, Server};
+    ///
+    /// let server = Server::builder("edge").fallback(|request| async move {
+    ///     let path = request.context.extension::<Path>();
+    ///     Err(Error::not_found(format!("nothing at {}", path.as_ref().map_or("", Path::as_str))))
+    /// });
+    /// ```
+    pub fn fallback<F, R>(mut self, handler: F) -> Self
+    where
+        F: Fn(Request) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<Response>> + Send + 'static,
+    {
+        let mut endpoint = Endpoint::raw("*", Shape::BidiStream, handler);
+        endpoint.role = Role::Fallback;
+        self.fallback = Some(endpoint);
         self
     }
 
@@ -318,22 +399,26 @@ impl ServerBuilder {
             line: self.limiter.standing_queue(),
             shed: AtomicU64::new(0),
         });
+        self.routes.wrap(&self.chosen)?;
         self.routes.limit(&self.limiter, self.max_calls);
         let gates = Gates::of(&self.routes);
         let pressure = Pressure { admission: admission.clone(), gates: gates.clone() };
-        for endpoint in debug::endpoints(metrics.clone(), health.clone(), pressure) {
+        for mut endpoint in debug::endpoints(metrics.clone(), health.clone(), pressure) {
+            endpoint.role = Role::Standard;
             // A service may bring its own `Debug`; then that one answers.
             let _ = self.routes.add(endpoint);
         }
         let mut standard = Routes::default();
         let endpoints = self.routes.sorted();
-        let (reflection, names) =
+        let (mut reflection, names) =
             reflection::endpoint(&self.name, &endpoints, &self.routes.undescribed());
+        reflection.role = Role::Standard;
         for name in &names {
             health.set(name, true);
         }
         standard.add(reflection)?;
-        for endpoint in health.endpoints() {
+        for mut endpoint in health.endpoints() {
+            endpoint.role = Role::Standard;
             standard.add(endpoint)?;
         }
         let advertised = endpoints.iter().filter(|e| !e.internal).map(|endpoint| endpoint.record());
@@ -348,10 +433,13 @@ impl ServerBuilder {
         }
         let dispatch = Arc::new(Dispatch {
             service: self.name,
+            home: self.home,
             registered: self.registered,
             routes: self.routes,
             standard,
+            fallback: self.fallback.map(Arc::new),
             layers: self.layers,
+            layer_standard: self.layer_standard,
             metrics: metrics.clone(),
             admission: admission.clone(),
             max_message: self.max_message,

@@ -22,15 +22,16 @@ use super::arriving::Wait;
 use super::call::CallRecord;
 use super::connection::Connection;
 use super::cors::Cors;
-use super::endpoint::Endpoint;
+use super::endpoint::{Endpoint, Role};
 use super::failure::{deadline_passed, panicked, told};
 use super::handler::{Body, Handler, NO_MESSAGE, Request};
+use super::path::Path;
 use super::query::Query;
 use super::requests::Requests;
 use super::routes::Routes;
 use crate::codec::Codec;
-use crate::context::{Arrival, Context};
-use crate::error::{Error, Result};
+use crate::context::{Arrival, Context, Home};
+use crate::error::{Code, Error, Result};
 use crate::metadata::Metadata;
 use crate::telemetry::Metrics;
 use crate::transport::{Compression, Hold, Said, size_of_headers};
@@ -38,13 +39,18 @@ use crate::transport::{Compression, Hold, Said, size_of_headers};
 /// Everything a connection needs to answer calls.
 pub(crate) struct Dispatch {
     pub(super) service: Arc<str>,
+    pub(super) home: Arc<Home>,
     /// True where the registry has this server under its name, and under no other.
     pub(super) registered: bool,
     pub(super) routes: Routes,
     /// Health and reflection, which no user's endpoint of the same short name replaces.
     pub(super) standard: Routes,
+    /// Answers what no endpoint does.
+    pub(super) fallback: Option<Arc<Endpoint>>,
     /// The layers, when there are any.
     pub(super) layers: Option<Handler>,
+    /// The layers also stand around the endpoints that every server has.
+    pub(super) layer_standard: bool,
     pub(super) metrics: Arc<Metrics>,
     pub(super) admission: Arc<Admission>,
     pub(super) max_message: usize,
@@ -110,7 +116,15 @@ fn held(headers: &HeaderMap, connection: &Connection) -> Result<Option<Hold>> {
 impl Dispatch {
     /// The endpoint at `path`.
     pub(super) fn find(&self, path: &str) -> Result<Arc<Endpoint>> {
-        self.routes_of(path).find(path)
+        let found = self.routes_of(path).find(path);
+        match (&self.fallback, &found) {
+            (Some(fallback), Err(error))
+                if error.code() == Code::Unimplemented && !is_standard(path) =>
+            {
+                Ok(fallback.clone())
+            }
+            _ => found,
+        }
     }
 
     fn routes_of(&self, path: &str) -> &Routes {
@@ -136,13 +150,18 @@ impl Dispatch {
         let timing = Timing { arrived: peer.arrived, budget: head.timeout };
         let now = self.admission.enter(&endpoint, probe, timing)?;
         let held = held(headers, &peer.link.connection)?;
+        let unknown = endpoint.role == Role::Fallback;
+        let name = if unknown { Path::endpoint(path) } else { endpoint.name.clone() };
         let context = Context::new(Arrival {
-            service: self.service.clone(),
-            endpoint: endpoint.name.clone(),
+            home: self.home.clone(),
+            endpoint: name,
             metadata: Metadata::from(std::mem::take(headers)),
             deadline: timing.deadline(),
             peer: Some(peer.link.connection.address),
         });
+        if unknown {
+            context.insert(Path::new(path));
+        }
         if let Some(query) = head.query.take() {
             context.insert(query);
         }
@@ -223,9 +242,11 @@ impl Dispatch {
                 body,
                 route: call.endpoint.handler.clone(),
             };
-            let handler = self.layers.as_ref().unwrap_or(&call.endpoint.handler);
+            let layered = self.layer_standard || call.endpoint.role != Role::Standard;
+            let layers = self.layers.as_ref().filter(|_| layered);
+            let handler = layers.unwrap_or(&call.endpoint.handler);
             // The call inside `async` puts a handler's own panic before its first await in here.
-            let handled = AssertUnwindSafe(async { handler.handle(request).await }).catch_unwind();
+            let handled = AssertUnwindSafe(async { handler.run(request).await }).catch_unwind();
             let handled = context.clone().scope(handled).await;
             if let Some(pass) = pass {
                 let now = Instant::now();

@@ -4,12 +4,15 @@ use std::fmt;
 use std::sync::Arc;
 
 use futures_util::Stream;
+use tower_layer::Layer;
+use tower_service::Service;
 
 use super::encoded::Encoded;
 use super::handler::{Body, Handler, Request, Response};
 use crate::codec::{Message, Raw, Schema, Side};
 use crate::context::Context;
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::middleware::{Layers, from_fn};
 use crate::registry::{self, Labels};
 use crate::resilience::Gate;
 use crate::shape::Shape;
@@ -29,8 +32,22 @@ pub struct Endpoint {
     pub(super) internal: bool,
     pub(super) read_only: bool,
     pub(super) handler: Handler,
+    /// Layers that are still to be put around the handler.
+    pub(super) layers: Layers<Request, Response>,
+    pub(super) role: Role,
     /// Bounds the calls in the handler; set when the server starts.
     pub(super) gate: Option<Arc<Gate>>,
+}
+
+/// What an endpoint is to its server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    /// The program's own.
+    Own,
+    /// Every server has it.
+    Standard,
+    /// Answers what no other endpoint does.
+    Fallback,
 }
 
 impl Endpoint {
@@ -160,6 +177,8 @@ impl Endpoint {
             internal: false,
             read_only: false,
             handler,
+            layers: Layers::default(),
+            role: Role::Own,
             gate: None,
         }
     }
@@ -181,6 +200,34 @@ impl Endpoint {
     pub fn metadata(mut self, key: &str, value: &str) -> Self {
         self.metadata.insert(key.into(), value.into());
         self
+    }
+
+    /// Puts tower middleware around calls of this endpoint alone, within what its server has; the first one added is the
+    /// outermost. See [`middleware`](crate::middleware).
+    pub fn layer<L>(mut self, layer: L) -> Self
+    where
+        L: Layer<Handler> + Send + Sync + 'static,
+        L::Service:
+            Service<Request, Response = Response, Error = Error> + Clone + Send + Sync + 'static,
+        <L::Service as Service<Request>>::Future: Send + 'static,
+    {
+        self.layers.add(layer);
+        self
+    }
+
+    /// Puts a function around calls of this endpoint alone, as [`Endpoint::layer`] does a layer.
+    pub fn layer_fn<F, R>(self, function: F) -> Self
+    where
+        F: Fn(Request, Handler) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<Response>> + Send + 'static,
+    {
+        self.layer(from_fn(function))
+    }
+
+    /// Puts the layers around the handler, `outer` outermost.
+    pub(super) fn wrap(&mut self, outer: &[&Layers<Request, Response>]) {
+        let own = std::mem::take(&mut self.layers).around(self.handler.clone());
+        self.handler = outer.iter().rev().fold(own, |inner, layers| layers.around(inner));
     }
 
     /// What the registry and reflection say of its messages, instead of what the types of its

@@ -53,6 +53,7 @@ mod listener;
 pub(crate) mod mount;
 #[cfg(feature = "tonic")]
 mod mounted;
+mod path;
 mod protocol;
 mod query;
 mod reflection;
@@ -68,9 +69,11 @@ pub(crate) use debug::warm_up;
 
 pub use builder::ServerBuilder;
 pub use endpoint::Endpoint;
-pub use handler::{Body, BoxFuture, Handler, Request, Response};
+pub use handler::{Body, Handler, Request, Response};
 pub use health::Health;
+pub use path::Path;
 pub use query::Query;
 pub use running::Server;
 
+pub use crate::middleware::BoxFuture;
 pub use crate::shape::Shape;

@@ -11,10 +11,13 @@ use foldhash::fast::RandomState;
 use smallvec::SmallVec;
 
 use super::endpoint::{Endpoint, is_usable};
+use super::handler::{Request, Response};
 #[cfg(feature = "tonic")]
 use super::mount::Mounts;
 use crate::error::{Error, Result};
+use crate::middleware::Layers;
 use crate::resilience::Limiter;
+use crate::spelling::nearest;
 
 /// Longest endpoint name; it has to fit registries and paths.
 const MAX_NAME: usize = 200;
@@ -27,6 +30,13 @@ pub(crate) struct Routes {
     /// Services whose methods are found out by calling them.
     #[cfg(feature = "tonic")]
     pub(super) mounts: Mounts,
+}
+
+/// Names of endpoints, and what is to stand around those.
+pub(crate) type Chosen = (Vec<String>, Layers<Request, Response>);
+
+fn is_named(endpoint: &Endpoint, name: &str) -> bool {
+    endpoint.name() == name || *endpoint.full_name() == *name
 }
 
 /// The endpoints with one type and method, each of another package. Nearly always one.
@@ -74,6 +84,29 @@ impl Routes {
         }
     }
 
+    /// Puts the layers of each endpoint around it, and around those the layers that were `chosen` for them.
+    ///
+    /// # Errors
+    /// `INVALID_ARGUMENT` for a name that is none of an endpoint.
+    pub(crate) fn wrap(&mut self, chosen: &[Chosen]) -> Result<()> {
+        for name in chosen.iter().flat_map(|(names, _)| names) {
+            let known = self.sorted();
+            if !known.iter().any(|endpoint| is_named(endpoint, name)) {
+                let known: Vec<_> = known.iter().map(|endpoint| endpoint.name()).collect();
+                return Err(Error::invalid_argument(format!(
+                    "layer_for: there is no endpoint `{name}` here, but {}",
+                    known.join(", ")
+                )));
+            }
+        }
+        for endpoint in self.by_path.values_mut().flatten() {
+            let its = |(names, _): &&Chosen| names.iter().any(|name| is_named(endpoint, name));
+            let outer: Vec<_> = chosen.iter().filter(its).map(|(_, layers)| layers).collect();
+            Arc::make_mut(endpoint).wrap(&outer);
+        }
+        Ok(())
+    }
+
     /// The endpoint of a request path.
     ///
     /// # Errors
@@ -116,15 +149,24 @@ impl Routes {
         if let Some(endpoint) = self.mounts.find(package(), kind, method)? {
             return Ok(endpoint);
         }
-        let known = self
-            .by_path
-            .keys()
-            .any(|known| known.strip_prefix(kind).is_some_and(|method| method.starts_with('/')));
-        Err(Error::unimplemented(if known {
-            format!("unknown service {kind}.{method}")
-        } else {
-            format!("unknown service {kind}")
-        }))
+        Err(Error::unimplemented(self.unknown(kind, method)))
+    }
+
+    /// go-micro's text for a path that leads nowhere, which speaks of services whatever is wrong, and the endpoint that was
+    /// probably meant.
+    #[cold]
+    fn unknown(&self, kind: &str, method: &str) -> String {
+        let is_known =
+            |path: &str| path.strip_prefix(kind).is_some_and(|method| method.starts_with('/'));
+        let mut text = format!("unknown service {kind}");
+        if self.by_path.keys().any(|path| is_known(path)) {
+            text = format!("{text}.{method}");
+        }
+        let names = self.by_path.values().flatten().map(|endpoint| &*endpoint.name);
+        if let Some(meant) = nearest(&format!("{kind}.{method}"), names) {
+            text = format!("{text}: no such endpoint is here; did you mean `{meant}`?");
+        }
+        text
     }
 
     /// Full names of the services of which nothing else is known.
@@ -190,6 +232,16 @@ mod tests {
             ("/x.Nope/Hello", Code::Unimplemented, "unknown service Nope"),
             ("/Greeter/Nope", Code::Unimplemented, "unknown service Greeter.Nope"),
             ("/Gree/Hello", Code::Unimplemented, "unknown service Gree"),
+            (
+                "/x.Greeter/Helo",
+                Code::Unimplemented,
+                "unknown service Greeter.Helo: no such endpoint is here; did you mean `Greeter.Hello`?",
+            ),
+            (
+                "/x.Greter/Hello",
+                Code::Unimplemented,
+                "unknown service Greter: no such endpoint is here; did you mean `Greeter.Hello`?",
+            ),
         ] {
             let error = routes.find(path).map(|_| ()).expect_err(path);
             assert_eq!((error.code(), error.detail()), (code, text));

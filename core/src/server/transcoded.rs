@@ -14,9 +14,9 @@ pub(super) fn transcoded(
     request: MessageDescriptor,
     reply: MessageDescriptor,
 ) -> Handler {
-    Handler::direct(move |call| {
+    Handler::boxed(move |call: Request| {
         if call.codec != Codec::Json {
-            return handler.handle(call);
+            return handler.run(call);
         }
         let (handler, request, reply) = (handler.clone(), request.clone(), reply.clone());
         Box::pin(async move {
@@ -25,7 +25,7 @@ pub(super) fn transcoded(
                 body: each(call.body, move |message| request_from_json(&request, &message))?,
                 ..call
             };
-            let Response { body } = handler.handle(call).await?;
+            let Response { body } = handler.run(call).await?;
             Ok(Response { body: each(body, move |message| reply_to_json(&reply, message))? })
         })
     })

@@ -115,7 +115,9 @@ impl ServiceBuilder {
         self
     }
 
-    /// Puts tower middleware around every call, streams included; the first added is outermost.
+    /// Puts tower middleware around every call, streams included; the first added is outermost. Health checks, reflection
+    /// and go-micro's `Debug` stay outside, see [`ServerBuilder::layer_standard_endpoints`]. Layers of its client are set with
+    /// [`ServiceBuilder::client`].
     pub fn layer<L>(mut self, layer: L) -> Self
     where
         L: Layer<Handler> + Send + 'static,
@@ -127,6 +129,44 @@ impl ServiceBuilder {
         <L::Service as tower_service::Service<Request>>::Future: Send + 'static,
     {
         self.server = self.server.layer(layer);
+        self
+    }
+
+    /// Puts a function around every call, as [`ServiceBuilder::layer`] does a layer; see
+    /// [`middleware`](crate::middleware).
+    pub fn layer_fn<F, R>(mut self, function: F) -> Self
+    where
+        F: Fn(Request, Handler) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<Response>> + Send + 'static,
+    {
+        self.server = self.server.layer_fn(function);
+        self
+    }
+
+    /// Puts tower middleware around the calls of these endpoints alone, see [`ServerBuilder::layer_for`].
+    pub fn layer_for<N, L>(mut self, endpoints: N, layer: L) -> Self
+    where
+        N: IntoIterator,
+        N::Item: Into<String>,
+        L: Layer<Handler> + Send + Sync + 'static,
+        L::Service: tower_service::Service<Request, Response = Response, Error = Error>
+            + Clone
+            + Send
+            + Sync
+            + 'static,
+        <L::Service as tower_service::Service<Request>>::Future: Send + 'static,
+    {
+        self.server = self.server.layer_for(endpoints, layer);
+        self
+    }
+
+    /// Answers calls of endpoints that are not there, see [`ServerBuilder::fallback`].
+    pub fn fallback<F, R>(mut self, handler: F) -> Self
+    where
+        F: Fn(Request) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<Response>> + Send + 'static,
+    {
+        self.server = self.server.fallback(handler);
         self
     }
 

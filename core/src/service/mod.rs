@@ -20,6 +20,7 @@
 
 mod address;
 mod builder;
+mod handle;
 mod heartbeat;
 mod hook;
 mod signal;
@@ -33,6 +34,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::Mutex;
 
 pub use builder::ServiceBuilder;
+pub use handle::ServiceHandle;
 use heartbeat::Heartbeat;
 use hook::{Hooks, Moment};
 
@@ -90,6 +92,11 @@ impl Service {
     /// A client that shares this service's registry and calls in its name.
     pub fn client(&self) -> &Client {
         &self.client
+    }
+
+    /// What handlers have of it, see [`Context::service_handle`](crate::Context::service_handle).
+    pub fn handle(&self) -> ServiceHandle {
+        ServiceHandle { record: self.record.clone(), client: self.client.clone() }
     }
 
     /// The registry it is registered in.

@@ -8,6 +8,7 @@ use tokio::sync::Mutex;
 
 use super::address::Advertised;
 use super::builder::ServiceBuilder;
+use super::handle::ServiceHandle;
 use super::heartbeat::{Beat, Heartbeat, is_permanent};
 use super::hook::{Check, Moment};
 use super::signal::Signals;
@@ -71,6 +72,14 @@ impl ServiceBuilder {
         };
         let client = self.client.registry(registry.clone()).build()?;
         let registry = Guarded::new(registry, self.register_limit);
+        let record = registry::Service {
+            name: name.clone(),
+            version: self.version,
+            ..registry::Service::default()
+        };
+        let record = Arc::new(ArcSwap::from_pointee(record));
+        let handle = ServiceHandle { record: record.clone(), client: client.clone() };
+        self.server.home().settle(handle);
         let server = self.server.start().await?;
         match registry.ready().await {
             Err(error) if is_permanent(&error) => return Err(not_started(&name, &error)),
@@ -98,15 +107,14 @@ impl ServiceBuilder {
                 metadata.insert(registry::TLS_NAME.into(), name);
             }
         }
-        let record = registry::Service {
+        let version = record.load().version.clone();
+        record.store(Arc::new(registry::Service {
             name: name.clone(),
-            version: self.version,
+            version: version.clone(),
             metadata: Labels::new(),
             endpoints: server.endpoints().to_vec(),
-            nodes: vec![Node { id: format!("{name}-{id}"), address, metadata }],
-        };
-        let (version, address) = (record.version.clone(), record.nodes[0].address.clone());
-        let record = Arc::new(ArcSwap::from_pointee(record));
+            nodes: vec![Node { id: format!("{name}-{id}"), address: address.clone(), metadata }],
+        }));
         let heartbeat = Heartbeat::start(Beat {
             registry: registry.clone(),
             record: record.clone(),

@@ -80,6 +80,11 @@ pub(crate) fn frame(message: &[u8], compression: Option<Compression>) -> Result<
     Ok(buffer.freeze())
 }
 
+/// What is in one message of [`frame`], and whether it is compressed.
+pub(crate) fn unframe(framed: &Bytes) -> (bool, Bytes) {
+    (framed.first() == Some(&1), framed.slice(PREFIX.min(framed.len())..))
+}
+
 /// Messages cut out of an HTTP body as they arrive.
 pub(crate) struct Frames<B> {
     body: B,

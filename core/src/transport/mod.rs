@@ -33,7 +33,7 @@ pub(crate) use compression::{GRPC_ACCEPT_ENCODING, GRPC_ENCODING};
 pub(crate) use connection::{Answering, Connection, Opened};
 pub(crate) use deadline::{once, read_timeout, remove_timeout, write_grpc_timeout, write_timeout};
 pub(crate) use dial::Dial;
-pub(crate) use frame::{FrameError, Frames, begin_frame, end_frame, frame, frame_into};
+pub(crate) use frame::{FrameError, Frames, begin_frame, end_frame, frame, frame_into, unframe};
 pub(crate) use greeting::size as size_of_headers;
 pub(crate) use head::Turn;
 pub use held::Hold;

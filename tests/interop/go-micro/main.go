@@ -4,6 +4,10 @@
 //	peer serve --name greeter [--address 127.0.0.1:0] [--version V] [--id ID]   a go-micro service with the defaults
 //	peer client [--name caller]                                                 a go-micro client only
 //	peer wire [--name X] [--address 127.0.0.1:0]                                a grpc-go server that answers by script
+//	peer gateway [--address 127.0.0.1:0]                                        go-micro's HTTP gateway
+//
+// A service speaks TLS with --certificate and --key, a client with --authority. A client with --static takes the names of services
+// for their addresses.
 //
 // It prints one JSON line when it is up, answers every JSON line it reads, and ends when its stdin does, so a test
 // that dies leaves nothing behind.
@@ -16,12 +20,13 @@ import (
 	"os"
 
 	"github.com/micro/go-micro/v2"
+	selector "github.com/micro/go-micro/v2/client/selector/static"
 	"github.com/micro/go-micro/v2/server"
 )
 
 func main() {
 	if len(os.Args) < 2 {
-		fail(fmt.Errorf("say what to be: serve, client or wire"))
+		fail(fmt.Errorf("say what to be: serve, client, wire or gateway"))
 	}
 	role := os.Args[1]
 	flags := flag.NewFlagSet(role, flag.ExitOnError)
@@ -29,17 +34,32 @@ func main() {
 	address := flags.String("address", "127.0.0.1:0", "listen address")
 	version := flags.String("version", "latest", "service version")
 	id := flags.String("id", "", "server id; the node is called <name>-<id>")
+	authority := flags.String("authority", "", "file of the authority a client trusts")
+	certificate := flags.String("certificate", "", "file of the certificate a service shows")
+	key := flags.String("key", "", "file of its key")
+	static := flags.Bool("static", false, "take names of services for addresses")
 	flags.Parse(os.Args[2:])
 
 	// go-micro reads the command line itself and does not know these flags.
 	os.Args = os.Args[:1]
 
+	var more []micro.Option
+	if *authority != "" {
+		more = append(more, trusting(*authority))
+	}
+	if *certificate != "" {
+		more = append(more, showing(*certificate, *key))
+	}
+	if *static {
+		more = append(more, micro.Selector(selector.NewSelector()))
+	}
+
 	lines := newLines()
 	switch role {
 	case "serve":
-		serve(lines, *name, *address, *version, *id)
+		serve(lines, *name, *address, *version, *id, more)
 	case "client":
-		service := newService(*name, "peer.client")
+		service := newService(*name, "peer.client", more...)
 		addOperations(lines, service)
 		lines.ready(map[string]interface{}{})
 		lines.run()
@@ -54,8 +74,10 @@ func main() {
 		lines.ready(map[string]interface{}{"address": wire.address, "node": wire.node})
 		lines.run()
 		wire.stop()
+	case "gateway":
+		gateway(lines, newService(*name, "peer.gateway", more...), *address)
 	default:
-		fail(fmt.Errorf("unknown role %q: say serve, client or wire", role))
+		fail(fmt.Errorf("unknown role %q: say serve, client, wire or gateway", role))
 	}
 }
 
@@ -75,7 +97,7 @@ func addOperations(lines *lines, service micro.Service) {
 	addWireCalls(lines)
 }
 
-func serve(lines *lines, name, address, version, id string) {
+func serve(lines *lines, name, address, version, id string, more []micro.Option) {
 	if name == "" {
 		fail(fmt.Errorf("serve needs --name"))
 	}
@@ -90,7 +112,7 @@ func serve(lines *lines, name, address, version, id string) {
 	if id != "" {
 		options = append(options, func(o *micro.Options) { o.Server.Init(server.Id(id)) })
 	}
-	service := newService(name, name, options...)
+	service := newService(name, name, append(options, more...)...)
 	addOperations(lines, service)
 
 	events := newEvents()

@@ -1,4 +1,4 @@
-//! Lines 7 to 10, 13, 14 and 26: paths, content types, framing, headers, deadlines.
+//! Lines 7 to 10, 13, 14, 26 and 35: paths, content types, framing, headers, deadlines.
 
 use std::time::Duration;
 
@@ -341,5 +341,26 @@ fn p1_26_we_ask_a_go_service_for_its_health() {
             .await
             .unwrap();
         assert_eq!(&reply.0[..], b"\x0a\x02ok");
+    });
+}
+
+#[test]
+fn p2_35_go_client_reaches_us_by_address_by_the_static_selector_and_as_its_proxy() {
+    isolated(&[Need::Go], || async {
+        let ours = ours::serve("greeter").await;
+        let (at, ann) = (ours.address(), json!({ "name": "Ann" }));
+        let greeted = |outcome: &Value| outcome["response"]["greeting"] == "Hello Ann";
+        let fields = json!({ "request": &ann, "address": at });
+        let by_address = go::client().await;
+        let outcome = go::call_with(&by_address, "greeter", "Greeter.Hello", fields).await;
+        assert!(greeted(&outcome), "{outcome}");
+
+        let by_name = go::client_with(&["--static"], &[]).await;
+        let outcome = go::call(&by_name, at, "Greeter.Hello", ann.clone()).await;
+        assert!(greeted(&outcome), "{outcome}");
+
+        let by_proxy = go::client_with(&[], &[("MICRO_PROXY", at)]).await;
+        let outcome = go::call(&by_proxy, "nowhere", "Greeter.Hello", ann).await;
+        assert!(greeted(&outcome), "{outcome}");
     });
 }

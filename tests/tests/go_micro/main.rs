@@ -9,6 +9,8 @@
 //! * [`errors`]: what an error is on the other side, and when it is tried again
 //! * [`streams`]: both kinds of end, and streams that are never half-closed
 //! * [`telemetry`]: traces, caller, namespace and what is propagated
+//! * [`gateway`]: our services behind go-micro's HTTP gateway
+//! * [`tls`]: both sides with TLS
 
 #![allow(
     clippy::unwrap_used,
@@ -20,9 +22,11 @@
 mod calls;
 mod discovery;
 mod errors;
+mod gateway;
 mod json;
 mod streams;
 mod telemetry;
+mod tls;
 
 use std::collections::HashMap;
 

@@ -3,12 +3,13 @@
 use bytes::Bytes;
 
 use super::run::Run;
+use crate::client::layers::AttemptResponse;
 use crate::client::pool::Lease;
 use crate::client::reply::{ReplyStream, end, unreadable};
 use crate::error::{Error, Result};
 use crate::metadata::Metadata;
 use crate::selector::Node;
-use crate::transport::Opened;
+use crate::transport::{Opened, frame, unframe};
 
 /// One message and the metadata around it.
 pub(in crate::client) struct Received {
@@ -23,6 +24,39 @@ pub(in crate::client) trait Step: Sync {
     type Done: Send;
 
     fn attempt(&self, run: &Run, lease: &Lease) -> impl Future<Output = Result<Self::Done>> + Send;
+
+    /// The one message, as layers see it.
+    fn message(&self, run: &Run) -> Result<Option<Bytes>>;
+
+    /// The same with another message.
+    fn replaced(&self, run: &Run, message: &Bytes) -> Result<Self>
+    where
+        Self: Sized;
+
+    /// What was done, as layers see it.
+    fn show(done: &Self::Done) -> AttemptResponse;
+
+    /// What layers made of what was done, which is nothing where they have answered by themselves.
+    fn take(done: Option<Self::Done>, answer: AttemptResponse) -> Result<Self::Done>;
+}
+
+/// The one message out of its frame.
+fn unframed(run: &Run, framed: &Bytes) -> Result<Bytes> {
+    let (compressed, message) = unframe(framed);
+    match run.terms.compression.filter(|_| compressed) {
+        Some(compression) => compression.decompress(&message, usize::MAX - 1),
+        None => Ok(message),
+    }
+}
+
+/// Layers answer the opening of a stream with nothing but what was opened.
+pub(super) fn opened<T>(done: Option<T>) -> Result<T> {
+    done.ok_or_else(|| {
+        Error::internal(
+            "a layer around an attempt answered a stream by itself: do so in a layer around the call",
+        )
+        .with_id("go.micro.client")
+    })
 }
 
 /// One request message, one reply.
@@ -61,6 +95,34 @@ impl Step for Unary {
             trailers: trailers.unwrap_or_default().into(),
         })
     }
+
+    fn message(&self, run: &Run) -> Result<Option<Bytes>> {
+        unframed(run, &self.0).map(Some)
+    }
+
+    fn replaced(&self, run: &Run, message: &Bytes) -> Result<Self> {
+        frame(message, run.terms.compression).map(Self)
+    }
+
+    fn show(done: &Received) -> AttemptResponse {
+        let Received { message, compressed, headers, trailers } = done;
+        let (message, compressed) = (Some(message.clone()), *compressed);
+        AttemptResponse {
+            message,
+            headers: headers.clone(),
+            trailers: trailers.clone(),
+            compressed,
+        }
+    }
+
+    fn take(_: Option<Received>, answer: AttemptResponse) -> Result<Received> {
+        let AttemptResponse { message, headers, trailers, compressed } = answer;
+        let message = message.ok_or_else(|| {
+            Error::internal("a layer around an attempt took the reply away: answer with a message")
+                .with_id("go.micro.client")
+        })?;
+        Ok(Received { message, compressed, headers, trailers })
+    }
 }
 
 /// One request message, many replies: as repeatable as a unary call until the head is there.
@@ -72,6 +134,22 @@ impl Step for ServerStream {
     async fn attempt(&self, run: &Run, lease: &Lease) -> Result<ReplyStream> {
         run.send(lease, &self.0).await
     }
+
+    fn message(&self, run: &Run) -> Result<Option<Bytes>> {
+        unframed(run, &self.0).map(Some)
+    }
+
+    fn replaced(&self, run: &Run, message: &Bytes) -> Result<Self> {
+        frame(message, run.terms.compression).map(Self)
+    }
+
+    fn show(_: &ReplyStream) -> AttemptResponse {
+        AttemptResponse::opened()
+    }
+
+    fn take(done: Option<ReplyStream>, _: AttemptResponse) -> Result<ReplyStream> {
+        opened(done)
+    }
 }
 
 /// A stream of requests that has begun. What follows cannot be repeated, so only the way there is.
@@ -82,6 +160,22 @@ impl Step for OpenStream {
 
     async fn attempt(&self, run: &Run, lease: &Lease) -> Result<Opened> {
         lease.open_stream(run.target.path.clone(), run.headers(lease)?)
+    }
+
+    fn message(&self, _: &Run) -> Result<Option<Bytes>> {
+        Ok(None)
+    }
+
+    fn replaced(&self, _: &Run, _: &Bytes) -> Result<Self> {
+        Ok(Self)
+    }
+
+    fn show(_: &Opened) -> AttemptResponse {
+        AttemptResponse::opened()
+    }
+
+    fn take(done: Option<Opened>, _: AttemptResponse) -> Result<Opened> {
+        opened(done)
     }
 }
 

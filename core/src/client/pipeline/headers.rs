@@ -19,7 +19,7 @@ impl Run {
     pub(super) fn headers(&self, lease: &Lease) -> Result<HeaderMap> {
         let own = self.terms.metadata.headers();
         let compact = self.is_read_compact(own);
-        let mut headers = self.client.0.heads.of(compact, self.unary).clone();
+        let mut headers = self.client.0.heads.of(compact, self.unary()).clone();
         if self.codec != Codec::Proto {
             let content_type = HeaderValue::from_static(self.codec.grpc_content_type());
             headers.insert(CONTENT_TYPE, content_type.clone());

@@ -8,6 +8,7 @@ mod attempt;
 #[cfg(feature = "tonic")]
 mod framed;
 mod headers;
+mod layered;
 mod outcome;
 mod pick;
 mod resolve;
@@ -19,4 +20,4 @@ mod wait;
 pub(super) use attempt::{OpenStream, Received, ServerStream, Unary};
 #[cfg(feature = "tonic")]
 pub(super) use framed::{Begun, Framed, OpenFramed};
-pub(super) use run::{Run, deadline_passed};
+pub(super) use run::{Run, deadline, deadline_passed};

@@ -5,15 +5,26 @@ use std::sync::Arc;
 use super::run::Run;
 use crate::error::{Code, Error, Origin, Reach, Reason};
 use crate::resilience::Lost;
-use crate::selector::{Node, Outcome};
+use crate::selector::{Finished, Node, Outcome};
 
 impl Run {
     /// An attempt on `node` begins. It is told how it ended by [`Run::tell`], once.
     pub(super) fn begin(&mut self, node: &Arc<Node>) {
         self.attempts += 1;
+        self.attempt_at(node);
+    }
+
+    /// The attempt is one on `node`; where it was to be one on another, that one is given up.
+    pub(super) fn attempt_at(&mut self, node: &Arc<Node>) {
+        self.give_up();
         self.span.record("node", node.id());
         self.attempt = Some(node.begin());
         self.node = Some(node.clone());
+    }
+
+    /// The attempt, if one is open, was given up before the node could show what it is worth.
+    pub(super) fn give_up(&mut self) {
+        self.tell(Outcome::Cancelled, None);
     }
 
     /// The attempt failed, and another one may follow.
@@ -42,10 +53,19 @@ impl Run {
 
     /// The one place where the end of an attempt is told: to the selector, the registry and the log. An attempt that was told
     /// of already is over.
-    fn tell(&mut self, outcome: Outcome, error: Option<&Error>) {
+    pub(super) fn tell(&mut self, outcome: Outcome, error: Option<&Error>) {
         let Some(attempt) = self.attempt.take() else { return };
-        attempt.finish(outcome);
-        let (Some(error), Some(node)) = (error, &self.node) else { return };
+        let elapsed = attempt.timed(outcome);
+        let Some(node) = &self.node else { return };
+        let strategy = self.terms.strategy(self.client.0.strategy.as_ref());
+        strategy.finished(&Finished {
+            service: &self.target.service,
+            endpoint: &self.target.endpoint,
+            node,
+            outcome,
+            elapsed,
+        });
+        let Some(error) = error else { return };
         self.suspect(node, error, outcome);
         tracing::debug!(
             service = &*self.target.service,
@@ -81,6 +101,13 @@ impl Run {
             node,
             attempts: self.attempts,
         })
+    }
+}
+
+/// A call that is dropped gives its attempt up.
+impl Drop for Run {
+    fn drop(&mut self) {
+        self.give_up();
     }
 }
 

@@ -19,7 +19,7 @@ impl Run {
     pub(in crate::client) async fn bounded<S: Step>(
         &mut self,
         step: S,
-    ) -> Result<(S::Done, Lease)> {
+    ) -> Result<(S::Done, Option<Lease>)> {
         let span = self.span.clone();
         let deadline = self.deadline;
         let result = {
@@ -34,7 +34,7 @@ impl Run {
         result.unwrap_or_else(|| Err(self.late())).map_err(|error| self.fail(error))
     }
 
-    async fn stages<S: Step>(&mut self, step: &S) -> Result<(S::Done, Lease)> {
+    async fn stages<S: Step>(&mut self, step: &S) -> Result<(S::Done, Option<Lease>)> {
         let mut nodes = self.resolve().await?;
         self.target.callee.budget.deposit();
         let mut repeats = Repeats::default();
@@ -49,13 +49,20 @@ impl Run {
             };
             self.waits_for = None;
             self.begin(&node);
-            let (error, lost) = match self.connected(&node, ready).await {
-                Ok(lease) => match step.attempt(self, &lease).await {
-                    Ok(done) => return Ok((done, lease)),
-                    Err(error) if lease.is_open() => (error, Lost::Taken),
-                    Err(error) => (error, Lost::Gone { served: lease.has_served() }),
+            let (error, lost) = match self.attempt_way() {
+                // Apart from the call, which has none as a rule.
+                Some(way) => match Box::pin(self.layered(way, step, &node, ready)).await {
+                    Ok(done) => return Ok(done),
+                    Err(lost) => lost,
                 },
-                Err(error) => (error, Lost::Unreached),
+                None => match self.connected(&node, ready).await {
+                    Ok(lease) => match step.attempt(self, &lease).await {
+                        Ok(done) => return Ok((done, Some(lease))),
+                        Err(error) if lease.is_open() => (error, Lost::Taken),
+                        Err(error) => (error, Lost::Gone { served: lease.has_served() }),
+                    },
+                    Err(error) => (error, Lost::Unreached),
+                },
             };
             let error = self.settle(error);
             self.lost(&error, lost);

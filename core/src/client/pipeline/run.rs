@@ -7,13 +7,16 @@ use smallvec::SmallVec;
 use tokio::time::Instant;
 use tracing::Span;
 
-use crate::client::handle::{Client, Target};
+use crate::client::handle::Client;
+use crate::client::layers::AttemptWay;
 use crate::client::options::CallOptions;
+use crate::client::target::Target;
 use crate::client::terms::Terms;
 use crate::codec::Codec;
 use crate::context::Context;
 use crate::error::{Code, Error};
 use crate::selector::{Attempt, Node};
+use crate::shape::Shape;
 use crate::telemetry::{Measured, Trace};
 use crate::transport::Share;
 
@@ -26,8 +29,9 @@ pub(in crate::client) struct Run {
     pub(in crate::client) context: Option<Context>,
     pub(in crate::client) trace: Trace,
     pub(in crate::client) deadline: Option<Instant>,
-    /// Unary calls carry headers that go-micro does not put on streams.
-    pub(in crate::client) unary: bool,
+    pub(in crate::client) shape: Shape,
+    /// Layers around the attempts of this call, within those of its client.
+    pub(in crate::client) attempt_layers: Option<AttemptWay>,
     pub(super) tried: SmallVec<[Arc<Node>; 4]>,
     pub(in crate::client) node: Option<Arc<Node>>,
     pub(in crate::client) attempt: Option<Attempt>,
@@ -44,17 +48,12 @@ impl Run {
         target: Arc<Target>,
         options: CallOptions,
         preferred: Codec,
-        unary: bool,
+        shape: Shape,
     ) -> Self {
-        let terms = Terms::new(&client.0.options, options, unary);
+        let terms = Terms::new(&client.0.options, options, shape == Shape::Unary);
         let codec = terms.codec.unwrap_or(preferred);
         let context = terms.parent();
-        let inherited = context.as_ref().and_then(Context::deadline);
-        let own = terms.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        let deadline = match (inherited, own) {
-            (Some(inherited), Some(own)) => Some(inherited.min(own)),
-            (inherited, own) => inherited.or(own),
-        };
+        let deadline = deadline(context.as_ref(), terms.timeout);
         let measured = Measured::begin(target.edge.clone());
         let span = tracing::info_span!(
             "call",
@@ -71,7 +70,8 @@ impl Run {
             context,
             trace,
             deadline,
-            unary,
+            shape,
+            attempt_layers: None,
             tried: SmallVec::new(),
             node: None,
             attempt: None,
@@ -82,6 +82,16 @@ impl Run {
         }
     }
 
+    /// Unary calls carry headers that go-micro does not put on streams.
+    pub(super) fn unary(&self) -> bool {
+        self.shape == Shape::Unary
+    }
+
+    /// The way of an attempt, where there are layers around it.
+    pub(super) fn attempt_way(&self) -> Option<AttemptWay> {
+        self.client.0.attempts.as_ref().or(self.attempt_layers.as_ref()).cloned()
+    }
+
     /// Largest reply message, in bytes.
     pub(in crate::client) fn max_message(&self) -> usize {
         self.client.0.max_message
@@ -90,7 +100,7 @@ impl Run {
     /// Where reply messages are counted: those of each stream apart, so that one which is not read leaves room for others.
     pub(in crate::client) fn share(&self) -> Arc<Share> {
         let client = &self.client.0;
-        if self.unary {
+        if self.unary() {
             return client.replies.clone();
         }
         Share::new(&client.buffered, client.max_buffered, client.max_message)
@@ -110,6 +120,19 @@ impl Run {
     pub(in crate::client) fn settle(&self, error: Error) -> Error {
         let late = self.deadline.is_some_and(|deadline| deadline <= Instant::now());
         if late && error.code() == Code::Cancelled { deadline_passed() } else { error }
+    }
+}
+
+/// When a call ends that may take `timeout`, and is part of the call `context`.
+pub(in crate::client) fn deadline(
+    context: Option<&Context>,
+    timeout: Option<Duration>,
+) -> Option<Instant> {
+    let inherited = context.and_then(Context::deadline);
+    let own = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+    match (inherited, own) {
+        (Some(inherited), Some(own)) => Some(inherited.min(own)),
+        (inherited, own) => inherited.or(own),
     }
 }
 

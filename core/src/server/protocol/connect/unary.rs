@@ -1,6 +1,7 @@
 //! Unary calls: one message each way, and an HTTP status that says how it went.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -18,6 +19,7 @@ use crate::codec::Codec;
 use crate::error::{Code, Error, Result};
 use crate::server::converse::{Layout, Reply, converse};
 use crate::server::dispatch::{Dispatch, Head, Peer};
+use crate::server::endpoint::{Endpoint, Role};
 use crate::server::protocol::refusal::refusal;
 use crate::server::protocol::upload::{Upload, gone};
 use crate::server::reply::ReplyBody;
@@ -33,7 +35,9 @@ pub(in crate::server::protocol) async fn unary(
     peer: &Peer,
 ) -> Response<ReplyBody> {
     let path = parts.uri.path();
-    if dispatch.find(path).is_ok_and(|endpoint| endpoint.shape().streams()) {
+    let streams =
+        |endpoint: Arc<Endpoint>| endpoint.shape().streams() && endpoint.role != Role::Fallback;
+    if dispatch.find(path).is_ok_and(streams) {
         return refusal(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "this endpoint streams: send application/connect+json or application/connect+proto",
