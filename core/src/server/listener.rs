@@ -1,6 +1,5 @@
 //! Accepts connections and ends them in order: no new calls, running calls finish, then the rest.
 
-use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -19,6 +18,7 @@ use tokio_util::task::TaskTracker;
 use super::connection::{self, Connection, Connections};
 use super::descriptors;
 use super::dispatch::{Dispatch, Link, Peer};
+use super::ports::{Ports, is_taken};
 use super::protocol::answer;
 use super::reply::{ReplyBody, Served};
 use crate::error::{Error, Result};
@@ -149,17 +149,24 @@ impl Listening {
     }
 }
 
-/// Listens on `address`. go-micro writes `:0` for any address and port: both families where the machine
-/// has IPv6, else IPv4.
+/// Listens on `address`, or on its first port that is free where it has a range of them.
 async fn listen(network: &dyn Network, address: &str) -> std::io::Result<Box<dyn Listener>> {
+    let Some(ports) = Ports::of(address)? else { return listen_at(network, address).await };
+    for port in ports.range.clone() {
+        match listen_at(network, &format!("{}:{port}", ports.host)).await {
+            Err(error) if is_taken(&error) => {}
+            other => return other,
+        }
+    }
+    Err(ports.taken())
+}
+
+/// Listens on one port. go-micro writes `:0` for any address and port: both families where the machine has IPv6, else IPv4.
+async fn listen_at(network: &dyn Network, address: &str) -> std::io::Result<Box<dyn Listener>> {
     let Some(port) = address.strip_prefix(':') else { return network.bind(address).await };
     match network.bind(&format!("[::]:{port}")).await {
         // A program that has the port on one family must not go unnoticed.
-        Err(error)
-            if !matches!(error.kind(), ErrorKind::AddrInUse | ErrorKind::PermissionDenied) =>
-        {
-            network.bind(&format!("0.0.0.0:{port}")).await
-        }
+        Err(error) if !is_taken(&error) => network.bind(&format!("0.0.0.0:{port}")).await,
         bound => bound,
     }
 }
