@@ -27,6 +27,12 @@ pub enum Side {
 /// Implemented for every protobuf type that knows its descriptor
 /// ([`ReflectMessage`], derived by `prost-reflect`), and for the wrappers [`Json`](super::Json),
 /// [`Proto`] and [`Raw`](super::Raw).
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` can be no request and no reply",
+    label = "not a message",
+    note = "`Json<T>` carries a `T` that is `serde::Serialize`, `serde::Deserialize` (for requests *and* replies, on both sides), `Send` and without borrowed data",
+    note = "protobuf types need no wrapper where they derive `prost_reflect::ReflectMessage`; `Proto<T>` carries those that do not, and `Raw` any bytes"
+)]
 pub trait Message: Sized + Send + 'static {
     /// Appends the message to `buffer`.
     ///
@@ -85,19 +91,7 @@ impl<T: ReflectMessage + Default + 'static> Message for T {
                 self.encode_raw(buffer);
                 Ok(())
             }
-            Codec::Json => {
-                let server = side == Side::Server;
-                let options = SerializeOptions::new()
-                    .use_proto_field_name(server)
-                    .skip_default_fields(!server)
-                    .stringify_64_bit_integers(true);
-                let mut serializer = serde_json::Serializer::new(buffer.writer());
-                self.transcode_to_dynamic()
-                    .serialize_with_options(&mut serializer, &options)
-                    .map_err(|e| {
-                        Error::unexpected(format!("cannot write the message as JSON: {e}"))
-                    })
-            }
+            Codec::Json => write_json(&self.transcode_to_dynamic(), side, buffer),
             Codec::Bytes | Codec::Text => {
                 Err(unsupported::<T>(codec, "send `proto` or `json` to a protobuf endpoint"))
             }
@@ -127,8 +121,25 @@ impl<T: ReflectMessage + Default + 'static> Message for T {
     }
 }
 
+/// Appends protobuf's JSON, as `side` writes it.
+pub(super) fn write_json(
+    message: &DynamicMessage,
+    side: Side,
+    buffer: &mut BytesMut,
+) -> Result<()> {
+    let server = side == Side::Server;
+    let options = SerializeOptions::new()
+        .use_proto_field_name(server)
+        .skip_default_fields(!server)
+        .stringify_64_bit_integers(true);
+    let mut serializer = serde_json::Serializer::new(buffer.writer());
+    message
+        .serialize_with_options(&mut serializer, &options)
+        .map_err(|e| Error::unexpected(format!("cannot write the message as JSON: {e}")))
+}
+
 /// Reads protobuf's JSON of a type that is known by its descriptor.
-struct Described(MessageDescriptor);
+pub(super) struct Described(pub(super) MessageDescriptor);
 
 impl<'de> DeserializeSeed<'de> for Described {
     type Value = DynamicMessage;

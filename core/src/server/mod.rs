@@ -54,6 +54,7 @@ pub(crate) mod mount;
 #[cfg(feature = "tonic")]
 mod mounted;
 mod path;
+mod ports;
 mod protocol;
 mod query;
 mod reflection;
@@ -61,6 +62,8 @@ mod reply;
 mod requests;
 mod routes;
 mod running;
+#[cfg(feature = "tonic")]
+mod transcoded;
 mod unsent;
 
 pub(crate) use debug::warm_up;

@@ -20,17 +20,6 @@ const FOREIGN: &[Foreign] = &[
         why: "calls travel by HTTP/2, and there is no other transport: leave it out",
     },
     Foreign {
-        flags: &["client_pool_size"],
-        only: None,
-        why: "calls share the connections to a node, which grow with them: set --client-max-connections, \
-              which bounds those to all nodes",
-    },
-    Foreign {
-        flags: &["client_pool_ttl"],
-        only: None,
-        why: "connections are closed for being idle, not for being old: set --client-idle-timeout",
-    },
-    Foreign {
         flags: &["selector"],
         only: None,
         why: "nodes are chosen by a strategy: set --client-strategy",

@@ -5,6 +5,7 @@ use std::sync::{Arc, Weak};
 use papaya::HashMap;
 
 use super::ClientBuilder;
+use crate::client::cached::Store;
 use crate::client::handle::{Client, Inner};
 use crate::client::heads::Heads;
 use crate::client::layers::{AttemptRequest, Request};
@@ -67,11 +68,12 @@ impl ClientBuilder {
             name: self.name,
             cache,
             strategy,
-            pool: Pool::new(self.dial, self.max_connections),
+            pool: Pool::new(self.dial, self.max_connections, self.sharing),
             metrics: Arc::default(),
             options: self.options,
             max_message: self.max_message,
             max_buffered: self.max_buffered,
+            cached: Store::new(self.max_cached),
             buffered,
             replies,
             heads,

@@ -129,6 +129,33 @@ pub(super) const SETTINGS: &[Setting] = &[
         "Connections to all nodes together.",
     ),
     of(
+        "client.calls_per_connection",
+        Form::Number(&range::CALLS_PER_CONNECTION),
+        "100",
+        "Calls on each connection to a node before another one is made.",
+    ),
+    of(
+        "client.max_connections_per_node",
+        Form::Number(&range::MAX_CONNECTIONS_PER_NODE),
+        "4",
+        "Connections to one node.",
+    )
+    .go_micro("client_pool_size"),
+    of(
+        "client.max_connection_age",
+        Form::Time(&range::MAX_CONNECTION_AGE),
+        "for ever",
+        "Age at which a connection takes no more calls.",
+    )
+    .go_micro("client_pool_ttl"),
+    of(
+        "client.cached",
+        Form::Duration,
+        "not at all",
+        "How long equal calls are answered with the reply, without a node.",
+    ),
+    of("client.max_cached", Form::Number(&range::MAX_CACHED), "16 MiB", "Replies kept for that."),
+    of(
         "client.max_message_size",
         Form::Number(&range::MAX_MESSAGE_SIZE),
         "4 MiB",

@@ -26,7 +26,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         "address",
         Form::Text("`host:port`"),
         ":0",
-        "Address to listen on; :0 is any address, any free port.",
+        "Address to listen on; :0 is any address and any free port, :8000-8010 the first free one of these.",
     )
     .go_micro("server_address"),
     of(

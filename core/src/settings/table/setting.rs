@@ -27,6 +27,8 @@ pub(in crate::settings) enum Form {
     Number(&'static Range),
     /// A duration in a range.
     Time(&'static Range),
+    /// Any duration.
+    Duration,
     /// A duration; a flag or a variable may say it in seconds without a unit, as go-micro does.
     Seconds,
     /// A duration, or `none`.
@@ -107,6 +109,7 @@ impl Setting {
             Form::Text(what) => what.to_owned(),
             Form::Ranged(range) | Form::Number(range) => range.to_string(),
             Form::Time(range) => format!("a duration, {range}"),
+            Form::Duration => "a duration".to_owned(),
             Form::Seconds => "a duration, or seconds".to_owned(),
             Form::Limit => "a duration, or `none`".to_owned(),
             Form::TimeOrNone(range) => format!("a duration, {range}, or `none`"),
@@ -156,7 +159,7 @@ impl Setting {
                 _ => "TEXT",
             },
             Form::Number(_) => "NUMBER",
-            Form::Time(_) | Form::Seconds => "TIME",
+            Form::Time(_) | Form::Duration | Form::Seconds => "TIME",
             Form::Limit | Form::TimeOrNone(_) => "TIME|none",
             Form::Choice(_) => "WORD",
             Form::List(_) => "LIST",

@@ -14,6 +14,7 @@ from .. import _micro
 from .._client import Client
 from .._errors import Error
 from .._runtime import Runtime
+from . import _bases
 from ._calls import CallPipe, StreamStreamCall, StreamUnaryCall, UnaryStreamCall, UnaryUnaryCall
 from ._connectivity import CONNECTING, IDLE, READY, SHUTDOWN, Connectivity, is_answer, probe
 from ._intercepted import Chains, StreamStream, StreamUnary, UnaryStream, UnaryUnary
@@ -29,11 +30,16 @@ class Channel(aio.Channel):
     """A channel to all nodes of a service, as ``grpc.aio.Channel`` is one to an address."""
 
     def __init__(
-        self, service: str, client: Client | None, interceptors: Sequence[aio.ClientInterceptor], options: Any
+        self,
+        service: str,
+        client: Client | None,
+        detached: bool,
+        interceptors: Sequence[aio.ClientInterceptor],
+        options: Any,
     ) -> None:
         self._owned = client is None
         self._client = Client(**options) if client is None else client
-        self._target = Target(self._client, service, waits=client is None and "timeout" not in options)
+        self._target = Target(self._client, service, waits=client is None and "timeout" not in options, detached=detached)
         self._chains = Chains(interceptors)
         self._state = Connectivity()
         self._calls: dict[int, UnaryUnaryCall | CallPipe] = {}
@@ -100,7 +106,7 @@ class Channel(aio.Channel):
         """Takes no more calls, and cancels those that are under way after ``grace`` seconds. Harmless when repeated."""
         self._state.become(SHUTDOWN)
         if self._calls and grace:
-            self._idle = asyncio.get_running_loop().create_future()
+            self._idle = self._idle or asyncio.get_running_loop().create_future()
             await asyncio.wait([self._idle], timeout=grace)
         for call in list(self._calls.values()):
             call._give_up(CLOSED) if isinstance(call, UnaryUnaryCall) else call.give_up(CLOSED)
@@ -113,8 +119,14 @@ class Channel(aio.Channel):
         """``READY`` once a node has answered :meth:`channel_ready`, or what ``try_to_connect`` begins."""
         if try_to_connect and self._state.now is IDLE:
             self._state.become(CONNECTING)
-            self._probing = asyncio.ensure_future(self._probe())
+            self._probing = asyncio.ensure_future(self._connect())
         return self._state.now
+
+    async def _connect(self) -> None:
+        try:
+            await self._probe()
+        except (Error, aio.UsageError):
+            self._state.become(IDLE)
 
     async def wait_for_state_change(self, last_observed_state: grpc.ChannelConnectivity) -> None:
         """Returns when :meth:`get_state` is another."""
@@ -142,6 +154,8 @@ class Channel(aio.Channel):
         try:
             await self._client._ask("call", probe(self._target.service))
         except Error as error:
+            if self._state.now is SHUTDOWN:
+                raise aio.UsageError(CLOSED) from None
             if not is_answer(error):
                 raise
         self._state.become(READY)
@@ -154,7 +168,7 @@ class _Callable:
         self._channel, self._method = channel, method
 
 
-class UnaryUnaryCallable(_Callable, aio.UnaryUnaryMultiCallable[Any, Any]):
+class UnaryUnaryCallable(_Callable, _bases.AioUnaryUnary):
     """What a stub has for a method of one request and one response."""
 
     def __call__(
@@ -174,7 +188,7 @@ class UnaryUnaryCallable(_Callable, aio.UnaryUnaryMultiCallable[Any, Any]):
         return UnaryUnaryCall(self._channel, self._method, request, timeout, rest)
 
 
-class UnaryStreamCallable(_Callable, aio.UnaryStreamMultiCallable[Any, Any]):
+class UnaryStreamCallable(_Callable, _bases.AioUnaryStream):
     """What a stub has for a method of one request and many responses."""
 
     def __call__(
@@ -194,7 +208,7 @@ class UnaryStreamCallable(_Callable, aio.UnaryStreamMultiCallable[Any, Any]):
         return UnaryStreamCall(self._channel, self._method, request, timeout, rest)
 
 
-class StreamUnaryCallable(_Callable, aio.StreamUnaryMultiCallable[Any, Any]):
+class StreamUnaryCallable(_Callable, _bases.AioStreamUnary):
     """What a stub has for a method of many requests and one response."""
 
     def __call__(
@@ -213,7 +227,7 @@ class StreamUnaryCallable(_Callable, aio.StreamUnaryMultiCallable[Any, Any]):
         return StreamUnaryCall(self._channel, self._method, request_iterator, timeout, rest)
 
 
-class StreamStreamCallable(_Callable, aio.StreamStreamMultiCallable[Any, Any]):
+class StreamStreamCallable(_Callable, _bases.AioStreamStream):
     """What a stub has for a method of many requests and many responses."""
 
     def __call__(
