@@ -39,14 +39,10 @@ use crate::transport::network::{self, Network};
 /// | `keepalive_timeout` | a duration: how long a probed connection may be silent |
 /// | `idle_timeout` | a duration: connections without calls for so long are closed; `null` or `"none"` keeps them |
 /// | `max_connections` | a number, 1 or more: connections to all nodes together |
-<<<<<<< HEAD
-/// | `max_message_size`, `max_buffered`, `max_cached` | bytes |
-=======
 /// | `calls_per_connection` | a number, 1 or more: calls on each connection to a node before another one is made |
 /// | `max_connections_per_node` | a number, 1 or more |
 /// | `max_connection_age` | a duration: connections that are as old take no more calls, and are closed once they have none |
-/// | `max_message_size`, `max_buffered` | bytes |
->>>>>>> main
+/// | `max_message_size`, `max_buffered`, `max_cached` | bytes |
 /// | `tls` | `"system"`, or `{"authority": …, "certificate": …, "private_key": …, "server_name": "a.example", "policy": "prefer"}`: the authority may be `"system"`, certificate and key go together or are left out; each is PEM text or `{"file": path}`, which is read again when it changes. For the last two see [`ClientTls::server_name`](crate::ClientTls::server_name) and [`TlsPolicy`](crate::TlsPolicy) |
 #[derive(Debug, Clone, Default)]
 pub struct ClientSettings {
