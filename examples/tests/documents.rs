@@ -4,13 +4,14 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const EXAMPLES: [&str; 6] = [
+const EXAMPLES: [&str; 7] = [
     include_str!("../greeter/service.rs"),
     include_str!("../greeter/client.rs"),
     include_str!("../streaming/service.rs"),
     include_str!("../streaming/client.rs"),
     include_str!("../errors/service.rs"),
     include_str!("../errors/client.rs"),
+    include_str!("../middleware/middleware.rs"),
 ];
 
 const IN_C: [&str; 6] = [
