@@ -521,9 +521,9 @@ typedef struct {
     uint32_t reserved;
     // Its arguments: a JSON object, or nothing. A duration is "250ms", "1.5s", "1m" or a number of milliseconds.
     micro_slice args;
-    // The value or the message, of operations that take one. Taken, also when the function fails at once.
+    // The value or the message, of operations that take one; the others refuse it. Taken, also when the function fails at once.
     micro_bytes payload;
-    // Metadata, of operations that take it: a block made by micro_meta_add, or nothing.
+    // Metadata, of operations that take it: a block made by micro_meta_add, or nothing. The others refuse it.
     micro_slice meta;
     // Nanoseconds to wait for the answer, or for what is followed to open: 0 for 10 s, MICRO_NO_TIMEOUT for ever. A shorter
     // deadline of the parent wins.

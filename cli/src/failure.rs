@@ -11,14 +11,14 @@ use serde_json::{Value, json};
 /// Why a command failed.
 #[derive(Debug)]
 pub(crate) struct Failure {
-    kind: Kind,
+    cause: Cause,
     message: String,
     /// What a call failed with, for those who read JSON, and its details.
     error: Option<Error>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum Cause {
     /// The command line makes no sense.
     Usage,
     /// The fleet said no.
@@ -29,11 +29,11 @@ enum Kind {
 
 impl Failure {
     pub(crate) fn usage(message: impl Into<String>) -> Self {
-        Self { kind: Kind::Usage, message: message.into(), error: None }
+        Self { cause: Cause::Usage, message: message.into(), error: None }
     }
 
     pub(crate) fn refused(message: impl Into<String>) -> Self {
-        Self { kind: Kind::Refused, message: message.into(), error: None }
+        Self { cause: Cause::Refused, message: message.into(), error: None }
     }
 
     /// Adds what the user may have meant.
@@ -42,10 +42,10 @@ impl Failure {
     }
 
     pub(crate) fn exit_code(&self) -> ExitCode {
-        match self.kind {
-            Kind::Usage => ExitCode::from(2),
-            Kind::Refused => ExitCode::from(1),
-            Kind::Unread => ExitCode::SUCCESS,
+        match self.cause {
+            Cause::Usage => ExitCode::from(2),
+            Cause::Refused => ExitCode::from(1),
+            Cause::Unread => ExitCode::SUCCESS,
         }
     }
 
@@ -72,7 +72,7 @@ impl Failure {
 
     /// True when there is nothing to tell, or no reader.
     pub(crate) fn is_silent(&self) -> bool {
-        self.kind == Kind::Unread
+        self.cause == Cause::Unread
     }
 }
 
@@ -90,7 +90,7 @@ impl From<Error> for Failure {
         // What is wrong before anything is sent was wrong on the command line.
         let ours = error.code() == Code::InvalidArgument && !error.is_remote();
         Self {
-            kind: if ours { Kind::Usage } else { Kind::Refused },
+            cause: if ours { Cause::Usage } else { Cause::Refused },
             message: if ours { error.detail().to_owned() } else { text(&error) },
             error: Some(error),
         }
@@ -101,7 +101,7 @@ impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
         let unread = error.kind() == std::io::ErrorKind::BrokenPipe;
         Self {
-            kind: if unread { Kind::Unread } else { Kind::Refused },
+            cause: if unread { Cause::Unread } else { Cause::Refused },
             message: format!("cannot print the result: {error}"),
             error: None,
         }

@@ -54,7 +54,7 @@
 //! | who is calling | [`auth`] |
 //! | certificates | [`ServerTls`], [`ClientTls`] |
 //! | all of this from a document | [`settings`] |
-//! | tests without sockets | [`network::Memory`] |
+//! | tests without sockets | [`testing::Fleet`] |
 //!
 //! Everything needs a tokio runtime with time and I/O enabled.
 #![forbid(unsafe_code)]
@@ -87,6 +87,7 @@ mod shape;
 mod spelling;
 mod streaming;
 pub mod telemetry;
+pub mod testing;
 mod time;
 #[cfg(feature = "tonic")]
 pub mod tonic;

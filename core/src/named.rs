@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use arc_swap::ArcSwap;
 
 /// Shared things of one kind, by name.
-pub(crate) struct Named<T>(ArcSwap<Names<T>>);
+pub(crate) struct ByName<T>(ArcSwap<Names<T>>);
 
 type Names<T> = Mutex<HashMap<String, Weak<T>>>;
 
-impl<T: Default> Named<T> {
+impl<T: Default> ByName<T> {
     /// The one of that name, made anew when it is not held.
     pub(crate) fn get(&self, name: &str) -> Arc<T> {
         let named = self.0.load();
@@ -32,7 +32,7 @@ impl<T: Default> Named<T> {
     }
 }
 
-impl<T> Default for Named<T> {
+impl<T> Default for ByName<T> {
     fn default() -> Self {
         Self(ArcSwap::default())
     }
@@ -44,7 +44,7 @@ mod tests {
 
     #[test]
     fn a_child_of_a_fork_shares_nothing_with_its_parent() {
-        let named = Named::<Mutex<u32>>::default();
+        let named = ByName::<Mutex<u32>>::default();
         let before = named.get("shop");
         assert!(Arc::ptr_eq(&before, &named.get("shop")));
         let _held = before.lock();

@@ -8,6 +8,8 @@ use futures_util::{StreamExt as _, stream};
 use micro::registry::Memory;
 use micro::server::Endpoint;
 use micro::{Client, Code, Context, Error, Json, Raw, Reason, Result, Service, Streaming};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 fn memory() -> Arc<Memory> {
     Arc::new(Memory::new())
@@ -211,5 +213,28 @@ async fn a_dropped_receiving_half_ends_the_handler_and_the_sending_half() -> Res
     drop(incoming);
     assert_eq!(end.recv().await, Some(()));
     while let Ok(()) = outgoing.send(Json(2)).await {}
+    service.stop().await
+}
+
+#[tokio::test]
+async fn a_handler_knows_the_address_of_its_peer() -> Result<()> {
+    let peer = |context: Context, _: Raw| async move {
+        Ok(Raw::from(context.peer().map(|peer| peer.to_string()).unwrap_or_default()))
+    };
+    let service = Service::builder("echo")
+        .address("127.0.0.1:0")
+        .registry(memory())
+        .handle(Endpoint::unary("Echo.Peer", peer))
+        .handle_signals(false)
+        .start()
+        .await?;
+    let mut stream = TcpStream::connect(service.address()).await?;
+    let own = stream.local_addr()?.to_string();
+    let head = "POST /Echo/Peer HTTP/1.1\r\nhost: echo\r\nconnection: close\r\n";
+    let rest = "content-type: application/json\r\ncontent-length: 2\r\n\r\n{}";
+    stream.write_all(format!("{head}{rest}").as_bytes()).await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    assert!(answer.ends_with(&format!("\r\n\r\n{own}")), "{own}: {answer}");
     service.stop().await
 }

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const EXAMPLES: [&str; 7] = [
+const EXAMPLES: [&str; 9] = [
     include_str!("../greeter/service.rs"),
     include_str!("../greeter/client.rs"),
     include_str!("../streaming/service.rs"),
@@ -12,6 +12,8 @@ const EXAMPLES: [&str; 7] = [
     include_str!("../errors/service.rs"),
     include_str!("../errors/client.rs"),
     include_str!("../middleware/middleware.rs"),
+    include_str!("guide.rs"),
+    include_str!("../build.rs"),
 ];
 
 const IN_C: [&str; 6] = [
@@ -44,7 +46,7 @@ fn blocks<'a>(text: &'a str, language: &str) -> Vec<&'a str> {
 fn code_in_documents_is_in_an_example() {
     for page in documents() {
         let text = fs::read_to_string(&page).expect("a document");
-        for (language, examples) in [("rust", EXAMPLES), ("c", IN_C)] {
+        for (language, examples) in [("rust", &EXAMPLES[..]), ("c", &IN_C)] {
             for block in blocks(&text, language) {
                 let shown = examples.iter().any(|example| example.contains(block));
                 assert!(shown, "{} shows code that is in no example:\n{block}", page.display());

@@ -1,8 +1,8 @@
 """Clients that are measured: `python caller.py KIND --address ADDRESS call|stream --concurrency N --size BYTES`.
 
-KIND is `micro` or grpcio's `aio`. For as many milliseconds as each line of standard input says, it keeps calls in flight, or
-reads streams, compares every reply with what it asked for, and prints a line of figures. `cargo xtask bench --rows python`
-takes both kinds by turns.
+KIND is `micro`, grpcio's `aio`, or `stub`: what grpcio's stubs call, over our channel. For as many milliseconds as each line of
+standard input says, it keeps calls in flight, or reads streams, compares every reply with what it asked for, and prints a line
+of figures. `cargo xtask bench --rows python` takes two kinds by turns.
 """
 
 from __future__ import annotations
@@ -45,10 +45,20 @@ def micro_client(address: str, size: int) -> tuple[Call, Open]:
     return call, stream
 
 
+def stub_client(address: str, size: int) -> tuple[Call, Open]:
+    import micro
+
+    return of_channel(micro.grpc.channel("bench", addresses=[address]), size)
+
+
 def aio_client(address: str, size: int) -> tuple[Call, Open]:
     import grpc
 
-    channel, message = grpc.aio.insecure_channel(address), payload(size)
+    return of_channel(grpc.aio.insecure_channel(address), size)
+
+
+def of_channel(channel: Any, size: int) -> tuple[Call, Open]:
+    message = payload(size)
     echo, numbers = channel.unary_unary("/bench.Echo/Call"), channel.unary_stream("/bench.Echo/Stream")
 
     async def call() -> None:
@@ -58,6 +68,9 @@ def aio_client(address: str, size: int) -> tuple[Call, Open]:
         return numbers(str(STREAM).encode())  # type: ignore[no-any-return]
 
     return call, stream
+
+
+KINDS = {"micro": micro_client, "stub": stub_client, "aio": aio_client}
 
 
 async def calls(call: Call, in_flight: int, seconds: float) -> list[float]:
@@ -93,13 +106,13 @@ async def streams(stream: Open, in_flight: int, seconds: float) -> int:
 
 async def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("kind", choices=("micro", "aio"))
+    parser.add_argument("kind", choices=KINDS)
     parser.add_argument("--address", required=True)
     parser.add_argument("shape", choices=("call", "stream"))
     parser.add_argument("--concurrency", type=int, default=1)
     parser.add_argument("--size", type=int, default=64)
     options = parser.parse_args()
-    call, stream = (micro_client if options.kind == "micro" else aio_client)(options.address, options.size)
+    call, stream = KINDS[options.kind](options.address, options.size)
     # Blocks the loop, which has nothing to do between two measurements.
     for line in sys.stdin:
         seconds, begun, median = float(line) / 1000, time.perf_counter(), 0.0

@@ -140,9 +140,34 @@ def test_the_readme_shows_the_greeter_whole() -> None:
     assert readme[:2] == [(EXAMPLES / "greeter" / name).read_text() for name in ("service.py", "client.py")]
 
 
+def commands(page: Path, begin: str) -> str:
+    """The command of a page that begins so, with the lines it goes on in."""
+    found = re.search(rf"^{re.escape(begin)}(?:.*\\\n)*.*$", page.read_text(), re.MULTILINE)
+    assert found, f"{page} shows no {begin}"
+    return found[0]
+
+
+def test_the_first_service_of_the_page_answers_curl(tmp_path: Path) -> None:
+    page = ROOT / "docs" / "python.md"
+    registry = f"local://{tmp_path}"
+    environment = {**os.environ, "MICRO_REGISTRY": registry, "MICRO_SERVER_ADDRESS": "127.0.0.1:0"}
+    with sync.Client(registry=registry) as client, client.watch("greeter") as watch:
+        service = subprocess.Popen([sys.executable, "-c", blocks(page)[0]], env=environment)
+        try:
+            address = next(watch).service.nodes[0].address
+            line = commands(page, "curl ").replace("localhost:8080", address)
+            told = subprocess.run(f"{line} --silent --fail", shell=True, capture_output=True, text=True, timeout=30, check=True)
+            assert told.stdout == '"Hello, Ada of no tenant!"'
+        finally:
+            service.kill()
+            service.wait()
+
+
 def test_the_quickstart_runs_as_printed(tmp_path: Path) -> None:
     page = blocks(ROOT / "docs" / "python.md")
     assert len(page) > 5
+    certificate = commands(ROOT / "docs" / "python.md", "openssl ")
+    subprocess.run(certificate, shell=True, cwd=tmp_path, capture_output=True, timeout=60, check=True)
     environment = {
         **os.environ,
         "MICRO_REGISTRY": f"memory://{tmp_path.name}",
@@ -155,6 +180,7 @@ def test_the_quickstart_runs_as_printed(tmp_path: Path) -> None:
             continue
         done = subprocess.run(
             [sys.executable, "-X", "dev", "-c", block],
+            cwd=tmp_path,
             env=environment,
             capture_output=True,
             text=True,

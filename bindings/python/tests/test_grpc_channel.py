@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -101,20 +102,55 @@ def test_a_thread_waits_for_a_service(world: Any, tmp_path: Any) -> None:
             ready.result(20)
 
 
+async def test_what_is_idempotent_by_its_proto_file_is_tried_again(world: Any, tmp_path: Any) -> None:
+    tried: list[str] = []
+
+    class Fails(world.AioGreeter):  # type: ignore[misc, name-defined]
+        async def Hello(self, message: Any, context: Any) -> Any:
+            tried.append(message.name)
+            if tried.count(message.name) == 1:
+                await context.abort(grpc.StatusCode.UNAVAILABLE, "not yet")
+            return world.pb.HelloReply(message="at last")
+
+    url = f"memory://{tmp_path.name}"
+    async with (
+        service_of(world, url, Fails()) as service,
+        micro.grpc.channel("greeter", addresses=[service.address]) as channel,
+        micro.grpc.channel("greeter", addresses=[service.address], retry="never") as once,
+    ):
+        assert (await world.stubs.GreeterStub(channel).Hello(request("Ada"))).message == "at last"
+        error = await failed(world.stubs.GreeterStub(once).Hello(request("Bob")))
+        assert error.code() is grpc.StatusCode.UNAVAILABLE
+        # The same under a name that no proto file describes.
+        error = await failed(channel.unary_unary("/any.Greeter/Hello")(request("Cid").SerializeToString()))
+        assert error.code() is grpc.StatusCode.UNAVAILABLE
+        assert tried == ["Ada", "Ada", "Bob", "Cid"]
+
+
 async def test_a_call_of_a_handler_is_part_of_the_call_it_serves(world: Any, tmp_path: Any) -> None:
     url = f"memory://{tmp_path.name}"
-    channel = micro.grpc.channel("greeter", registry=url)
-    stub = world.stubs.GreeterStub(channel)
+    channels = {name: micro.grpc.channel("greeter", registry=url, detached=name == "alone") for name in ("part", "alone")}
 
     class Relay(world.AioGreeter):  # type: ignore[misc, name-defined]
         async def Hello(self, message: Any, context: Any) -> Any:
-            if message.name != "relay":
+            if message.name not in channels:
                 return await super().Hello(message, context)
-            return await stub.Hello(request(message.data if hasattr(message, "data") else "time"))
+            return await world.stubs.GreeterStub(channels[message.name]).Hello(request("time"))
 
-    async with service_of(world, url, Relay()), channel:
-        assert (await stub.Hello(request("relay"))).message == "none"
-        assert 30_000 < (await stub.Hello(request("relay"), timeout=50)).total_count <= 50_000
+    async with service_of(world, url, Relay()), channels["part"] as channel, channels["alone"]:
+        stub = world.stubs.GreeterStub(channel)
+        assert (await stub.Hello(request("part"))).message == "none"
+        assert 30_000 < (await stub.Hello(request("part"), timeout=50)).total_count <= 50_000
+        assert (await stub.Hello(request("alone"), timeout=50)).message == "none"
+
+
+async def test_a_fleet_in_memory_is_called_by_stubs(world: Any, fleet: Any) -> None:
+    service = micro.Service("greeter")
+    world.stubs.add_GreeterServicer_to_server(world.AioGreeter(), micro.grpc.server(service))
+    await fleet.start(service)
+    stub = world.stubs.GreeterStub(micro.grpc.channel("greeter", client=fleet.client))
+    assert (await stub.Hello(request("Ada"))).message == "Hello, Ada!"
+    assert [reply.total_count async for reply in stub.Lots(request("Ada", 2))] == [0, 1]
 
 
 async def test_a_channel_may_have_a_timeout_of_its_own(world: Any, tmp_path: Any) -> None:
@@ -388,7 +424,7 @@ def test_nothing_of_grpcio_is_loaded_before_it_is_asked_for(program: Callable[..
             print(error)
         """
     )
-    assert printed.splitlines() == ["[]", "micro.grpc needs grpcio: pip install 'micro[grpc]'"]
+    assert printed.splitlines() == ["[]", "micro.grpc needs grpcio: pip install grpcio"]
 
 
 def test_a_program_ends_with_calls_under_way(program: Callable[..., str], pb: Any) -> None:
@@ -418,3 +454,92 @@ def test_a_program_ends_with_calls_under_way(program: Callable[..., str], pb: An
         """
     )
     assert printed in ("waits\n", "")
+
+
+def left(*kinds: type) -> list[object]:
+    gc.collect()
+    return [one for one in gc.get_objects() if isinstance(one, kinds)]
+
+
+async def test_calls_leave_nothing_behind(world: Any, tmp_path: Any) -> None:
+    from micro.grpc import _calls, _context, _endpoint, _intercepted
+
+    url, greeter = f"memory://{tmp_path.name}", world.AioGreeter()
+    kinds = (_calls.Call, _calls.CallPipe, _context.Said, _endpoint.HandlerPipe, _intercepted.Intercepted)
+    async with (
+        service_of(world, url, greeter),
+        micro.grpc.channel("greeter", registry=url) as plain,
+        micro.grpc.channel("greeter", registry=url, interceptors=[Marks("one", [])]) as marked,
+    ):
+        for channel in (plain, marked):
+            stub = world.stubs.GreeterStub(channel)
+            for name in ("Ada", "abort", "wait"):
+                greeter.waits.clear()
+                unary, lots = stub.Hello(request(name)), stub.Lots(request(name, 3))
+                collect, chat = stub.Collect(iter([request(name)])), stub.Chat()
+                if name == "wait":
+                    await asyncio.wait_for(greeter.waits.wait(), 20)
+                    unary.cancel()
+                    lots.cancel()
+                await chat.write(request("Ada"))
+                await chat.read()
+                await chat.done_writing()
+                await asyncio.wait([asyncio.ensure_future(one.code()) for one in (unary, lots, collect, chat)])
+                del unary, lots, collect, chat
+        await asyncio.gather(plain.close(grace=20), marked.close(grace=20))
+        del stub, channel
+    assert left(*kinds) == [] and plain._calls == marked._calls == {}
+
+
+def test_calls_on_threads_leave_nothing_behind(world: Any, tmp_path: Any) -> None:
+    from micro.grpc import _context, _endpoint, _thread_calls
+
+    kinds = (_thread_calls.Call, _thread_calls.CallPipe, _context.Said, _endpoint.Requests)
+    greeter = world.Greeter()
+    with world.pair_of(world.OURS, f"memory://{tmp_path.name}", greeter) as channel:
+        stub = world.stubs.GreeterStub(channel)
+        for name in ("Ada", "abort", "wait"):
+            unary, lots = stub.Hello.future(request(name)), stub.Lots(request(name, 3))
+            collect, chat = stub.Collect.future(iter([request(name)])), stub.Chat(iter([request("Ada")]))
+            if name == "wait":
+                assert greeter.waits.wait(20)
+                unary.cancel()
+                lots.cancel()
+            assert [one.code() is not None for one in (unary, lots, collect, chat)] == [True] * 4
+            del unary, lots, collect, chat
+        assert channel._calls == {}
+    assert left(*kinds) == []
+
+
+def test_a_channel_that_was_not_used_before_a_fork_works_after_it(program: Callable[..., str]) -> None:
+    printed = program(
+        """
+        import os
+        import grpc
+        import micro, micro.grpc
+        from micro import sync
+
+        service = sync.Service("raw", registry="memory://fork", propagation=0)
+        handlers = {"Twice": grpc.unary_unary_rpc_method_handler(lambda message, context: message * 2)}
+        micro.grpc.server(service).add_registered_method_handlers("test.Raw", handlers)
+        service.start()
+        used, unused = (micro.grpc.sync.channel("raw", addresses=[service.address]) for _ in range(2))
+        twice = used.unary_unary("/test.Raw/Twice")
+        assert twice(b"a") == twice.future(b"a").result(20) == b"aa"
+        child = os.fork()
+        if not child:
+            for ask in (twice, lambda message: twice.future(message).result(20)):
+                try:
+                    ask(b"a")
+                except micro.errors.Forked:
+                    pass
+                else:
+                    os._exit(1)
+            twice = unused.unary_unary("/test.Raw/Twice")
+            os._exit(0 if twice(b"b") == twice.future(b"b").result(20) == b"bb" else 2)
+        print(os.waitpid(child, 0)[1])
+        used.close()
+        service.stop()
+        """
+    )
+    assert printed == "0\n"

@@ -27,6 +27,12 @@ pub enum Side {
 /// Implemented for every protobuf type that knows its descriptor
 /// ([`ReflectMessage`], derived by `prost-reflect`), and for the wrappers [`Json`](super::Json),
 /// [`Proto`] and [`Raw`](super::Raw).
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` can be no request and no reply",
+    label = "not a message",
+    note = "`Json<T>` carries a `T` that is `serde::Serialize`, `serde::Deserialize` (for requests *and* replies, on both sides), `Send` and without borrowed data",
+    note = "protobuf types need no wrapper where they derive `prost_reflect::ReflectMessage`; `Proto<T>` carries those that do not, and `Raw` any bytes"
+)]
 pub trait Message: Sized + Send + 'static {
     /// Appends the message to `buffer`.
     ///

@@ -16,7 +16,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::{Action, Change, Endpoint, Labels, Node, Registry, Service, WatchSender, Watcher};
 use crate::error::Result;
-use crate::named::Named;
+use crate::named::ByName;
 
 /// Registry of this process. Clones are handles on the same records.
 ///
@@ -68,7 +68,7 @@ struct Entry {
 type Expiry = (Instant, String, String, String);
 
 /// Registries that `memory://name` shares within this process, as long as they are held.
-static NAMED: LazyLock<Named<Shared>> = LazyLock::new(Named::default);
+static NAMED: LazyLock<ByName<Shared>> = LazyLock::new(ByName::default);
 
 /// Makes what this file shares in a process, see [`crate::fork`].
 pub(crate) fn warm_up() {

@@ -117,7 +117,7 @@ impl ServerBuilder {
         }
     }
 
-    /// Address to listen on; `:0`, any address and a free port, unless set.
+    /// Address to listen on; `:0`, any address and a free port, unless set. Of `:8000-8010` the first free port is taken.
     pub fn address(mut self, address: impl Into<String>) -> Self {
         self.address = Some(address.into());
         self

@@ -1,6 +1,5 @@
 //! Accepts connections and ends them in order: no new calls, running calls finish, then the rest.
 
-use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -19,6 +18,7 @@ use tokio_util::task::TaskTracker;
 use super::connection::{self, Connection, Connections};
 use super::descriptors;
 use super::dispatch::{Dispatch, Link, Peer};
+use super::ports::{Ports, is_taken};
 use super::protocol::answer;
 use super::reply::{ReplyBody, Served};
 use crate::error::{Error, Result};
@@ -149,17 +149,24 @@ impl Listening {
     }
 }
 
-/// Listens on `address`. go-micro writes `:0` for any address and port: both families where the machine
-/// has IPv6, else IPv4.
+/// Listens on `address`, or on its first port that is free where it has a range of them.
 async fn listen(network: &dyn Network, address: &str) -> std::io::Result<Box<dyn Listener>> {
+    let Some(ports) = Ports::of(address)? else { return listen_at(network, address).await };
+    for port in ports.range.clone() {
+        match listen_at(network, &format!("{}:{port}", ports.host)).await {
+            Err(error) if is_taken(&error) => {}
+            other => return other,
+        }
+    }
+    Err(ports.taken())
+}
+
+/// Listens on one port. go-micro writes `:0` for any address and port: both families where the machine has IPv6, else IPv4.
+async fn listen_at(network: &dyn Network, address: &str) -> std::io::Result<Box<dyn Listener>> {
     let Some(port) = address.strip_prefix(':') else { return network.bind(address).await };
     match network.bind(&format!("[::]:{port}")).await {
         // A program that has the port on one family must not go unnoticed.
-        Err(error)
-            if !matches!(error.kind(), ErrorKind::AddrInUse | ErrorKind::PermissionDenied) =>
-        {
-            network.bind(&format!("0.0.0.0:{port}")).await
-        }
+        Err(error) if !is_taken(&error) => network.bind(&format!("0.0.0.0:{port}")).await,
         bound => bound,
     }
 }
@@ -263,8 +270,8 @@ async fn serve(
             .max_local_error_reset_streams(MAX_MISTAKES)
             .keep_alive_interval(limits.keepalive)
             .auto_date_header(false);
-        let conversation = Batched::new(builder.serve_connection(io, service));
-        converse(conversation, connection, limits, phase).await;
+        let serving = Batched::new(builder.serve_connection(io, service));
+        serve_to_the_end(serving, connection, limits, phase).await;
     } else {
         let service = service_fn(move |request| {
             let (turn, answered) = (turns.begin(), answer(request));
@@ -277,7 +284,7 @@ async fn serve(
             .header_read_timeout(limits.idle)
             .max_header_size(limits.max_headers as usize)
             .auto_date_header(false);
-        converse(builder.serve_connection(io, service), connection, limits, phase).await;
+        serve_to_the_end(builder.serve_connection(io, service), connection, limits, phase).await;
     }
     if connection.is_leaving() {
         // Another connection waits for its place, and it had nothing under way.
@@ -295,15 +302,15 @@ async fn serve(
 }
 
 /// Serves the calls of a connection until it ends, by itself, for its age or with the server.
-async fn converse(
-    conversation: impl Conversation,
+async fn serve_to_the_end(
+    serving: impl Serving,
     connection: &Connection,
     limits: &Limits,
     mut phase: watch::Receiver<Phase>,
 ) {
     let address = connection.address;
     let mut closed = phase.clone();
-    let mut conversation = std::pin::pin!(conversation);
+    let mut serving = std::pin::pin!(serving);
     let age = async {
         match limits.max_connection_age {
             // A tenth of spread, so that connections made together do not end together.
@@ -312,29 +319,29 @@ async fn converse(
         }
     };
     tokio::select! {
-        ended = conversation.as_mut() => return log_end(address, ended),
+        ended = serving.as_mut() => return log_end(address, ended),
         () = age => {
-            conversation.as_mut().graceful_shutdown();
+            serving.as_mut().graceful_shutdown();
             tokio::select! {
-                ended = conversation.as_mut() => return log_end(address, ended),
+                ended = serving.as_mut() => return log_end(address, ended),
                 () = sleep(AGE_GRACE) => return,
                 () = past(&mut closed, Phase::Serving) => {}
             }
         }
         () = connection.asked_to_leave() => {
-            conversation.as_mut().graceful_shutdown();
+            serving.as_mut().graceful_shutdown();
             tokio::select! {
-                ended = conversation.as_mut() => return log_end(address, ended),
+                ended = serving.as_mut() => return log_end(address, ended),
                 () = farewell(connection) => return,
                 () = past(&mut closed, Phase::Serving) => {}
             }
         }
         () = past(&mut phase, Phase::Serving) => {
-            conversation.as_mut().graceful_shutdown();
+            serving.as_mut().graceful_shutdown();
         }
     }
     tokio::select! {
-        ended = conversation.as_mut() => log_end(address, ended),
+        ended = serving.as_mut() => log_end(address, ended),
         () = past(&mut closed, Phase::Draining) => {}
     }
 }
@@ -348,12 +355,12 @@ async fn farewell(connection: &Connection) {
 }
 
 /// A connection that is being served, of either version of HTTP.
-trait Conversation: Future<Output = hyper::Result<()>> {
+trait Serving: Future<Output = hyper::Result<()>> {
     /// Lets running calls finish and takes no more.
     fn graceful_shutdown(self: Pin<&mut Self>);
 }
 
-impl<S, E> Conversation for Batched<http2::Connection<TokioIo<Accepted>, S, E>>
+impl<S, E> Serving for Batched<http2::Connection<TokioIo<Accepted>, S, E>>
 where
     S: HttpService<Incoming, ResBody = ReplyBody>,
     S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -364,7 +371,7 @@ where
     }
 }
 
-impl<S> Conversation for http1::Connection<TokioIo<Accepted>, S>
+impl<S> Serving for http1::Connection<TokioIo<Accepted>, S>
 where
     S: HttpService<Incoming, ResBody = Served>,
     S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,

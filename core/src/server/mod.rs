@@ -54,6 +54,7 @@ pub(crate) mod mount;
 #[cfg(feature = "tonic")]
 mod mounted;
 mod path;
+mod ports;
 mod protocol;
 mod query;
 mod reflection;

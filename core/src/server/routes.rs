@@ -17,6 +17,7 @@ use super::mount::Mounts;
 use crate::error::{Error, Result};
 use crate::middleware::Layers;
 use crate::resilience::Limiter;
+use crate::spelling::nearest;
 
 /// Longest endpoint name; it has to fit registries and paths.
 const MAX_NAME: usize = 200;
@@ -148,15 +149,24 @@ impl Routes {
         if let Some(endpoint) = self.mounts.find(package(), kind, method)? {
             return Ok(endpoint);
         }
-        let known = self
-            .by_path
-            .keys()
-            .any(|known| known.strip_prefix(kind).is_some_and(|method| method.starts_with('/')));
-        Err(Error::unimplemented(if known {
-            format!("unknown service {kind}.{method}")
-        } else {
-            format!("unknown service {kind}")
-        }))
+        Err(Error::unimplemented(self.unknown(kind, method)))
+    }
+
+    /// go-micro's text for a path that leads nowhere, which speaks of services whatever is wrong, and the endpoint that was
+    /// probably meant.
+    #[cold]
+    fn unknown(&self, kind: &str, method: &str) -> String {
+        let is_known =
+            |path: &str| path.strip_prefix(kind).is_some_and(|method| method.starts_with('/'));
+        let mut text = format!("unknown service {kind}");
+        if self.by_path.keys().any(|path| is_known(path)) {
+            text = format!("{text}.{method}");
+        }
+        let names = self.by_path.values().flatten().map(|endpoint| &*endpoint.name);
+        if let Some(meant) = nearest(&format!("{kind}.{method}"), names) {
+            text = format!("{text}: no such endpoint is here; did you mean `{meant}`?");
+        }
+        text
     }
 
     /// Full names of the services of which nothing else is known.
@@ -222,6 +232,16 @@ mod tests {
             ("/x.Nope/Hello", Code::Unimplemented, "unknown service Nope"),
             ("/Greeter/Nope", Code::Unimplemented, "unknown service Greeter.Nope"),
             ("/Gree/Hello", Code::Unimplemented, "unknown service Gree"),
+            (
+                "/x.Greeter/Helo",
+                Code::Unimplemented,
+                "unknown service Greeter.Helo: no such endpoint is here; did you mean `Greeter.Hello`?",
+            ),
+            (
+                "/x.Greter/Hello",
+                Code::Unimplemented,
+                "unknown service Greter: no such endpoint is here; did you mean `Greeter.Hello`?",
+            ),
         ] {
             let error = routes.find(path).map(|_| ()).expect_err(path);
             assert_eq!((error.code(), error.detail()), (code, text));

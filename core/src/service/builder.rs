@@ -188,7 +188,8 @@ impl ServiceBuilder {
         self
     }
 
-    /// Address to listen on: `MICRO_SERVER_ADDRESS`, or any address and a free port, unless set.
+    /// Address to listen on: `MICRO_SERVER_ADDRESS`, or any address and a free port, unless set. Of `:8000-8010` the first free
+    /// port is taken.
     pub fn address(mut self, address: impl Into<String>) -> Self {
         self.server = self.server.address(address);
         self

@@ -121,9 +121,8 @@ impl Client {
     /// As [`Client::call`]. What is wrong with the arguments is `INVALID_ARGUMENT`, and says at which field.
     pub fn ask(&self, queue: &Arc<Queue>, question: Question<'_>, token: u64) -> Result<Id> {
         let terms = self.question(&question)?;
-        let (wait, at) = (terms.wait(), self.at(&terms));
-        let (name, work) =
-            operations::asked(question.operation, at, question.args, question.payload)?;
+        let (wait, at) = (terms.wait(), self.at());
+        let (name, work) = operations::asked(at, &question, &terms)?;
         let operation = Operation::new(queue, token, Kind::Operation, EventKind::Reply)
             .place(self.0.desk.question(wait)?);
         operation.begin(&self.0.desk.shared, |_| async move {
@@ -141,9 +140,8 @@ impl Client {
     /// As [`Client::ask`].
     pub fn follow(&self, queue: &Arc<Queue>, question: Question<'_>, token: u64) -> Result<Id> {
         let terms = self.question(&question)?;
-        let (wait, at, parent) = (terms.wait(), self.at(&terms), terms.parent.clone());
-        let (name, opening) =
-            operations::followed(question.operation, at, question.args, question.payload)?;
+        let (wait, at, parent) = (terms.wait(), self.at(), terms.parent.clone());
+        let (name, opening) = operations::followed(at, &question, &terms)?;
         let flow = Arc::new(Opened::default());
         let operation = Operation::new(queue, token, Kind::Watch, EventKind::End)
             .flow(flow.clone())
@@ -180,11 +178,10 @@ impl Client {
         question::Terms::read(question, &self.0.desk)
     }
 
-    fn at(&self, terms: &question::Terms) -> At {
+    fn at(&self) -> At {
         At {
             client: self.0.client.clone(),
             service: self.0.service.as_ref().and_then(Weak::upgrade),
-            metadata: terms.metadata.clone(),
         }
     }
 }

@@ -23,9 +23,9 @@ pub struct Question<'a> {
     pub operation: u32,
     /// Its arguments: a JSON object, or nothing.
     pub args: &'a str,
-    /// The value or the message, of operations that take one.
+    /// The value or the message, of operations that take one; the others refuse it.
     pub payload: Bytes,
-    /// Metadata, of operations that take it: a block of [`crate::pack`], or nothing.
+    /// Metadata, of operations that take it: a block of [`crate::pack`], or nothing. The others refuse it.
     pub meta: &'a [u8],
     /// Nanoseconds to wait for the answer, or for what is followed to open; 0 for 10 s, [`NO_TIMEOUT`] for ever. A shorter
     /// deadline of the parent wins.

@@ -6,13 +6,15 @@ mod host;
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use host::{GREETER, Host, echo, of};
-use micro_bridge::core::Code;
+use micro_bridge::core::{Code, Metadata};
 use micro_bridge::{
-    Client, EventKind, NO_TIMEOUT, Question, Request, Shape, Status, operations, provided,
-    request_flags,
+    Client, EventKind, Failure, NO_TIMEOUT, Question, Request, Shape, Status, operations, pack,
+    provided, request_flags,
 };
 
+const INVALID_ARGUMENT: Status = Status(3);
 const DEADLINE_EXCEEDED: Status = Status(4);
 const CANCELLED: Status = Status(1);
 
@@ -58,6 +60,33 @@ fn wrong_questions_are_refused_before_anything_begins() {
     let list = of(operations::REGISTRY_LIST, "");
     let failure = client.follow(&host.queue, list, 1).unwrap_err();
     assert!(failure.message().contains("registry.list is asked, not followed"), "{failure}");
+    assert!(host.quiet());
+    host.end();
+}
+
+#[test]
+fn a_payload_or_metadata_that_an_operation_does_not_take_is_refused() {
+    let host = Host::new();
+    let client = host.client("");
+    let mut metadata = Metadata::new();
+    metadata.append("tenant", "blue").unwrap();
+    let meta = pack(&metadata);
+    let payload = Bytes::from_static(b"x");
+    let refused = |failure: Failure, text: &str| {
+        assert_eq!(failure.status(), INVALID_ARGUMENT);
+        assert!(failure.message().contains(text), "{text}: {failure}");
+    };
+    let list = || of(operations::REGISTRY_LIST, "");
+    let question = Question { payload: payload.clone(), ..list() };
+    let failure = client.ask(&host.queue, question, 1).unwrap_err();
+    refused(failure, "registry.list takes no payload");
+    let failure = client.ask(&host.queue, Question { meta: &meta, ..list() }, 1).unwrap_err();
+    refused(failure, "registry.list takes no metadata");
+    let watch = || of(operations::REGISTRY_WATCH, "");
+    let failure = client.follow(&host.queue, Question { payload, ..watch() }, 1).unwrap_err();
+    refused(failure, "registry.watch takes no payload");
+    let failure = client.follow(&host.queue, Question { meta: &meta, ..watch() }, 1).unwrap_err();
+    refused(failure, "registry.watch takes no metadata");
     assert!(host.quiet());
     host.end();
 }

@@ -57,9 +57,9 @@ pub struct micro_question {
     pub reserved: u32,
     /// Its arguments: a JSON object, or nothing. A duration is "250ms", "1.5s", "1m" or a number of milliseconds.
     pub args: micro_slice,
-    /// The value or the message, of operations that take one. Taken, also when the function fails at once.
+    /// The value or the message, of operations that take one; the others refuse it. Taken, also when the function fails at once.
     pub payload: micro_bytes,
-    /// Metadata, of operations that take it: a block made by micro_meta_add, or nothing.
+    /// Metadata, of operations that take it: a block made by micro_meta_add, or nothing. The others refuse it.
     pub meta: micro_slice,
     /// Nanoseconds to wait for the answer, or for what is followed to open: 0 for 10 s, MICRO_NO_TIMEOUT for ever. A shorter
     /// deadline of the parent wins.

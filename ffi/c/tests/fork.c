@@ -344,6 +344,17 @@ static bool is_locked(const char *folder) {
     return locked;
 }
 
+/* Removes a folder of files. */
+static void remove_folder(const char *folder) {
+    DIR *files = opendir(folder);
+    CHECK(files != NULL);
+    for (struct dirent *entry; (entry = readdir(files)) != NULL;) {
+        if (entry->d_type == DT_REG) EQUAL(unlinkat(dirfd(files), entry->d_name, 0), 0);
+    }
+    closedir(files);
+    EQUAL(rmdir(folder), 0);
+}
+
 TEST(a_child_does_not_keep_its_dead_parents_address_connections_or_lock) {
     char folder[] = "/tmp/micro-fork-XXXXXX";
     CHECK(mkdtemp(folder) != NULL);
@@ -382,4 +393,5 @@ TEST(a_child_does_not_keep_its_dead_parents_address_connections_or_lock) {
     CHECK(got == 0 || errno == ECONNRESET);
     EQUAL(kill(what.child, SIGKILL), 0);
     close(connection);
+    remove_folder(folder);
 }

@@ -80,6 +80,28 @@ TEST(a_question_that_cannot_be_is_refused_at_once) {
     fleet_end(&f);
 }
 
+TEST(a_payload_or_metadata_that_an_operation_does_not_take_is_refused) {
+    fleet f = fleet_new();
+    micro_client *client = fleet_client(&f, "");
+    static const uint8_t bytes[] = "payload";
+    int released = 0;
+    micro_question question = question_of(MICRO_REGISTRY_LIST, "");
+    question.payload = micro_bytes_wrap(bytes, sizeof bytes, count_release, &released);
+    refused(&f, client, true, &question, MICRO_INVALID_ARGUMENT, "registry.list takes no payload");
+    EQUAL(released, 1);
+    micro_bytes block = nothing();
+    EQUAL(micro_meta_add(&block, S("tenant"), S("blue"), NULL), MICRO_OK);
+    question.payload = nothing();
+    question.meta = view(block);
+    refused(&f, client, true, &question, MICRO_INVALID_ARGUMENT, "registry.list takes no metadata");
+    question.operation = MICRO_REGISTRY_WATCH;
+    refused(&f, client, false, &question, MICRO_INVALID_ARGUMENT, "registry.watch takes no metadata");
+    CHECK(fleet_quiet(&f));
+    micro_bytes_release(block);
+    micro_client_free(client);
+    fleet_end(&f);
+}
+
 TEST(the_payload_of_a_question_is_taken_also_when_it_is_refused) {
     fleet f = fleet_new();
     micro_client *client = fleet_client(&f, "");

@@ -13,16 +13,19 @@ PROTOS = pathlib.Path(__file__).resolve().parents[2] / "proto"
 
 
 def _compile(name):
-    # The folder lives as long as the process: protobuf imports lazily.
-    folder = tempfile.TemporaryDirectory(prefix="micro-grpcio-")
-    arguments = ["protoc", f"-I{PROTOS}", f"--python_out={folder.name}", f"--grpc_python_out={folder.name}"]
-    if protoc.main([*arguments, f"{name}.proto"]) != 0:
-        raise SystemExit(f"{name}.proto does not compile")
-    sys.path.insert(0, folder.name)
-    return folder, importlib.import_module(f"{name}_pb2"), importlib.import_module(f"{name}_pb2_grpc")
+    # Gone before the first call: the process may be killed at any time, and then cleans up nothing.
+    with tempfile.TemporaryDirectory(prefix="micro-grpcio-") as folder:
+        arguments = ["protoc", f"-I{PROTOS}", f"--python_out={folder}", f"--grpc_python_out={folder}"]
+        if protoc.main([*arguments, f"{name}.proto"]) != 0:
+            raise SystemExit(f"{name}.proto does not compile")
+        sys.path.insert(0, folder)
+        try:
+            return importlib.import_module(f"{name}_pb2"), importlib.import_module(f"{name}_pb2_grpc")
+        finally:
+            sys.path.remove(folder)
 
 
-_FOLDER, greeter, greeter_grpc = _compile("greeter")
+greeter, greeter_grpc = _compile("greeter")
 
 
 def types_of(path):

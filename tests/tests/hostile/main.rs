@@ -1,7 +1,7 @@
 //! Peers that break HTTP/2's rules on purpose, made with Python's h2 stack, against a process of ours: its memory stays
 //! bounded, honest peers are served all the while, and nothing stays behind.
 //!
-//! `core/tests/hostile.rs` has the cases that need no process of their own.
+//! `core/tests/hostile` has the cases that need no process of their own.
 //!
 //! * [`clients`]: attacks on our server
 //! * [`servers`]: attacks on our client

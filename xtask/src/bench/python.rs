@@ -74,7 +74,8 @@ const fn serving(id: &'static str, title: &'static str, least: f64) -> Serving {
     Serving { spec, kinds: ("micro", "aio"), event_loop: "asyncio", size: 64 }
 }
 
-const CLIENTS: [(Spec, Load); 2] = [
+/// A client of ours, which of its kinds, and its load.
+const CLIENTS: [(Spec, &str, Load); 3] = [
     (
         spec(
             "python.client.64",
@@ -82,6 +83,7 @@ const CLIENTS: [(Spec, Load); 2] = [
             "calls/s",
             Goal::ratio_at_least(3.0),
         ),
+        "micro",
         Load::calls(64, 64),
     ),
     (
@@ -91,7 +93,18 @@ const CLIENTS: [(Spec, Load); 2] = [
             "us",
             Goal::ratio_at_most(0.7),
         ),
+        "micro",
         Load::latency(64),
+    ),
+    (
+        spec(
+            "python.stub",
+            "grpcio's stub over our channel, 64 in flight, next to grpc.aio's channel",
+            "calls/s",
+            Goal::ratio_at_least(2.0),
+        ),
+        "stub",
+        Load::calls(64, 64),
     ),
 ];
 
@@ -129,8 +142,8 @@ pub(crate) async fn rows(plan: &Plan) -> Vec<Row> {
     for serving in &SERVERS {
         rows.extend(serve(plan, serving).await);
     }
-    for (spec, load) in &CLIENTS {
-        rows.extend(call(plan, spec, load).await);
+    for (spec, kind, load) in &CLIENTS {
+        rows.extend(call(plan, spec, kind, load).await);
     }
     rows.extend(stream(plan).await);
     rows.extend(memory(plan).await);
@@ -150,10 +163,11 @@ async fn serve(plan: &Plan, serving: &Serving) -> Option<Row> {
 }
 
 /// Both clients on the same bare tonic server.
-async fn call(plan: &Plan, spec: &Spec, load: &Load) -> Option<Row> {
+async fn call(plan: &Plan, spec: &Spec, kind: &str, load: &Load) -> Option<Row> {
     contest(plan, spec, async || {
         let server = Rc::new(Server::of(plan, Half::OtherEnd, Side::Peer, &[]).await?);
-        Ok((caller(plan, Side::Ours, &server, load)?, caller(plan, Side::Peer, &server, load)?))
+        let enter = |side| caller(if plan.is_ours(side) { kind } else { "aio" }, &server, load);
+        Ok((enter(Side::Ours)?, enter(Side::Peer)?))
     })
     .await
 }
@@ -162,7 +176,8 @@ async fn call(plan: &Plan, spec: &Spec, load: &Load) -> Option<Row> {
 async fn stream(plan: &Plan) -> Option<Row> {
     let enter = async |side| {
         let server = Rc::new(Server::start(idle(plan, Half::OtherEnd, side)).await?);
-        caller(plan, side, &server, &Load::streams(1, 1024))
+        let kind = if plan.is_ours(side) { "micro" } else { "aio" };
+        caller(kind, &server, &Load::streams(1, 1024))
     };
     contest(plan, &STREAM, async || Ok((enter(Side::Ours).await?, enter(Side::Peer).await?))).await
 }
@@ -188,10 +203,10 @@ async fn imports() -> Outcome<Sample> {
     Ok(Sample { value, cpu_us: None })
 }
 
-/// A client of either side that puts `load` on `server`.
-fn caller(plan: &Plan, side: Side, server: &Rc<Server>, load: &Load) -> Outcome<Guest> {
+/// A client of a kind that puts `load` on `server`.
+fn caller(kind: &str, server: &Rc<Server>, load: &Load) -> Outcome<Guest> {
     let mut command = python(Half::Measured, "caller.py");
-    command.arg(if plan.is_ours(side) { "micro" } else { "aio" });
+    command.arg(kind);
     let client = Client::run(command, server.address, load)?;
     Ok(Guest { client, _server: Rc::clone(server) })
 }

@@ -185,7 +185,7 @@ fn arguments(
     });
     let signature = found.ok_or_else(|| format!("there is no function {function}"))?;
     let Some(FnArg::Typed(second)) = signature.inputs.get(1) else {
-        return Err(format!("{function} takes (at: At, args: ..., payload: Bytes)"));
+        return Err(format!("{function} takes (at: At, args: ...)"));
     };
     let name = last_name(&second.ty).unwrap_or_default();
     if name == NOTHING {

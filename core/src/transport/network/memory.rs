@@ -10,7 +10,7 @@ use tokio::io::{DuplexStream, duplex};
 use tokio::sync::mpsc;
 
 use super::{Io, Listener, Network};
-use crate::named::Named;
+use crate::named::ByName;
 
 /// Bytes that wait in one direction of a connection; more make the writer wait.
 const CAPACITY: usize = 64 * 1024;
@@ -51,7 +51,7 @@ struct Listening {
 }
 
 /// Networks that `memory://name` shares within this process, as long as they are held.
-static NAMED: LazyLock<Named<Mutex<State>>> = LazyLock::new(Named::default);
+static NAMED: LazyLock<ByName<Mutex<State>>> = LazyLock::new(ByName::default);
 
 /// Makes what this file shares in a process, see [`crate::fork`].
 pub(crate) fn warm_up() {

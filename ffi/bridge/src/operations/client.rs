@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use micro::client::NodeHealth;
 use micro::selector::Node;
 use micro::settings::{Fields, Value};
@@ -24,7 +23,7 @@ impl Args for Health {
 
 /// Whether each node of a service wants calls: an array of `node`, `address`, `version`, `serving` (true or false) and
 /// `detail`, which says why a node could not be asked.
-pub(crate) async fn health(at: At, args: Health, _: Bytes) -> micro::Result<Answer> {
+pub(crate) async fn health(at: At, args: Health) -> micro::Result<Answer> {
     let node = |health: NodeHealth| {
         json!({
             "node": health.node.id,
@@ -51,7 +50,7 @@ impl Args for Nodes {
 
 /// The nodes that the client chooses from, with what it has seen of each: an array of `node`, `address`, `version`,
 /// `in_flight`, `latency_ms` (nothing before the first answer) and `ejected`, which says whether calls avoid it for now.
-pub(crate) async fn nodes(at: At, args: Nodes, _: Bytes) -> micro::Result<Answer> {
+pub(crate) async fn nodes(at: At, args: Nodes) -> micro::Result<Answer> {
     let (known, now) = (at.client.cache().resolve(&args.service).await?, Instant::now());
     let node = |node: &Arc<Node>| {
         json!({
@@ -67,6 +66,6 @@ pub(crate) async fn nodes(at: At, args: Nodes, _: Bytes) -> micro::Result<Answer
 }
 
 /// What the client has seen so far: calls, failures and latencies by endpoint.
-pub(crate) async fn stats(at: At, _: Nothing, _: Bytes) -> micro::Result<Answer> {
+pub(crate) async fn stats(at: At, _: Nothing) -> micro::Result<Answer> {
     Answer::json(&at.client.metrics().to_json())
 }

@@ -3,19 +3,17 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use micro::Error;
 use micro::settings::Fields;
-use micro::{Error, Metadata};
 use serde::Serialize;
 
 use crate::flags;
 
-/// Where a question is asked: on which client, and what came along.
+/// Where a question is asked: on which client.
 pub(crate) struct At {
     pub(crate) client: micro::Client,
     /// The service that the client belongs to.
     pub(crate) service: Option<Arc<micro::Service>>,
-    #[allow(dead_code, reason = "operations with messages send it along")]
-    pub(crate) metadata: Metadata,
 }
 
 /// The arguments of an operation.

@@ -10,12 +10,13 @@ mod ground;
 mod registry;
 mod service;
 
-use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{BoxStream, Stream, StreamExt as _};
+use micro::Error;
 use micro::settings::Fields;
 
 use crate::failure::{Failure, Result};
+use crate::question::{Question, Terms};
 
 use ground::Args;
 pub(crate) use ground::{Answer, At};
@@ -79,46 +80,55 @@ enum How {
     Follow(Box<Followed>),
 }
 
-type Asked =
-    dyn FnOnce(At, Fields, Bytes) -> micro::Result<BoxFuture<'static, micro::Result<Answer>>>;
-type Followed =
-    dyn FnOnce(At, Fields, Bytes) -> micro::Result<BoxFuture<'static, micro::Result<Items>>>;
+type Asked = dyn FnOnce(At, Fields) -> micro::Result<BoxFuture<'static, micro::Result<Answer>>>;
+type Followed = dyn FnOnce(At, Fields) -> micro::Result<BoxFuture<'static, micro::Result<Items>>>;
 
 /// What is told of something that is followed.
 pub(crate) type Items = BoxStream<'static, micro::Result<Answer>>;
 
-/// What is asked with the number of a question: its name, and its work.
+/// What a question asks: the name of its operation, and its work.
 ///
 /// # Errors
-/// [`Status::ARG`](crate::Status::ARG) for an unknown number and for what is followed, `INVALID_ARGUMENT` for wrong arguments.
+/// [`Status::ARG`](crate::Status::ARG) for an unknown number and for what is followed, `INVALID_ARGUMENT` for wrong arguments,
+/// and for a payload or metadata, which no operation takes.
 pub(crate) fn asked(
-    number: u32,
     at: At,
-    args: &str,
-    payload: Bytes,
+    question: &Question<'_>,
+    terms: &Terms,
 ) -> Result<(&'static str, BoxFuture<'static, micro::Result<Answer>>)> {
-    let Row { name, how } = find(number).ok_or_else(|| unknown(number))?;
+    let Row { name, how } = find(question.operation).ok_or_else(|| unknown(question.operation))?;
     match how {
-        How::Ask(ask) => Ok((name, ask(at, Fields::of(name, args)?, payload)?)),
+        How::Ask(ask) => Ok((name, ask(at, fields(name, question, terms)?)?)),
         How::Follow(_) => Err(Failure::argument(format!("{name} is followed, not asked"))),
     }
 }
 
-/// What is followed with the number of a question: its name, and its opening.
+/// What a question follows: the name of its operation, and its opening.
 ///
 /// # Errors
 /// As [`asked`].
 pub(crate) fn followed(
-    number: u32,
     at: At,
-    args: &str,
-    payload: Bytes,
+    question: &Question<'_>,
+    terms: &Terms,
 ) -> Result<(&'static str, BoxFuture<'static, micro::Result<Items>>)> {
-    let Row { name, how } = find(number).ok_or_else(|| unknown(number))?;
+    let Row { name, how } = find(question.operation).ok_or_else(|| unknown(question.operation))?;
     match how {
-        How::Follow(follow) => Ok((name, follow(at, Fields::of(name, args)?, payload)?)),
+        How::Follow(follow) => Ok((name, follow(at, fields(name, question, terms)?)?)),
         How::Ask(_) => Err(Failure::argument(format!("{name} is asked, not followed"))),
     }
+}
+
+/// The arguments of a question that has nothing but arguments.
+fn fields(name: &'static str, question: &Question<'_>, terms: &Terms) -> micro::Result<Fields> {
+    let extra = match (question.payload.is_empty(), terms.metadata.is_empty()) {
+        (true, true) => return Fields::of(name, question.args),
+        (false, _) => "payload",
+        (true, false) => "metadata",
+    };
+    Err(Error::invalid_argument(format!(
+        "{name} takes no {extra}: leave it out, and give what it is asked with as args"
+    )))
 }
 
 fn unknown(number: u32) -> Failure {
@@ -129,22 +139,22 @@ fn unknown(number: u32) -> Failure {
 fn ask<A, F, W>(work: F) -> How
 where
     A: Args + 'static,
-    F: FnOnce(At, A, Bytes) -> W + 'static,
+    F: FnOnce(At, A) -> W + 'static,
     W: Future<Output = micro::Result<Answer>> + Send + 'static,
 {
-    How::Ask(Box::new(|at, fields, payload| Ok(Box::pin(work(at, read(fields)?, payload)))))
+    How::Ask(Box::new(|at, fields| Ok(Box::pin(work(at, read(fields)?)))))
 }
 
 /// An operation that goes on answering.
 fn follow<A, F, W, S>(open: F) -> How
 where
     A: Args + 'static,
-    F: FnOnce(At, A, Bytes) -> W + 'static,
+    F: FnOnce(At, A) -> W + 'static,
     W: Future<Output = micro::Result<S>> + Send + 'static,
     S: Stream<Item = micro::Result<Answer>> + Send + 'static,
 {
-    How::Follow(Box::new(|at, fields, payload| {
-        let opening = open(at, read(fields)?, payload);
+    How::Follow(Box::new(|at, fields| {
+        let opening = open(at, read(fields)?);
         Ok(Box::pin(async { Ok(opening.await?.boxed()) }))
     }))
 }

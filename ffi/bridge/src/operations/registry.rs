@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::stream::{Stream, unfold};
 use micro::registry::Service;
 use micro::settings::{Fields, Value};
@@ -21,12 +20,12 @@ impl Args for Get {
 }
 
 /// The versions of a service with their nodes: an array of records. `NOT_FOUND` where there is no node.
-pub(crate) async fn get(at: At, args: Get, _: Bytes) -> micro::Result<Answer> {
+pub(crate) async fn get(at: At, args: Get) -> micro::Result<Answer> {
     Answer::json(&at.client.registry().get(&args.service).await?)
 }
 
 /// Every service there is: an array of records, of which nodes and endpoints may be left out.
-pub(crate) async fn list(at: At, _: Nothing, _: Bytes) -> micro::Result<Answer> {
+pub(crate) async fn list(at: At, _: Nothing) -> micro::Result<Answer> {
     Answer::json(&at.client.registry().list().await?)
 }
 
@@ -47,7 +46,6 @@ impl Args for Watch {
 pub(crate) async fn watch(
     at: At,
     args: Watch,
-    _: Bytes,
 ) -> micro::Result<impl Stream<Item = micro::Result<Answer>> + Send + 'static> {
     let watcher = at.client.registry().watch(args.service.as_deref()).await?;
     Ok(unfold(Some(watcher), |watcher| async {
@@ -77,7 +75,7 @@ impl Args for Register {
 
 /// Adds the nodes of a record, or refreshes those that are known. They are gone when the time to live has passed without
 /// another registration.
-pub(crate) async fn register(at: At, args: Register, _: Bytes) -> micro::Result<Answer> {
+pub(crate) async fn register(at: At, args: Register) -> micro::Result<Answer> {
     at.client.registry().register(&args.service, args.ttl).await?;
     Ok(Answer::default())
 }
@@ -94,7 +92,7 @@ impl Args for Deregister {
 }
 
 /// Removes the nodes of a record; those that are not known are no error.
-pub(crate) async fn deregister(at: At, args: Deregister, _: Bytes) -> micro::Result<Answer> {
+pub(crate) async fn deregister(at: At, args: Deregister) -> micro::Result<Answer> {
     at.client.registry().deregister(&args.service).await?;
     Ok(Answer::default())
 }

@@ -1,13 +1,12 @@
 //! What is asked of a service, by the client that calls in its name.
 
-use bytes::Bytes;
 use micro::Error;
 use serde_json::json;
 
 use super::ground::{Answer, At, Nothing};
 
 /// What the service has seen so far: `edges`, its calls by caller and endpoint, those `in_flight`, and how many were `shed`.
-pub(crate) async fn stats(at: At, _: Nothing, _: Bytes) -> micro::Result<Answer> {
+pub(crate) async fn stats(at: At, _: Nothing) -> micro::Result<Answer> {
     let service = at.service.ok_or_else(|| {
         Error::failed_precondition(
             "this client belongs to no running service: ask the client of the service",

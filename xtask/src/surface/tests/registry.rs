@@ -12,6 +12,6 @@ impl Args for Register {
     }
 }
 
-pub(crate) async fn register(at: At, args: Register, _: Bytes) -> micro::Result<Answer> {}
+pub(crate) async fn register(at: At, args: Register) -> micro::Result<Answer> {}
 
-pub(crate) async fn watch(at: At, _: Nothing, _: Bytes) -> micro::Result<Items> {}
+pub(crate) async fn watch(at: At, _: Nothing) -> micro::Result<Items> {}

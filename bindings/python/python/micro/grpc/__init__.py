@@ -5,7 +5,7 @@
     stub = GreeterStub(micro.grpc.channel("greeter"))
     add_GreeterServicer_to_server(Greeter(), micro.grpc.server(service))
 
-Needs grpcio, ``pip install micro[grpc]``, of which it has the types. :mod:`micro.grpc.sync` has channels for threads.
+Needs grpcio (the extra ``grpc`` of this package), of which it has the types. :mod:`micro.grpc.sync` has channels for threads.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ try:
     import grpc as _grpc
     from grpc import aio as _aio
 except ImportError as _error:
-    raise ImportError("micro.grpc needs grpcio: pip install 'micro[grpc]'") from _error
+    raise ImportError("micro.grpc needs grpcio: pip install grpcio") from _error
 
 from .. import sync as _threads
 from .._client import Client
@@ -39,6 +39,7 @@ def channel(
     service: str,
     *,
     client: Client | None = None,
+    detached: bool = False,
     interceptors: Sequence[_aio.ClientInterceptor] | None = None,
     **options: Unpack[ClientOptions],
 ) -> _aio.Channel:
@@ -47,10 +48,12 @@ def channel(
     ``options`` are those of :class:`micro.Client`, ``interceptors`` those of ``grpc.aio``; the first is the outermost.
     ``client`` is one that exists already, such as that of a service; it is not closed with the channel.
 
+    A call that is made within a handler is part of the call it serves, and ends with it, unless ``detached``.
+
     A call without ``timeout`` has no deadline, unless the channel is given one; with ``client`` it has that client's. Raises
     ``TypeError`` and ``ValueError`` for options that cannot be.
     """
-    return _Channel(service, client, interceptors or (), _options_of(client, options))
+    return _Channel(service, client, detached, interceptors or (), _options_of(client, options))
 
 
 @overload

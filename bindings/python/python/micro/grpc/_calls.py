@@ -11,10 +11,11 @@ import grpc
 from grpc import aio
 
 from .._client import Answer
-from .._errors import Closed, Error, Internal, Stale, WrongArgument
+from .._errors import Closed, Error, Forked, Internal, Stale, WrongArgument
 from .._logging import logger
 from .._metadata import of_blocks
 from .._pipe import LoopPipe
+from . import _bases
 from ._method import Method
 from ._state import State, failed
 from ._status import LOCALLY_CANCELLED, Status, cancelled, status_of, succeeded
@@ -100,7 +101,7 @@ class Call(aio.Call):
         return f"<{type(self).__name__}, {'under way' if status is None else status.code}>"
 
 
-class UnaryUnaryCall(Call, aio.UnaryUnaryCall[Any, Any]):
+class UnaryUnaryCall(Call, _bases.UnaryUnaryCall):
     """A call of one request and one response."""
 
     def __init__(
@@ -114,7 +115,7 @@ class UnaryUnaryCall(Call, aio.UnaryUnaryCall[Any, Any]):
         try:
             terms = method.terms(method.write(request), timeout, *rest)
             self._id = client.call(hub.queue, self, terms)
-        except WrongArgument:
+        except (WrongArgument, Forked):
             raise
         except Error as error:
             self.set_exception(error)
@@ -257,7 +258,7 @@ class StreamingCall(Call):
         try:
             payload = b"" if self._shape & _CLIENT else method.write(request)
             id = pipe.client.open(pipe.hub.queue, pipe, self._shape, method.terms(payload, timeout, *rest))
-        except WrongArgument:
+        except (WrongArgument, Forked):
             raise
         except Error as error:
             pipe._end(error, b"")
@@ -355,13 +356,13 @@ class _Writes(StreamingCall):
             pipe.runtime.close(pipe.id)
 
 
-class UnaryStreamCall(_Reads, aio.UnaryStreamCall[Any, Any]):
+class UnaryStreamCall(_Reads, _bases.UnaryStreamCall):
     """A call of one request and many responses."""
 
     _shape = _SERVER
 
 
-class StreamUnaryCall(_Writes, aio.StreamUnaryCall[Any, Any]):
+class StreamUnaryCall(_Writes, _bases.StreamUnaryCall):
     """A call of many requests and one response."""
 
     _shape = _CLIENT
@@ -377,7 +378,7 @@ class StreamUnaryCall(_Writes, aio.StreamUnaryCall[Any, Any]):
         return self._pipe.response
 
 
-class StreamStreamCall(_Reads, _Writes, aio.StreamStreamCall[Any, Any]):
+class StreamStreamCall(_Reads, _Writes, _bases.StreamStreamCall):
     """A call of many requests and many responses."""
 
     _shape = _CLIENT | _SERVER

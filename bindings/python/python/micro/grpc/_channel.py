@@ -14,6 +14,7 @@ from .. import _micro
 from .._client import Client
 from .._errors import Error
 from .._runtime import Runtime
+from . import _bases
 from ._calls import CallPipe, StreamStreamCall, StreamUnaryCall, UnaryStreamCall, UnaryUnaryCall
 from ._connectivity import CONNECTING, IDLE, READY, SHUTDOWN, Connectivity, is_answer, probe
 from ._intercepted import Chains, StreamStream, StreamUnary, UnaryStream, UnaryUnary
@@ -29,11 +30,16 @@ class Channel(aio.Channel):
     """A channel to all nodes of a service, as ``grpc.aio.Channel`` is one to an address."""
 
     def __init__(
-        self, service: str, client: Client | None, interceptors: Sequence[aio.ClientInterceptor], options: Any
+        self,
+        service: str,
+        client: Client | None,
+        detached: bool,
+        interceptors: Sequence[aio.ClientInterceptor],
+        options: Any,
     ) -> None:
         self._owned = client is None
         self._client = Client(**options) if client is None else client
-        self._target = Target(self._client, service, waits=client is None and "timeout" not in options)
+        self._target = Target(self._client, service, waits=client is None and "timeout" not in options, detached=detached)
         self._chains = Chains(interceptors)
         self._state = Connectivity()
         self._calls: dict[int, UnaryUnaryCall | CallPipe] = {}
@@ -154,7 +160,7 @@ class _Callable:
         self._channel, self._method = channel, method
 
 
-class UnaryUnaryCallable(_Callable, aio.UnaryUnaryMultiCallable[Any, Any]):
+class UnaryUnaryCallable(_Callable, _bases.AioUnaryUnary):
     """What a stub has for a method of one request and one response."""
 
     def __call__(
@@ -174,7 +180,7 @@ class UnaryUnaryCallable(_Callable, aio.UnaryUnaryMultiCallable[Any, Any]):
         return UnaryUnaryCall(self._channel, self._method, request, timeout, rest)
 
 
-class UnaryStreamCallable(_Callable, aio.UnaryStreamMultiCallable[Any, Any]):
+class UnaryStreamCallable(_Callable, _bases.AioUnaryStream):
     """What a stub has for a method of one request and many responses."""
 
     def __call__(
@@ -194,7 +200,7 @@ class UnaryStreamCallable(_Callable, aio.UnaryStreamMultiCallable[Any, Any]):
         return UnaryStreamCall(self._channel, self._method, request, timeout, rest)
 
 
-class StreamUnaryCallable(_Callable, aio.StreamUnaryMultiCallable[Any, Any]):
+class StreamUnaryCallable(_Callable, _bases.AioStreamUnary):
     """What a stub has for a method of many requests and one response."""
 
     def __call__(
@@ -213,7 +219,7 @@ class StreamUnaryCallable(_Callable, aio.StreamUnaryMultiCallable[Any, Any]):
         return StreamUnaryCall(self._channel, self._method, request_iterator, timeout, rest)
 
 
-class StreamStreamCallable(_Callable, aio.StreamStreamMultiCallable[Any, Any]):
+class StreamStreamCallable(_Callable, _bases.AioStreamStream):
     """What a stub has for a method of many requests and many responses."""
 
     def __call__(

@@ -13,6 +13,7 @@ from grpc import aio
 from .._errors import Cancelled, Code, Error, LocalError, Unknown
 from .._logging import logger
 from .._metadata import pairs
+from . import _bases
 from ._state import run
 from ._status import DETAILS, error_of, metadata_of, number_of, trailing
 
@@ -139,7 +140,7 @@ class Said:
         return self._call._left
 
 
-class AioContext(Said, aio.ServicerContext[Any, Any]):
+class AioContext(Said, _bases.AioContext):
     """The context of a handler that is ``async def``."""
 
     _pipe: Any = None

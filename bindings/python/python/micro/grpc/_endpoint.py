@@ -119,7 +119,7 @@ class Serving:
             return await self._on_thread(payload, handler, call)
         messages = self._messages if is_own else self._endpoint.messages(handler)
         behavior = self._behavior if is_own else behavior_of(handler)
-        context, raised, answer = AioContext(call, self._path), None, b""
+        context, answer = AioContext(call, self._path), b""
         try:
             if self._shape == UNARY:
                 flags = call._flags
@@ -127,12 +127,17 @@ class Serving:
             else:
                 answer = await self._stream(messages, behavior, payload, call, context)
         except BaseException as error:
-            raised = error
-        failure = context._failure(raised)
+            failure = context._failure(error)
+        else:
+            failure = context._failure(None)
         context._end()
-        if failure is not None:
+        if failure is None:
+            return answer
+        try:
             raise failure
-        return answer
+        finally:
+            # Else it and this frame would hold each other.
+            del failure
 
     async def _stream(self, messages: Messages, behavior: Any, payload: Any, call: _micro.Context, context: AioContext) -> Any:
         flags = call._flags
@@ -225,16 +230,20 @@ class Serving:
         context = ThreadContext(call, self._path)
         context._stop = functools.partial(work.deliver, None)
         call._task = Told(context)
-        raised, answer = None, b""
+        answer = b""
         try:
             answer = self._respond(messages, behavior_of(handler), work.payload, call, pipe, context)
         except BaseException as error:
-            raised = error
-        failure = context._failure(raised)
+            failure = context._failure(error)
+        else:
+            failure = context._failure(None)
         context._end()
-        if failure is not None:
+        if failure is None:
+            return answer
+        try:
             raise failure
-        return answer
+        finally:
+            del failure
 
     def _respond(
         self, messages: Messages, behavior: Any, payload: Any, call: _micro.Context, pipe: ThreadPipe | None, context: Any

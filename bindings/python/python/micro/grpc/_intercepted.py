@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import grpc
 from grpc import aio
 
+from . import _bases
 from ._calls import HALF_CLOSED, OVER, TWO_WRITERS
 from ._method import Method, refuse
 from ._status import LOCALLY_CANCELLED
@@ -274,7 +275,7 @@ class Written:
         return request
 
 
-class UnaryUnary(_Awaited, aio.UnaryUnaryCall[Any, Any]):
+class UnaryUnary(_Awaited, _bases.UnaryUnaryCall):
     """A call of one request and one response."""
 
     _kind = aio.UnaryUnaryCall
@@ -287,7 +288,7 @@ class UnaryUnary(_Awaited, aio.UnaryUnaryCall[Any, Any]):
         return Answered(answer)
 
 
-class UnaryStream(_Iterated, aio.UnaryStreamCall[Any, Any]):
+class UnaryStream(_Iterated, _bases.UnaryStreamCall):
     """A call of one request and many responses."""
 
     _kind = aio.UnaryStreamCall
@@ -300,7 +301,7 @@ class UnaryStream(_Iterated, aio.UnaryStreamCall[Any, Any]):
         return Replaced(self._last, answer)
 
 
-class StreamUnary(_Written, _Awaited, aio.StreamUnaryCall[Any, Any]):
+class StreamUnary(_Written, _Awaited, _bases.StreamUnaryCall):
     """A call of many requests and one response."""
 
     _kind = aio.StreamUnaryCall
@@ -313,7 +314,7 @@ class StreamUnary(_Written, _Awaited, aio.StreamUnaryCall[Any, Any]):
         return Answered(answer)
 
 
-class StreamStream(_Written, _Iterated, aio.StreamStreamCall[Any, Any]):
+class StreamStream(_Written, _Iterated, _bases.StreamStreamCall):
     """A call of many requests and many responses."""
 
     _kind = aio.StreamStreamCall
@@ -326,7 +327,7 @@ class StreamStream(_Written, _Iterated, aio.StreamStreamCall[Any, Any]):
         return Replaced(self._last, answer)
 
 
-class Answered(aio.UnaryUnaryCall[Any, Any], aio.StreamUnaryCall[Any, Any]):
+class Answered(_bases.UnaryUnaryCall, _bases.StreamUnaryCall):
     """A call that an interceptor has answered itself."""
 
     def __init__(self, response: Any) -> None:

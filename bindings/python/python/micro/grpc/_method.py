@@ -15,9 +15,10 @@ from .._errors import WrongArgument
 from .._metadata import pairs
 from .._options import NO_TIMEOUT, document, nanoseconds
 from .._plain import is_protobuf
+from ._schema import known
 from ._status import unserializable
 
-_WAIT = 0x100
+_WAIT, _IDEMPOTENT = 0x100, 0x200
 _COMPRESSIONS = {grpc.Compression.NoCompression: "none", grpc.Compression.Gzip: "gzip"}
 _documents: dict[tuple[bool | None, Any], str] = {(None, None): ""}
 
@@ -28,8 +29,8 @@ Deserializer = Callable[[bytes], Any]
 class Target:
     """Where the calls of a channel go: a service, by a client."""
 
-    def __init__(self, client: BaseClient, service: str, *, waits: bool) -> None:
-        self.client, self.service = client, service
+    def __init__(self, client: BaseClient, service: str, *, waits: bool, detached: bool) -> None:
+        self.client, self.service, self.detached = client, service, detached
         self.default = NO_TIMEOUT if waits else 0
         """Nanoseconds of a call without a timeout; 0 is what the client was told."""
 
@@ -37,7 +38,7 @@ class Target:
 class Method:
     """A method that is called."""
 
-    __slots__ = ("_deserializer", "_serializer", "_takes_views", "path", "target")
+    __slots__ = ("_deserializer", "_flags", "_serializer", "_takes_views", "path", "target")
 
     def __init__(self, target: Target, path: Any, serializer: Serializer | None, deserializer: Deserializer | None) -> None:
         self.target = target
@@ -45,6 +46,8 @@ class Method:
         self._serializer, self._deserializer = serializer, deserializer
         # What protobuf generates reads a long message where it is; other functions are promised bytes.
         self._takes_views = is_protobuf(getattr(deserializer, "__self__", None))
+        described = known(self.path)
+        self._flags = PROTO | _WAIT | (_IDEMPOTENT if described is not None and described.idempotent else 0)
 
     def at(self, path: Any) -> Method:
         """The same at another path, which an interceptor may want."""
@@ -53,8 +56,8 @@ class Method:
 
     def terms(self, payload: Any, timeout: float | None, metadata: Any, wait: bool | None, compression: Any) -> Terms:
         """A request as the native client takes it."""
-        inbound = current.get(None)
         target = self.target
+        inbound = None if target.detached else current.get(None)
         return (
             target.service,
             self.path,
@@ -63,7 +66,7 @@ class Method:
             target.default if timeout is None else nanoseconds(timeout),
             0 if inbound is None else inbound._id,
             "" if wait is None and compression is None else _document(wait, compression),
-            PROTO | _WAIT,
+            self._flags,
         )
 
     def write(self, request: Any) -> Any:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import grpc
 
 from .._client import Answer
-from .._errors import Closed, Error, Internal, Stale, Unknown, WrongArgument
+from .._errors import Closed, Error, Forked, Internal, Stale, Unknown, WrongArgument
 from .._logging import logger
 from .._metadata import of_blocks
 from .._pipe import ThreadPipe
@@ -211,7 +211,7 @@ class UnaryFuture(Call):
         self._native, self._id = pump.native, 0
         try:
             self._id = client.call(pump.queue, self, method.terms(method.write(request), timeout, *rest))
-        except WrongArgument:
+        except (WrongArgument, Forked):
             raise
         except Error as error:
             self.set_exception(error)
@@ -309,7 +309,7 @@ class StreamingCall(Call):
         try:
             payload = b"" if shape & _CLIENT else method.write(request)
             id = client.open(pump.queue, pipe, shape, method.terms(payload, timeout, *rest))
-        except WrongArgument:
+        except (WrongArgument, Forked):
             raise
         except Error as error:
             pipe._end(error, b"")

@@ -11,7 +11,7 @@ import grpc
 
 from .. import _micro, sync
 from .._client import Answer
-from .._errors import Error, WrongArgument
+from .._errors import Error, Forked, WrongArgument
 from .._metadata import of_blocks
 from .._runtime import Runtime
 from . import _bases
@@ -45,10 +45,10 @@ def _pump(queue: _micro.Queue) -> None:
 class Channel(grpc.Channel):
     """A channel to all nodes of a service, as ``grpc.Channel`` is one to an address."""
 
-    def __init__(self, service: str, client: sync.Client | None, options: Any) -> None:
+    def __init__(self, service: str, client: sync.Client | None, detached: bool, options: Any) -> None:
         self._owned = client is None
         self._client = sync.Client(**options) if client is None else client
-        self._target = Target(self._client, service, waits=client is None and "timeout" not in options)
+        self._target = Target(self._client, service, waits=client is None and "timeout" not in options, detached=detached)
         self._connectivity = Connectivity()
         self._calls: dict[int, Callable[[str], bool]] = {}
         self._pump: Pump | None = None
@@ -228,7 +228,7 @@ class UnaryUnaryCallable(_Callable, _bases.UnaryUnary):
         try:
             terms = method.terms(method.write(request), timeout, metadata, wait, compression)
             return self._channel._client._ask("call", terms)
-        except WrongArgument:
+        except (WrongArgument, Forked):
             raise
         except Error as error:
             raise Failed(status_of(error)) from error

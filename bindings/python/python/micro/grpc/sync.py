@@ -17,10 +17,12 @@ if TYPE_CHECKING:
 __all__ = ["channel"]
 
 
-def channel(service: str, *, client: Client | None = None, **options: Unpack[ClientOptions]) -> _grpc.Channel:
+def channel(
+    service: str, *, client: Client | None = None, detached: bool = False, **options: Unpack[ClientOptions]
+) -> _grpc.Channel:
     """A channel to all nodes of a service: what ``grpc.insecure_channel`` is to an address.
 
     Interceptors are added with ``grpc.intercept_channel``. The rest is as with :func:`micro.grpc.channel`; ``client`` is a
     :class:`micro.sync.Client`.
     """
-    return _Channel(service, client, _options_of(client, options))
+    return _Channel(service, client, detached, _options_of(client, options))

@@ -1,20 +1,21 @@
 //! The whole framework over pipes inside the process: what holds over TCP holds here.
 #![allow(clippy::expect_used, clippy::panic, reason = "a test says what it expects by failing")]
 
+mod own;
+#[path = "../support/mod.rs"]
 mod support;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::{StreamExt as _, stream};
-use micro::network::{Io, Listener, Memory, Network};
-use micro::registry;
+use micro::network::{Memory, Network as _};
 use micro::resilience::Backoff;
-use micro::server::Endpoint;
 use micro::service::ServiceBuilder;
-use micro::{Client, ClientTls, Code, Context, Error, Raw, Result, ServerTls, Service, Streaming};
+use micro::{
+    Client, ClientTls, Code, Context, Error, Raw, Result, ServerTls, Service, Streaming, registry,
+};
 use support::{call, echo, held};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::Notify;
@@ -345,63 +346,5 @@ async fn a_peer_that_says_nothing_is_dropped() -> Result<()> {
         assert_eq!(peer.read(&mut [0]).await?, 0, "the server hangs up");
         assert_eq!(begun.elapsed().as_secs(), 4);
     }
-    running.stop().await
-}
-
-/// A network of one's own: counts what passes.
-#[derive(Debug, Default)]
-struct Counted {
-    inner: Memory,
-    connected: AtomicUsize,
-    accepted: Arc<AtomicUsize>,
-}
-
-struct CountedListener {
-    inner: Box<dyn Listener>,
-    accepted: Arc<AtomicUsize>,
-}
-
-#[async_trait::async_trait]
-impl Network for Counted {
-    async fn connect(&self, address: &str) -> std::io::Result<Io> {
-        self.connected.fetch_add(1, Ordering::SeqCst);
-        self.inner.connect(address).await
-    }
-
-    async fn bind(&self, address: &str) -> std::io::Result<Box<dyn Listener>> {
-        let inner = self.inner.bind(address).await?;
-        Ok(Box::new(CountedListener { inner, accepted: self.accepted.clone() }))
-    }
-}
-
-#[async_trait::async_trait]
-impl Listener for CountedListener {
-    async fn accept(&self) -> std::io::Result<(Io, SocketAddr)> {
-        let accepted = self.inner.accept().await?;
-        self.accepted.fetch_add(1, Ordering::SeqCst);
-        Ok(accepted)
-    }
-
-    fn address(&self) -> std::io::Result<SocketAddr> {
-        self.inner.address()
-    }
-}
-
-#[tokio::test]
-async fn any_network_will_do_and_calls_share_its_connections() -> Result<()> {
-    let registry = Arc::new(registry::Memory::new());
-    let network = Arc::new(Counted::default());
-    let running = Service::builder("echo")
-        .registry(registry.clone())
-        .network(network.clone())
-        .handle(Endpoint::unary("Echo.Call", |_: Context, r: Raw| async { Ok(r) }))
-        .start()
-        .await?;
-    let client = Client::builder().registry(registry).network(network.clone()).build()?;
-    for _ in 0..50 {
-        call(&client, "echo").await?;
-    }
-    assert_eq!(network.connected.load(Ordering::SeqCst), 1);
-    assert_eq!(network.accepted.load(Ordering::SeqCst), 1);
     running.stop().await
 }
