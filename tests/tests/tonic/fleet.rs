@@ -8,6 +8,7 @@ use std::time::Duration;
 use micro::client::CallOptions;
 use micro::selector::{Filter, RoundRobin};
 use micro::{Context, Raw};
+use micro_tests::hall::CountRequest;
 use micro_tests::hall::greeter_client::GreeterClient;
 use tonic::service::Interceptor;
 use tonic::{Code, Request, Status};
@@ -78,6 +79,19 @@ async fn what_is_safe_to_repeat_is_tried_again_and_what_is_not_is_not() {
     request.extensions_mut().insert(CallOptions::new().retries(0));
     greeter.hello(request).await.expect_err("busy");
     assert_eq!(calls(), 1);
+}
+
+#[tokio::test]
+async fn a_stream_that_fails_before_its_first_message_is_tried_again_too() {
+    let hall = Hall::open(Server::Tonic).await;
+    let channel = client(&hall.registry).channel("hall");
+    let nothing = CountRequest { to: 0, fail: true };
+    let mut greeter = GreeterClient::new(channel.clone().idempotent(true));
+    assert_eq!(greeter.count(nothing).await.expect_err("busy").code(), Code::Unavailable);
+    assert_eq!(hall.host.calls.swap(0, Ordering::Relaxed), 3);
+    let mut greeter = GreeterClient::new(channel);
+    assert_eq!(greeter.count(nothing).await.expect_err("busy").code(), Code::Unavailable);
+    assert_eq!(hall.host.calls.load(Ordering::Relaxed), 1);
 }
 
 #[tokio::test]
