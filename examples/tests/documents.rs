@@ -11,13 +11,13 @@ const EXAMPLES: [&str; 13] = [
     include_str!("../streaming/client.rs"),
     include_str!("../errors/service.rs"),
     include_str!("../errors/client.rs"),
-    include_str!("../middleware/middleware.rs"),
     include_str!("../moving-from-tonic/before/service.rs"),
     include_str!("../moving-from-tonic/before/client.rs"),
     include_str!("../moving-from-tonic/after/service.rs"),
     include_str!("../moving-from-tonic/after/client.rs"),
     include_str!("guide.rs"),
     include_str!("../build.rs"),
+    include_str!("../middleware/middleware.rs"),
 ];
 
 const IN_C: [&str; 6] = [

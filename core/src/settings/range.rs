@@ -73,6 +73,8 @@ ranges! {
     ID = text("id", 1, 200);
     MAX_CONCURRENT_CALLS = number("max_concurrent_calls", 1, MANY);
     MAX_CONNECTIONS = number("max_connections", 1, MANY);
+    CALLS_PER_CONNECTION = number("calls_per_connection", 1, MANY);
+    MAX_CONNECTIONS_PER_NODE = number("max_connections_per_node", 1, MANY);
     MAX_CONCURRENT_STREAMS = number("max_concurrent_streams", 1, MANY);
     MAX_MESSAGE_SIZE = bytes("max_message_size", 1, LARGEST);
     // The headers of an ordinary call take about a thousand.

@@ -78,6 +78,11 @@ class ClientOptions(_Routing, total=False):
     """How long a connection may be without calls before it is closed; ``None`` keeps it."""
     max_connections: int
     """Connections to all nodes together."""
+    calls_per_connection: int
+    """Calls on each connection to a node before another one is made."""
+    max_connections_per_node: int
+    max_connection_age: Seconds
+    """When a connection takes no more calls; it is closed once it has none."""
     max_message_size: int
     """Bytes."""
     max_buffered: int
