@@ -7,6 +7,7 @@ use papaya::HashMap;
 use tower_layer::Layer;
 use tower_service::Service;
 
+use super::cached::{DEFAULT_MAX_CACHED, Store};
 use super::handle::{Client, Inner};
 use super::heads::{DEFAULT_NAMESPACE, Heads};
 use super::layers::{
@@ -45,6 +46,7 @@ pub struct ClientBuilder {
     max_connections: usize,
     sharing: Sharing,
     max_buffered: usize,
+    max_cached: usize,
 }
 
 impl Default for ClientBuilder {
@@ -72,6 +74,7 @@ impl Default for ClientBuilder {
             max_connections: 512,
             sharing: Sharing::default(),
             max_buffered: DEFAULT_MAX_BUFFERED,
+            max_cached: DEFAULT_MAX_CACHED,
         }
     }
 }
@@ -325,6 +328,13 @@ impl ClientBuilder {
         self
     }
 
+    /// Bytes of replies that the client keeps for calls with [`CallOptions::cached`](super::CallOptions::cached), 16 MiB unless
+    /// set; those used least go first, and one of more than an eighth is not kept.
+    pub fn max_cached(mut self, bytes: usize) -> Self {
+        self.max_cached = bytes;
+        self
+    }
+
     /// Refuses options that make no sense.
     ///
     /// # Errors
@@ -342,6 +352,7 @@ impl ClientBuilder {
         range::MAX_CONNECTION_AGE.time(self.dial.age)?;
         range::MAX_MESSAGE_SIZE.number(self.max_message)?;
         range::MAX_BUFFERED.number(self.max_buffered)?;
+        range::MAX_CACHED.number(self.max_cached)?;
         self.options.retries.map_or(Ok(()), |retries| range::RETRIES.number(retries))
     }
 
@@ -375,6 +386,7 @@ impl ClientBuilder {
             options: self.options,
             max_message: self.max_message,
             max_buffered: self.max_buffered,
+            cached: Store::new(self.max_cached),
             buffered,
             replies,
             heads,

@@ -16,6 +16,7 @@
 //! ```
 
 mod builder;
+mod cached;
 mod call;
 mod calls;
 #[cfg(feature = "tonic")]
@@ -36,6 +37,7 @@ mod target;
 mod terms;
 
 pub use builder::ClientBuilder;
+pub use cached::CachedReply;
 pub use call::{Call, Duplex, Many, One, Open, Reply, Single, Unary};
 pub use handle::Client;
 pub use health::NodeHealth;

@@ -39,10 +39,14 @@ use crate::transport::network::{self, Network};
 /// | `keepalive_timeout` | a duration: how long a probed connection may be silent |
 /// | `idle_timeout` | a duration: connections without calls for so long are closed; `null` or `"none"` keeps them |
 /// | `max_connections` | a number, 1 or more: connections to all nodes together |
+<<<<<<< HEAD
+/// | `max_message_size`, `max_buffered`, `max_cached` | bytes |
+=======
 /// | `calls_per_connection` | a number, 1 or more: calls on each connection to a node before another one is made |
 /// | `max_connections_per_node` | a number, 1 or more |
 /// | `max_connection_age` | a duration: connections that are as old take no more calls, and are closed once they have none |
 /// | `max_message_size`, `max_buffered` | bytes |
+>>>>>>> main
 /// | `tls` | `"system"`, or `{"authority": …, "certificate": …, "private_key": …, "server_name": "a.example", "policy": "prefer"}`: the authority may be `"system"`, certificate and key go together or are left out; each is PEM text or `{"file": path}`, which is read again when it changes. For the last two see [`ClientTls::server_name`](crate::ClientTls::server_name) and [`TlsPolicy`](crate::TlsPolicy) |
 #[derive(Debug, Clone, Default)]
 pub struct ClientSettings {
@@ -60,6 +64,7 @@ pub struct ClientSettings {
     max_connection_age: Option<Duration>,
     max_message_size: Option<usize>,
     max_buffered: Option<usize>,
+    max_cached: Option<usize>,
     tls: Option<ClientTlsSettings>,
     call: CallSettings,
 }
@@ -117,6 +122,7 @@ impl Document for ClientSettings {
                 .read("max_message_size", |value| value.number_in(&range::MAX_MESSAGE_SIZE))?,
             max_buffered: fields
                 .read("max_buffered", |value| value.number_in(&range::MAX_BUFFERED))?,
+            max_cached: fields.read("max_cached", |value| value.number_in(&range::MAX_CACHED))?,
             tls: fields.read("tls", ClientTlsSettings::read)?,
             call: CallSettings::take(&mut fields)?,
         };
@@ -190,6 +196,9 @@ impl ClientSettings {
         }
         if let Some(bytes) = self.max_buffered {
             builder = builder.max_buffered(bytes);
+        }
+        if let Some(bytes) = self.max_cached {
+            builder = builder.max_cached(bytes);
         }
         if let Some(tls) = self.tls {
             builder = builder.tls(tls.tls()?);

@@ -81,6 +81,7 @@ ranges! {
     MAX_HEADER_SIZE = bytes("max_header_size", 4 * 1024, 16 * 1024 * 1024);
     MAX_UNSENT_REPLIES = bytes("max_unsent_replies", 64 * 1024, 1 << 40);
     MAX_BUFFERED = bytes("max_buffered", 64 * 1024, 1 << 40);
+    MAX_CACHED = bytes("max_cached", 0, 1 << 40);
     MAX_BUFFERED_PER_CONNECTION = bytes("max_buffered_per_connection", 64 * 1024, 1 << 40);
     PROPAGATION = time("propagation", Duration::ZERO, LONGEST);
     KEEPALIVE = time("keepalive", SHORTEST, LONGEST);

@@ -36,6 +36,8 @@ class _Routing(TypedDict, total=False):
     """What may be tried again."""
     backoff: Literal["jittered", "go_micro", "none"]
     """How long to wait in between."""
+    cached: Seconds
+    """How long equal calls are answered with the reply, without a node; for calls with one reply."""
     compression: Literal["gzip", "zstd", "none"]
     """How the request is sent."""
     forward: Literal["default", "none"] | Mapping[str, Any]
@@ -85,6 +87,8 @@ class ClientOptions(_Routing, total=False):
     """When a connection takes no more calls; it is closed once it has none."""
     max_message_size: int
     """Bytes."""
+    max_cached: int
+    """Bytes of replies kept for ``cached``."""
     max_buffered: int
     """Bytes of replies held at once, inflated; more wait, and fail after 5 s."""
     max_in_flight: int
@@ -177,6 +181,7 @@ class ServiceOptions(TypedDict, total=False):
 _DURATIONS = frozenset(
     (
         "timeout",
+        "cached",
         "dial_timeout",
         "keepalive",
         "keepalive_timeout",

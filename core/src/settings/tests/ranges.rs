@@ -47,6 +47,10 @@ fn values(range: &Range) -> Vec<(Json, bool)> {
 fn document(range: &Range, value: &Json) -> (Json, bool) {
     match range.name {
         name @ ("at_least" | "patience") => (json!({"limiter": {name: value}}), true),
+<<<<<<< HEAD
+        name @ ("name" | "namespace" | "dial_timeout" | "keepalive_timeout" | "max_cached"
+        | "retries") => (json!({"client": {name: value}}), true),
+=======
         name @ ("name"
         | "namespace"
         | "dial_timeout"
@@ -54,6 +58,7 @@ fn document(range: &Range, value: &Json) -> (Json, bool) {
         | "retries"
         | "calls_per_connection"
         | "max_connections_per_node") => (json!({"client": {name: value}}), true),
+>>>>>>> main
         name => (
             json!({name: value}),
             matches!(
