@@ -51,6 +51,7 @@ fn document(range: &Range, value: &Json) -> (Json, bool) {
         | "namespace"
         | "dial_timeout"
         | "keepalive_timeout"
+        | "max_cached"
         | "retries"
         | "max_cached"
         | "calls_per_connection"
