@@ -63,7 +63,8 @@ fn retry(retry: &Retry) -> String {
         Retry::Safe => "safe",
         Retry::GoMicro => "go_micro",
         Retry::Never => "never",
-        _ => "custom",
+        Retry::Always => "always",
+        Retry::Custom(_) | Retry::Ask(_) => "custom",
     };
     name.to_owned()
 }
@@ -73,6 +74,7 @@ fn backoff(backoff: &Backoff) -> String {
         Backoff::Jittered => "jittered",
         Backoff::GoMicro => "go_micro",
         Backoff::None => "none",
+        Backoff::Custom(_) => "custom",
     };
     name.to_owned()
 }

@@ -53,7 +53,6 @@ fn document(range: &Range, value: &Json) -> (Json, bool) {
         | "keepalive_timeout"
         | "max_cached"
         | "retries"
-        | "max_cached"
         | "calls_per_connection"
         | "max_connections_per_node") => (json!({"client": {name: value}}), true),
         name => (
