@@ -34,6 +34,8 @@ mod send;
 mod stream;
 mod target;
 mod terms;
+#[cfg(feature = "tonic")]
+mod unframed;
 
 pub use builder::ClientBuilder;
 pub use call::{Call, Duplex, Many, One, Open, Reply, Single, Unary};
