@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const EXAMPLES: [&str; 12] = [
+const EXAMPLES: [&str; 13] = [
     include_str!("../greeter/service.rs"),
     include_str!("../greeter/client.rs"),
     include_str!("../streaming/service.rs"),
@@ -17,6 +17,7 @@ const EXAMPLES: [&str; 12] = [
     include_str!("../moving-from-tonic/after/client.rs"),
     include_str!("guide.rs"),
     include_str!("../build.rs"),
+    include_str!("../middleware/middleware.rs"),
 ];
 
 const IN_C: [&str; 6] = [

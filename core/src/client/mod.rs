@@ -16,6 +16,7 @@
 //! ```
 
 mod builder;
+mod cached;
 mod call;
 mod calls;
 #[cfg(feature = "tonic")]
@@ -38,6 +39,7 @@ mod terms;
 mod unframed;
 
 pub use builder::ClientBuilder;
+pub use cached::CachedReply;
 pub use call::{Call, Duplex, Many, One, Open, Reply, Single, Unary};
 pub use handle::Client;
 pub use health::NodeHealth;
