@@ -75,6 +75,13 @@ impl Layered {
         Self { way, request, plain }
     }
 
+    /// The same call with another shape, for one whose messages are looked at late.
+    #[cfg(feature = "tonic")]
+    pub(super) fn shaped(mut self, shape: Shape) -> Self {
+        self.request.shape = shape;
+        self
+    }
+
     pub(super) fn codec(&self) -> Codec {
         self.request.codec
     }

@@ -35,6 +35,8 @@ mod send;
 mod stream;
 mod target;
 mod terms;
+#[cfg(feature = "tonic")]
+mod unframed;
 
 pub use builder::ClientBuilder;
 pub use cached::CachedReply;
