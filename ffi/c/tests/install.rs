@@ -155,6 +155,23 @@ fn a_program_may_link_another_library_of_rust() {
     compiler.arg("-I").arg(installed("usr/include"));
     // Whatever name they had in common would be there twice.
     compiler.args(["usr/lib/libmicro.a", "libother.a"].map(installed));
-    run(compiler.args(["-lgcc_s", "-lutil", "-lrt", "-lpthread", "-lm", "-ldl"]));
+    run(compiler.args(["-lutil", "-lrt", "-lpthread", "-lm", "-ldl"]));
     run(&mut Command::new(installed("both")));
+}
+
+#[test]
+fn a_program_may_be_linked_without_shared_libraries() {
+    let text = "#include <micro.h>
+                int main(void) { return micro_version().len > 0 ? 0 : 1; }";
+    fs::write(installed("alone.c"), text).expect("it is written");
+    let pkg_config =
+        fs::read_to_string(installed("usr/lib/pkgconfig/micro.pc")).expect("it is there");
+    let private = pkg_config.lines().find_map(|line| line.strip_prefix("Libs.private: "));
+    let mut compiler = Command::new("cc");
+    compiler.arg("-static").arg("-o").args(["alone", "alone.c"].map(installed));
+    compiler.arg("-I").arg(installed("usr/include")).arg(installed("usr/lib/libmicro.a"));
+    run(compiler.args(private.expect("what it needs").split(' ')));
+    run(&mut Command::new(installed("alone")));
+    let needed = run(Command::new("readelf").arg("-d").arg(installed("alone")));
+    assert!(!needed.contains("NEEDED"), "{needed}");
 }
