@@ -312,7 +312,7 @@ impl Queue {
         let Some(endpoint) = host.endpoint(event.method) else { return Ok(()) };
         let context = Context::new(&host.runtime, &mut event, taken);
         if context.is_late(taken) {
-            let late = Error::deadline_exceeded("nobody waited for this call when its turn came");
+            let late = Error::deadline_exceeded("the caller no longer waited for this call when its turn came");
             return context.answer(py, Err(late.with_id("micro")));
         }
         let context = Py::new(py, context)?;

@@ -46,7 +46,7 @@ async def test_handler_raises(fleet: Fleet, caplog: pytest.LogCaptureFixture) ->
 
     error = await failure(fleet, handler)
     assert isinstance(error, errors.Internal) and error.is_remote
-    assert error.detail == "Bad.Do failed: the log of its service says why", "nobody meant that text for the caller"
+    assert error.detail == "Bad.Do failed: the log of its service says why", "that text was not meant for the caller"
     (record,) = [one for one in caplog.records if one.name == "micro"]
     assert record.exc_info and "Bad.Do raised ValueError" in record.getMessage()
     assert str(record.exc_info[1]) == "seven is not a colour"
@@ -149,10 +149,10 @@ async def test_handlers_that_cannot_be_served_are_refused_when_they_are_declared
         @service.endpoint("Bad.Many")
         async def many(a: int, b: int, c: int) -> None: ...
 
-    with pytest.raises(TypeError, match="types of the handler of Bad.Names cannot be read.*Nobody"):
+    with pytest.raises(TypeError, match="types of the handler of Bad.Names cannot be read.*Nowhere"):
 
         @service.endpoint("Bad.Names")
-        async def names(a: Nobody) -> None: ...  # type: ignore[name-defined]  # noqa: F821
+        async def names(a: Nowhere) -> None: ...  # type: ignore[name-defined]  # noqa: F821
 
     with pytest.raises(TypeError, match="should `yield` them"):
 
@@ -243,7 +243,7 @@ async def test_a_cancelled_handler_may_still_tidy_up(fleet: Fleet) -> None:
         except asyncio.CancelledError:
             await asyncio.sleep(0.01)
             tidied.set()
-        return "nobody hears this"
+        return "no caller hears this"
 
     await fleet.start(service)
     call = asyncio.ensure_future(fleet.client.call("tidy", "Tidy.Up"))
@@ -345,14 +345,14 @@ async def test_service_that_cannot_start_says_why() -> None:
         await service.stats()
 
 
-async def test_nobody_is_there(fleet: Fleet) -> None:
+async def test_no_node_is_there(fleet: Fleet) -> None:
     with pytest.raises(errors.Unavailable, match="service nobody: not found") as failed:
         await fleet.client.call("nobody", "Nobody.Home", {})
     assert (failed.value.attempts, failed.value.node, failed.value.is_remote) == (0, "", False)
     assert (failed.value.reason, failed.value.id, failed.value.http) == ("no_nodes", "go.micro.client", 500)
 
 
-async def test_a_call_that_may_wait_is_answered_once_somebody_is_there(fleet: Fleet) -> None:
+async def test_a_call_that_may_wait_is_answered_once_a_node_is_there(fleet: Fleet) -> None:
     call = asyncio.ensure_future(fleet.client.call("late", "Late.Hello", "Ada", wait_for_ready=True))
     service = micro.Service("late")
 

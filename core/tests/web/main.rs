@@ -24,7 +24,7 @@ async fn server(set: impl FnOnce(ServerBuilder) -> ServerBuilder) -> Server {
     async fn hello(context: Context, Json(request): Json<Value>) -> Result<Json<Value>, Error> {
         let name = request["name"]
             .as_str()
-            .ok_or_else(|| Error::not_found("nobody to greet").with_id("greeter"))?;
+            .ok_or_else(|| Error::not_found("no name to greet").with_id("greeter"))?;
         if let Some(age) = request["maxAge"].as_u64() {
             context.set_header("cache-control", &format!("max-age={age}"))?;
         }
@@ -158,7 +158,7 @@ async fn an_error_says_what_grpc_would() {
     let error = answer.json();
     assert_eq!(
         (&error["code"], &error["message"]),
-        (&json!("not_found"), &json!("nobody to greet"))
+        (&json!("not_found"), &json!("no name to greet"))
     );
     assert_eq!(error["details"][0]["type"], "errors.Error", "the id survives");
     let answer = peer.ask(post("/Greeter/Gone", "", "{}")).await;
@@ -264,7 +264,7 @@ async fn the_limit_of_calls_counts_for_all() {
 }
 
 #[tokio::test]
-async fn authorization_is_metadata_where_nobody_asks_for_it() {
+async fn authorization_is_metadata_where_the_server_does_not_ask_for_it() {
     let tell = |context: Context, _: Json<Value>| async move {
         let sent: Vec<_> = context.metadata().get_all("authorization").collect();
         Ok(Json(json!(sent)))

@@ -300,7 +300,7 @@ impl Drop for Served {
             if late {
                 Error::new(Code::DeadlineExceeded, "the deadline of this call has passed")
             } else {
-                Error::cancelled("nobody waits for this call any more")
+                Error::cancelled("the caller no longer waits for this call")
             },
         );
     }

@@ -38,7 +38,7 @@ static micro_error *refusal(const char *why) {
 }
 
 static micro_error *gone(void) {
-    return micro_error_new(MICRO_CANCELLED, slice_of(""), slice_of("nobody waits for the answer any more"));
+    return micro_error_new(MICRO_CANCELLED, slice_of(""), slice_of("the caller no longer waits for the answer"));
 }
 
 static void event(const turn *t, const char *name) {
