@@ -45,12 +45,12 @@ struct Peer {
     rest: Vec<u8>,
 }
 
-struct Answer {
+struct HttpAnswer {
     head: String,
     body: Vec<u8>,
 }
 
-impl Answer {
+impl HttpAnswer {
     fn status(&self) -> u16 {
         let status = self.head.split(' ').nth(1).and_then(|text| text.parse().ok());
         status.unwrap_or_else(|| panic!("no status in {:?}", self.head))
@@ -86,7 +86,7 @@ impl Peer {
     }
 
     /// The next answer, which must tell its length.
-    async fn answer(&mut self) -> Answer {
+    async fn answer(&mut self) -> HttpAnswer {
         let end = loop {
             if let Some(end) = self.rest.windows(4).position(|four| four == b"\r\n\r\n") {
                 break end + 4;
@@ -95,7 +95,7 @@ impl Peer {
         };
         let head: Vec<u8> = self.rest.drain(..end).collect();
         let mut answer =
-            Answer { head: String::from_utf8(head).expect("a head of text"), body: Vec::new() };
+            HttpAnswer { head: String::from_utf8(head).expect("a head of text"), body: Vec::new() };
         let length = answer.header("content-length").and_then(|text| text.parse().ok());
         let length: usize = length.unwrap_or_default();
         while self.rest.len() < length {
@@ -109,7 +109,7 @@ impl Peer {
         while self.more().await {}
     }
 
-    async fn ask(&mut self, text: impl AsRef<[u8]>) -> Answer {
+    async fn ask(&mut self, text: impl AsRef<[u8]>) -> HttpAnswer {
         self.send(text).await;
         self.answer().await
     }
