@@ -6,7 +6,6 @@ Any thread may use a client. While one waits, the others run.
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 import json
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -18,8 +17,7 @@ from ._errors import Closed, Internal, Stale
 from ._metadata import Metadata
 from ._options import CallOptions, ServiceOptions
 from ._pipe import QueuePipe
-from ._provide import Registry
-from ._provide import provide as _provide
+from ._provide_on_thread import Provided, provide
 from ._questions import Question, question
 from ._registry import (
     Change,
@@ -38,6 +36,7 @@ from ._service import Service as _Service
 from ._streams import peek
 from ._stub import Stub
 from ._threads import IncomingRequests as Requests
+from ._threads import Slot
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -47,25 +46,6 @@ In = TypeVar("In", covariant=True)
 Out = TypeVar("Out", contravariant=True)
 
 __all__ = ["Client", "Provided", "Requests", "Service", "Stream", "Stub", "provide"]
-
-
-class _Slot:
-    """A future that no task awaits: its thread looks at it."""
-
-    __slots__ = ("answer", "error")
-
-    def __init__(self) -> None:
-        self.answer: Answer | None = None
-        self.error: BaseException | None = None
-
-    def done(self) -> bool:
-        return self.answer is not None or self.error is not None
-
-    def set_result(self, answer: Answer) -> None:
-        self.answer = answer
-
-    def set_exception(self, error: BaseException) -> None:
-        self.error = error
 
 
 class Client(BaseClient):
@@ -139,7 +119,7 @@ class Client(BaseClient):
 
     def _ask(self, what: str, argument: Any) -> Answer:
         runtime, client = self._open()
-        queue, slot = runtime.queue(), _Slot()
+        queue, slot = runtime.queue(), Slot()
         id: int = getattr(client, what)(queue, slot, argument)
         self._under_way.add(id)
         try:
@@ -400,54 +380,6 @@ class Service(_Service):
 
     def __exit__(self, *_: object) -> None:
         self.stop()
-
-
-class Provided:
-    """A registry that is provided under a name. Closing it, or leaving ``with``, withdraws the name."""
-
-    def __init__(self, name: str, registry: Registry, runtime: Runtime | None) -> None:
-        ready: concurrent.futures.Future[tuple[str, asyncio.AbstractEventLoop, asyncio.Event]] = concurrent.futures.Future()
-
-        async def serve() -> None:
-            over = asyncio.Event()
-            try:
-                provided = _provide(name, registry, runtime=runtime)
-            except BaseException as error:
-                ready.set_exception(error)
-                return
-            ready.set_result((provided.url, asyncio.get_running_loop(), over))
-            async with provided:
-                await over.wait()
-
-        self._thread = threading.Thread(target=lambda: asyncio.run(serve()), name=f"micro {name}", daemon=True)
-        self._thread.start()
-        self.url, self._loop, self._over = ready.result()
-        """``url`` opens it in this process, for example ``host://mine``."""
-
-    def close(self) -> None:
-        """Withdraws the name, and returns when it is free. Harmless when repeated."""
-        try:
-            self._loop.call_soon_threadsafe(self._over.set)
-        except RuntimeError:
-            # Its loop is closed.
-            return
-        # A method of the registry that closes it does not wait for itself.
-        if self._thread is not threading.current_thread():
-            self._thread.join()
-
-    def __enter__(self) -> Provided:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def __repr__(self) -> str:
-        return f"<micro.sync.Provided {self.url}>"
-
-
-def provide(name: str, registry: Registry, *, runtime: Runtime | None = None) -> Provided:
-    """As :func:`micro.provide`, for programs without an event loop: one on a thread of its own calls the registry."""
-    return Provided(name, registry, runtime)
 
 
 def _sends_nothing(_: Any) -> Any:
