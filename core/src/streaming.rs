@@ -14,6 +14,8 @@ use pin_project_lite::pin_project;
 use crate::codec::{Codec, Message, read_reply, read_request};
 use crate::error::Result;
 use crate::metadata::Metadata;
+#[cfg(feature = "tonic")]
+use crate::transport::Compression;
 use crate::transport::Hold;
 
 /// Where messages come from: a stream of them that can also write the next one where it is wanted.
@@ -24,6 +26,22 @@ pub(crate) trait Source: Stream<Item = Result<Bytes>> {
         cx: &mut Context<'_>,
         buffer: &mut BytesMut,
     ) -> Poll<Option<Result<()>>>;
+
+    /// How its messages are compressed, where it has them in gRPC's frames already.
+    #[cfg(feature = "tonic")]
+    fn framed(&self) -> Option<Option<Compression>> {
+        None
+    }
+
+    /// Appends frames to `buffer`, of a source that has them.
+    #[cfg(feature = "tonic")]
+    fn poll_frames(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        _: &mut BytesMut,
+    ) -> Poll<Option<Result<()>>> {
+        Poll::Ready(None)
+    }
 }
 
 pin_project! {
@@ -211,6 +229,27 @@ impl Messages {
         }
         let Some(stream) = &mut self.stream else { return Poll::Ready(None) };
         let item = ready!(stream.as_mut().poll_append(cx, buffer));
+        if !matches!(item, Some(Ok(()))) {
+            self.stream = None;
+        }
+        Poll::Ready(item)
+    }
+
+    /// How the messages are compressed, where their source has them in gRPC's frames already.
+    #[cfg(feature = "tonic")]
+    pub(crate) fn framed(&self) -> Option<Option<Compression>> {
+        self.stream.as_ref()?.framed()
+    }
+
+    /// Appends frames to `buffer`, of a source that has them.
+    #[cfg(feature = "tonic")]
+    pub(crate) fn poll_frames(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut BytesMut,
+    ) -> Poll<Option<Result<()>>> {
+        let Some(stream) = &mut self.stream else { return Poll::Ready(None) };
+        let item = ready!(stream.as_mut().poll_frames(cx, buffer));
         if !matches!(item, Some(Ok(()))) {
             self.stream = None;
         }

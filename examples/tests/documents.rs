@@ -4,15 +4,20 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const EXAMPLES: [&str; 8] = [
+const EXAMPLES: [&str; 13] = [
     include_str!("../greeter/service.rs"),
     include_str!("../greeter/client.rs"),
     include_str!("../streaming/service.rs"),
     include_str!("../streaming/client.rs"),
     include_str!("../errors/service.rs"),
     include_str!("../errors/client.rs"),
+    include_str!("../moving-from-tonic/before/service.rs"),
+    include_str!("../moving-from-tonic/before/client.rs"),
+    include_str!("../moving-from-tonic/after/service.rs"),
+    include_str!("../moving-from-tonic/after/client.rs"),
     include_str!("guide.rs"),
     include_str!("../build.rs"),
+    include_str!("../middleware/middleware.rs"),
 ];
 
 const IN_C: [&str; 6] = [
@@ -64,6 +69,37 @@ fn the_page_on_c_shows_the_greeter_whole() {
 fn the_readme_shows_the_greeter_whole() {
     let readme = fs::read_to_string(root().join("README.md")).expect("the README");
     assert_eq!(blocks(&readme, "rust")[..2], EXAMPLES[..2]);
+}
+
+/// Lines that one text has and the other has not, in order.
+fn changed(before: &str, after: &str) -> usize {
+    let (before, after): (Vec<_>, Vec<_>) = (before.lines().collect(), after.lines().collect());
+    // Lengths of what the rests from each line on have in common.
+    let mut common = vec![vec![0; after.len() + 1]; before.len() + 1];
+    for (i, old) in before.iter().enumerate().rev() {
+        for (j, new) in after.iter().enumerate().rev() {
+            common[i][j] = match old == new {
+                true => common[i + 1][j + 1] + 1,
+                false => common[i + 1][j].max(common[i][j + 1]),
+            };
+        }
+    }
+    before.len() + after.len() - 2 * common[0][0]
+}
+
+#[test]
+fn a_greeter_moves_from_tonic_by_ten_lines() {
+    let [before, after] = [EXAMPLES[6..8].concat(), EXAMPLES[8..10].concat()];
+    assert_eq!(changed(&before, &after), 10);
+    let page = fs::read_to_string(root().join("docs/moving-from-tonic.md")).expect("the page");
+    // What is shown of each program is its end; the beginnings are alike.
+    for (example, shown) in EXAMPLES[6..10].iter().zip(blocks(&page, "rust")) {
+        assert!(example.contains(shown) && shown.contains("async fn main"), "{shown}");
+    }
+    for (before, after) in EXAMPLES[6..8].iter().zip(&EXAMPLES[8..10]) {
+        let beginning = |text: &'static str| text.split("#[tokio::main]").next();
+        assert_eq!(beginning(before), beginning(after));
+    }
 }
 
 #[test]

@@ -145,3 +145,26 @@ fn tells_errors(printed: &str) {
         "UNAVAILABLE go.micro.client: service payments: not found: it has no node now, is it running, and in this registry? (0 attempts; start it, or wait_for_ready)"
     );
 }
+
+#[tokio::test]
+async fn middleware_sees_every_call() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let output = command(env!("CARGO_BIN_EXE_middleware"), &folder).output();
+    let output = timeout(PATIENCE, output).await.expect("it ends in time").expect("it runs");
+    assert!(output.status.success(), "{output:?}");
+    let printed = String::from_utf8(output.stdout).expect("text");
+    assert_eq!(
+        printed.lines().collect::<Vec<_>>(),
+        [
+            "attempt 0 at Shop.Open",
+            "Shop.Open: fine",
+            "open: true",
+            "attempt 0 at Shop.Buy",
+            "Shop.Buy: fine",
+            "2 pieces for 6, to blue",
+            "attempt 0 at Shop.Buy",
+            "Shop.Buy: failed",
+            "INVALID_ARGUMENT go.micro.validator: pieces: order at least one",
+        ]
+    );
+}

@@ -4,9 +4,9 @@
 use std::process::Command;
 
 /// Where the names of the rows begin.
-const FAMILIES: &str = "server,client,stream,discovery,footprint,library,c,border";
+const FAMILIES: &str = "server,client,stream,tonic,discovery,footprint,library,c,border";
 
-const ROWS: [&str; 30] = [
+const ROWS: [&str; 32] = [
     "server.bare.64",
     "server.bare.1024",
     "server.full.64",
@@ -16,6 +16,8 @@ const ROWS: [&str; 30] = [
     "client.fleet",
     "stream.server",
     "stream.client",
+    "tonic.channel",
+    "tonic.server",
     "discovery.pick.10",
     "discovery.pick.10000",
     "discovery.flat",

@@ -7,6 +7,7 @@ import dataclasses
 import math
 import time
 from datetime import timedelta
+from functools import partial
 
 import pytest
 from conftest import greeter
@@ -283,3 +284,23 @@ async def test_stats_count_calls(fleet: Fleet) -> None:
     await fleet.client.call("greeter", "Greeter.Hello", {"name": "Ada"})
     assert "Greeter.Hello" in str(await fleet.client.stats())
     assert "Greeter.Hello" in str(await service.stats())
+
+
+async def test_an_equal_call_is_answered_by_what_is_kept() -> None:
+    calls = 0
+    service = micro.Service("shop")
+
+    @service.endpoint("Shop.Price")
+    async def price(title: str) -> int:
+        nonlocal calls
+        calls += 1
+        return calls
+
+    async with Fleet() as fleet:
+        await fleet.start(service)
+        ask = partial(fleet.client.call, "shop", "Shop.Price")
+        assert [await ask("Emma", cached=60), await ask("Emma", cached=timedelta(minutes=1))] == [1, 1]
+        assert await ask("Emma") == 2
+        assert await ask("Emma", cached=60, metadata={"authorization": "bob"}) == 3
+        with pytest.raises(errors.InvalidArgument, match="cached"):
+            await ask("Emma", cached=-1)

@@ -110,6 +110,19 @@ def test_a_registry_in_python_is_found_by_its_url() -> None:
     assert run("registry", dict(os.environ), "registry.py") == "Hello, Ada!\n"
 
 
+def test_middleware_sees_every_call() -> None:
+    assert run("middleware", dict(os.environ), "middleware.py").splitlines() == [
+        "connects to the database",
+        "Shop.Buy: fine",
+        "2 pieces, to blue",
+        "Shop.Buy: pieces: order at least one",
+        "pieces: order at least one",
+        "Shop.Prices: fine",
+        "[6, 12, 18]",
+        "and lets it go",
+    ]
+
+
 def blocks(page: Path) -> list[str]:
     return re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
 

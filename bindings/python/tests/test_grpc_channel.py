@@ -383,6 +383,21 @@ async def test_a_channel_that_is_closed_ends_its_calls_and_takes_no_more(world: 
         assert (await call).message == "Hello, Ada!"
 
 
+async def test_waiting_for_a_service_ends_with_the_channel(tmp_path: Any) -> None:
+    channel = micro.grpc.channel("greeter", registry=f"memory://{tmp_path.name}")
+    ready = asyncio.ensure_future(channel.channel_ready())
+    assert channel.get_state(try_to_connect=True) is grpc.ChannelConnectivity.CONNECTING
+    changed = asyncio.ensure_future(channel.wait_for_state_change(grpc.ChannelConnectivity.CONNECTING))
+    await asyncio.sleep(0)
+    await channel.close()
+    with pytest.raises(grpc.aio.UsageError, match="closed"):
+        await asyncio.wait_for(ready, 20)
+    await asyncio.wait_for(changed, 20)
+    assert channel.get_state() is grpc.ChannelConnectivity.SHUTDOWN
+    with pytest.raises(grpc.aio.UsageError, match="closed"):
+        await channel.channel_ready()
+
+
 def test_a_channel_for_threads_that_is_closed_ends_its_calls_and_its_thread(world: Any, tmp_path: Any) -> None:
     greeter = world.Greeter()
     with world.pair_of(world.OURS, f"memory://{tmp_path.name}", greeter) as channel:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -102,6 +103,8 @@ async def test_methods_that_are_plain_functions_run_on_threads_behind_such_inter
 
 
 async def test_a_call_that_finds_no_thread_is_refused_behind_such_interceptors(world: Any, tmp_path: Any) -> None:
+    from micro.grpc import _endpoint
+
     url = f"memory://{tmp_path.name}"
     greeter = world.Greeter()
     service = service_of(world, url, greeter, [Noted("outer", [])], stream_threads=1)
@@ -115,6 +118,8 @@ async def test_a_call_that_finds_no_thread_is_refused_behind_such_interceptors(w
         refused, waiting = await asyncio.wait(reads, timeout=20, return_when=asyncio.FIRST_COMPLETED)
         error = refused.pop().exception()
         assert isinstance(error, grpc.aio.AioRpcError) and error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        servings = [one for one in gc.get_objects() if isinstance(one, _endpoint.Serving) and one._elsewhere]
+        assert [len(one._elsewhere) for one in servings] == [2], "the one that was refused does not wait"
         first.cancel()
         assert (await waiting.pop()).message == "Ada"
 
@@ -185,7 +190,8 @@ async def test_callers_without_stubs_reach_a_servicer_too(world: Any, tmp_path: 
         assert endpoint.request["name"] == "HelloRequest" and endpoint.metadata.get("idempotent") == "true"
 
 
-async def test_reflection_and_health_are_the_services_own(world: Any, tmp_path: Any) -> None:
+async def test_reflection_and_health_are_the_services_own(world: Any, tmp_path: Any, caplog: Any) -> None:
+    caplog.set_level("INFO", "micro")
     service = micro.Service("greeter", registry=f"memory://{tmp_path.name}", address="127.0.0.1:0", propagation=0)
     server = micro.grpc.server(service)
     world.stubs.add_GreeterServicer_to_server(world.AioGreeter(), server)
@@ -195,7 +201,9 @@ async def test_reflection_and_health_are_the_services_own(world: Any, tmp_path: 
 
     handlers = {"Check": grpc.unary_unary_rpc_method_handler(never)}
     server.add_registered_method_handlers("grpc.health.v1.Health", handlers)
+    assert "`set_health` of the service says what it answers" in caplog.text
     async with service, grpc.aio.insecure_channel(service.address) as channel:
+        assert "Health.Check" not in [one.name for one in service.record.endpoints]
         assert await channel.unary_unary("/grpc.health.v1.Health/Check")(b"") == b"\x08\x01"
         service.set_health(False, "")
         assert await channel.unary_unary("/grpc.health.v1.Health/Check")(b"") == b"\x08\x02"
@@ -290,7 +298,7 @@ def broken(_: Any) -> Any:
     ],
 )
 async def test_what_serializers_raise_is_internal(
-    tmp_path: Any, on_threads: bool, deserializer: Any, serializer: Any, details: str
+    tmp_path: Any, caplog: Any, on_threads: bool, deserializer: Any, serializer: Any, details: str
 ) -> None:
     async def later(message: bytes, context: Any) -> bytes:
         return message
@@ -315,6 +323,9 @@ async def test_what_serializers_raise_is_internal(
         call = channel.stream_stream("/test.Raw/Each")(iter([b"1"]))
         error = await failed(call.read())
         assert (error.code(), error.details()) == (grpc.StatusCode.INTERNAL, details)
+    logged = [record.getMessage() for record in caplog.records if record.name == "micro"]
+    whats = [f"what /test.Raw/{name} returned cannot be serialized" for name in ("One", "Each")]
+    assert logged == (whats if details.startswith("Exception serializing") else [])
 
 
 async def test_bytes_need_no_serializer(tmp_path: Any) -> None:
@@ -366,7 +377,7 @@ async def test_a_context_says_who_calls_and_what_was_set(tmp_path: Any) -> None:
             await context.read()
         with pytest.raises(grpc.aio.UsageError, match="one response"):
             await context.write(b"")
-        said.update(after=context.trailing_metadata())
+        said.update(after=context.trailing_metadata(), endpoint=micro.context().endpoint)
         return message
 
     service = micro.Service("raw", registry=f"memory://{tmp_path.name}", address="127.0.0.1:0", propagation=0)
@@ -383,6 +394,7 @@ async def test_a_context_says_who_calls_and_what_was_set(tmp_path: Any) -> None:
         "done": False,
         "before": (None, "", ()),
         "after": (("a", "b"),),
+        "endpoint": "Raw.Look",
     }
 
 

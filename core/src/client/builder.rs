@@ -7,6 +7,7 @@ use papaya::HashMap;
 use tower_layer::Layer;
 use tower_service::Service;
 
+use super::cached::{DEFAULT_MAX_CACHED, Store};
 use super::handle::{Client, Inner};
 use super::heads::{DEFAULT_NAMESPACE, Heads};
 use super::layers::{
@@ -14,7 +15,7 @@ use super::layers::{
     Response,
 };
 use super::options::CallOptions;
-use super::pool::Pool;
+use super::pool::{Pool, Sharing};
 use crate::directory::Cache;
 use crate::error::{Error, Result};
 use crate::forward::Forward;
@@ -43,7 +44,9 @@ pub struct ClientBuilder {
     dial: Dial,
     max_message: usize,
     max_connections: usize,
+    sharing: Sharing,
     max_buffered: usize,
+    max_cached: usize,
 }
 
 impl Default for ClientBuilder {
@@ -65,10 +68,13 @@ impl Default for ClientBuilder {
                 keepalive_timeout: Duration::from_secs(20),
                 max_headers: 64 * 1024,
                 idle: Some(Duration::from_secs(300)),
+                age: None,
             },
             max_message: DEFAULT_MAX_MESSAGE,
             max_connections: 512,
+            sharing: Sharing::default(),
             max_buffered: DEFAULT_MAX_BUFFERED,
+            max_cached: DEFAULT_MAX_CACHED,
         }
     }
 }
@@ -287,6 +293,26 @@ impl ClientBuilder {
         self
     }
 
+    /// Calls that run on each connection to a node before another one is made, 100 unless set; go-micro's has 20. A stream is a
+    /// call.
+    pub fn calls_per_connection(mut self, calls: usize) -> Self {
+        self.sharing.calls = calls;
+        self
+    }
+
+    /// Connections to one node, 4 unless set. From there on, its calls share them, however many there are.
+    pub fn max_connections_per_node(mut self, connections: usize) -> Self {
+        self.sharing.connections = connections;
+        self
+    }
+
+    /// Age at which a connection takes no more calls, and is closed once those on it have ended; no limit unless set. Calls that
+    /// come then find another.
+    pub fn max_connection_age(mut self, age: Duration) -> Self {
+        self.dial.age = Some(age);
+        self
+    }
+
     /// Largest message accepted, in bytes, 4 MiB unless set.
     pub fn max_message_size(mut self, bytes: usize) -> Self {
         self.max_message = bytes;
@@ -302,6 +328,13 @@ impl ClientBuilder {
         self
     }
 
+    /// Bytes of replies that the client keeps for calls with [`CallOptions::cached`](super::CallOptions::cached), 16 MiB unless
+    /// set; those used least go first, and one of more than an eighth is not kept.
+    pub fn max_cached(mut self, bytes: usize) -> Self {
+        self.max_cached = bytes;
+        self
+    }
+
     /// Refuses options that make no sense.
     ///
     /// # Errors
@@ -314,8 +347,12 @@ impl ClientBuilder {
         range::KEEPALIVE_TIMEOUT.time(self.dial.keepalive_timeout)?;
         range::IDLE_TIMEOUT.time(self.dial.idle)?;
         range::MAX_CONNECTIONS.number(self.max_connections)?;
+        range::CALLS_PER_CONNECTION.number(self.sharing.calls)?;
+        range::MAX_CONNECTIONS_PER_NODE.number(self.sharing.connections)?;
+        range::MAX_CONNECTION_AGE.time(self.dial.age)?;
         range::MAX_MESSAGE_SIZE.number(self.max_message)?;
         range::MAX_BUFFERED.number(self.max_buffered)?;
+        range::MAX_CACHED.number(self.max_cached)?;
         self.options.retries.map_or(Ok(()), |retries| range::RETRIES.number(retries))
     }
 
@@ -344,11 +381,12 @@ impl ClientBuilder {
             name: self.name,
             cache,
             strategy,
-            pool: Pool::new(self.dial, self.max_connections),
+            pool: Pool::new(self.dial, self.max_connections, self.sharing),
             metrics: Arc::default(),
             options: self.options,
             max_message: self.max_message,
             max_buffered: self.max_buffered,
+            cached: Store::new(self.max_cached),
             buffered,
             replies,
             heads,

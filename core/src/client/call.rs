@@ -235,6 +235,11 @@ impl<In, Out> Call<In, Out> {
         self.with(|options| options.detached())
     }
 
+    /// Keeps the reply for this long, and answers equal calls of the client with it: see [`CallOptions::cached`].
+    pub fn cached(self, time: Duration) -> Self {
+        self.with(|options| options.cached(time))
+    }
+
     /// Tells what the answer says around its messages, also when the call fails.
     pub fn seen(self, seen: &Seen) -> Self {
         self.with(|options| options.seen(seen))

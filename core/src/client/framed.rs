@@ -12,22 +12,34 @@ use tokio::sync::oneshot;
 use tokio::time::{Sleep, timeout_at};
 
 use super::handle::Client;
+use super::layered::Layered;
 use super::options::CallOptions;
 use super::pipeline::{Begun, Framed, OpenFramed, Run, deadline_passed};
 use super::pool::Lease;
 use super::reply::{end, open};
+use super::unframed::{LayeredReply, Unframed};
 use crate::codec::Codec;
 use crate::error::{Error, Result};
 use crate::shape::Shape;
 use crate::transport::{
-    Answering, GRPC_ACCEPT_ENCODING, GRPC_ENCODING, GRPC_STATUS, broken, read_timeout, write_status,
+    Answering, Compressor, GRPC_ACCEPT_ENCODING, GRPC_ENCODING, GRPC_STATUS, broken, read_timeout,
+    write_status,
 };
 
 /// What a stub says of its messages, and no one else.
 const OF_STUBS: [HeaderName; 3] = [CONTENT_TYPE, GRPC_ENCODING, GRPC_ACCEPT_ENCODING];
 
+/// Bytes of the largest message that gRPC can frame: how large one may be is for the stub to say.
+const LARGEST: usize = u32::MAX as usize;
+
 /// A call that is about to be made. Its time runs.
-pub(crate) struct FramedCall(Box<Run>);
+pub(crate) struct FramedCall(Way);
+
+enum Way {
+    Direct(Box<Run>),
+    /// With layers around it.
+    Layered(Box<Unframed>),
+}
 
 impl Client {
     /// Begins a call of `path` with the headers of a stub, whose timeout comes before that of the options.
@@ -48,15 +60,18 @@ impl Client {
         if let Some(timeout) = read_timeout(&headers) {
             options.timeout = Some(Some(timeout));
         }
-        options.metadata.replace_all(headers, &OF_STUBS)?;
         options.compression = Some(None);
-        Ok(FramedCall(Box::new(Run::new(
-            self.clone(),
-            target,
-            options,
-            Codec::Proto,
-            Shape::BidiStream,
-        ))))
+        let (codec, shape) = (Codec::Proto, Shape::BidiStream);
+        if self.0.calls.is_some() {
+            let packed = Compressor::incoming(&headers)?;
+            options.metadata.replace_all(headers, &[])?;
+            let call = Layered::new(self.clone(), target, options, None, codec, shape);
+            let max_message = LARGEST;
+            return Ok(FramedCall(Way::Layered(Box::new(Unframed { call, packed, max_message }))));
+        }
+        options.metadata.replace_all(headers, &OF_STUBS)?;
+        let run = Run::new(self.clone(), target, options, codec, shape);
+        Ok(FramedCall(Way::Direct(Box::new(run))))
     }
 }
 
@@ -66,9 +81,15 @@ impl FramedCall {
     /// # Errors
     /// As [`Client::call`].
     pub(crate) async fn send(self, request: Bytes) -> Result<(HeaderMap, FramedReply)> {
-        let Self(mut run) = self;
+        let mut run = match self.0 {
+            Way::Direct(run) => run,
+            Way::Layered(call) => {
+                let (headers, reply) = Box::pin(call.send(request)).await?;
+                return Ok((headers, FramedReply::Layered(Box::new(reply))));
+            }
+        };
         let (begun, lease) = run.bounded(Framed(request)).await?;
-        Ok(FramedReply::new(run, begun, lease, None))
+        Ok(Replying::begin(run, begun, lease, None))
     }
 
     /// Sends what `next` gives, and cancels the call when it fails.
@@ -79,7 +100,13 @@ impl FramedCall {
         self,
         next: impl FnMut(&mut Context<'_>) -> Poll<Option<Result<Bytes, h2::Error>>> + Send + 'static,
     ) -> Result<(HeaderMap, FramedReply)> {
-        let Self(mut run) = self;
+        let mut run = match self.0 {
+            Way::Direct(run) => run,
+            Way::Layered(call) => {
+                let (headers, reply) = Box::pin(call.open(next)).await?;
+                return Ok((headers, FramedReply::Layered(Box::new(reply))));
+            }
+        };
         let (opened, lease) = run.bounded(OpenFramed).await?;
         let (over, call) = oneshot::channel();
         let head = opened.run_with(next, call);
@@ -97,12 +124,38 @@ impl FramedCall {
                 return Err(run.fail(error));
             }
         };
-        Ok(FramedReply::new(run, Begun { headers, body, first: None }, lease, Some(over)))
+        Ok(Replying::begin(run, Begun { headers, body, first: None }, lease, Some(over)))
     }
 }
 
-/// What comes behind the head of an answer, as it comes. Dropping it cancels the call.
-pub(crate) struct FramedReply {
+/// What comes behind the head of an answer. Dropping it cancels the call.
+pub(crate) enum FramedReply {
+    Direct(Box<Replying>),
+    /// What layers have left of it.
+    Layered(Box<LayeredReply>),
+}
+
+impl FramedReply {
+    pub(crate) fn is_ended(&self) -> bool {
+        match self {
+            Self::Direct(reply) => reply.ended,
+            Self::Layered(reply) => reply.is_ended(),
+        }
+    }
+
+    pub(crate) fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>>>> {
+        match self {
+            Self::Direct(reply) => reply.poll_frame(cx),
+            Self::Layered(reply) => reply.poll_frame(cx),
+        }
+    }
+}
+
+/// The frames of an answer, as they come.
+pub(crate) struct Replying {
     run: Box<Run>,
     body: Answering,
     first: Option<Option<Frame<Bytes>>>,
@@ -114,13 +167,13 @@ pub(crate) struct FramedReply {
     _lease: Option<Lease>,
 }
 
-impl FramedReply {
-    fn new(
+impl Replying {
+    fn begin(
         run: Box<Run>,
         begun: Begun,
         lease: Option<Lease>,
         call: Option<oneshot::Sender<Infallible>>,
-    ) -> (HeaderMap, Self) {
+    ) -> (HeaderMap, FramedReply) {
         let deadline = run.deadline.map(|at| Box::pin(tokio::time::sleep_until(at)));
         let Begun { headers, body, first } = begun;
         let mut reply = Self { run, body, first, deadline, call, ended: false, _lease: lease };
@@ -133,11 +186,7 @@ impl FramedReply {
             reply.over();
             reply.run.succeed();
         }
-        (headers, reply)
-    }
-
-    pub(crate) fn is_ended(&self) -> bool {
-        self.ended
+        (headers, FramedReply::Direct(Box::new(reply)))
     }
 
     fn over(&mut self) {
@@ -145,10 +194,7 @@ impl FramedReply {
         self.call = None;
     }
 
-    pub(crate) fn poll_frame(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>>>> {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>>>> {
         if self.ended {
             return Poll::Ready(None);
         }

@@ -8,6 +8,7 @@ use http::header::HeaderValue;
 use http::uri::PathAndQuery;
 use papaya::{Equivalent, HashMap};
 
+use super::cached::Store;
 use super::heads::Heads;
 use super::layers::{AttemptWay, CallWay};
 use super::options::CallOptions;
@@ -41,6 +42,8 @@ pub(super) struct Inner {
     pub(super) buffered: Arc<Reservoir>,
     /// What unary calls hold of them.
     pub(super) replies: Arc<Share>,
+    /// Replies that are kept for a while.
+    pub(super) cached: Store,
     pub(super) heads: Heads,
     pub(super) targets: HashMap<TargetKey, Arc<Target>, RandomState>,
     pub(super) callees: HashMap<Box<str>, Arc<Callee>, RandomState>,

@@ -8,6 +8,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream::poll_fn;
 use tokio::time::timeout_at;
 
+use super::cached::cached;
 use super::call::OwnLayers;
 use super::handle::Client;
 use super::layers::{AttemptRequest, CallWay, Request, Response};
@@ -48,10 +49,13 @@ impl Layered {
         let codec = options.codec.or(usual.codec).unwrap_or(preferred);
         // It has been heeded. One that a layer sets comes on top.
         options.timeout = None;
+        let kept = options.cached.or(usual.cached).filter(|time| !time.is_zero());
+        let kept = kept.filter(|_| shape == Shape::Unary);
         let plain = Arc::<AtomicBool>::default();
         let outermost = client.0.calls.clone();
         let (calls, attempts) = own.map(|own| (own.calls, own.attempts)).unwrap_or_default();
         let attempts = (!attempts.is_empty()).then(|| attempts.around(AttemptRequest::innermost()));
+        let keeper = client.clone();
         let call = {
             let plain = plain.clone();
             CallWay::new(move |request| {
@@ -60,11 +64,22 @@ impl Layered {
                 make(run, request, plain.clone())
             })
         };
+        let call = match kept {
+            Some(time) => cached(&keeper, time, call),
+            None => call,
+        };
         let route = calls.around(call);
         let way = outermost.unwrap_or_else(|| route.clone());
         let body = Body::Message(Bytes::new());
         let request = Request { options, body, target, context, shape, codec, deadline, route };
         Self { way, request, plain }
+    }
+
+    /// The same call with another shape, for one whose messages are looked at late.
+    #[cfg(feature = "tonic")]
+    pub(super) fn shaped(mut self, shape: Shape) -> Self {
+        self.request.shape = shape;
+        self
     }
 
     pub(super) fn codec(&self) -> Codec {

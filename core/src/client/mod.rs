@@ -16,6 +16,7 @@
 //! ```
 
 mod builder;
+mod cached;
 mod call;
 mod calls;
 #[cfg(feature = "tonic")]
@@ -34,8 +35,11 @@ mod send;
 mod stream;
 mod target;
 mod terms;
+#[cfg(feature = "tonic")]
+mod unframed;
 
 pub use builder::ClientBuilder;
+pub use cached::CachedReply;
 pub use call::{Call, Duplex, Many, One, Open, Reply, Single, Unary};
 pub use handle::Client;
 pub use health::NodeHealth;

@@ -56,6 +56,7 @@ pub struct CallOptions {
     pub(crate) parent: Option<Parent>,
     pub(crate) forward: Option<Arc<Forward>>,
     pub(crate) seen: Option<Seen>,
+    pub(crate) cached: Option<Duration>,
     /// The service that was looked up for the addresses, where the client has done that by itself.
     pub(crate) found_for: Option<HeaderValue>,
     /// The reply counts among those that are held until its bytes are released.
@@ -218,6 +219,16 @@ impl CallOptions {
         self
     }
 
+    /// Keeps the reply for this long, and answers equal calls of the client with it until then, without a node. Equal are calls of
+    /// one endpoint with the same message, from callers with the same credentials and other metadata; ids of traces do not count.
+    /// Failures are not kept, and streams are not either. For what may be old by this time, of answers that are the same for
+    /// all who send the same. [`ClientBuilder::max_cached`](super::ClientBuilder::max_cached) bounds what is kept. Zero keeps
+    /// nothing, whatever the client has.
+    pub fn cached(mut self, time: Duration) -> Self {
+        self.cached = Some(time);
+        self
+    }
+
     /// Says that the addresses are those of `service`, as the registry has them.
     pub(crate) fn found_for(mut self, service: &str) -> Self {
         self.found_for = HeaderValue::from_str(service).ok();
@@ -251,6 +262,7 @@ impl CallOptions {
             parent,
             forward,
             seen,
+            cached,
             found_for,
             counted,
             wrong,
@@ -274,6 +286,7 @@ impl CallOptions {
         self.parent = parent.or(self.parent);
         self.forward = forward.or(self.forward);
         self.seen = seen.or(self.seen);
+        self.cached = cached.or(self.cached);
         self.found_for = found_for.or(self.found_for);
         self.counted |= counted;
         self.note(wrong.map_or(Ok(()), Err));

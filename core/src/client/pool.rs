@@ -1,7 +1,7 @@
 //! Connections, shared by all calls to one address.
 //!
 //! One HTTP/2 connection carries many calls, but every frame on it passes one lock and one socket.
-//! Another is opened when all open ones are busy with [`BUSY`] calls, up to [`MAX_CONNECTIONS`].
+//! Another is opened when all open ones are busy, as [`Sharing`] says.
 //!
 //! A registry may name more nodes than there are, and a stranger may have put them there. So few are dialed at once, and
 //! all connections of a client together are bounded.
@@ -20,9 +20,6 @@ use crate::error::{Error, Reach, Result};
 use crate::selector::Node;
 use crate::transport::{Connection, Dial};
 
-/// Calls on one connection from which on another one pays.
-const BUSY: usize = 100;
-const MAX_CONNECTIONS: usize = 4;
 /// Connections that a client makes at once, and of these to the nodes of one service.
 const DIALS: usize = 64;
 pub(super) const DIALS_OF_SERVICE: usize = 16;
@@ -32,6 +29,21 @@ const MAX_ADDRESSES: usize = 10_000;
 const FEW_ADDRESSES: usize = 64;
 /// An address unused for this long may go.
 const UNUSED: Duration = Duration::from_secs(300);
+
+/// How the calls to one address share connections.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sharing {
+    /// Calls on each connection from which on another one pays.
+    pub(super) calls: usize,
+    /// Connections at most; from there on they share what comes.
+    pub(super) connections: usize,
+}
+
+impl Default for Sharing {
+    fn default() -> Self {
+        Self { calls: 100, connections: 4 }
+    }
+}
 
 /// Connections to every address a client has called.
 #[derive(Debug)]
@@ -45,6 +57,7 @@ pub(super) struct Pool {
     /// One place for each connection that may be open.
     places: Arc<Semaphore>,
     max_connections: usize,
+    sharing: Sharing,
 }
 
 /// Connections to one address.
@@ -85,7 +98,7 @@ impl Drop for Lease {
 }
 
 impl Pool {
-    pub(super) fn new(dial: Dial, max_connections: usize) -> Self {
+    pub(super) fn new(dial: Dial, max_connections: usize, sharing: Sharing) -> Self {
         let max_connections = max_connections.min(Semaphore::MAX_PERMITS);
         Self {
             dial,
@@ -95,6 +108,7 @@ impl Pool {
             dials: Semaphore::new(DIALS),
             places: Arc::new(Semaphore::new(max_connections)),
             max_connections,
+            sharing,
         }
     }
 
@@ -103,7 +117,7 @@ impl Pool {
         let addresses = self.addresses.pin();
         let connections = addresses.get(address)?;
         connections.used.store(self.now(), Relaxed);
-        connections.ready()
+        connections.ready(self.sharing)
     }
 
     /// True while one more connection may be made without waiting for others, `dials` being the places of its service.
@@ -122,7 +136,7 @@ impl Pool {
         let failures = connections.failures.load(Relaxed);
         let mut connecting = connections.connecting.lock().await;
         // The task that held the lock before may have opened the connection this call needs, or found that there is none.
-        if let Some(lease) = connections.ready() {
+        if let Some(lease) = connections.ready(self.sharing) {
             return Ok(lease);
         }
         if let Some(error) = connecting.as_ref()
@@ -247,9 +261,10 @@ impl Pool {
 
 impl Connections {
     /// The open connection with the fewest calls on it, unless it has so many that another one pays.
-    fn ready(&self) -> Option<Lease> {
+    fn ready(&self, sharing: Sharing) -> Option<Lease> {
         let best = self.best()?;
-        let enough = best.in_flight() < BUSY || self.open.load().len() >= MAX_CONNECTIONS;
+        let enough =
+            best.in_flight() < sharing.calls || self.open.load().len() >= sharing.connections;
         enough.then(|| Lease::new(&best))
     }
 

@@ -30,7 +30,10 @@ enum Begun {
 impl<In, Out> Call<In, Out> {
     /// True when there are layers around the call.
     fn is_layered(&self) -> bool {
-        self.client.0.calls.is_some() || self.layers.is_some()
+        self.client.0.calls.is_some()
+            || self.layers.is_some()
+            || self.options.cached.is_some()
+            || self.client.0.options.cached.is_some()
     }
 
     /// Begins a call without layers, whose messages are in the codec `preferred` unless another is chosen.

@@ -84,7 +84,7 @@ impl Terms {
             wait_for_ready: own.wait_for_ready.or(client.wait_for_ready).unwrap_or(false),
             retries: own.retries.or(client.retries).unwrap_or(RETRIES),
             retry: own.retry.unwrap_or_else(retry),
-            backoff: own.backoff.or(client.backoff).unwrap_or_default(),
+            backoff: own.backoff.unwrap_or_else(|| client.backoff.clone().unwrap_or_default()),
             compression: own.compression.or(client.compression).flatten(),
             parent: own.parent.or_else(|| client.parent.clone()),
             forward: own.forward.or_else(|| client.forward.clone()),

@@ -91,19 +91,7 @@ impl<T: ReflectMessage + Default + 'static> Message for T {
                 self.encode_raw(buffer);
                 Ok(())
             }
-            Codec::Json => {
-                let server = side == Side::Server;
-                let options = SerializeOptions::new()
-                    .use_proto_field_name(server)
-                    .skip_default_fields(!server)
-                    .stringify_64_bit_integers(true);
-                let mut serializer = serde_json::Serializer::new(buffer.writer());
-                self.transcode_to_dynamic()
-                    .serialize_with_options(&mut serializer, &options)
-                    .map_err(|e| {
-                        Error::unexpected(format!("cannot write the message as JSON: {e}"))
-                    })
-            }
+            Codec::Json => write_json(&self.transcode_to_dynamic(), side, buffer),
             Codec::Bytes | Codec::Text => {
                 Err(unsupported::<T>(codec, "send `proto` or `json` to a protobuf endpoint"))
             }
@@ -133,8 +121,25 @@ impl<T: ReflectMessage + Default + 'static> Message for T {
     }
 }
 
+/// Appends protobuf's JSON, as `side` writes it.
+pub(super) fn write_json(
+    message: &DynamicMessage,
+    side: Side,
+    buffer: &mut BytesMut,
+) -> Result<()> {
+    let server = side == Side::Server;
+    let options = SerializeOptions::new()
+        .use_proto_field_name(server)
+        .skip_default_fields(!server)
+        .stringify_64_bit_integers(true);
+    let mut serializer = serde_json::Serializer::new(buffer.writer());
+    message
+        .serialize_with_options(&mut serializer, &options)
+        .map_err(|e| Error::unexpected(format!("cannot write the message as JSON: {e}")))
+}
+
 /// Reads protobuf's JSON of a type that is known by its descriptor.
-struct Described(MessageDescriptor);
+pub(super) struct Described(pub(super) MessageDescriptor);
 
 impl<'de> DeserializeSeed<'de> for Described {
     type Value = DynamicMessage;

@@ -6,6 +6,8 @@
 //!
 //! The table of content types is go-micro's (wire reference 1.3).
 
+#[cfg(feature = "tonic")]
+mod described;
 mod finite;
 mod json;
 mod message;
@@ -15,6 +17,8 @@ mod schema;
 mod unreadable;
 mod valid;
 
+#[cfg(feature = "tonic")]
+pub(crate) use described::{reply_to_json, request_from_json};
 pub use json::Json;
 pub use message::{Message, Proto, Side};
 pub use raw::Raw;

@@ -12,13 +12,17 @@ const MAX_CAUSE: usize = 512;
 
 /// The error of bytes that are no `T`, in go-micro's words.
 pub(super) fn undecodable<T>(cause: impl Display) -> Error {
+    undecodable_as(short_name(std::any::type_name::<T>()), cause)
+}
+
+/// The same of a type that is called `name`.
+pub(super) fn undecodable_as(name: &str, cause: impl Display) -> Error {
     let mut cause = cause.to_string();
     if cause.len() > MAX_CAUSE {
         let end = (0..=MAX_CAUSE).rev().find(|end| cause.is_char_boundary(*end));
         cause.truncate(end.unwrap_or_default());
         cause.push('…');
     }
-    let name = short_name(std::any::type_name::<T>());
     Error::invalid_argument(format!(
         "grpc: failed to unmarshal the received message as {name}: {cause}"
     ))
@@ -40,11 +44,18 @@ pub(super) fn from_json_by<'a, T, S>(seed: impl Fn() -> S, bytes: &'a [u8]) -> R
 where
     S: DeserializeSeed<'a>,
 {
-    let text = utf8::<T>(bytes)?;
+    read_by(seed, utf8::<T>(bytes)?).map_err(undecodable::<T>)
+}
+
+/// The same of text, with what is wrong with it.
+pub(super) fn read_by<'a, S: DeserializeSeed<'a>>(
+    seed: impl Fn() -> S,
+    text: &'a str,
+) -> Result<S::Value, String> {
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let read = seed().deserialize(&mut deserializer);
     let read = read.and_then(|value| deserializer.end().map(|()| value));
-    read.or_else(|_| seeded(text, seed())).map_err(undecodable::<T>)
+    read.or_else(|_| seeded(text, seed()))
 }
 
 fn utf8<T>(bytes: &[u8]) -> Result<&str> {

@@ -65,6 +65,28 @@ pub struct StatsResponse {
 #[derive(::prost_reflect::ReflectMessage)]
 #[prost_reflect(
     descriptor_pool = "crate::proto::DESCRIPTORS",
+    message_name = "CacheRequest"
+)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CacheRequest {}
+#[derive(::prost_reflect::ReflectMessage)]
+#[prost_reflect(
+    descriptor_pool = "crate::proto::DESCRIPTORS",
+    message_name = "CacheResponse"
+)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CacheResponse {
+    /// By 16 hexadecimal digits of what was asked, JSON that tells of the reply: service, endpoint, bytes, and milliseconds until it
+    /// goes. go-micro tells the reply itself, to any caller.
+    #[prost(map = "string, string", tag = "1")]
+    pub values: ::std::collections::HashMap<
+        ::prost::alloc::string::String,
+        ::prost::alloc::string::String,
+    >,
+}
+#[derive(::prost_reflect::ReflectMessage)]
+#[prost_reflect(
+    descriptor_pool = "crate::proto::DESCRIPTORS",
     message_name = "LoadRequest"
 )]
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

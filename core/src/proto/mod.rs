@@ -36,7 +36,7 @@ mod tests {
     #[test]
     fn the_debug_service_has_no_package() {
         let service = DESCRIPTORS.get_service_by_name("Debug").unwrap();
-        assert_eq!(service.methods().count(), 3);
+        assert_eq!(service.methods().count(), 4);
         assert_eq!(debug::StatsResponse::default().descriptor().full_name(), "StatsResponse");
     }
 

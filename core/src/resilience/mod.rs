@@ -12,4 +12,4 @@ pub(crate) use budget::Budget;
 pub(crate) use limiter::{Gate, Pass, StandingQueue};
 pub use limiter::{Limiter, Load};
 pub(crate) use repeats::{Lost, Next, Repeats, Terms};
-pub use retry::{Failure, Retry};
+pub use retry::{FailedAttempt, Failure, Retry};

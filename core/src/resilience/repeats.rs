@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use super::{Backoff, Budget, Failure, Retry};
-use crate::error::Reach;
+use crate::error::{Error, Reach};
 
 /// Nodes tried for one call because another could not be reached, or refused it.
 const MAX_FAILOVERS: u32 = 8;
@@ -46,7 +46,7 @@ pub(crate) enum Next {
 pub(crate) struct Terms<'a> {
     pub(crate) retry: &'a Retry,
     pub(crate) retries: u32,
-    pub(crate) backoff: Backoff,
+    pub(crate) backoff: &'a Backoff,
     pub(crate) budget: &'a Budget,
 }
 
@@ -74,20 +74,38 @@ impl Repeats {
         lost: Lost,
         elsewhere: bool,
     ) -> Next {
-        let Failure { error, .. } = failure;
+        self.unasked(failure.error, lost).unwrap_or_else(|| {
+            self.decided(terms, terms.retry.allows(failure), failure.error, lost, elsewhere)
+        })
+    }
+
+    /// What follows whatever the policy says.
+    pub(crate) fn unasked(&mut self, error: &Error, lost: Lost) -> Option<Next> {
         if error.forbids_retry() {
-            return Next::Fail;
+            return Some(Next::Fail);
         }
-        let unseen = error.reach() == Reach::Never;
-        let went = unseen && lost == (Lost::Gone { served: true });
+        let went = error.reach() == Reach::Never && lost == (Lost::Gone { served: true });
         if went && self.reconnects < MAX_RECONNECTS && (error.is_unsent() || !self.resent) {
             self.resent |= !error.is_unsent();
             self.reconnects += 1;
-            return Next::Reconnect;
+            return Some(Next::Reconnect);
         }
-        if !terms.retry.allows(failure) {
+        None
+    }
+
+    /// What follows where the policy has decided.
+    pub(crate) fn decided(
+        &mut self,
+        terms: Terms<'_>,
+        allowed: bool,
+        error: &Error,
+        lost: Lost,
+        elsewhere: bool,
+    ) -> Next {
+        if !allowed {
             return Next::Fail;
         }
+        let unseen = error.reach() == Reach::Never;
         let budgeted = terms.retry.is_budgeted();
         let fails_over = unseen && elsewhere && budgeted && self.failovers < MAX_FAILOVERS;
         if !fails_over && self.retries == terms.retries {
@@ -115,7 +133,7 @@ impl Repeats {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::{Code, Error};
+    use crate::error::Code;
 
     struct Call {
         repeats: Repeats,
@@ -130,7 +148,7 @@ mod tests {
 
         fn fails(&mut self, error: &Error, lost: Lost, elsewhere: bool) -> Next {
             let Self { repeats, retry, budget } = self;
-            let terms = Terms { retry, retries: 2, backoff: Backoff::GoMicro, budget };
+            let terms = Terms { retry, retries: 2, backoff: &Backoff::GoMicro, budget };
             repeats.next(terms, Failure { error, attempt: 0, idempotent: false }, lost, elsewhere)
         }
     }

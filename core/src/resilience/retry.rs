@@ -3,7 +3,12 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::error::{Code, Error, Reach};
+use bytes::Bytes;
+
+use crate::context::Context;
+use crate::error::{Code, Error, Reach, Result};
+use crate::metadata::Metadata;
+use crate::middleware::BoxFuture;
 
 /// What a policy knows about a failed attempt.
 #[derive(Debug, Clone, Copy)]
@@ -17,7 +22,30 @@ pub struct Failure<'a> {
     pub idempotent: bool,
 }
 
+/// A failed attempt, and the call it was made for.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct FailedAttempt {
+    /// Service that is called.
+    pub service: String,
+    /// Endpoint that is called.
+    pub endpoint: String,
+    /// Headers that the call was given.
+    pub metadata: Metadata,
+    /// The one message, in the codec of the call; `None` where the caller sends a stream, or is a stub of tonic.
+    pub message: Option<Bytes>,
+    /// The inbound call that the call is part of, if it is part of one.
+    pub context: Option<Context>,
+    /// How the attempt failed.
+    pub error: Error,
+    /// Index of the attempt that failed, from 0.
+    pub attempt: u32,
+    /// Repeating the call is harmless: the endpoint says so, or the caller does.
+    pub idempotent: bool,
+}
+
 type Decide = dyn Fn(Failure<'_>) -> bool + Send + Sync;
+type Ask = dyn Fn(FailedAttempt) -> BoxFuture<Result<bool>> + Send + Sync;
 
 /// A policy for failed attempts. However it decides, the number of attempts, the deadline and (but
 /// for [`Retry::GoMicro`]) the retry budget of 10 % bound it.
@@ -31,10 +59,14 @@ pub enum Retry {
     Safe,
     /// go-micro v2's `RetryOnError`: on codes 408 and 500, whatever the endpoint.
     GoMicro,
+    /// Tries again whatever the failure, and whatever the endpoint: go-micro's `RetryAlways`, within the budget.
+    Always,
     /// Never tries again.
     Never,
     /// Whatever the function says.
     Custom(Arc<Decide>),
+    /// Whatever the function says, which may wait, and may replace the error.
+    Ask(Arc<Ask>),
 }
 
 impl Retry {
@@ -43,9 +75,32 @@ impl Retry {
         Self::Custom(Arc::new(decide))
     }
 
+    /// A policy that sees the whole call, and may take its time: until the deadline of the call. It is asked after each
+    /// failed attempt, the last one too; an error of its own is what the caller gets, and ends the call.
+    ///
+    /// ```
+    /// use micro::resilience::Retry;
+    ///
+    /// let patient = Retry::ask(|failed| async move {
+    ///     match failed.endpoint.as_str() {
+    ///         "Shop.Buy" => Err(micro::Error::unavailable("ask the shop whether it was bought")),
+    ///         _ => Ok(failed.idempotent),
+    ///     }
+    /// });
+    /// ```
+    pub fn ask<F, R>(ask: F) -> Self
+    where
+        F: Fn(FailedAttempt) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<bool>> + Send + 'static,
+    {
+        Self::Ask(Arc::new(move |failed| Box::pin(ask(failed))))
+    }
+
     pub(crate) fn allows(&self, failure: Failure<'_>) -> bool {
         match self {
-            Self::Never => false,
+            // One that is asked has answered by then.
+            Self::Never | Self::Ask(_) => false,
+            Self::Always => true,
             Self::Custom(decide) => decide(failure),
             Self::GoMicro => matches!(go_micro_code(failure.error), 408 | 500),
             Self::Safe => {
@@ -81,8 +136,10 @@ impl fmt::Debug for Retry {
         f.write_str(match self {
             Self::Safe => "Safe",
             Self::GoMicro => "GoMicro",
+            Self::Always => "Always",
             Self::Never => "Never",
             Self::Custom(_) => "Custom",
+            Self::Ask(_) => "Ask",
         })
     }
 }

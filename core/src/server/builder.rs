@@ -46,6 +46,8 @@ pub struct ServerBuilder {
     chosen: Vec<Chosen>,
     layer_standard: bool,
     fallback: Option<Endpoint>,
+    /// Standard endpoints of what is around the server.
+    standard: Vec<Endpoint>,
     wrong: Option<Error>,
     limits: Limits,
     max_calls: usize,
@@ -67,6 +69,12 @@ impl Server {
 }
 
 impl ServerBuilder {
+    /// Adds an endpoint that is there as health and reflection are, unless the program brings its own of that name.
+    pub(crate) fn standard(mut self, endpoint: Endpoint) -> Self {
+        self.standard.push(endpoint);
+        self
+    }
+
     /// The registry has the server under its name, and under no other: calls that looked another one up are refused.
     pub(crate) fn registered(mut self) -> Self {
         self.registered = true;
@@ -91,6 +99,7 @@ impl ServerBuilder {
             chosen: Vec::new(),
             layer_standard: false,
             fallback: None,
+            standard: Vec::new(),
             wrong: None,
             limits: Limits {
                 max_connections: None,
@@ -403,7 +412,8 @@ impl ServerBuilder {
         self.routes.limit(&self.limiter, self.max_calls);
         let gates = Gates::of(&self.routes);
         let pressure = Pressure { admission: admission.clone(), gates: gates.clone() };
-        for mut endpoint in debug::endpoints(metrics.clone(), health.clone(), pressure) {
+        let debug = debug::endpoints(metrics.clone(), health.clone(), pressure);
+        for mut endpoint in debug.into_iter().chain(std::mem::take(&mut self.standard)) {
             endpoint.role = Role::Standard;
             // A service may bring its own `Debug`; then that one answers.
             let _ = self.routes.add(endpoint);

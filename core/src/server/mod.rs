@@ -62,6 +62,8 @@ mod reply;
 mod requests;
 mod routes;
 mod running;
+#[cfg(feature = "tonic")]
+mod transcoded;
 mod unsent;
 
 pub(crate) use debug::warm_up;

@@ -12,6 +12,7 @@ use prost_reflect::{MethodDescriptor, ServiceDescriptor};
 
 use super::endpoint::{Endpoint, is_usable};
 use super::handler::Handler;
+use super::transcoded::transcoded;
 use crate::codec::{Raw, Schema};
 use crate::error::{Error, Result};
 use crate::registry;
@@ -99,6 +100,7 @@ impl Mount {
             (true, true) => Shape::BidiStream,
         };
         let handler = (self.handlers)(method.name(), None);
+        let handler = transcoded(handler, method.input(), method.output());
         let schema = Schema::of_protobuf;
         let endpoint = Endpoint::new::<Raw, Raw>(&name, shape, handler)
             .schemas(schema(method.input()), schema(method.output()));

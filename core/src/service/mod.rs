@@ -20,6 +20,7 @@
 
 mod address;
 mod builder;
+mod debug;
 mod handle;
 mod heartbeat;
 mod hook;

@@ -8,6 +8,7 @@ use tokio::sync::Mutex;
 
 use super::address::Advertised;
 use super::builder::ServiceBuilder;
+use super::debug;
 use super::handle::ServiceHandle;
 use super::heartbeat::{Beat, Heartbeat, is_permanent};
 use super::hook::{Check, Moment};
@@ -80,7 +81,7 @@ impl ServiceBuilder {
         let record = Arc::new(ArcSwap::from_pointee(record));
         let handle = ServiceHandle { record: record.clone(), client: client.clone() };
         self.server.home().settle(handle);
-        let server = self.server.start().await?;
+        let server = self.server.standard(debug::cache(&client)).start().await?;
         match registry.ready().await {
             Err(error) if is_permanent(&error) => return Err(not_started(&name, &error)),
             Err(error) => tracing::warn!(service = name, %error, "the registry is not ready"),

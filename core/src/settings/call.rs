@@ -41,6 +41,7 @@ use crate::transport::Compression;
 /// | `retry` | `"safe"`, `"go_micro"` or `"never"` |
 /// | `backoff` | `"jittered"`, `"go_micro"` or `"none"` |
 /// | `compression` | `"gzip"`, `"zstd"` or `"none"` |
+/// | `cached` | a duration: equal calls are answered with the reply for so long, without a node |
 /// | `forward` | which headers of the call being served go on, see [`Forward`](crate::Forward): `"default"`, `"none"`, or an object of `only`, `except` and `credentials` (lists of names, `*` at their ends) and `credentials_to`, which is `"registry"`, `"anywhere"` or `"nowhere"` |
 /// | `detached` | `true`: part of no inbound call, even inside a handler |
 #[derive(Debug, Clone, Default)]
@@ -84,6 +85,7 @@ impl CallSettings {
             retry: fields.read("retry", |value| value.choice(&retries))?,
             backoff: fields.read("backoff", |value| value.choice(&backoffs))?,
             compression: fields.read("compression", compression)?,
+            cached: fields.read("cached", Value::duration)?,
             forward: fields.read("forward", forward)?.map(Arc::new),
             parent: fields
                 .read("detached", Value::flag)?

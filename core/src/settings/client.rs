@@ -39,7 +39,10 @@ use crate::transport::network::{self, Network};
 /// | `keepalive_timeout` | a duration: how long a probed connection may be silent |
 /// | `idle_timeout` | a duration: connections without calls for so long are closed; `null` or `"none"` keeps them |
 /// | `max_connections` | a number, 1 or more: connections to all nodes together |
-/// | `max_message_size`, `max_buffered` | bytes |
+/// | `calls_per_connection` | a number, 1 or more: calls on each connection to a node before another one is made |
+/// | `max_connections_per_node` | a number, 1 or more |
+/// | `max_connection_age` | a duration: connections that are as old take no more calls, and are closed once they have none |
+/// | `max_message_size`, `max_buffered`, `max_cached` | bytes |
 /// | `tls` | `"system"`, or `{"authority": …, "certificate": …, "private_key": …, "server_name": "a.example", "policy": "prefer"}`: the authority may be `"system"`, certificate and key go together or are left out; each is PEM text or `{"file": path}`, which is read again when it changes. For the last two see [`ClientTls::server_name`](crate::ClientTls::server_name) and [`TlsPolicy`](crate::TlsPolicy) |
 #[derive(Debug, Clone, Default)]
 pub struct ClientSettings {
@@ -52,8 +55,12 @@ pub struct ClientSettings {
     keepalive_timeout: Option<Duration>,
     idle_timeout: Option<Option<Duration>>,
     max_connections: Option<usize>,
+    calls_per_connection: Option<usize>,
+    max_connections_per_node: Option<usize>,
+    max_connection_age: Option<Duration>,
     max_message_size: Option<usize>,
     max_buffered: Option<usize>,
+    max_cached: Option<usize>,
     tls: Option<ClientTlsSettings>,
     call: CallSettings,
 }
@@ -99,10 +106,19 @@ impl Document for ClientSettings {
             })?,
             max_connections: fields
                 .read("max_connections", |value| value.number_in(&range::MAX_CONNECTIONS))?,
+            calls_per_connection: fields.read("calls_per_connection", |value| {
+                value.number_in(&range::CALLS_PER_CONNECTION)
+            })?,
+            max_connections_per_node: fields.read("max_connections_per_node", |value| {
+                value.number_in(&range::MAX_CONNECTIONS_PER_NODE)
+            })?,
+            max_connection_age: fields
+                .read("max_connection_age", |value| value.time_in(&range::MAX_CONNECTION_AGE))?,
             max_message_size: fields
                 .read("max_message_size", |value| value.number_in(&range::MAX_MESSAGE_SIZE))?,
             max_buffered: fields
                 .read("max_buffered", |value| value.number_in(&range::MAX_BUFFERED))?,
+            max_cached: fields.read("max_cached", |value| value.number_in(&range::MAX_CACHED))?,
             tls: fields.read("tls", ClientTlsSettings::read)?,
             call: CallSettings::take(&mut fields)?,
         };
@@ -162,11 +178,23 @@ impl ClientSettings {
         if let Some(connections) = self.max_connections {
             builder = builder.max_connections(connections);
         }
+        if let Some(calls) = self.calls_per_connection {
+            builder = builder.calls_per_connection(calls);
+        }
+        if let Some(connections) = self.max_connections_per_node {
+            builder = builder.max_connections_per_node(connections);
+        }
+        if let Some(age) = self.max_connection_age {
+            builder = builder.max_connection_age(age);
+        }
         if let Some(bytes) = self.max_message_size {
             builder = builder.max_message_size(bytes);
         }
         if let Some(bytes) = self.max_buffered {
             builder = builder.max_buffered(bytes);
+        }
+        if let Some(bytes) = self.max_cached {
+            builder = builder.max_cached(bytes);
         }
         if let Some(tls) = self.tls {
             builder = builder.tls(tls.tls()?);

@@ -73,12 +73,15 @@ ranges! {
     ID = text("id", 1, 200);
     MAX_CONCURRENT_CALLS = number("max_concurrent_calls", 1, MANY);
     MAX_CONNECTIONS = number("max_connections", 1, MANY);
+    CALLS_PER_CONNECTION = number("calls_per_connection", 1, MANY);
+    MAX_CONNECTIONS_PER_NODE = number("max_connections_per_node", 1, MANY);
     MAX_CONCURRENT_STREAMS = number("max_concurrent_streams", 1, MANY);
     MAX_MESSAGE_SIZE = bytes("max_message_size", 1, LARGEST);
     // The headers of an ordinary call take about a thousand.
     MAX_HEADER_SIZE = bytes("max_header_size", 4 * 1024, 16 * 1024 * 1024);
     MAX_UNSENT_REPLIES = bytes("max_unsent_replies", 64 * 1024, 1 << 40);
     MAX_BUFFERED = bytes("max_buffered", 64 * 1024, 1 << 40);
+    MAX_CACHED = bytes("max_cached", 0, 1 << 40);
     MAX_BUFFERED_PER_CONNECTION = bytes("max_buffered_per_connection", 64 * 1024, 1 << 40);
     PROPAGATION = time("propagation", Duration::ZERO, LONGEST);
     KEEPALIVE = time("keepalive", SHORTEST, LONGEST);

@@ -17,7 +17,7 @@ use crate::server::{Body, Response};
 use crate::shape::Shape;
 use crate::streaming::{Messages, Source};
 use crate::transport::{
-    Compressor, FrameError, Frames, GRPC_ACCEPT_ENCODING, GRPC_ENCODING, GRPC_STATUS,
+    Compression, Compressor, FrameError, Frames, GRPC_ACCEPT_ENCODING, GRPC_ENCODING, GRPC_STATUS,
 };
 
 /// Bytes of the largest message that gRPC can frame: how large one may be is for the service to say.
@@ -68,7 +68,7 @@ where
         context.set_compression(packed);
     }
     let mut answer =
-        Answer { frames: Frames::new(body, packed, LARGEST), context: context.clone() };
+        Answer { frames: Frames::new(body, packed, LARGEST), packed, context: context.clone() };
     if shape.server_streams() || packed.is_some() {
         return Ok(Some(Response { body: Body::Stream(Messages::from_source(answer)) }));
     }
@@ -107,6 +107,8 @@ impl Stream for Nothing {
 /// The messages of an answer, and the status behind them.
 struct Answer {
     frames: Frames<TonicBody>,
+    /// How the service has packed its messages.
+    packed: Option<Compression>,
     context: Context,
 }
 
@@ -149,5 +151,25 @@ impl Source for Answer {
     ) -> Poll<Option<Result<()>>> {
         let message = ready!(self.poll_message(cx)).transpose();
         Poll::Ready(message.map(|message| message.map(|bytes| buffer.extend_from_slice(&bytes))))
+    }
+
+    fn framed(&self) -> Option<Option<Compression>> {
+        Some(self.packed)
+    }
+
+    fn poll_frames(
+        mut self: Pin<&mut Self>,
+        cx: &mut TaskContext<'_>,
+        buffer: &mut BytesMut,
+    ) -> Poll<Option<Result<()>>> {
+        let frames = ready!(self.frames.poll_frames(cx));
+        Poll::Ready(match frames {
+            Ok(Some(frames)) => {
+                buffer.extend_from_slice(&frames);
+                Some(Ok(()))
+            }
+            Ok(None) => self.end().err().map(Err),
+            Err(status) => Some(Err(to_error(status.into()))),
+        })
     }
 }

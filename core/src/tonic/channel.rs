@@ -37,7 +37,7 @@ impl Client {
 /// A way to a service for the clients that tonic generates, in place of `tonic::transport::Channel`. Cheap to clone.
 ///
 /// Nothing is connected before the first call. Each call finds a node, and is tried again on another one, as other calls of the
-/// [`Client`] are; a request that is a stream is not, once it is on its way. Metadata, trace and deadline of a call that is being
+/// [`Client`] are; a request that is a stream is not, once it is on its way. Layers of the client see its calls. Metadata, trace and deadline of a call that is being
 /// served go on.
 ///
 /// tonic does not say which calls are streams, so none has a timeout unless the channel, or the request by

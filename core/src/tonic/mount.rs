@@ -87,8 +87,8 @@ impl ServerBuilder {
     /// `google.protobuf.FileDescriptorSet` with all that it imports: the file that `file_descriptor_set_path` of
     /// `tonic-prost-build` has written. Repeat it for more.
     ///
-    /// The registry, reflection, the limiter and Connect then know each method, with its shape and types; one that is
-    /// declared to have no side effects may be repeated, and asked for by GET.
+    /// The registry, reflection, the limiter and Connect then know each method, with its shape and types, and callers may send
+    /// JSON. One that is declared to have no side effects may be repeated, and asked for by GET.
     pub fn descriptors(mut self, set: &[u8]) -> Self {
         self.mounted.describe(set);
         self
@@ -113,7 +113,7 @@ where
     let path = path.ok_or_else(unknown)?;
     if codec != Codec::Proto {
         return Err(Error::unimplemented(format!(
-            "{} takes protobuf, not {codec}: send application/grpc or application/proto",
+            "{} takes protobuf, not {codec}: send application/grpc, or give the service its `descriptors` for JSON",
             context.endpoint()
         )));
     }

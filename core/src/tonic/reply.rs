@@ -14,7 +14,7 @@ use crate::client::framed::FramedReply;
 
 /// The messages of an answer, in their frames, and its trailers. Dropping it cancels the call. The default is empty.
 #[derive(Default)]
-pub struct ReplyBody(Option<Box<Replying>>);
+pub struct ReplyBody(Option<Replying>);
 
 struct Replying {
     reply: FramedReply,
@@ -24,7 +24,7 @@ struct Replying {
 
 impl ReplyBody {
     pub(super) fn new(reply: FramedReply, failure: Option<Failure>) -> Self {
-        Self(Some(Box::new(Replying { reply, failure })))
+        Self(Some(Replying { reply, failure }))
     }
 }
 

@@ -285,17 +285,25 @@ impl Opened {
     /// The same with messages that are asked for by `next`, and cancelled on the wire when it fails.
     pub(crate) fn run_with(
         self,
-        next: impl FnMut(&mut Context<'_>) -> Poll<Option<Result<Bytes, h2::Error>>> + Send + 'static,
+        mut next: impl FnMut(&mut Context<'_>) -> Poll<Option<Result<Bytes, h2::Error>>>
+        + Send
+        + 'static,
         call: oneshot::Receiver<Infallible>,
     ) -> impl Future<Output = Result<Response<Answering>>> + Send {
         let Self { response, mut requests, state } = self;
         tokio::spawn(async move {
-            let failed = tokio::select! {
+            let mut given_up = false;
+            let next = |cx: &mut Context<'_>| {
+                let next = next(cx);
+                given_up = matches!(next, Poll::Ready(Some(Err(_))));
+                next
+            };
+            let over = tokio::select! {
                 biased;
                 _ = call => true,
-                fed = feed(&mut requests, next) => fed.is_err(),
+                _ = feed(&mut requests, next) => false,
             };
-            if failed {
+            if over || given_up {
                 requests.send_reset(Reason::CANCEL);
             }
         });

@@ -29,6 +29,8 @@ pub(crate) struct Dial {
     pub(crate) max_headers: u32,
     /// A connection without calls for so long is closed.
     pub(crate) idle: Option<Duration>,
+    /// A connection that is as old takes no more calls.
+    pub(crate) age: Option<Duration>,
 }
 
 impl Dial {
@@ -61,7 +63,8 @@ impl Dial {
             stream.set_unacknowledged(self.unacknowledged)?;
             Ok((stream, target))
         });
-        let idling = Idling { after: self.idle, left: Some(left), ..Idling::default() };
+        let idling =
+            Idling { after: self.idle, age: self.age, left: Some(left), ..Idling::default() };
         let kept = (idling, place);
         let open = async {
             let (stream, target) = connect.await.map_err(|e| {

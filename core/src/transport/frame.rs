@@ -118,6 +118,32 @@ where
         }
     }
 
+    /// What comes next of the body, in its frames; for those who do not ask for messages.
+    #[cfg(feature = "tonic")]
+    pub(crate) fn poll_frames(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<Bytes>, B::Error>> {
+        while self.rest.is_empty() && !self.ended {
+            match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+                None => self.ended = true,
+                Some(Err(error)) => {
+                    self.ended = true;
+                    return Poll::Ready(Err(error));
+                }
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) => self.push(data),
+                    Err(frame) => {
+                        self.trailers = frame.into_trailers().ok();
+                        self.ended = true;
+                    }
+                },
+            }
+        }
+        let frames = std::mem::take(&mut self.rest);
+        Poll::Ready(Ok((!frames.is_empty()).then_some(frames)))
+    }
+
     /// Whether the message that came out last was compressed.
     pub(crate) fn compressed(&self) -> bool {
         self.compressed

@@ -57,6 +57,8 @@ pub(super) struct Probing {
 pub(super) struct Idling {
     /// After so long.
     pub(super) after: Option<Duration>,
+    /// So long after it was made; it takes no more calls from then on.
+    pub(super) age: Option<Duration>,
     /// Once this is true, or its other end is gone: the node has left the registry.
     pub(super) left: Option<watch::Receiver<bool>>,
     /// Once this is cancelled: its place is needed for another.
@@ -123,7 +125,8 @@ pub(super) async fn probe(
 }
 
 /// Ends when the connection is no longer needed: then it takes no calls, and those on it have ended.
-pub(super) async fn idle(Idling { after, left, unwanted }: Idling, state: &ConnectionState) {
+pub(super) async fn idle(idling: Idling, state: &ConnectionState) {
+    let Idling { after, age, left, unwanted } = idling;
     let unused = async {
         let Some(after) = after else { return std::future::pending().await };
         // Nothing is noted when a call ends, which would cost each of them: so it is looked at from time to time.
@@ -138,8 +141,13 @@ pub(super) async fn idle(Idling { after, left, unwanted }: Idling, state: &Conne
         let Some(mut left) = left else { return std::future::pending().await };
         let _ = left.wait_for(|left| *left).await.map(drop);
     };
+    let aged = async {
+        let Some(age) = age else { return std::future::pending().await };
+        sleep(age).await;
+    };
     tokio::select! {
         () = unused => {}
+        () = aged => state.retire(),
         () = left => {}
         () = unwanted.cancelled() => {}
     }

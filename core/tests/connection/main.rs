@@ -2,6 +2,7 @@
 #![allow(clippy::expect_used, reason = "a test says what it expects by failing")]
 
 mod idle;
+mod sharing;
 #[path = "../support/mod.rs"]
 mod support;
 

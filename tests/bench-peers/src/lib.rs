@@ -7,6 +7,7 @@
 pub mod load;
 pub mod runtime;
 pub mod server;
+pub mod stubs;
 
 /// Messages and the tonic service of `bench.proto`, as a tonic user generates them.
 #[allow(missing_docs, unused_qualifications, clippy::all, reason = "generated")]

@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use micro::client::CallOptions;
 use micro::selector::{Filter, RoundRobin};
 use micro::{Context, Raw};
 use micro_tests::hall::greeter_client::GreeterClient;
+use micro_tests::hall::{CountRequest, Number};
+use tonic::codec::CompressionEncoding::Gzip;
 use tonic::service::Interceptor;
 use tonic::{Code, Request, Status};
 
@@ -78,6 +80,19 @@ async fn what_is_safe_to_repeat_is_tried_again_and_what_is_not_is_not() {
     request.extensions_mut().insert(CallOptions::new().retries(0));
     greeter.hello(request).await.expect_err("busy");
     assert_eq!(calls(), 1);
+}
+
+#[tokio::test]
+async fn a_stream_that_fails_before_its_first_message_is_tried_again_too() {
+    let hall = Hall::open(Server::Tonic).await;
+    let channel = client(&hall.registry).channel("hall");
+    let nothing = CountRequest { to: 0, fail: true };
+    let mut greeter = GreeterClient::new(channel.clone().idempotent(true));
+    assert_eq!(greeter.count(nothing).await.expect_err("busy").code(), Code::Unavailable);
+    assert_eq!(hall.host.calls.swap(0, Ordering::Relaxed), 3);
+    let mut greeter = GreeterClient::new(channel);
+    assert_eq!(greeter.count(nothing).await.expect_err("busy").code(), Code::Unavailable);
+    assert_eq!(hall.host.calls.load(Ordering::Relaxed), 1);
 }
 
 #[tokio::test]
@@ -189,4 +204,65 @@ async fn interceptors_of_tonic_work_on_both_sides() {
     let status = greeter.hello(banned).await.expect_err("banned");
     assert_eq!((status.code(), status.message()), (Code::PermissionDenied, "banned"));
     served.stop().await.expect("it stops");
+}
+
+#[tokio::test]
+async fn layers_of_the_client_see_calls_and_attempts_of_its_channels() {
+    use micro::client::layers::{CallWay, Request as Call};
+    use micro::server::Body;
+
+    for server in [Server::Described, Server::Tonic] {
+        let hall = Hall::node(server, &memory(), "one").await;
+        let seen = Arc::new(AtomicUsize::new(0));
+        let counted = seen.clone();
+        let client = micro::Client::builder()
+            .registry(hall.registry.clone())
+            .layer_fn(move |mut call: Call, next: CallWay| {
+                counted.fetch_add(1, Ordering::Relaxed);
+                call.metadata_mut().insert("tenant", "layered").expect("a header");
+                async move {
+                    if matches!(&call.body, Body::Message(message) if message.ends_with(b"nobody"))
+                    {
+                        return Err(micro::Error::permission_denied("stopped by a layer"));
+                    }
+                    next.run(call).await
+                }
+            })
+            .build()
+            .expect("a client");
+        let mut greeter = GreeterClient::new(client.channel("hall").idempotent(true))
+            .send_compressed(Gzip)
+            .accept_compressed(Gzip);
+        let reply = greeter.hello(hello("tenant")).await.expect("a reply");
+        assert_eq!(reply.metadata().get("served-by").expect("a header"), "one");
+        assert_eq!(reply.into_inner().greeting, "layered");
+        let stopped = greeter.hello(hello("nobody")).await.expect_err("stopped");
+        assert_eq!(stopped.code(), Code::PermissionDenied);
+        assert_eq!(stopped.message(), "stopped by a layer");
+        let full = greeter.hello(hello("full")).await.expect_err("full");
+        assert_eq!(full.details(), crate::greeter::details());
+        hall.host.calls.store(0, Ordering::Relaxed);
+        greeter.hello(hello("busy")).await.expect_err("busy");
+        assert_eq!(hall.host.calls.load(Ordering::Relaxed), 3, "one message is tried again");
+
+        let counted = greeter.count(CountRequest { to: 3, fail: true }).await.expect("a stream");
+        let mut counted = counted.into_inner();
+        for value in 1..=3 {
+            assert_eq!(counted.message().await.expect("a number").expect("one").value, value);
+        }
+        assert_eq!(counted.message().await.expect_err("full").code(), Code::FailedPrecondition);
+        let (numbers, receiver) = tokio::sync::mpsc::channel(1);
+        let sum = tokio::spawn({
+            let mut greeter = greeter.clone();
+            let numbers = tokio_stream::wrappers::ReceiverStream::new(receiver);
+            async move { greeter.sum(numbers).await }
+        });
+        for value in 1..=3 {
+            numbers.send(Number { value }).await.expect("taken");
+        }
+        drop(numbers);
+        let sum = soon("the sum", sum).await.expect("no panic").expect("a sum");
+        assert_eq!(sum.into_inner().value, 6);
+        assert_eq!(seen.load(Ordering::Relaxed), 6);
+    }
 }

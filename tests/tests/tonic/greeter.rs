@@ -135,6 +135,11 @@ impl Greeter for Host {
         let CountRequest { to, fail } = request.into_inner();
         let numbers = stream::iter((1..=to).map(|value| Ok(Number { value })));
         let end = stream::iter(fail.then(|| Err(full())));
+        if to == 0 && fail {
+            // The status comes with the head, and no message.
+            self.calls.fetch_add(1, Ordering::Relaxed);
+            return Ok(Response::new(Box::pin(stream::iter([Err(Status::unavailable("busy"))]))));
+        }
         if to == u32::MAX {
             // One number, and then nothing until the caller goes.
             let rings = Rings(self.left.clone());

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use futures_util::{StreamExt as _, stream};
 use micro::registry::Registry as _;
 use micro::server::{Body, BoxFuture, Handler, Request, Response, Server as MicroServer};
-use micro::{Code, Error, Messages, Raw, Result, Streaming};
+use micro::{Code, Error, Json, Messages, Raw, Result, Streaming};
 use micro_tests::hall::greeter_client::GreeterClient;
 use micro_tests::hall::greeter_server::GreeterServer;
 use micro_tests::hall::{CountRequest, DESCRIPTORS, HelloReply};
@@ -328,6 +328,37 @@ async fn connect_reaches_what_descriptors_describe_and_is_told_otherwise() {
     let (head, body) = http1(&hall, "/hall.Greeter/Hello", "application/proto", &request).await;
     assert!(!head.starts_with("HTTP/1.1 200"), "{head}");
     assert!(!body.is_empty());
+}
+
+#[tokio::test]
+async fn callers_may_send_json_to_what_descriptors_describe() {
+    let hall = Hall::open(Server::Described).await;
+    let ask = async |hall: &Hall, body: &str| {
+        let path = "/hall.Greeter/Hello";
+        let (head, body) = http1(hall, path, "application/json", body.as_bytes()).await;
+        (head, String::from_utf8(body).expect("text"))
+    };
+    let (head, body) = ask(&hall, r#"{"name":"Ada","ballast":"AQI="}"#).await;
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+    assert_eq!(body, r#"{"greeting":"Hello, Ada!","node":"one","ballast":"AQI="}"#);
+    let (head, body) = ask(&hall, r#"{"name":7}"#).await;
+    assert!(head.starts_with("HTTP/1.1 400"), "{head}");
+    assert!(body.contains("HelloRequest") && body.contains("name"), "{body}");
+
+    let caller = client(&hall.registry);
+    let request = Json(serde_json::json!({ "to": 3 }));
+    let counted = caller.server_stream("hall", "Greeter.Count", request).await;
+    let counted: Streaming<Json<serde_json::Value>> = counted.expect("a stream");
+    let values: Vec<_> = counted.map(|n| n.expect("a number").0["value"].clone()).collect().await;
+    assert_eq!(values, [1, 2, 3]);
+
+    let plain = Hall::open(Server::Ours).await;
+    let request = Json(serde_json::json!({ "name": "Ada" }));
+    let refused: Result<Json<serde_json::Value>> =
+        client(&plain.registry).call("hall", "Greeter.Hello", request).await;
+    let refused = refused.expect_err("no descriptors");
+    assert_eq!(refused.code(), Code::Unimplemented);
+    assert!(refused.detail().contains("descriptors"), "{refused}");
 }
 
 #[tokio::test]

@@ -59,7 +59,12 @@ impl Load {
 
     /// The same to a node that the registry shows to be this framework's.
     const fn in_fleet(self) -> Self {
-        Self { ours: &["--compact"], ..self }
+        self.with(&["--compact"])
+    }
+
+    /// The same with arguments that our program alone gets.
+    pub(crate) const fn with(self, ours: &'static [&'static str]) -> Self {
+        Self { ours, ..self }
     }
 
     /// Server streams, compared by messages a second.

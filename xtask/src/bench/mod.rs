@@ -20,6 +20,7 @@ mod report;
 mod row;
 mod server;
 mod stream;
+mod stubs;
 
 use std::path::Path;
 
@@ -59,6 +60,7 @@ async fn measure(plan: &Plan, root: &Path) -> Vec<Row> {
     rows.extend(server::rows(plan).await);
     rows.extend(client::rows(plan).await);
     rows.extend(stream::rows(plan).await);
+    rows.extend(stubs::rows(plan).await);
     rows.extend(discovery::rows(plan).await);
     rows.extend(footprint::rows(plan).await);
     rows.extend(library::rows(plan, root).await);

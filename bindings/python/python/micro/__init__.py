@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ._errors import Error as Error
     from ._metadata import Metadata as Metadata
     from ._micro import __version__ as __version__
+    from ._middleware import Call as Call
     from ._provide import Provided as Provided
     from ._provide import Registry as Registry
     from ._provide import provide as provide
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from ._stub import Stub as Stub
 
 _WHERE = {
+    "Call": "_middleware",
     "Change": "_registry",
     "Client": "_client",
     "ClientStream": "_streams",
@@ -69,6 +71,7 @@ _WHERE = {
 }
 
 __all__ = [
+    "Call",
     "Change",
     "Client",
     "ClientStream",

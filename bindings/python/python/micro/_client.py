@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, overload
 from . import _codec, _micro
 from ._context import current
 from ._errors import Closed
+from ._layered import LayeredClientStream, LayeredStream, Opening, layered
 from ._metadata import Metadata, of_blocks, pairs
+from ._middleware import Call, Layer, around, checked
 from ._options import CallOptions, ClientOptions, document, name_of, nanoseconds
 from ._pipe import LoopPipe, Pipe
 from ._questions import Question, question
@@ -32,6 +34,7 @@ from ._streams import ClientStream, Stream, feed, peek
 if TYPE_CHECKING:
     from typing import Unpack
 
+L = TypeVar("L", bound=Layer)
 T = TypeVar("T")
 Out = TypeVar("Out")
 In = TypeVar("In")
@@ -47,9 +50,9 @@ class Reply(NamedTuple, Generic[T]):
     """A reply with what came along."""
 
     message: T
-    headers: Metadata
-    trailers: Metadata
-    compressed: bool
+    headers: Metadata = Metadata()
+    trailers: Metadata = Metadata()
+    compressed: bool = False
     """True when it came compressed."""
 
 
@@ -62,6 +65,7 @@ class BaseClient:
         self._runtime: Runtime | None = None
         self._client: _micro.Client | None = None
         self._under_way: set[int] = set()
+        self._layers: list[Layer] = []
         self._is_closed = False
 
     def _open(self) -> tuple[Runtime, _micro.Client]:
@@ -186,6 +190,8 @@ class Client(BaseClient):
         Raises what the far side said or what kept the call from it, one of :mod:`micro.errors`; each knows endpoint, node and
         attempts. Cancelling the task cancels the call, on both sides.
         """
+        if self._layers:
+            return (await self._through(Call(service, endpoint, request, dict(options), "unary"), returns)).message
         read = _codec.reader(returns)
         payload, flags, _ = await self._ask("call", unary(service, endpoint, request, options))
         return read(payload, flags)
@@ -200,8 +206,48 @@ class Client(BaseClient):
         **options: Unpack[CallOptions],
     ) -> Reply[T]:
         """As :meth:`call`, and returns the reply with its headers and trailers."""
+        if self._layers:
+            return await self._through(Call(service, endpoint, request, dict(options), "unary"), returns)
         read = _codec.reader(returns)
         return reply(await self._ask("call", unary(service, endpoint, request, options)), read)
+
+    def use(self, middleware: L) -> L:
+        """Puts a function around every call from here on: ``async def middleware(call, call_next)``, also as a decorator.
+
+        ``call`` is a :class:`micro.Call`, which it may change. ``await call_next()`` goes on and gives a :class:`micro.Reply`;
+        for streams, an asynchronous iterator of replies, and for ``client_stream`` the one reply. It returns that, or
+        something else like it. What it raises is what the call ends with. The first one given is the outermost.
+
+        Calls under the stubs of grpcio pass grpcio's interceptors instead.
+        """
+        self._layers.append(checked(middleware, "the middleware of a client"))
+        return middleware
+
+    async def _through(self, call: Call, returns: Any) -> Reply[Any]:
+        read = _codec.reader(returns)
+
+        async def make(call: Call) -> Any:
+            return reply(await self._ask("call", unary(call.service, call.endpoint, call.request, options_of(call))), read)
+
+        return replied(await around(self._layers, make)(call))
+
+    def _stream(self, call: Call, returns: Any) -> Any:
+        async def way(opening: Opening) -> Any:
+            async def make(call: Call) -> Any:
+                stream = opening.open(self._opened(call, returns))
+                return await stream if call.shape == "client_stream" else stream
+
+            return await around(self._layers, make)(call)
+
+        return layered(LayeredClientStream if call.shape == "client_stream" else LayeredStream, way)
+
+    def _opened(self, call: Call, returns: Any) -> Any:
+        if call.shape == "server_stream":
+            pipe = self._pipe(returns, 2, unary(call.service, call.endpoint, call.request, options_of(call)))
+            return Stream(pipe, _sends_nothing)
+        shape, kind = (1, ClientStream) if call.shape == "client_stream" else (3, Stream)
+        pipe, encode = self._sending(shape, call.service, call.endpoint, call.request, returns, options_of(call))
+        return kind(pipe, encode)
 
     async def _ask(self, what: str, argument: Any) -> Answer:
         runtime, client = self._open()
@@ -234,6 +280,9 @@ class Client(BaseClient):
         **options: Unpack[CallOptions],
     ) -> Stream[Any, In]:
         """One request, many replies. There is no timeout unless one is given."""
+        if self._layers:
+            layered: Stream[Any, In] = self._stream(Call(service, endpoint, request, dict(options), "server_stream"), returns)
+            return layered
         pipe = self._pipe(returns, 2, unary(service, endpoint, request, options))
         return Stream(pipe, _sends_nothing)
 
@@ -251,6 +300,11 @@ class Client(BaseClient):
         Given ``requests``, it sends them by itself. Without, use ``send`` and ``done_sending``. Unless ``codec`` is given,
         messages are what the first request suggests, if it is there already, or else what ``returns`` does; JSON by default.
         """
+        if self._layers:
+            layered: ClientStream[Out, In] = self._stream(
+                Call(service, endpoint, requests, dict(options), "client_stream"), returns
+            )
+            return layered
         pipe, encode = self._sending(1, service, endpoint, requests, returns, options)
         return ClientStream(pipe, encode)
 
@@ -264,6 +318,9 @@ class Client(BaseClient):
         **options: Unpack[CallOptions],
     ) -> Stream[Out, In]:
         """Many messages each way, at once: read what this returns. The rest is as with :meth:`client_stream`."""
+        if self._layers:
+            layered: Stream[Out, In] = self._stream(Call(service, endpoint, requests, dict(options), "bidi_stream"), returns)
+            return layered
         pipe, encode = self._sending(3, service, endpoint, requests, returns, options)
         return Stream(pipe, encode)
 
@@ -330,6 +387,19 @@ class Client(BaseClient):
 
     async def _asked(self, asked: Question) -> Any:
         return (await self._ask("ask", asked))[0]
+
+
+def options_of(call: Call) -> CallOptions:
+    """What a call was given, as middleware has left it."""
+    return call.options  # type: ignore[return-value]
+
+
+def replied(answer: Any) -> Reply[Any]:
+    """What middleware gave for a call with one reply."""
+    if not isinstance(answer, Reply):
+        kind = type(answer).__name__
+        raise TypeError(f"a middleware returned {kind}: return what `call_next` gave, or `micro.Reply(message)`")
+    return answer
 
 
 def _sends_nothing(_: Any) -> Any:

@@ -12,6 +12,7 @@ from . import _codec
 from . import _told as _told
 from ._context import current
 from ._errors import Internal, InvalidArgument
+from ._middleware import Layer, on_loop, on_thread
 from ._pipe import LoopPipe, Pipe, ThreadPipe
 from ._plain import is_protobuf
 from ._signature import Signature, caller_names
@@ -44,6 +45,8 @@ class Handler:
         if not isinstance(name, str):
             raise TypeError(f'the name of an endpoint is {type(name).__name__}: give text such as "Greeter.Hello"')
         self.name, self.inline, self.settings, self._names = name, inline, settings, names
+        self.layers: tuple[Layer, ...] = ()
+        """Middleware around it, the outermost first; set when the service starts."""
         self.function = function.__func__ if isinstance(function, staticmethod) else function
         said = Signature(name, function, names, is_told=request is not None and not isinstance(request, str))
         self.is_async, self.is_certain, self.yields = said.is_async, said.is_certain, said.yields
@@ -102,18 +105,19 @@ class Handler:
 
     def _unary(self, decode: _codec.Decode) -> Any:
         function, what = self.function, f"what {self.name} returned"
-        if self.takes_context and self.is_certain:
+        if self.takes_context and self.is_certain and not self.layers:
 
             async def serve(payload: Any, context: _micro.Context) -> Any:
                 flags = context._flags
                 return _codec.encode(await function(decode(payload, flags), context), flags, what, reply=True)
 
             return serve
-        is_certain = self.is_certain
+        is_certain = self.is_certain and not self.layers
+        call = on_loop(self.layers, self._call)
 
         async def serve_any(payload: Any, context: _micro.Context) -> Any:
             flags = context._flags
-            reply = self._call(decode(payload, flags), context)
+            reply = call(decode(payload, flags), context)
             if is_certain or _is_later(reply):
                 reply = await reply
             return _codec.encode(reply, flags, what, reply=True)
@@ -136,12 +140,13 @@ class Handler:
 
     def _streaming(self, decode: _codec.Decode, hub: Hub, runtime: _micro.Runtime) -> Any:
         what = f"what {self.name} {'yielded' if self.yields else 'returned'}"
+        call = on_loop(self.layers, self._call)
 
         async def serve(payload: Any, context: _micro.Context) -> Any:
             pipe = LoopPipe(runtime, decode, hub.loop)
             self._begin(context, pipe)
             flags = context._flags
-            replies = self._call(self._request(decode, payload, context, pipe), context)
+            replies = call(self._request(decode, payload, context, pipe), context)
             if _is_later(replies):
                 replies = await replies
             if not self.yields:
@@ -162,6 +167,7 @@ class Handler:
         what = f"what {self.name} {'yielded' if self.yields else 'returned'}"
         queue, name, base = hub.queue, self.name, contextvars.copy_context()
         call = self.function if self.takes_context else self._call
+        call = on_thread(self.layers, call, hub.loop)
 
         def work(payload: Any, context: _micro.Context, pipe: ThreadPipe | None) -> Any:
             current.set(context)
@@ -169,7 +175,7 @@ class Handler:
             if pipe is None:
                 reply = call(decode(payload, flags), context)
                 return reply if _is_later(reply) else _codec.encode(reply, flags, what, reply=True)
-            replies = self._call(self._request(decode, payload, context, pipe), context)
+            replies = call(self._request(decode, payload, context, pipe), context)
             if not self.yields:
                 return replies if _is_later(replies) else _codec.encode(replies, flags, what, reply=True)
             try:

@@ -36,6 +36,8 @@ class _Routing(TypedDict, total=False):
     """What may be tried again."""
     backoff: Literal["jittered", "go_micro", "none"]
     """How long to wait in between."""
+    cached: Seconds
+    """How long equal calls are answered with the reply, without a node; for calls with one reply."""
     compression: Literal["gzip", "zstd", "none"]
     """How the request is sent."""
     forward: Literal["default", "none"] | Mapping[str, Any]
@@ -78,8 +80,15 @@ class ClientOptions(_Routing, total=False):
     """How long a connection may be without calls before it is closed; ``None`` keeps it."""
     max_connections: int
     """Connections to all nodes together."""
+    calls_per_connection: int
+    """Calls on each connection to a node before another one is made."""
+    max_connections_per_node: int
+    max_connection_age: Seconds
+    """When a connection takes no more calls; it is closed once it has none."""
     max_message_size: int
     """Bytes."""
+    max_cached: int
+    """Bytes of replies kept for ``cached``."""
     max_buffered: int
     """Bytes of replies held at once, inflated; more wait, and fail after 5 s."""
     max_in_flight: int
@@ -172,6 +181,7 @@ class ServiceOptions(TypedDict, total=False):
 _DURATIONS = frozenset(
     (
         "timeout",
+        "cached",
         "dial_timeout",
         "keepalive",
         "keepalive_timeout",

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import json
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from . import _micro
 from ._client import Client
 from ._errors import Cancelled, Closed, Error
 from ._handler import BIDI_STREAM, CLIENT_STREAM, SERVER_STREAM, UNARY, Handler, caller_names
+from ._hooks import Hook, Hooks
+from ._middleware import Layer, checked, chosen
 from ._options import EndpointOptions, ServiceOptions, count, document
 from ._questions import question
 from ._registry import Record, record
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     from ._runtime import Hub
 
 F = TypeVar("F", bound=Callable[..., Any])
+H = TypeVar("H", bound=Hook)
 
 LEAVING = 0.25
 """Seconds that telling the registry may take for a service whose loop, or program, ends without stopping it."""
@@ -65,6 +69,8 @@ class Service:
         self._given = runtime
         self._threads = count("threads", threads), count("stream_threads", stream_threads)
         self._handlers: list[Handler] = []
+        self._layers: list[tuple[Layer, frozenset[str]]] = []
+        self._hooks = Hooks()
         self._running: _Running | None = None
         self._lock = threading.Lock()
 
@@ -150,6 +156,47 @@ class Service:
             handler = Handler(name, function, shape, settings=settings, request=method.request, response=method.response)
             self._add(handler)
 
+    def use(self, middleware: Layer | None = None, *, endpoints: Iterable[str] = ()) -> Any:
+        """Puts a function around the handlers: ``async def middleware(request, context, call_next)``, also as a decorator.
+
+        ``await call_next()``, or ``await call_next(request)`` with another one, runs the handler and gives its reply; the
+        middleware returns that, or another. For a stream, ``request`` and the reply are iterators as the handler reads and
+        gives them. What it raises is what the call ends with. The first one given is the outermost. With ``endpoints``,
+        such as ``["Greeter.Hello"]``, it is around those alone.
+
+        A plain function does as well: beside handlers on threads it runs on their thread, and before others it may only
+        return what ``call_next`` gives, unawaited. Health checks, reflection and ``Debug`` do not pass it, and servicers
+        of grpcio have grpcio's interceptors.
+        """
+        only = frozenset((endpoints,) if isinstance(endpoints, str) else endpoints)
+
+        def use(middleware: Layer) -> Layer:
+            if self._running is not None and not self._running.is_over:
+                raise RuntimeError(f"{self.name} runs already: use middleware before it is started")
+            self._layers.append((checked(middleware, "the middleware of a service"), only))
+            return middleware
+
+        return use if middleware is None else use(middleware)
+
+    def before_start(self, hook: H) -> H:
+        """Runs before the service listens, also as a decorator; what it raises ends the start. Hooks are coroutine functions,
+        which run on the event loop, or plain functions, which run on a thread; those of one moment in the order in which
+        they were added, each for 60 s at most."""
+        return self._hooks.add("before_start", hook)
+
+    def after_start(self, hook: H) -> H:
+        """Runs once the service is registered; what it raises stops it again, and is what the start raises."""
+        return self._hooks.add("after_start", hook)
+
+    def before_stop(self, hook: H) -> H:
+        """Runs before a service that is stopped deregisters. What it raises is logged, and the stop goes on."""
+        return self._hooks.add("before_stop", hook)
+
+    def after_stop(self, hook: H) -> H:
+        """Runs when nothing is served any more. What it raises is logged. It does not run where the event loop, or the
+        program, ends without stopping the service."""
+        return self._hooks.add("after_stop", hook)
+
     def _add(self, handler: Handler) -> None:
         if self._running is not None and not self._running.is_over:
             raise RuntimeError(f"{self.name} runs already: add {handler.name} before it is started")
@@ -162,11 +209,30 @@ class Service:
                 raise RuntimeError(f"{self.name} runs already: stop it first")
             running = self._running = _Running(self, self._given or default())
         try:
+            self._put_layers()
+            await self._hooks.run("before_start")
             await running.start(self._handlers, Threads(*self._threads))
         except BaseException:
             self._forget(running)
             running.abort()
             raise
+        try:
+            await self._hooks.run("after_start")
+        except BaseException:
+            # Its own error matters more than what goes wrong on the way down.
+            with contextlib.suppress(Exception):
+                await Service.stop(self)
+            raise
+
+    def _put_layers(self) -> None:
+        known = {handler.name for handler in self._handlers}
+        for _, endpoints in self._layers:
+            if missing := endpoints - known:
+                raise ValueError(
+                    f"middleware is for {', '.join(sorted(missing))}, and the endpoints are {', '.join(sorted(known))}"
+                )
+        for handler in self._handlers:
+            handler.layers = chosen(self._layers, handler.name)
 
     async def stop(self) -> None:
         """Deregisters, finishes running calls within ``grace``, and returns when that is done. From any event loop; harmless
@@ -174,7 +240,7 @@ class Service:
         running = self._running
         if running is None:
             return
-        running.server.stop()
+        running.stop()
         try:
             await running.wait()
         except Closed:
@@ -245,7 +311,7 @@ class Service:
             running.abort()
         else:
             running.stopping = True
-            running.server.stop()
+            running.stop()
 
     @property
     def record(self) -> Record:
@@ -290,6 +356,8 @@ class _Running:
     def __init__(self, service: Service, runtime: Runtime) -> None:
         self.runtime = runtime
         self.hub: Hub = runtime.hub()
+        self.hooks = service._hooks
+        self._is_stopping = False
         self.server = _micro.Server(runtime._native, service.name, document(service._options))
         self.opened: asyncio.Future[None] = self.hub.loop.create_future()
         self.record: Record | None = None
@@ -330,6 +398,24 @@ class _Running:
         if self._error is not None:
             raise self._error
 
+    def stop(self) -> None:
+        """Begins the stop, from any thread: hooks, and then the service. Harmless when repeated."""
+        with self._lock:
+            is_first, self._is_stopping = not self._is_stopping, True
+        if not self.hooks.have("before_stop") or not self.opened.done() or not self.hub.loop.is_running():
+            self.server.stop()
+        elif is_first:
+            self.hub.loop.call_soon_threadsafe(self._begin_stop)
+
+    def _begin_stop(self) -> None:
+        self._stopping_task = asyncio.ensure_future(self._stop())
+
+    async def _stop(self) -> None:
+        try:
+            await self.hooks.run_all("before_stop")
+        finally:
+            self.server.stop()
+
     def abort(self) -> None:
         """Cuts everything off."""
         if self.id:
@@ -365,6 +451,19 @@ class _Running:
             self.opened.set_result(None)
 
     def _ended(self, error: BaseException | None) -> None:
+        loop = self.hub.loop
+        if self.hooks.have("after_stop") and self.record is not None and asyncio._get_running_loop() is loop:
+            self._ending_task = loop.create_task(self._end(error))
+            return
+        self._over(error)
+
+    async def _end(self, error: BaseException | None) -> None:
+        try:
+            await self.hooks.run_all("after_stop")
+        finally:
+            self._over(error)
+
+    def _over(self, error: BaseException | None) -> None:
         self.hub.servers.discard(self)
         if self.threads is not None:
             self.threads.close()

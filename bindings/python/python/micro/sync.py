@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from . import _codec
-from ._client import Answer, BaseClient, Reply, Terms, reply, terms, unary
+from ._client import Answer, BaseClient, Reply, Terms, options_of, replied, reply, terms, unary
 from ._errors import Closed, Internal, Stale
 from ._metadata import Metadata
+from ._middleware import Call, Layer, around_on_thread, checked, is_async
 from ._options import CallOptions, ServiceOptions
 from ._pipe import QueuePipe
 from ._provide_on_thread import Provided, provide
@@ -41,6 +42,7 @@ from ._threads import Slot
 if TYPE_CHECKING:
     from typing import Unpack
 
+L = TypeVar("L", bound=Layer)
 T = TypeVar("T")
 In = TypeVar("In", covariant=True)
 Out = TypeVar("Out", contravariant=True)
@@ -100,6 +102,8 @@ class Client(BaseClient):
         **options: Unpack[CallOptions],
     ) -> Any:
         """Makes a call and returns the reply."""
+        if self._layers:
+            return self._through(Call(service, endpoint, request, dict(options), "unary"), returns).message
         read = _codec.reader(returns)
         payload, flags, _ = self._ask("call", unary(service, endpoint, request, options))
         return read(payload, flags)
@@ -114,8 +118,48 @@ class Client(BaseClient):
         **options: Unpack[CallOptions],
     ) -> Reply[T]:
         """As :meth:`call`, and returns the reply with its headers and trailers."""
+        if self._layers:
+            return self._through(Call(service, endpoint, request, dict(options), "unary"), returns)
         read = _codec.reader(returns)
         return reply(self._ask("call", unary(service, endpoint, request, options)), read)
+
+    def use(self, middleware: L) -> L:
+        """Puts a function around every call from here on: ``def middleware(call, call_next)``, also as a decorator.
+
+        ``call`` is a :class:`micro.Call`, which it may change. ``call_next()`` goes on and gives the :class:`micro.Reply`; for
+        streams, an iterator of replies, and for ``client_stream`` the one reply. It returns that, or something else like it.
+        What it raises is what the call ends with. The first one given is the outermost.
+        """
+        if is_async(checked(middleware, "the middleware of a client")):
+            raise TypeError("the middleware of a client that blocks is `async def`: give a plain function")
+        self._layers.append(middleware)
+        return middleware
+
+    def _through(self, call: Call, returns: Any) -> Reply[Any]:
+        read = _codec.reader(returns)
+
+        def make(call: Call) -> Any:
+            return reply(self._ask("call", unary(call.service, call.endpoint, call.request, options_of(call))), read)
+
+        return replied(around_on_thread(self._layers, make)(call))
+
+    def _layered(self, call: Call, returns: Any) -> Stream[Any, Any]:
+        opened: list[Stream[Any, Any]] = []
+
+        def make(call: Call) -> Any:
+            opened.append(self._opened(call, returns))
+            return opened[-1]
+
+        return LayeredStream(around_on_thread(self._layers, make)(call), opened)
+
+    def _opened(self, call: Call, returns: Any) -> Stream[Any, Any]:
+        options = options_of(call)
+        if call.shape == "server_stream":
+            pipe = self._pipe(returns, 2, unary(call.service, call.endpoint, call.request, options))
+            return Stream(pipe, _sends_nothing)
+        codec = _codec.stream_codec(options.get("codec"), returns, None)
+        pipe = self._pipe(returns, 3, terms(call.service, call.endpoint, b"", codec, options))
+        return Stream(pipe, lambda message: _codec.encode(message, codec, "a request"))
 
     def _ask(self, what: str, argument: Any) -> Answer:
         runtime, client = self._open()
@@ -156,8 +200,8 @@ class Client(BaseClient):
         **options: Unpack[CallOptions],
     ) -> Stream[Any, T]:
         """One request, many replies. There is no timeout unless one is given."""
-        pipe = self._pipe(returns, 2, unary(service, endpoint, request, options))
-        return Stream(pipe, _sends_nothing)
+        call = Call(service, endpoint, request, dict(options), "server_stream")
+        return self._layered(call, returns) if self._layers else self._opened(call, returns)
 
     def client_stream(
         self,
@@ -169,6 +213,12 @@ class Client(BaseClient):
         **options: Unpack[CallOptions],
     ) -> T:
         """Many requests, one reply, which this returns. There is no timeout unless one is given."""
+        call = Call(service, endpoint, requests, dict(options), "client_stream")
+        make: Callable[[Call], T] = lambda call: self._joined(call, returns)  # noqa: E731
+        return around_on_thread(self._layers, make)(call)  # type: ignore[no-any-return]
+
+    def _joined(self, call: Call, returns: type[T] | None) -> T:
+        service, endpoint, requests, options = call.service, call.endpoint, call.request, options_of(call)
         first, outgoing = peek(requests)
         codec = _codec.codec_of(options.get("codec"), first)
         pipe = self._pipe(returns, 1, terms(service, endpoint, b"", codec, options))
@@ -195,9 +245,8 @@ class Client(BaseClient):
         **options: Unpack[CallOptions],
     ) -> Stream[Any, T]:
         """Many messages each way: use ``send``, ``done_sending`` and iteration, from one thread."""
-        codec = _codec.stream_codec(options.get("codec"), returns, None)
-        pipe = self._pipe(returns, 3, terms(service, endpoint, b"", codec, options))
-        return Stream(pipe, lambda message: _codec.encode(message, codec, "a request"))
+        call = Call(service, endpoint, None, dict(options), "bidi_stream")
+        return self._layered(call, returns) if self._layers else self._opened(call, returns)
 
     def lookup(self, service: str, *, timeout: float | None = None) -> list[Record]:
         """Versions and nodes of a service, as the registry knows them. Raises ``NotFound`` when there is none."""
@@ -300,6 +349,51 @@ class Stream(Iterator[In], Generic[Out, In]):
         pipe.queue.close(tell=False)
 
 
+class LayeredStream(Stream[Any, Any]):
+    """A stream that was opened through middleware."""
+
+    def __init__(self, replies: Any, opened: list[Stream[Any, Any]]) -> None:
+        self._opened = opened
+        if not hasattr(replies, "__iter__"):
+            raise TypeError(f"a middleware returned {type(replies).__name__} for a stream: return an iterator")
+        self._replies = iter(replies)
+
+    def _stream(self) -> Stream[Any, Any]:
+        if not self._opened:
+            raise Closed("a middleware has answered this call: it takes no messages")
+        return self._opened[-1]
+
+    def __next__(self) -> Any:
+        return next(self._replies)
+
+    def send(self, message: Any) -> None:
+        self._stream().send(message)
+
+    def done_sending(self) -> None:
+        for stream in self._opened:
+            stream.done_sending()
+
+    def headers(self) -> Metadata:
+        return self._stream().headers()
+
+    @property
+    def trailers(self) -> Metadata:
+        return self._opened[-1].trailers if self._opened else Metadata()
+
+    def cancel(self) -> None:
+        for stream in self._opened:
+            stream.cancel()
+
+    close = cancel
+
+    def __exit__(self, *_: object) -> None:
+        self.cancel()
+
+    def __del__(self) -> None:
+        # What was opened is let go of with it.
+        pass
+
+
 class Service(_Service):
     """A service that runs beside the program, on an event loop of its own thread: ``start`` and ``stop`` block.
 
@@ -360,7 +454,7 @@ class Service(_Service):
         running = self._running
         if running is not None:
             running.stopping = True
-            running.server.stop()
+            running.stop()
         self.wait()
 
     def wait(self) -> None:  # type: ignore[override]

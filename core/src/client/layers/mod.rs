@@ -6,8 +6,8 @@
 //! | attempts | [`ClientBuilder::attempt_layer`](super::ClientBuilder::attempt_layer), [`Call::attempt_layer`](super::Call::attempt_layer) | once an attempt, at the node that was picked | [`AttemptRequest`], [`AttemptResponse`] |
 //!
 //! Those of the client stand around those of the call. All of them run within the call's deadline, and when the caller
-//! gives a call up, they are dropped where they wait. Health checks ([`Client::health`](crate::Client::health)) are calls too. Calls
-//! that stubs of tonic make pass the layers around attempts alone: around their calls stand tonic's interceptors.
+//! gives a call up, they are dropped where they wait. Health checks ([`Client::health`](crate::Client::health)) are calls too. So are calls
+//! that stubs of tonic make.
 //!
 //! ```
 //! # use std::sync::Arc;

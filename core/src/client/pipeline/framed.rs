@@ -14,7 +14,7 @@ use crate::client::layers::AttemptResponse;
 use crate::client::pool::Lease;
 use crate::client::reply::{end, open};
 use crate::error::Result;
-use crate::transport::{Answering, GRPC_ACCEPT_ENCODING, Opened, broken};
+use crate::transport::{Answering, GRPC_ACCEPT_ENCODING, Opened, X_CONTENT_TYPE, broken};
 
 /// An answer that has begun.
 pub(in crate::client) struct Begun {
@@ -107,6 +107,8 @@ impl Run {
     /// The headers of an attempt, with what the caller itself says of compression.
     fn framed_headers(&self, lease: &Lease) -> Result<HeaderMap> {
         let mut headers = self.headers(lease)?;
+        // It asks for errors in go-micro's form, which stubs of gRPC do not read.
+        headers.remove(X_CONTENT_TYPE);
         if !self.terms.metadata.headers().contains_key(GRPC_ACCEPT_ENCODING) {
             // Left out, it would mean all that this framework reads.
             headers.insert(GRPC_ACCEPT_ENCODING, HeaderValue::from_static("identity"));

@@ -11,7 +11,7 @@ use super::outcome::outcome_of;
 use super::run::Run;
 use crate::client::pool::Lease;
 use crate::error::{Error, Reason, Result};
-use crate::resilience::{Failure, Lost, Next, Repeats, Terms};
+use crate::resilience::{FailedAttempt, Failure, Lost, Next, Repeats, Retry, Terms as RetryTerms};
 use crate::selector::{Node, Outcome};
 
 impl Run {
@@ -78,7 +78,14 @@ impl Run {
                 repeats.begin_anew();
                 continue;
             }
-            match self.next(&mut repeats, &error, lost, elsewhere) {
+            let next = match &self.terms.retry {
+                // Apart from the call, which asks no function as a rule.
+                Retry::Ask(_) => {
+                    Box::pin(self.asked(step, &mut repeats, &error, lost, elsewhere)).await?
+                }
+                _ => self.next(&mut repeats, &error, lost, elsewhere),
+            };
+            match next {
                 Next::Fail if waits => {
                     nodes = Box::pin(self.until_ready(Some(nodes), error)).await?;
                     repeats.begin_anew();
@@ -96,20 +103,54 @@ impl Run {
     }
 
     fn next(&self, repeats: &mut Repeats, error: &Error, lost: Lost, elsewhere: bool) -> Next {
-        let idempotent = self.terms.idempotent.unwrap_or_else(|| {
+        let attempt = self.attempts.saturating_sub(1);
+        let failure = Failure { error, attempt, idempotent: self.is_idempotent() };
+        repeats.next(self.retry_terms(), failure, lost, elsewhere)
+    }
+
+    /// The same where a function is asked, which may fail the call.
+    async fn asked<S: Step>(
+        &self,
+        step: &S,
+        repeats: &mut Repeats,
+        error: &Error,
+        lost: Lost,
+        elsewhere: bool,
+    ) -> Result<Next> {
+        if let Some(next) = repeats.unasked(error, lost) {
+            return Ok(next);
+        }
+        let Retry::Ask(ask) = &self.terms.retry else { return Ok(Next::Fail) };
+        let failed = FailedAttempt {
+            service: self.target.service.to_string(),
+            endpoint: self.target.endpoint.to_string(),
+            metadata: self.terms.metadata.clone(),
+            message: step.message(self)?,
+            context: self.context.clone(),
+            error: error.clone(),
+            attempt: self.attempts.saturating_sub(1),
+            idempotent: self.is_idempotent(),
+        };
+        let allowed = ask(failed).await?;
+        Ok(repeats.decided(self.retry_terms(), allowed, error, lost, elsewhere))
+    }
+
+    fn is_idempotent(&self) -> bool {
+        self.terms.idempotent.unwrap_or_else(|| {
             let endpoint = |node: &Arc<Node>| {
                 let advertised = self.target.names().find_map(|name| node.endpoint(&name));
                 advertised.is_some_and(|endpoint| endpoint.is_idempotent())
             };
             self.node.as_ref().is_some_and(endpoint)
-        });
-        let terms = Terms {
+        })
+    }
+
+    fn retry_terms(&self) -> RetryTerms<'_> {
+        RetryTerms {
             retry: &self.terms.retry,
             retries: self.terms.retries,
-            backoff: self.terms.backoff,
+            backoff: &self.terms.backoff,
             budget: &self.target.callee.budget,
-        };
-        let failure = Failure { error, attempt: self.attempts.saturating_sub(1), idempotent };
-        repeats.next(terms, failure, lost, elsewhere)
+        }
     }
 }

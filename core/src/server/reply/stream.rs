@@ -139,9 +139,15 @@ impl StreamBody {
 fn append(
     messages: &mut Messages,
     buffer: &mut BytesMut,
-    compression: impl FnOnce() -> Option<Compression>,
+    compression: impl Fn() -> Option<Compression>,
     cx: &mut TaskContext<'_>,
 ) -> Poll<Option<Result<()>>> {
+    #[cfg(feature = "tonic")]
+    if let Some(packed) = messages.framed()
+        && packed == compression()
+    {
+        return messages.poll_frames(cx, buffer);
+    }
     if buffer.capacity() < BATCH {
         let Some(message) = ready!(Pin::new(messages).poll_next(cx)?) else {
             return Poll::Ready(None);

@@ -118,6 +118,9 @@ fn every_field_of_a_client_does_what_its_builder_does() {
     dials(json!({"idle_timeout": null}), |b| b.idle_timeout(None));
     dials(json!({"idle_timeout": "none"}), |b| b.idle_timeout(None));
     dials(json!({"max_connections": 3}), |b| b.max_connections(3));
+    dials(json!({"calls_per_connection": 3}), |b| b.calls_per_connection(3));
+    dials(json!({"max_connections_per_node": 3}), |b| b.max_connections_per_node(3));
+    dials(json!({"max_connection_age": "1m"}), |b| b.max_connection_age(MS(60_000)));
     dials(json!({"max_message_size": 3}), |b| b.max_message_size(3));
     dials(json!({"max_buffered": 70_000}), |b| b.max_buffered(70_000));
     dials(json!({"retries": 7, "content_type": "application/json"}), |b| {

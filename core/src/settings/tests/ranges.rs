@@ -47,9 +47,14 @@ fn values(range: &Range) -> Vec<(Json, bool)> {
 fn document(range: &Range, value: &Json) -> (Json, bool) {
     match range.name {
         name @ ("at_least" | "patience") => (json!({"limiter": {name: value}}), true),
-        name @ ("name" | "namespace" | "dial_timeout" | "keepalive_timeout" | "retries") => {
-            (json!({"client": {name: value}}), true)
-        }
+        name @ ("name"
+        | "namespace"
+        | "dial_timeout"
+        | "keepalive_timeout"
+        | "max_cached"
+        | "retries"
+        | "calls_per_connection"
+        | "max_connections_per_node") => (json!({"client": {name: value}}), true),
         name => (
             json!({name: value}),
             matches!(
@@ -57,6 +62,7 @@ fn document(range: &Range, value: &Json) -> (Json, bool) {
                 "idle_timeout"
                     | "keepalive"
                     | "max_buffered"
+                    | "max_connection_age"
                     | "max_connections"
                     | "max_message_size"
             ),
@@ -179,6 +185,9 @@ async fn a_client_is_not_made_with_an_option_out_of_its_range() {
         (client().max_message_size(0), "max_message_size"),
         (client().max_buffered(0), "max_buffered"),
         (client().max_connections(0), "max_connections"),
+        (client().calls_per_connection(0), "calls_per_connection"),
+        (client().max_connections_per_node(0), "max_connections_per_node"),
+        (client().max_connection_age(Duration::ZERO), "max_connection_age"),
         (client().idle_timeout(Duration::ZERO), "idle_timeout"),
         (client().retries(u32::MAX), "retries"),
     ] {

@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use bench_peers::load::{Caller, Drained, Load, serve};
 use bench_peers::runtime::Workers;
+use bench_peers::stubs::Stub;
+use bench_peers::wire::echo_client::EchoClient;
 use bench_peers::wire::{Payload, StreamRequest};
 use clap::Parser;
 use micro::registry::{Labels, Memory, Node, Service};
@@ -22,6 +24,9 @@ struct Arguments {
     /// Registers the server as a node of this framework, which reads the compact form of headers.
     #[arg(long)]
     compact: bool,
+    /// Calls through what tonic generates.
+    #[arg(long)]
+    stubs: bool,
     #[command(flatten)]
     load: Load,
 }
@@ -52,6 +57,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         let registry = Arc::new(Memory::preloaded([bench(arguments.address, arguments.compact)]));
         let client =
             Client::builder().registry(registry).build().map_err(|error| error.to_string())?;
+        if arguments.stubs {
+            let client = EchoClient::new(client.channel("bench"));
+            return serve(Stub(client), arguments.load).await;
+        }
         serve(Discovering(client), arguments.load).await
     })??)
 }

@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use bench_peers::runtime::Workers;
 use bench_peers::server::{messages, ready};
+use bench_peers::stubs::{Bare, DESCRIPTORS};
+use bench_peers::wire::echo_server::EchoServer;
 use bench_peers::wire::{Payload, StreamRequest};
 use clap::Parser;
 use futures_util::StreamExt;
@@ -20,6 +22,9 @@ struct Arguments {
     /// Run a registered service instead of a server alone.
     #[arg(long)]
     full: bool,
+    /// Serve what tonic generates.
+    #[arg(long, conflicts_with = "full")]
+    stubs: bool,
 }
 
 fn call() -> Endpoint {
@@ -38,7 +43,11 @@ fn stream() -> Endpoint {
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments = Arguments::parse();
     Ok(arguments.workers.run(async move {
-        let served = if arguments.full { service().await } else { server().await };
+        let served = match (arguments.full, arguments.stubs) {
+            (true, _) => service().await,
+            (_, true) => stubs().await,
+            _ => server().await,
+        };
         served.map_err(|error| error.to_string())
     })??)
 }
@@ -46,6 +55,12 @@ fn main() -> Result<(), Box<dyn Error>> {
 async fn server() -> Result<(), Box<dyn Error>> {
     let builder = Server::builder("bench").address("127.0.0.1:0");
     let server = builder.handle(call()).handle(stream()).start().await?;
+    announce(server.address()).await
+}
+
+async fn stubs() -> Result<(), Box<dyn Error>> {
+    let builder = Server::builder("bench").address("127.0.0.1:0").descriptors(DESCRIPTORS);
+    let server = builder.tonic(EchoServer::new(Bare)).start().await?;
     announce(server.address()).await
 }
 

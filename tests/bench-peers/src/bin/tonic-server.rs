@@ -1,41 +1,20 @@
 //! The bare tonic server our server is measured against.
 
 use std::error::Error;
-use std::pin::Pin;
 
 use bench_peers::runtime::Workers;
-use bench_peers::server::{messages, ready};
-use bench_peers::wire::echo_server::{Echo, EchoServer};
-use bench_peers::wire::{Payload, StreamRequest};
+use bench_peers::server::ready;
+use bench_peers::stubs::Bare;
+use bench_peers::wire::echo_server::EchoServer;
 use clap::Parser;
-use futures_util::{Stream, StreamExt};
 use tokio::net::TcpListener;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
-use tonic::{Request, Response, Status};
 
 #[derive(Parser)]
 struct Arguments {
     #[command(flatten)]
     workers: Workers,
-}
-
-struct Bare;
-
-#[tonic::async_trait]
-impl Echo for Bare {
-    type StreamStream = Pin<Box<dyn Stream<Item = Result<Payload, Status>> + Send>>;
-
-    async fn call(&self, request: Request<Payload>) -> Result<Response<Payload>, Status> {
-        Ok(Response::new(request.into_inner()))
-    }
-
-    async fn stream(
-        &self,
-        request: Request<StreamRequest>,
-    ) -> Result<Response<Self::StreamStream>, Status> {
-        Ok(Response::new(Box::pin(messages(request.get_ref()).map(Ok))))
-    }
 }
 
 fn main() -> Result<(), Box<dyn Error>> {

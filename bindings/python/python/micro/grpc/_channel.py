@@ -106,7 +106,7 @@ class Channel(aio.Channel):
         """Takes no more calls, and cancels those that are under way after ``grace`` seconds. Harmless when repeated."""
         self._state.become(SHUTDOWN)
         if self._calls and grace:
-            self._idle = asyncio.get_running_loop().create_future()
+            self._idle = self._idle or asyncio.get_running_loop().create_future()
             await asyncio.wait([self._idle], timeout=grace)
         for call in list(self._calls.values()):
             call._give_up(CLOSED) if isinstance(call, UnaryUnaryCall) else call.give_up(CLOSED)
@@ -119,8 +119,14 @@ class Channel(aio.Channel):
         """``READY`` once a node has answered :meth:`channel_ready`, or what ``try_to_connect`` begins."""
         if try_to_connect and self._state.now is IDLE:
             self._state.become(CONNECTING)
-            self._probing = asyncio.ensure_future(self._probe())
+            self._probing = asyncio.ensure_future(self._connect())
         return self._state.now
+
+    async def _connect(self) -> None:
+        try:
+            await self._probe()
+        except (Error, aio.UsageError):
+            self._state.become(IDLE)
 
     async def wait_for_state_change(self, last_observed_state: grpc.ChannelConnectivity) -> None:
         """Returns when :meth:`get_state` is another."""
@@ -148,6 +154,8 @@ class Channel(aio.Channel):
         try:
             await self._client._ask("call", probe(self._target.service))
         except Error as error:
+            if self._state.now is SHUTDOWN:
+                raise aio.UsageError(CLOSED) from None
             if not is_answer(error):
                 raise
         self._state.become(READY)

@@ -7,6 +7,7 @@ from typing import Any
 from .. import _codec
 from .._errors import InvalidArgument, Unimplemented
 from .._handler import _schemas
+from .._logging import logger
 from .._plain import is_protobuf
 from .._stub import Method, methods
 from ._status import unserializable
@@ -73,11 +74,11 @@ class Messages:
         """The bytes of a response. Raises ``Internal`` with what its serializer raised."""
         try:
             payload = response if self._serializer is None else self._serializer(response)
+            if not isinstance(payload, (bytes, bytearray, memoryview)):
+                raise TypeError(f"{type(payload).__name__} is no bytes")
         except Exception as error:
+            logger().error("what %s returned cannot be serialized", self._path, exc_info=error)
             raise unserializable("serializing response", error) from error
-        if not isinstance(payload, (bytes, bytearray, memoryview)):
-            why = TypeError(f"it is {type(payload).__name__}, and no bytes")
-            raise unserializable("serializing response", why) from why
         if flags & _CODEC == _codec.JSON and self._method is not None:
             message = response if is_protobuf(response) else self._method.response.FromString(payload)
             return _codec.encode(message, flags, f"what {self._path} returned", reply=True)
