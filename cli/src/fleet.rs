@@ -42,7 +42,8 @@ impl Fleet {
 
     /// A client of this fleet that is still to be told its terms.
     pub(crate) fn client_builder(&self) -> ClientBuilder {
-        let builder = Client::builder().registry(self.registry.clone());
+        // The command has flags of its own, and what they say is meant.
+        let builder = Client::builder().registry(self.registry.clone()).environment(false);
         match &self.tls {
             Some(tls) => builder.tls(tls.clone()),
             None => builder,

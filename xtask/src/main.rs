@@ -10,6 +10,7 @@ mod parity;
 mod policy;
 mod promises;
 mod proto;
+mod settings;
 mod surface;
 
 use std::path::{Path, PathBuf};
@@ -44,6 +45,8 @@ enum Task {
     Promises,
     /// Generate the Rust types and descriptors of `core/proto`.
     Proto(proto::Options),
+    /// Write the table of settings into `docs/configuration.md`, or compare it.
+    Settings(settings::Options),
     /// Check that every language has every operation of the bridge; write `docs/matrix.md`, or compare it.
     Surface(surface::Options),
 }
@@ -58,6 +61,7 @@ fn main() -> ExitCode {
         Task::Policy => policy::run(&root()),
         Task::Promises => promises::run(&root()),
         Task::Proto(options) => proto::run(&root(), &options),
+        Task::Settings(options) => settings::run(&root(), &options),
         Task::Surface(options) => surface::run(&root(), &options),
     };
     match outcome {

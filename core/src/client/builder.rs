@@ -1,34 +1,33 @@
 //! What a client is made of before it calls.
 
-use std::sync::{Arc, Weak};
+mod build;
+mod told;
+
+use std::sync::Arc;
 use std::time::Duration;
 
-use papaya::HashMap;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::cached::{DEFAULT_MAX_CACHED, Store};
-use super::handle::{Client, Inner};
-use super::heads::{DEFAULT_NAMESPACE, Heads};
+use super::cached::DEFAULT_MAX_CACHED;
+use super::heads::DEFAULT_NAMESPACE;
 use super::layers::{
     AttemptLayers, AttemptRequest, AttemptResponse, AttemptWay, CallLayers, CallWay, Request,
     Response,
 };
 use super::options::CallOptions;
-use super::pool::{Pool, Sharing};
+use super::pool::Sharing;
 use crate::directory::Cache;
 use crate::error::{Error, Result};
 use crate::forward::Forward;
 use crate::metadata::Metadata;
 use crate::middleware::from_fn;
-use crate::registry::{self, Registry};
+use crate::registry::Registry;
 use crate::resilience::{Backoff, Retry};
-use crate::selector::{self, Filter, Strategy};
-use crate::settings::range;
+use crate::selector::{Filter, Strategy};
+use crate::settings::{UrlSetting, range};
 use crate::transport::network::{Network, Tcp};
-use crate::transport::{
-    ClientTls, Compression, DEFAULT_MAX_BUFFERED, DEFAULT_MAX_MESSAGE, Dial, Reservoir, Share,
-};
+use crate::transport::{ClientTls, Compression, DEFAULT_MAX_BUFFERED, DEFAULT_MAX_MESSAGE, Dial};
 
 /// Settings of a client to be. Those that a call can also set are defaults for its calls.
 #[derive(Debug)]
@@ -37,6 +36,10 @@ pub struct ClientBuilder {
     name: Box<str>,
     namespace: Box<str>,
     registry: Option<Arc<dyn Registry>>,
+    /// Used where no registry is given.
+    registry_url: Option<UrlSetting>,
+    /// Variables are read.
+    environment: bool,
     cache: Option<Cache>,
     options: CallOptions,
     calls: CallLayers,
@@ -55,6 +58,8 @@ impl Default for ClientBuilder {
             name: "".into(),
             namespace: DEFAULT_NAMESPACE.into(),
             registry: None,
+            registry_url: None,
+            environment: true,
             cache: None,
             options: CallOptions::default(),
             calls: CallLayers::default(),
@@ -230,9 +235,30 @@ impl ClientBuilder {
         self
     }
 
-    /// Finds services here instead of in the registry of the environment.
+    /// Finds services here, whatever the environment says.
     pub fn registry(mut self, registry: Arc<dyn Registry>) -> Self {
         self.registry = Some(registry);
+        self
+    }
+
+    /// Finds services in the registry with this URL, unless one is given.
+    pub(crate) fn registry_url(mut self, url: UrlSetting) -> Self {
+        self.registry_url = Some(url);
+        self
+    }
+
+    /// Whether variables such as `MICRO_REGISTRY` and `MICRO_CLIENT_TIMEOUT` are read, which come before what the program sets;
+    /// they are unless told not to. What is given as an object, such as a [registry](Self::registry), stands in any case.
+    pub fn environment(mut self, read: bool) -> Self {
+        self.environment = read;
+        self
+    }
+
+    /// Goes by the new name of its service, unless it has another of its own.
+    pub(crate) fn renamed(mut self, old: &str, new: &str) -> Self {
+        if &*self.name == old {
+            self.name = new.into();
+        }
         self
     }
 
@@ -354,66 +380,5 @@ impl ClientBuilder {
         range::MAX_BUFFERED.number(self.max_buffered)?;
         range::MAX_CACHED.number(self.max_cached)?;
         self.options.retries.map_or(Ok(()), |retries| range::RETRIES.number(retries))
-    }
-
-    /// Makes the client. Needs a tokio runtime.
-    ///
-    /// # Errors
-    /// `INVALID_ARGUMENT` for a wrong option, or for an unknown registry in `MICRO_REGISTRY`.
-    pub fn build(self) -> Result<Client> {
-        self.check()?;
-        if let Some(error) = self.options.wrong {
-            return Err(error);
-        }
-        let cache = match (self.cache, self.registry) {
-            (Some(cache), _) => cache,
-            (None, Some(registry)) => Cache::new(registry),
-            (None, None) => Cache::new(registry::from_environment()?),
-        };
-        let strategy = match &self.options.strategy {
-            Some(strategy) => strategy.clone(),
-            None => Arc::new(selector::P2c::new()),
-        };
-        let heads = Heads::new(&self.name, &self.namespace, &self.options)?;
-        let buffered = Reservoir::new(self.max_buffered, self.max_message);
-        let replies = Share::new(&buffered, self.max_buffered, self.max_message);
-        let inner = Arc::new(Inner {
-            name: self.name,
-            cache,
-            strategy,
-            pool: Pool::new(self.dial, self.max_connections, self.sharing),
-            metrics: Arc::default(),
-            options: self.options,
-            max_message: self.max_message,
-            max_buffered: self.max_buffered,
-            cached: Store::new(self.max_cached),
-            buffered,
-            replies,
-            heads,
-            targets: HashMap::default(),
-            callees: HashMap::default(),
-            fixed: HashMap::default(),
-            calls: (!self.calls.is_empty()).then(|| self.calls.around(Request::routed())),
-            attempts: (!self.attempts.is_empty())
-                .then(|| self.attempts.around(AttemptRequest::routed())),
-        });
-        let witness: Weak<Inner> = Arc::downgrade(&inner);
-        inner.cache.registry().witness(witness);
-        Ok(Client(inner))
-    }
-}
-
-impl Client {
-    /// A client of the registry named by `MICRO_REGISTRY`, `auto` unless set. Needs a tokio runtime.
-    ///
-    /// # Errors
-    /// As [`ClientBuilder::build`].
-    pub fn new() -> Result<Self> {
-        Self::builder().build()
-    }
-
-    /// A client with other settings.
-    pub fn builder() -> ClientBuilder {
-        ClientBuilder::default()
     }
 }

@@ -78,8 +78,9 @@ impl CallOptions {
         Self::default()
     }
 
-    /// Time for the whole call, retries included. 5 s unless set, and no limit for streams, whatever the client has.
-    /// A shorter deadline of the call being served wins.
+    /// Time for the whole call, retries included. Unless set, it is what is left to the call being served, 5 s where that has
+    /// no deadline or there is none, and no limit for streams, whatever the client has. A shorter deadline of the call being
+    /// served wins.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(Some(timeout));
         self

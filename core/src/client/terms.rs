@@ -22,11 +22,31 @@ const RETRIES: u32 = 2;
 /// Heeds the keys of calls, where no other strategy is chosen.
 static BY_KEY: Hash = Hash;
 
+/// Time for a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Timeout {
+    /// As the call or its client says; `None` for ever.
+    Set(Option<Duration>),
+    /// The default, which counts only where no deadline is inherited.
+    Default,
+}
+
+impl Timeout {
+    /// The time for a call that inherits a deadline, or none; `None` for ever.
+    pub(super) fn beside(self, inherits_deadline: bool) -> Option<Duration> {
+        match self {
+            Self::Set(timeout) => timeout,
+            Self::Default if inherits_deadline => None,
+            Self::Default => Some(TIMEOUT),
+        }
+    }
+}
+
 /// The terms of one call.
 #[derive(Debug)]
 pub(super) struct Terms {
-    /// Time for the whole call, retries included; `None` for ever.
-    pub(super) timeout: Option<Duration>,
+    /// Time for the whole call, retries included.
+    pub(super) timeout: Timeout,
     /// The call's own: what the client adds stands in its headers.
     pub(super) metadata: Metadata,
     pub(super) codec: Option<Codec>,
@@ -54,13 +74,11 @@ pub(super) struct Terms {
 
 impl Terms {
     /// Time for a call with the options `own`. A stream has no timeout but its own.
-    pub(super) fn timeout(
-        client: &CallOptions,
-        own: &CallOptions,
-        unary: bool,
-    ) -> Option<Duration> {
-        let usual = || if unary { client.timeout.unwrap_or(Some(TIMEOUT)) } else { None };
-        own.timeout.unwrap_or_else(usual)
+    pub(super) fn timeout(client: &CallOptions, own: &CallOptions, unary: bool) -> Timeout {
+        match own.timeout.or(if unary { client.timeout } else { Some(None) }) {
+            Some(timeout) => Timeout::Set(timeout),
+            None => Timeout::Default,
+        }
     }
 
     /// The inbound call that one with these options belongs to.

@@ -1,5 +1,7 @@
 //! What a server is made of before it listens: endpoints, middleware, limits.
 
+mod told;
+
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -138,9 +140,16 @@ impl ServerBuilder {
         self
     }
 
-    /// Address to listen on when none was chosen.
-    pub(crate) fn default_address(&mut self, address: Option<String>) {
-        self.address = self.address.take().or(address);
+    /// Goes by another name.
+    pub(crate) fn rename(mut self, name: &str) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// Origins whose web pages may call, instead of those that were allowed before.
+    pub(crate) fn allow_origins(mut self, origins: Vec<String>) -> Self {
+        self.origins = origins;
+        self
     }
 
     /// Adds an endpoint. A wrong name is reported by [`ServerBuilder::start`].

@@ -14,6 +14,7 @@ use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::registry::{Labels, Registry};
 use crate::server::{Endpoint, Handler, Request, Response, Server, ServerBuilder};
+use crate::settings::{Operator, UrlSetting};
 use crate::streaming::Streaming;
 use crate::transport::ServerTls;
 use crate::transport::network::Network;
@@ -29,6 +30,9 @@ pub struct ServiceBuilder {
     pub(super) advertise: Option<String>,
     pub(super) metadata: Labels,
     pub(super) registry: Option<Arc<dyn Registry>>,
+    /// Used where no registry is given.
+    pub(super) registry_url: Option<UrlSetting>,
+    pub(super) operator: Operator,
     pub(super) server: ServerBuilder,
     pub(super) client: ClientBuilder,
     pub(super) ttl: Option<Duration>,
@@ -45,13 +49,15 @@ impl ServiceBuilder {
     pub(super) fn new(name: String) -> Self {
         Self {
             server: Server::builder(name.as_str()).registered(),
-            client: Client::builder().name(&name),
+            client: Client::builder().name(&name).environment(false),
             name,
             version: "latest".to_owned(),
             id: None,
             advertise: None,
             metadata: Labels::new(),
             registry: None,
+            registry_url: None,
+            operator: Operator::default(),
             ttl: None,
             interval: None,
             register_limit: Duration::from_secs(10),
@@ -188,37 +194,37 @@ impl ServiceBuilder {
         self
     }
 
-    /// Address to listen on: `MICRO_SERVER_ADDRESS`, or any address and a free port, unless set. Of `:8000-8010` the first free
-    /// port is taken.
+    /// Address to listen on; any address and a free port unless set. Of `:8000-8010` the first free port is taken.
     pub fn address(mut self, address: impl Into<String>) -> Self {
         self.server = self.server.address(address);
         self
     }
 
     /// Address to register instead of the one listened on, for nodes behind a translation.
-    /// `MICRO_SERVER_ADVERTISE` unless set.
     pub fn advertise(mut self, address: impl Into<String>) -> Self {
         self.advertise = Some(address.into());
         self
     }
 
-    /// Registers here instead of in the registry named by `MICRO_REGISTRY`.
+    /// Registers here, whatever the operator says: `MICRO_REGISTRY` and `--registry` have no effect then. Unless it is called,
+    /// they name the registry, or `auto` is it.
     pub fn registry(mut self, registry: Arc<dyn Registry>) -> Self {
         self.registry = Some(registry);
         self
     }
 
     /// How long the registry keeps the node without a heartbeat, 60 s unless set, or twice a
-    /// [`ServiceBuilder::register_interval`] that is set. The start refuses what is not longer than
-    /// that interval.
+    /// [`ServiceBuilder::register_interval`] that is set. Zero is for ever, as in go-micro. The start
+    /// refuses what is not longer than that interval.
     pub fn register_ttl(mut self, ttl: Duration) -> Self {
         self.ttl = Some(ttl);
         self
     }
 
     /// How often the node is registered anew, 30 s unless set, or half of a
-    /// [`ServiceBuilder::register_ttl`] that is shorter than 60 s. The start refuses an interval of
-    /// zero.
+    /// [`ServiceBuilder::register_ttl`] that is shorter than 60 s. Zero never renews a registration
+    /// that succeeded, as in go-micro, and then the registry keeps the node for ever: the start refuses
+    /// a time to live beside it.
     pub fn register_interval(mut self, interval: Duration) -> Self {
         self.interval = Some(interval);
         self

@@ -18,6 +18,8 @@ use crate::time::deadline_after;
 
 /// Tries of one registration; the next heartbeat tries again.
 const TRIES: u32 = 3;
+/// How often one that is not renewed is looked after: tried again where it failed, and its check asked.
+const UNRENEWED: Duration = Duration::from_secs(30);
 /// How often an address that may change is looked at.
 const FOLLOW_EVERY: Duration = Duration::from_secs(1);
 
@@ -34,10 +36,14 @@ pub(super) struct Beat {
     /// The record with the address that people are shown.
     pub(super) record: Arc<ArcSwap<registry::Service>>,
     pub(super) advertised: Advertised,
-    pub(super) ttl: Duration,
-    pub(super) interval: Duration,
+    /// `None` is for ever.
+    pub(super) ttl: Option<Duration>,
+    /// How often a registration is renewed; `None` for never.
+    pub(super) interval: Option<Duration>,
     pub(super) check: Option<Check>,
     pub(super) health: Health,
+    /// The address of the last registration that succeeded.
+    pub(super) registered_at: Option<String>,
 }
 
 impl Heartbeat {
@@ -88,7 +94,7 @@ impl Drop for Heartbeat {
 impl Beat {
     /// Waits until the node should be registered anew.
     async fn rest(&self) {
-        let next = deadline_after(self.interval);
+        let next = deadline_after(self.interval.unwrap_or(UNRENEWED));
         if !self.advertised.may_move() {
             return sleep_until(next).await;
         }
@@ -140,9 +146,16 @@ impl Beat {
         if self.check.is_some() {
             self.health.set_all(true);
         }
+        let address = &record.nodes[0].address;
+        if self.interval.is_none() && *registered && self.registered_at.as_ref() == Some(address) {
+            return Ok(());
+        }
         let outcome = self.register(&record).await;
         match &outcome {
-            Ok(()) => *registered = true,
+            Ok(()) => {
+                *registered = true;
+                self.registered_at = Some(address.clone());
+            }
             Err(error) if is_permanent(error) => tracing::error!(
                 service,
                 %error,
@@ -151,7 +164,7 @@ impl Beat {
             Err(error) => tracing::warn!(
                 service,
                 %error,
-                next = ?self.interval,
+                next = ?self.interval.unwrap_or(UNRENEWED),
                 "cannot register; serving all the same and trying again"
             ),
         }
@@ -171,7 +184,7 @@ impl Beat {
     async fn register(&self, record: &registry::Service) -> Result<()> {
         let mut tries = 0;
         loop {
-            let error = match self.registry.register(record, Some(self.ttl)).await {
+            let error = match self.registry.register(record, self.ttl).await {
                 Ok(()) => return Ok(()),
                 Err(error) => error,
             };

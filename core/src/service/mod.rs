@@ -24,6 +24,7 @@ mod debug;
 mod handle;
 mod heartbeat;
 mod hook;
+mod operator;
 mod signal;
 mod start;
 

@@ -60,16 +60,17 @@ impl ServiceBuilder {
     /// take this service; nothing is left running then. A registry that is down is no error: the
     /// service serves, and registers when it can.
     pub async fn start(mut self) -> Result<Service> {
+        self = self.overruled()?;
         let name = self.name.clone();
         self.check_name()?;
         self.check()?;
         let (ttl, interval) = self.rhythm()?;
-        self.read_environment();
         let before = self.hooks.run(Moment::BeforeStart).await;
         before.map_err(|error| not_started(&name, &error))?;
-        let registry = match self.registry.take() {
-            Some(registry) => registry,
-            None => registry::from_environment()?,
+        let registry = match (self.registry.take(), &self.registry_url) {
+            (Some(registry), _) => registry,
+            (None, Some(url)) => url.registry()?,
+            (None, None) => registry::connect("auto")?,
         };
         let client = self.client.registry(registry.clone()).build()?;
         let registry = Guarded::new(registry, self.register_limit);
@@ -124,6 +125,7 @@ impl ServiceBuilder {
             interval,
             check: self.check.map(|hook| Check { hook, limit: self.register_limit }),
             health: server.health().clone(),
+            registered_at: None,
         });
         let heartbeat = heartbeat.await.map_err(|error| not_started(&name, &error))?;
         tracing::info!(service = name, version, address, "serving");
@@ -154,25 +156,37 @@ impl ServiceBuilder {
         self.client.check()
     }
 
-    /// The time to live and the interval, where one may follow from the other.
-    fn rhythm(&self) -> Result<(Duration, Duration)> {
-        let interval = self.interval.unwrap_or_else(|| {
-            INTERVAL.min(self.ttl.unwrap_or(TTL) / 2).max(Duration::from_millis(1))
-        });
-        let ttl = self.ttl.unwrap_or_else(|| TTL.max(interval.saturating_mul(2)));
+    /// The time to live and the interval, where one may follow from the other. Of both, `None` is what zero means to
+    /// go-micro: a node that is never forgotten, a registration that is never renewed.
+    fn rhythm(&self) -> Result<(Option<Duration>, Option<Duration>)> {
+        let set = |time: Duration| (!time.is_zero()).then_some(time);
+        let interval = match (self.interval, self.ttl) {
+            (Some(interval), _) => set(interval),
+            (None, None | Some(Duration::ZERO)) => Some(INTERVAL),
+            (None, Some(ttl)) => Some(INTERVAL.min(ttl / 2).max(Duration::from_millis(1))),
+        };
+        let ttl = match (self.ttl, interval) {
+            (Some(ttl), _) => set(ttl),
+            (None, Some(interval)) => Some(TTL.max(interval.saturating_mul(2))),
+            (None, None) => None,
+        };
         let wrong =
             |why: &str| Err(Error::invalid_argument(format!("service {}: {why}", self.name)));
-        if interval.is_zero() {
-            return wrong("register_interval is zero: set how often to register, such as 30 s");
-        }
-        if ttl <= interval && ttl != Duration::MAX {
-            return wrong(&format!(
-                "register_ttl ({ttl:?}) is not longer than register_interval ({interval:?}): the node \
+        match (ttl, interval) {
+            (Some(ttl), Some(interval)) if ttl <= interval && ttl != Duration::MAX => {
+                wrong(&format!(
+                    "register_ttl ({ttl:?}) is not longer than register_interval ({interval:?}): the node \
                  would be forgotten between two registrations; set a longer one, such as twice the \
                  interval"
-            ));
+                ))
+            }
+            (Some(ttl), None) if ttl != Duration::MAX => wrong(&format!(
+                "register_interval is zero, so that no registration is renewed, and the node would be \
+                 forgotten after its register_ttl ({ttl:?}): leave that out, or set it to zero, which \
+                 never forgets"
+            )),
+            _ => Ok((ttl, interval)),
         }
-        Ok((ttl, interval))
     }
 
     fn check_name(&self) -> Result<()> {
@@ -189,14 +203,5 @@ impl ServiceBuilder {
             "service name `{}`: use letters, digits, `-`, `_` and single dots, for example go.micro.srv.greeter",
             self.name
         )))
-    }
-
-    /// What the program left open is taken from the variables go-micro reads.
-    fn read_environment(&mut self) {
-        let read = |name| std::env::var(name).ok().filter(|value: &String| !value.is_empty());
-        if self.advertise.is_none() {
-            self.advertise = read("MICRO_SERVER_ADVERTISE");
-        }
-        self.server.default_address(read("MICRO_SERVER_ADDRESS"));
     }
 }

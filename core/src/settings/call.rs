@@ -140,13 +140,13 @@ pub(super) fn compression(value: Value) -> Result<Option<Compression>> {
 fn metadata(value: Value) -> Result<Metadata> {
     let mut metadata = Metadata::new();
     for (name, value) in value.entries()? {
-        let place = value.place.clone();
+        let path = value.path.clone();
         let values = match value.as_text() {
             Some(text) => vec![text.to_owned()],
             None => value.texts()?,
         };
         for value in values {
-            metadata.append(&name, &value).map_err(|error| place.found(&error))?;
+            metadata.append(&name, &value).map_err(|error| path.found(&error))?;
         }
     }
     Ok(metadata)
@@ -154,7 +154,7 @@ fn metadata(value: Value) -> Result<Metadata> {
 
 /// Which headers of an inbound call go on.
 fn forward(value: Value) -> Result<Forward> {
-    let place = value.place.clone();
+    let path = value.path.clone();
     if !value.is_object() {
         return value.choice(&[("default", Forward::new()), ("none", Forward::nothing())]);
     }
@@ -178,20 +178,20 @@ fn forward(value: Value) -> Result<Forward> {
         rule = rule.credentials(to);
     }
     fields.finish()?;
-    rule.checked().map_err(|error| place.found(&error))
+    rule.checked().map_err(|error| path.found(&error))
 }
 
 fn codec(value: Value) -> Result<Codec> {
-    let place = value.place.clone();
+    let path = value.path.clone();
     Codec::from_content_type(&value.text()?).map_err(|error| {
         let detail = error.detail();
-        place.wrong(format!("{detail}: write for example \"application/grpc+json\""))
+        path.wrong(format!("{detail}: write for example \"application/grpc+json\""))
     })
 }
 
 fn strategy(value: Value) -> Result<Arc<dyn Strategy>> {
-    let place = value.place.clone();
-    selector::strategy(&value.text()?).map_err(|error| place.found(&error))
+    let path = value.path.clone();
+    selector::strategy(&value.text()?).map_err(|error| path.found(&error))
 }
 
 fn filters(value: Value) -> Result<Vec<Filter>> {
@@ -199,20 +199,20 @@ fn filters(value: Value) -> Result<Vec<Filter>> {
 }
 
 fn filter(value: Value) -> Result<Filter> {
-    let place = value.place.clone();
+    let path = value.path.clone();
     let mut fields = value.fields()?;
     let version = fields.read("version", Value::text)?.map(Filter::Version);
     let endpoint = fields.read("endpoint", Value::text)?.map(Filter::Endpoint);
     let label = fields.read("label", |value| {
-        let place = value.place.clone();
+        let path = value.path.clone();
         let pair: Result<[String; 2], _> = value.texts()?.try_into();
-        pair.map_err(|_| place.wrong("a label is its key and its value: [\"zone\", \"a\"]"))
+        pair.map_err(|_| path.wrong("a label is its key and its value: [\"zone\", \"a\"]"))
     })?;
     let label = label.map(|[key, value]| Filter::Label(key, value));
     fields.finish()?;
     let mut given = [version, endpoint, label].into_iter().flatten();
     match (given.next(), given.next()) {
         (Some(filter), None) => Ok(filter),
-        _ => Err(place.wrong("a filter has one of `version`, `label` and `endpoint`")),
+        _ => Err(path.wrong("a filter has one of `version`, `label` and `endpoint`")),
     }
 }

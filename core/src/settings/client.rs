@@ -1,17 +1,15 @@
 //! What a client is told.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::CallSettings;
 use super::document::{Document, document};
 use super::range;
 use super::tls::ClientTlsSettings;
-use super::value::{Place, Value};
+use super::url::UrlSetting;
+use super::value::Value;
 use crate::client::{Client, ClientBuilder};
 use crate::error::Result;
-use crate::registry::{self, Registry};
-use crate::transport::network::{self, Network};
 
 /// What a client is told: its own settings, and as defaults of its calls those of
 /// [`CallSettings`] in the same object.
@@ -34,6 +32,7 @@ use crate::transport::network::{self, Network};
 /// | `namespace` | sent as `micro-namespace`; empty sends none |
 /// | `registry` | URL of a [registry](crate::registry::connect) |
 /// | `network` | URL of a [network](crate::network::connect) |
+/// | `environment` | `false`: no variables are read |
 /// | `dial_timeout` | a duration: how long making a connection may take |
 /// | `keepalive` | a duration: how often connections with calls are probed |
 /// | `keepalive_timeout` | a duration: how long a probed connection may be silent |
@@ -48,8 +47,8 @@ use crate::transport::network::{self, Network};
 pub struct ClientSettings {
     name: Option<String>,
     namespace: Option<String>,
-    registry: Option<Named>,
-    network: Option<Named>,
+    registry: Option<UrlSetting>,
+    network: Option<UrlSetting>,
     dial_timeout: Option<Duration>,
     keepalive: Option<Duration>,
     keepalive_timeout: Option<Duration>,
@@ -62,28 +61,8 @@ pub struct ClientSettings {
     max_buffered: Option<usize>,
     max_cached: Option<usize>,
     tls: Option<ClientTlsSettings>,
+    environment: Option<bool>,
     call: CallSettings,
-}
-
-/// Something named by URL, which is opened when a builder is made.
-#[derive(Debug, Clone)]
-pub(super) struct Named {
-    place: Place,
-    url: String,
-}
-
-impl Named {
-    pub(super) fn read(value: Value) -> Result<Self> {
-        Ok(Self { place: value.place.clone(), url: value.text()? })
-    }
-
-    pub(super) fn registry(&self) -> Result<Arc<dyn Registry>> {
-        registry::connect(&self.url).map_err(|error| self.place.found(&error))
-    }
-
-    pub(super) fn network(&self) -> Result<Arc<dyn Network>> {
-        network::connect(&self.url).map_err(|error| self.place.found(&error))
-    }
 }
 
 impl Document for ClientSettings {
@@ -94,8 +73,8 @@ impl Document for ClientSettings {
         let settings = Self {
             name: fields.read("name", |value| value.text_in(&range::NAME))?,
             namespace: fields.read("namespace", |value| value.text_in(&range::NAMESPACE))?,
-            registry: fields.read("registry", Named::read)?,
-            network: fields.read("network", Named::read)?,
+            registry: fields.read("registry", UrlSetting::read)?,
+            network: fields.read("network", UrlSetting::read)?,
             dial_timeout: fields
                 .read("dial_timeout", |value| value.time_in(&range::DIAL_TIMEOUT))?,
             keepalive: fields.read("keepalive", |value| value.time_in(&range::KEEPALIVE))?,
@@ -120,6 +99,7 @@ impl Document for ClientSettings {
                 .read("max_buffered", |value| value.number_in(&range::MAX_BUFFERED))?,
             max_cached: fields.read("max_cached", |value| value.number_in(&range::MAX_CACHED))?,
             tls: fields.read("tls", ClientTlsSettings::read)?,
+            environment: fields.read("environment", Value::flag)?,
             call: CallSettings::take(&mut fields)?,
         };
         fields.finish()?;
@@ -132,25 +112,37 @@ document!(ClientSettings);
 impl ClientSettings {
     /// Reads the settings of the client inside a service, which has no registry of its own.
     pub(super) fn of_service(value: Value) -> Result<Self> {
+        let path = value.path.clone();
         let settings = Self::read(value)?;
-        match &settings.registry {
-            Some(registry) => Err(registry.place.wrong(
+        if let Some(registry) = &settings.registry {
+            return Err(registry.path().wrong(
                 "the client of a service shares its registry: set `registry` of the service",
-            )),
-            None => Ok(settings),
+            ));
         }
+        if settings.environment.is_some() {
+            return Err(path.field("environment").wrong(
+                "the client of a service reads what its service reads: set `environment` of the service",
+            ));
+        }
+        Ok(settings)
     }
 
-    /// A client with these settings. Files that they name are read, and the registry is opened.
+    /// The defaults of its calls.
+    pub(crate) fn call(&self) -> &CallSettings {
+        &self.call
+    }
+
+    /// A client with these settings, as if the program had set each. Files that they name are read; the registry is opened
+    /// when the client is made, or the service started.
     ///
     /// # Errors
-    /// `INVALID_ARGUMENT` for a registry, a network, a file or a certificate that cannot be used;
+    /// `INVALID_ARGUMENT` for a network, a file or a certificate that cannot be used;
     /// `FAILED_PRECONDITION` when the system's authorities are asked for and it has none.
     pub fn builder(self) -> Result<ClientBuilder> {
         self.apply(Client::builder())
     }
 
-    pub(super) fn apply(self, mut builder: ClientBuilder) -> Result<ClientBuilder> {
+    pub(crate) fn apply(self, mut builder: ClientBuilder) -> Result<ClientBuilder> {
         if let Some(name) = self.name {
             builder = builder.name(&name);
         }
@@ -158,7 +150,7 @@ impl ClientSettings {
             builder = builder.namespace(&namespace);
         }
         if let Some(registry) = self.registry {
-            builder = builder.registry(registry.registry()?);
+            builder = builder.registry_url(registry);
         }
         if let Some(network) = self.network {
             builder = builder.network(network.network()?);
@@ -198,6 +190,9 @@ impl ClientSettings {
         }
         if let Some(tls) = self.tls {
             builder = builder.tls(tls.tls()?);
+        }
+        if let Some(read) = self.environment {
+            builder = builder.environment(read);
         }
         Ok(builder.settings(&self.call))
     }

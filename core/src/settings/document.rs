@@ -2,7 +2,8 @@
 
 use crate::error::{Error, Result};
 
-use super::value::{Fields, Place, Value};
+use super::path::FieldPath;
+use super::value::{Fields, Value};
 
 /// Largest document, in bytes.
 const MAX_DOCUMENT: usize = 1024 * 1024;
@@ -23,7 +24,7 @@ pub(super) trait Document: Sized {
     }
 
     fn from_value(json: serde_json::Value) -> Result<Self> {
-        Self::read(Value::new(Place::new(Self::NAME), json))
+        Self::read(Value::new(FieldPath::new(Self::NAME), json))
     }
 }
 
@@ -32,6 +33,14 @@ pub(super) trait Document: Sized {
 /// # Errors
 /// `INVALID_ARGUMENT` for a text that is too long, or no JSON.
 pub(super) fn value(name: &'static str, text: &str) -> Result<Value> {
+    Ok(Value::new(FieldPath::new(name), json(name, text)?))
+}
+
+/// The same without its path.
+///
+/// # Errors
+/// As [`value`].
+pub(super) fn json(name: &'static str, text: &str) -> Result<serde_json::Value> {
     let wrong = |why: String| Error::invalid_argument(format!("{name}: {why}"));
     if text.len() > MAX_DOCUMENT {
         return Err(wrong(format!(
@@ -39,13 +48,12 @@ pub(super) fn value(name: &'static str, text: &str) -> Result<Value> {
             text.len()
         )));
     }
-    let json = match text.trim() {
-        "" => serde_json::Value::Null,
+    match text.trim() {
+        "" => Ok(serde_json::Value::Null),
         text => serde_json::from_str(text).map_err(|error| {
             wrong(format!("no JSON: {error}: write for example {{\"timeout\": \"5s\"}}"))
-        })?,
-    };
-    Ok(Value::new(Place::new(name), json))
+        }),
+    }
 }
 
 impl Fields {

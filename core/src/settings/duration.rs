@@ -38,6 +38,15 @@ pub(super) fn bounded(text: &str) -> Result<Option<Duration>> {
     Ok(duration.filter(|duration| *duration <= LONGEST))
 }
 
+/// A duration as a document has it.
+pub(crate) fn written(duration: Duration) -> String {
+    match (duration, duration.subsec_nanos()) {
+        (Duration::MAX, _) => "none".to_owned(),
+        (_, 0) => format!("{}s", duration.as_secs()),
+        _ => format!("{}ms", duration.as_secs_f64() * 1000.0),
+    }
+}
+
 fn wrong(text: &str, why: &str) -> Error {
     Error::invalid_argument(format!("{} {why}", quoted(text)))
 }

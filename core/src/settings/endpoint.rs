@@ -61,8 +61,8 @@ impl Document for EndpointSettings {
         };
         let unused = pool.is_some() && settings.request.is_none() && settings.response.is_none();
         if unused {
-            let place = fields.place.field("descriptors");
-            return Err(place.wrong("name the messages in it with `request` and `response`"));
+            let path = fields.path.field("descriptors");
+            return Err(path.wrong("name the messages in it with `request` and `response`"));
         }
         fields.finish()?;
         Ok(settings)
@@ -96,12 +96,12 @@ impl EndpointSettings {
 }
 
 fn pool(value: Value) -> Result<DescriptorPool> {
-    let place = value.place.clone();
+    let path = value.path.clone();
     let set = STANDARD_PAD_INDIFFERENT
         .decode(value.text()?)
-        .map_err(|error| place.wrong(format!("no base64: {error}")))?;
+        .map_err(|error| path.wrong(format!("no base64: {error}")))?;
     DescriptorPool::decode(set.as_slice()).map_err(|error| {
-        place.wrong(format!(
+        path.wrong(format!(
             "no FileDescriptorSet with all it imports (protoc --include_imports): {error}"
         ))
     })
@@ -113,7 +113,7 @@ fn schema(
     pool: Option<&DescriptorPool>,
 ) -> Result<Option<Schema>> {
     fields.read(name, |value| {
-        let place = value.place.clone();
+        let path = value.path.clone();
         let name = value.text()?;
         let Some(pool) = pool else { return Ok(Schema::named(&name)) };
         if let Some(message) = pool.get_message_by_name(&name) {
@@ -125,6 +125,6 @@ fn schema(
             Some(meant) => format!("did you mean `{meant}`?"),
             None => "write its full name, with the package".to_owned(),
         };
-        Err(place.wrong(format!("no message {} in `descriptors`: {hint}", quoted(&name))))
+        Err(path.wrong(format!("no message {} in `descriptors`: {hint}", quoted(&name))))
     })
 }

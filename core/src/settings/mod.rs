@@ -55,17 +55,34 @@ mod client;
 mod document;
 mod duration;
 mod endpoint;
+mod explain;
+mod flags;
+mod foreign;
+mod gathered;
+mod given;
+mod operator;
+mod path;
 pub(crate) mod range;
 mod service;
+mod sources;
+mod table;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod url;
 mod value;
 
 pub use call::CallSettings;
 pub use client::ClientSettings;
 pub use duration::duration;
+pub(crate) use duration::written;
 pub use endpoint::EndpointSettings;
+pub(crate) use explain::HIDDEN;
+pub use explain::{Explained, Explanation};
+pub use given::Source;
+pub(crate) use operator::Operator;
 pub use service::ServiceSettings;
+pub use table::{Setting, all};
+pub(crate) use url::UrlSetting;
 #[doc(hidden)]
 pub use value::{Fields, Value};

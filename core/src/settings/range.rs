@@ -14,12 +14,12 @@ use crate::spelling::quoted;
 #[derive(Debug)]
 pub(crate) struct Range {
     pub(crate) name: &'static str,
-    pub(crate) of: Kind,
+    pub(crate) of: Bounds,
 }
 
 /// What it can be.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Kind {
+pub(crate) enum Bounds {
     /// A whole number.
     Number(u64, u64),
     /// So many bytes.
@@ -33,23 +33,23 @@ pub(crate) enum Kind {
 }
 
 const fn number(name: &'static str, least: u64, most: u64) -> Range {
-    Range { name, of: Kind::Number(least, most) }
+    Range { name, of: Bounds::Number(least, most) }
 }
 
 const fn bytes(name: &'static str, least: u64, most: u64) -> Range {
-    Range { name, of: Kind::Bytes(least, most) }
+    Range { name, of: Bounds::Bytes(least, most) }
 }
 
 const fn time(name: &'static str, least: Duration, most: Duration) -> Range {
-    Range { name, of: Kind::Time(least, most) }
+    Range { name, of: Bounds::Time(least, most) }
 }
 
 const fn header(name: &'static str, most: usize) -> Range {
-    Range { name, of: Kind::Header(most) }
+    Range { name, of: Bounds::Header(most) }
 }
 
 const fn text(name: &'static str, least: usize, most: usize) -> Range {
-    Range { name, of: Kind::Text(least, most) }
+    Range { name, of: Bounds::Text(least, most) }
 }
 
 /// The shortest time that does something.
@@ -101,21 +101,23 @@ ranges! {
 impl Range {
     /// Why this number is refused; nothing when it is in its range.
     pub(super) fn refuses_number(&self, value: u64) -> Option<String> {
-        let (Kind::Number(least, most) | Kind::Bytes(least, most)) = self.of else { return None };
+        let (Bounds::Number(least, most) | Bounds::Bytes(least, most)) = self.of else {
+            return None;
+        };
         (!(least..=most).contains(&value)).then(|| self.outside(&Spaced(value)))
     }
 
     /// The same for a time.
     pub(super) fn refuses_time(&self, value: Duration) -> Option<String> {
-        let Kind::Time(least, most) = self.of else { return None };
+        let Bounds::Time(least, most) = self.of else { return None };
         (!(least..=most).contains(&value)).then(|| self.outside(&format_args!("{value:?}")))
     }
 
     /// The same for a text.
     pub(super) fn refuses_text(&self, value: &str) -> Option<String> {
         let (least, most, ascii) = match self.of {
-            Kind::Text(least, most) => (least, most, false),
-            Kind::Header(most) => (0, most, true),
+            Bounds::Text(least, most) => (least, most, false),
+            Bounds::Header(most) => (0, most, true),
             _ => return None,
         };
         let fits = (least..=most).contains(&value.len())
@@ -185,15 +187,15 @@ pub(crate) fn origin(value: &str) -> std::result::Result<(), String> {
 impl fmt::Display for Range {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.of {
-            Kind::Number(least, most) => write!(f, "{} to {}", Spaced(least), Spaced(most)),
-            Kind::Bytes(least, most) => write!(f, "{} to {} bytes", Spaced(least), Spaced(most)),
-            Kind::Time(least, most) => {
+            Bounds::Number(least, most) => write!(f, "{} to {}", Spaced(least), Spaced(most)),
+            Bounds::Bytes(least, most) => write!(f, "{} to {} bytes", Spaced(least), Spaced(most)),
+            Bounds::Time(least, most) => {
                 let days = most.as_secs() / (24 * 3600);
                 let least = if least.is_zero() { "0" } else { "1ms" };
                 write!(f, "{least} to {days} days")
             }
-            Kind::Text(least, most) => write!(f, "{least} to {most} bytes of printable text"),
-            Kind::Header(most) => write!(f, "at most {most} printable ASCII characters"),
+            Bounds::Text(least, most) => write!(f, "{least} to {most} bytes of printable text"),
+            Bounds::Header(most) => write!(f, "at most {most} printable ASCII characters"),
         }
     }
 }

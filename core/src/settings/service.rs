@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use super::ClientSettings;
 use super::call::compression;
-use super::client::Named;
 use super::document::{Document, document};
 use super::range;
 use super::tls::ServerTlsSettings;
+use super::url::UrlSetting;
 use super::value::{Fields, Value};
 use crate::error::Result;
 use crate::registry::Labels;
@@ -20,11 +20,12 @@ use crate::transport::Compression;
 ///
 /// | key | value |
 /// |---|---|
+/// | `name` | a text, instead of the one that the builder is given |
 /// | `version`, `id` | texts |
 /// | `metadata` | labels of the node: an object of texts |
 /// | `address`, `advertise` | where it listens, such as `":8080"`, and what it registers instead |
 /// | `registry` | URL of a [registry](crate::registry::connect) |
-/// | `register_ttl`, `register_interval` | durations |
+/// | `register_ttl`, `register_interval` | durations; zero never forgets, and never renews |
 /// | `register_timeout` | a duration, or `"none"`: for each request to the registry |
 /// | `propagation`, `grace` | durations: the two parts of a stop; a `grace` of `"none"` has no end |
 /// | `network` | URL of a [network](crate::network::connect) |
@@ -37,24 +38,29 @@ use crate::transport::Compression;
 /// | `keepalive` | a duration; `null` or `"none"` never probes |
 /// | `max_connection_age`, `handshake_timeout`, `body_timeout`, `idle_timeout` | durations |
 /// | `limiter` | `"adaptive"`, `"off"` or `{"patience": duration, "at_least": calls}` |
+/// | `settings` | a file with such a document, which comes before this one |
+/// | `environment` | `false`: no variables are read |
 ///
 /// Signals are left to the program: see
 /// [`handle_signals`](ServiceBuilder::handle_signals). For an example, see [the module](super).
 #[derive(Debug, Clone, Default)]
 pub struct ServiceSettings {
+    name: Option<String>,
     version: Option<String>,
     id: Option<String>,
     metadata: Labels,
     advertise: Option<String>,
-    registry: Option<Named>,
+    registry: Option<UrlSetting>,
     register_ttl: Option<Duration>,
     register_interval: Option<Duration>,
     register_timeout: Option<Duration>,
     propagation: Option<Duration>,
-    network: Option<Named>,
+    network: Option<UrlSetting>,
     tls: Option<ServerTlsSettings>,
     client: ClientSettings,
     server: Server,
+    settings: Option<String>,
+    environment: Option<bool>,
 }
 
 /// What concerns the server alone.
@@ -86,19 +92,22 @@ impl Document for ServiceSettings {
     fn read(value: Value) -> Result<Self> {
         let mut fields = value.fields()?;
         let settings = Self {
+            name: fields.read("name", Value::text)?,
             version: fields.read("version", |value| value.text_in(&range::VERSION))?,
             id: fields.read("id", |value| value.text_in(&range::ID))?,
             metadata: fields.read("metadata", Value::labels)?.unwrap_or_default(),
             advertise: fields.read("advertise", Value::text)?,
-            registry: fields.read("registry", Named::read)?,
-            register_ttl: fields.read("register_ttl", Value::period)?,
-            register_interval: fields.read("register_interval", Value::period)?,
+            registry: fields.read("registry", UrlSetting::read)?,
+            register_ttl: fields.read("register_ttl", Value::duration)?,
+            register_interval: fields.read("register_interval", Value::duration)?,
             register_timeout: fields.read("register_timeout", Value::limit)?,
             propagation: fields.read("propagation", |value| value.time_in(&range::PROPAGATION))?,
-            network: fields.read("network", Named::read)?,
+            network: fields.read("network", UrlSetting::read)?,
             tls: fields.read("tls", ServerTlsSettings::read)?,
             client: fields.read("client", ClientSettings::of_service)?.unwrap_or_default(),
             server: Server::take(&mut fields)?,
+            settings: fields.read("settings", Value::text)?,
+            environment: fields.read("environment", Value::flag)?,
         };
         fields.finish()?;
         Ok(settings)
@@ -108,13 +117,32 @@ impl Document for ServiceSettings {
 document!(ServiceSettings);
 
 impl ServiceSettings {
-    /// The service `name` with these settings. Files that they name are read, and the registry is
-    /// opened.
+    /// The service `name` with these settings, as if the program had set each. Files that they name are read.
     ///
     /// # Errors
     /// As [`ClientSettings::builder`].
     pub fn builder(self, name: &str) -> Result<ServiceBuilder> {
-        let mut builder = Service::builder(name);
+        self.apply(Service::builder(name), false)
+    }
+
+    /// Sets what the operator of the program says, over what the program does.
+    ///
+    /// # Errors
+    /// As [`ServiceSettings::builder`].
+    pub(crate) fn overrule(self, builder: ServiceBuilder) -> Result<ServiceBuilder> {
+        self.apply(builder, true)
+    }
+
+    fn apply(self, mut builder: ServiceBuilder, operator: bool) -> Result<ServiceBuilder> {
+        if let Some(name) = self.name {
+            builder = builder.rename(name);
+        }
+        if let Some(file) = self.settings {
+            builder = builder.document(file);
+        }
+        if let Some(read) = self.environment {
+            builder = builder.environment(read);
+        }
         if let Some(version) = self.version {
             builder = builder.version(version);
         }
@@ -128,7 +156,7 @@ impl ServiceSettings {
             builder = builder.advertise(address);
         }
         if let Some(registry) = self.registry {
-            builder = builder.registry(registry.registry()?);
+            builder = builder.registry_url(registry);
         }
         if let Some(ttl) = self.register_ttl {
             builder = builder.register_ttl(ttl);
@@ -149,7 +177,10 @@ impl ServiceSettings {
             builder = builder.tls(tls.tls()?);
         }
         let (client, server) = (self.client, self.server);
-        builder.server(|builder| server.apply(builder)).try_client(|builder| client.apply(builder))
+        let builder = builder.server(|builder| server.apply(builder));
+        builder.try_client(
+            |builder| if operator { builder.overruled(client) } else { client.apply(builder) },
+        )
     }
 }
 
@@ -227,8 +258,8 @@ impl Server {
         if let Some(compression) = self.compression {
             builder = builder.compression(compression);
         }
-        for origin in self.allow_origins {
-            builder = builder.allow_origin(origin);
+        if !self.allow_origins.is_empty() {
+            builder = builder.allow_origins(self.allow_origins);
         }
         if let Some(interval) = self.keepalive {
             builder = builder.keepalive(interval);

@@ -1,20 +1,21 @@
 //! Certificates and keys, in the document or in files beside it.
 
-use super::value::{Fields, Place, Value};
+use super::path::FieldPath;
+use super::value::{Fields, Value};
 use crate::error::{Error, Result};
 use crate::transport::{ClientTls, Pem, ServerTls, TlsPolicy};
 
 /// Certificates or a key, and where in the document. What a file holds is read when a builder is made, and again when it
 /// changes.
 #[derive(Debug, Clone)]
-struct Placed {
-    place: Place,
+struct PemSetting {
+    path: FieldPath,
     pem: Pem,
 }
 
-impl Placed {
+impl PemSetting {
     fn read(value: Value) -> Result<Self> {
-        let place = value.place.clone();
+        let path = value.path.clone();
         let pem = if value.is_object() {
             let mut fields = value.fields()?;
             let file = fields.require("file", Value::text)?;
@@ -28,12 +29,12 @@ impl Placed {
                 }
             }
         };
-        Ok(Self { place, pem })
+        Ok(Self { path, pem })
     }
 
     /// What it says, once it was seen that it can be read.
     fn pem(&self) -> Result<Pem> {
-        self.pem.bytes().map_err(|error| self.place.found(&error))?;
+        self.pem.bytes().map_err(|error| self.path.found(&error))?;
         Ok(self.pem.clone())
     }
 }
@@ -41,21 +42,21 @@ impl Placed {
 /// What a server shows, and whom it lets in.
 #[derive(Debug, Clone)]
 pub(super) struct ServerTlsSettings {
-    place: Place,
-    certificate: Placed,
-    private_key: Placed,
-    authority: Option<Placed>,
+    path: FieldPath,
+    certificate: PemSetting,
+    private_key: PemSetting,
+    authority: Option<PemSetting>,
 }
 
 impl ServerTlsSettings {
     pub(super) fn read(value: Value) -> Result<Self> {
-        let place = value.place.clone();
+        let path = value.path.clone();
         let mut fields = value.fields()?;
         let settings = Self {
-            place,
-            certificate: fields.require("certificate", Placed::read)?,
-            private_key: fields.require("private_key", Placed::read)?,
-            authority: fields.read("authority", Placed::read)?,
+            path,
+            certificate: fields.require("certificate", PemSetting::read)?,
+            private_key: fields.require("private_key", PemSetting::read)?,
+            authority: fields.read("authority", PemSetting::read)?,
         };
         fields.finish()?;
         Ok(settings)
@@ -67,42 +68,42 @@ impl ServerTlsSettings {
             Some(authority) => ServerTls::mutual(certificate, key, authority.pem()?),
             None => ServerTls::new(certificate, key),
         };
-        tls.map_err(|error| self.place.found(&error))
+        tls.map_err(|error| self.path.found(&error))
     }
 }
 
 /// Whom a client trusts, and what it shows.
 #[derive(Debug, Clone)]
 pub(super) struct ClientTlsSettings {
-    place: Place,
+    path: FieldPath,
     /// The system's authorities unless set.
-    authority: Option<Placed>,
+    authority: Option<PemSetting>,
     /// The client's own certificate and key.
-    own: Option<Box<(Placed, Placed)>>,
+    own: Option<Box<(PemSetting, PemSetting)>>,
     server_name: Option<String>,
     policy: Option<TlsPolicy>,
 }
 
 impl ClientTlsSettings {
     pub(super) fn read(value: Value) -> Result<Self> {
-        let place = value.place.clone();
+        let path = value.path.clone();
         match value.as_text() {
             Some("system") => {
-                Ok(Self { place, authority: None, own: None, server_name: None, policy: None })
+                Ok(Self { path, authority: None, own: None, server_name: None, policy: None })
             }
-            _ if value.is_object() => Self::of(place, value.fields()?),
+            _ if value.is_object() => Self::of(path, value.fields()?),
             _ => Err(value.expected("\"system\", or an object with an `authority`")),
         }
     }
 
-    fn of(place: Place, mut fields: Fields) -> Result<Self> {
+    fn of(path: FieldPath, mut fields: Fields) -> Result<Self> {
         let authority = |value: Value| match value.as_text() {
             Some("system") => Ok(None),
-            _ => Placed::read(value).map(Some),
+            _ => PemSetting::read(value).map(Some),
         };
         let authority = fields.require("authority", authority)?;
-        let certificate = fields.read("certificate", Placed::read)?;
-        let private_key = fields.read("private_key", Placed::read)?;
+        let certificate = fields.read("certificate", PemSetting::read)?;
+        let private_key = fields.read("private_key", PemSetting::read)?;
         let server_name = fields.read("server_name", Value::text)?;
         let policies = [("required", TlsPolicy::Required), ("prefer", TlsPolicy::Prefer)];
         let policy = fields.read("policy", |value| value.choice(&policies))?;
@@ -111,19 +112,20 @@ impl ClientTlsSettings {
             (Some(certificate), Some(private_key)) => Some(Box::new((certificate, private_key))),
             (None, None) => None,
             _ => {
-                return Err(place
-                    .wrong("`certificate` and `private_key` go together: give both or neither"));
+                return Err(
+                    path.wrong("`certificate` and `private_key` go together: give both or neither")
+                );
             }
         };
-        Ok(Self { place, authority, own, server_name, policy })
+        Ok(Self { path, authority, own, server_name, policy })
     }
 
     pub(super) fn tls(&self) -> Result<ClientTls> {
-        let both = |(certificate, key): &(Placed, Placed)| {
+        let both = |(certificate, key): &(PemSetting, PemSetting)| {
             Ok::<_, Error>((certificate.pem()?, key.pem()?))
         };
         let own = self.own.as_deref().map(both).transpose()?;
-        let authority = self.authority.as_ref().map(Placed::pem).transpose()?;
+        let authority = self.authority.as_ref().map(PemSetting::pem).transpose()?;
         let tls = match (authority, own) {
             (None, None) => return ClientTls::system().and_then(|tls| self.terms(tls)),
             (None, Some((certificate, key))) => ClientTls::system_mutual(certificate, key),
@@ -132,13 +134,13 @@ impl ClientTlsSettings {
                 ClientTls::mutual(authority, certificate, key)
             }
         };
-        let tls = tls.map_err(|error| self.place.found(&error))?;
+        let tls = tls.map_err(|error| self.path.found(&error))?;
         self.terms(tls)
     }
 
     fn terms(&self, mut tls: ClientTls) -> Result<ClientTls> {
         if let Some(name) = &self.server_name {
-            tls = tls.server_name(name).map_err(|error| self.place.found(&error))?;
+            tls = tls.server_name(name).map_err(|error| self.path.found(&error))?;
         }
         Ok(tls.policy(self.policy.unwrap_or_default()))
     }

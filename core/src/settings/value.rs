@@ -1,74 +1,28 @@
 //! Values of a document that know where they stand, so that every mistake names its field.
 
-use std::fmt::Display;
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value as Json};
 
 use super::duration::{self, LONGEST, duration};
+use super::path::FieldPath;
 use super::range::{self, Range};
 use crate::error::{Error, Result};
 use crate::spelling::{nearest, quoted};
 
 const LONGEST_MS: u64 = LONGEST.as_secs() * 1000;
 
-/// Where in which document a value stands.
-#[derive(Debug, Clone)]
-pub(super) struct Place {
-    document: &'static str,
-    path: String,
-}
-
-impl Place {
-    pub(super) fn new(document: &'static str) -> Self {
-        Self { document, path: String::new() }
-    }
-
-    /// The place of the field `name` of the object that stands here.
-    pub(super) fn field(&self, name: &str) -> Self {
-        let path = match self.path.as_str() {
-            "" => name.to_owned(),
-            path => format!("{path}.{name}"),
-        };
-        Self { document: self.document, path }
-    }
-
-    fn element(&self, index: usize) -> Self {
-        Self { document: self.document, path: format!("{}[{index}]", self.path) }
-    }
-
-    /// The error that says what is wrong here.
-    pub(super) fn wrong(&self, why: impl Display) -> Error {
-        let Self { document, path } = self;
-        let colon = if path.is_empty() { "" } else { ": " };
-        Error::invalid_argument(format!("{document}: {path}{colon}{why}"))
-    }
-
-    /// The value, unless there is something wrong with it.
-    fn unless<T>(&self, refused: Option<String>, value: T) -> Result<T> {
-        match refused {
-            Some(why) => Err(self.wrong(why)),
-            None => Ok(value),
-        }
-    }
-
-    /// The same for what another check found wrong.
-    pub(super) fn found(&self, error: &Error) -> Error {
-        self.wrong(error.detail())
-    }
-}
-
 /// A value, and where it stands. Never `null`, but for the whole of a document.
 #[derive(Debug, Clone)]
 pub struct Value {
-    pub(super) place: Place,
+    pub(super) path: FieldPath,
     json: Json,
 }
 
 impl Value {
-    pub(super) fn new(place: Place, json: Json) -> Self {
-        Self { place, json }
+    pub(super) fn new(path: FieldPath, json: Json) -> Self {
+        Self { path, json }
     }
 
     /// That something else was expected. The value is not repeated: it may be secret.
@@ -81,7 +35,7 @@ impl Value {
             Json::Array(_) => "a list".to_owned(),
             Json::Object(_) => "an object".to_owned(),
         };
-        self.place.wrong(format!("{got} is not {what}"))
+        self.path.wrong(format!("{got} is not {what}"))
     }
 
     pub(super) fn is_object(&self) -> bool {
@@ -102,16 +56,16 @@ impl Value {
 
     /// A text in its range.
     pub(super) fn text_in(self, range: &Range) -> Result<String> {
-        let place = self.place.clone();
+        let path = self.path.clone();
         let text = self.text()?;
-        place.unless(range.refuses_text(&text), text)
+        path.unless(range.refuses_text(&text), text)
     }
 
     /// An origin of web pages.
     pub(super) fn origin(self) -> Result<String> {
-        let place = self.place.clone();
+        let path = self.path.clone();
         let text = self.text()?;
-        place.unless(range::origin(&text).err(), text)
+        path.unless(range::origin(&text).err(), text)
     }
 
     /// True or false.
@@ -126,15 +80,15 @@ impl Value {
         let refused = range.refuses_number(number);
         // A range has only numbers of its option.
         let value = T::try_from(number).map_err(|_| expected());
-        self.place.unless(refused, ())?;
+        self.path.unless(refused, ())?;
         value
     }
 
     /// A duration in its range.
     pub(super) fn time_in(self, range: &Range) -> Result<Duration> {
-        let place = self.place.clone();
+        let path = self.path.clone();
         let time = self.duration()?;
-        place.unless(range.refuses_time(time), time)
+        path.unless(range.refuses_time(time), time)
     }
 
     /// A duration, perhaps of no length.
@@ -142,7 +96,7 @@ impl Value {
         const EXAMPLES: &str =
             "a duration: write for example \"250ms\", \"1.5s\", \"1m\" or 1500 for milliseconds";
         match &self.json {
-            Json::String(text) => duration(text).map_err(|error| self.place.found(&error)),
+            Json::String(text) => duration(text).map_err(|error| self.path.found(&error)),
             Json::Number(number) => {
                 let length = number.as_u64().map(Duration::from_millis);
                 length.filter(|length| *length <= LONGEST).ok_or_else(|| self.expected(EXAMPLES))
@@ -158,7 +112,7 @@ impl Value {
             Json::String(text) if text == "none" => Ok(Duration::MAX),
             Json::String(text) => match duration::bounded(text) {
                 Ok(limit) => Ok(limit.unwrap_or(Duration::MAX)),
-                Err(error) => Err(self.place.found(&error)),
+                Err(error) => Err(self.path.found(&error)),
             },
             Json::Number(number) if number.as_u64().is_some_and(|ms| ms > LONGEST_MS) => {
                 Ok(Duration::MAX)
@@ -169,9 +123,9 @@ impl Value {
 
     /// A duration of some length.
     pub fn period(self) -> Result<Duration> {
-        let place = self.place.clone();
+        let path = self.path.clone();
         match self.duration()? {
-            Duration::ZERO => Err(place.wrong("no time at all is not enough: write at least 1ms")),
+            Duration::ZERO => Err(path.wrong("no time at all is not enough: write at least 1ms")),
             period => Ok(period),
         }
     }
@@ -194,24 +148,22 @@ impl Value {
         match choices.iter().find(|(name, _)| *name == text) {
             Some((_, chosen)) => Ok(chosen.clone()),
             None => Err(match nearest(text, names.clone()) {
-                Some(meant) => self
-                    .place
-                    .wrong(format!("{} is unknown: did you mean {meant:?}?", quoted(text))),
-                None => self.place.wrong(format!(
-                    "{} is unknown: write one of {}",
-                    quoted(text),
-                    list()
-                )),
+                Some(meant) => {
+                    self.path.wrong(format!("{} is unknown: did you mean {meant:?}?", quoted(text)))
+                }
+                None => {
+                    self.path.wrong(format!("{} is unknown: write one of {}", quoted(text), list()))
+                }
             }),
         }
     }
 
-    /// The elements of a list, each in its place.
+    /// The elements of a list, each with its path.
     pub(super) fn list(self) -> Result<Vec<Self>> {
         match self.json {
             Json::Array(elements) => {
-                let place = self.place;
-                let element = |(index, json)| Self::new(place.element(index), json);
+                let path = self.path;
+                let element = |(index, json)| Self::new(path.element(index), json);
                 Ok(elements.into_iter().enumerate().map(element).collect())
             }
             _ => Err(self.expected("a list")),
@@ -232,9 +184,9 @@ impl Value {
     pub(super) fn entries(self) -> Result<Vec<(String, Self)>> {
         match self.json {
             Json::Object(entries) => {
-                let place = self.place;
+                let path = self.path;
                 let entry = |(name, json): (String, Json)| {
-                    let value = Self::new(place.field(&name), json);
+                    let value = Self::new(path.field(&name), json);
                     (name, value)
                 };
                 Ok(entries.into_iter().map(entry).collect())
@@ -251,9 +203,9 @@ impl Value {
 
     /// What serde makes of it; `what` is what messages call it.
     pub fn parse<T: DeserializeOwned>(self, what: &str) -> Result<T> {
-        let place = self.place;
+        let path = self.path;
         serde_json::from_value(self.json)
-            .map_err(|error| place.wrong(format!("this is not {what}: {error}")))
+            .map_err(|error| path.wrong(format!("this is not {what}: {error}")))
     }
 
     /// The fields of an object; none where `null` stands.
@@ -263,7 +215,7 @@ impl Value {
             Json::Object(fields) => fields,
             _ => return Err(self.expected("an object: write for example {\"timeout\": \"5s\"}")),
         };
-        Ok(Fields { place: self.place, left, known: Vec::new() })
+        Ok(Fields { path: self.path, left, known: Vec::new() })
     }
 }
 
@@ -271,7 +223,7 @@ impl Value {
 #[derive(Debug)]
 #[must_use = "unknown fields are found by `finish`"]
 pub struct Fields {
-    pub(super) place: Place,
+    pub(super) path: FieldPath,
     left: Map<String, Json>,
     known: Vec<&'static str>,
 }
@@ -296,7 +248,7 @@ impl Fields {
         match self.left.remove(name) {
             None => Ok(None),
             Some(Json::Null) => read(None).map(Some),
-            Some(json) => read(Some(Value::new(self.place.field(name), json))).map(Some),
+            Some(json) => read(Some(Value::new(self.path.field(name), json))).map(Some),
         }
     }
 
@@ -306,7 +258,7 @@ impl Fields {
         name: &'static str,
         read: impl FnOnce(Value) -> Result<T>,
     ) -> Result<T> {
-        let missing = self.place.wrong(format!("`{name}` is missing"));
+        let missing = self.path.wrong(format!("`{name}` is missing"));
         self.read(name, read)?.ok_or(missing)
     }
 
@@ -317,6 +269,6 @@ impl Fields {
             Some(meant) => format!(": did you mean `{meant}`?"),
             None => format!(" (known: {})", self.known.join(", ")),
         };
-        Err(self.place.wrong(format!("unknown field {}{hint}", quoted(unknown))))
+        Err(self.path.wrong(format!("unknown field {}{hint}", quoted(unknown))))
     }
 }

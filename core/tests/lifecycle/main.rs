@@ -5,11 +5,11 @@ mod registry;
 #[path = "../support/mod.rs"]
 mod support;
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use micro::registry::{Action, Registry as _};
+use micro::registry::{Action, Registry, Service as Record, Watcher};
 use micro::server::Endpoint;
 use micro::{Code, Context, Error, Raw, Result, Service};
 use support::{call, client, echo, held, memory, service};
@@ -236,9 +236,7 @@ async fn a_rhythm_that_would_lose_the_node_is_refused() {
     for (ttl, interval) in [
         (Some(second), Some(second)),
         (Some(second), Some(minute)),
-        (None, Some(Duration::ZERO)),
         (Some(minute), Some(Duration::ZERO)),
-        (Some(Duration::ZERO), None),
     ] {
         let mut builder = service(&memory(), "echo").handle(echo());
         if let Some(ttl) = ttl {
@@ -274,6 +272,74 @@ async fn of_ttl_and_interval_the_one_that_is_left_out_fits_the_other() -> Result
             tokio::time::sleep(Duration::from_secs(1)).await;
             assert!(registry.get("echo").await.is_ok(), "lost after {second} s");
         }
+        running.stop().await?;
+    }
+    Ok(())
+}
+
+/// What a registry was asked to keep, and for how long.
+#[derive(Debug)]
+struct Counting {
+    inner: Arc<dyn Registry>,
+    kept: Mutex<Vec<Option<Duration>>>,
+    fails: AtomicUsize,
+}
+
+#[async_trait::async_trait]
+impl Registry for Counting {
+    async fn register(&self, service: &Record, ttl: Option<Duration>) -> Result<()> {
+        if self.fails.load(Ordering::SeqCst) > 0 {
+            self.fails.fetch_sub(1, Ordering::SeqCst);
+            return Err(Error::unavailable("not now"));
+        }
+        self.kept.lock().expect("no panic holds it").push(ttl);
+        self.inner.register(service, ttl).await
+    }
+    async fn deregister(&self, service: &Record) -> Result<()> {
+        self.inner.deregister(service).await
+    }
+    async fn get(&self, name: &str) -> Result<Vec<Record>> {
+        self.inner.get(name).await
+    }
+    async fn list(&self) -> Result<Vec<Record>> {
+        self.inner.list().await
+    }
+    async fn watch(&self, service: Option<&str>) -> Result<Watcher> {
+        self.inner.watch(service).await
+    }
+    fn name(&self) -> &'static str {
+        "counting"
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn zero_is_a_node_that_stays_and_a_registration_that_is_not_renewed() -> Result<()> {
+    let (zero, second) = (Some(Duration::ZERO), Some(Duration::from_secs(1)));
+    for (ttl, interval, fails, renewed) in [
+        // An interval of zero: once, and for ever.
+        (None, zero, 0, 1),
+        (zero, zero, 0, 1),
+        // What failed is tried again all the same.
+        (None, zero, 4, 1),
+        // A time to live of zero is renewed as usual, or as often as was said.
+        (zero, None, 0, 121),
+        (zero, second, 0, 3601),
+    ] {
+        let fails = AtomicUsize::new(fails);
+        let registry = Arc::new(Counting { inner: memory(), kept: Mutex::default(), fails });
+        let builder = Service::builder("echo").address("127.0.0.1:0").registry(registry.clone());
+        let mut builder = builder.handle(echo());
+        if let Some(ttl) = ttl {
+            builder = builder.register_ttl(ttl);
+        }
+        if let Some(interval) = interval {
+            builder = builder.register_interval(interval);
+        }
+        let running = builder.start().await?;
+        tokio::time::sleep(Duration::from_millis(3_600_500)).await;
+        let kept = registry.kept.lock().unwrap().clone();
+        assert_eq!(kept, vec![None; renewed], "{ttl:?} {interval:?}");
+        assert!(registry.get("echo").await.is_ok());
         running.stop().await?;
     }
     Ok(())

@@ -131,6 +131,42 @@ async fn a_handlers_calls_inherit_metadata_and_trace() -> Result<()> {
     leaf.stop().await
 }
 
+#[tokio::test]
+async fn a_caller_who_gives_long_leaves_as_long_to_the_calls_within() -> Result<()> {
+    let registry = memory();
+    let leaf = service(&registry, "leaf")
+        .endpoint("Echo.Call", |cx: Context, _: Raw| async move {
+            Ok(Raw::from(format!(
+                "{:?}",
+                cx.remaining().map(|left| left > Duration::from_secs(20))
+            )))
+        })
+        .start()
+        .await?;
+    let mut told = Vec::new();
+    for (name, timeout) in [("relay", None), ("bounded", Some(Duration::from_secs(5)))] {
+        let inner = Client::builder().registry(registry.clone());
+        let inner = match timeout {
+            Some(timeout) => inner.timeout(timeout),
+            None => inner,
+        };
+        let inner = inner.build()?;
+        let relay = service(&registry, name)
+            .endpoint("Echo.Call", move |_: Context, request: Raw| {
+                let inner = inner.clone();
+                async move { inner.call::<_, Raw>("leaf", "Echo.Call", request).await }
+            })
+            .start()
+            .await?;
+        let outer = client(&registry);
+        let call = outer.call::<_, Raw>(name, "Echo.Call", Raw::default());
+        told.push(call.timeout(Duration::from_secs(30)).await?);
+        relay.stop().await?;
+    }
+    assert_eq!(told, [Raw::from("Some(true)"), Raw::from("Some(false)")]);
+    leaf.stop().await
+}
+
 /// The certificates of a test: an authority and what it signed for `localhost`.
 struct Certificates {
     authority: String,

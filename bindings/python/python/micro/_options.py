@@ -70,6 +70,8 @@ class ClientOptions(_Routing, total=False):
     """Sent as go-micro's namespace; empty sends none."""
     network: str
     """URL of a network, such as ``memory://name``."""
+    environment: bool
+    """False: variables such as ``MICRO_REGISTRY`` are not read; they come before options unless told so."""
     dial_timeout: Seconds
     """How long making a connection may take."""
     keepalive: Seconds
@@ -137,10 +139,14 @@ class ServiceOptions(TypedDict, total=False):
     """URL of a registry."""
     network: str
     """URL of a network, such as ``memory://name``."""
+    settings: str
+    """A JSON file of settings, which come before these options."""
+    environment: bool
+    """False: variables such as ``MICRO_SERVER_ADDRESS`` are not read; they come before options and ``settings`` unless told so."""
     register_ttl: Seconds
-    """How long the registry keeps the node without news of it; longer than the interval."""
+    """How long the registry keeps the node without news of it; longer than the interval. 0 is for ever."""
     register_interval: Seconds
-    """How often the node is registered anew."""
+    """How often the node is registered anew; 0 is never."""
     register_timeout: Seconds
     """How long a request to the registry may take; ``math.inf`` for ever."""
     propagation: Seconds

@@ -333,7 +333,8 @@ class Service:
 
     def set_health(self, serving: bool, service: str | None = None) -> None:
         """Says whether it is ready, as health checks ask; ``service`` is another name, or empty for the server as a whole."""
-        self._up().server.set_health(self.name if service is None else service, serving)
+        # Its operator may have given it another name.
+        self._up().server.set_health(self.record.name if service is None else service, serving)
 
     async def stats(self, *, timeout: float | None = None) -> Any:
         """What the service has seen so far: calls by caller and endpoint, running calls, calls it refused."""

@@ -38,7 +38,7 @@ class Fleet:
     @property
     def options(self) -> dict[str, Any]:
         """Options that make a service or a client part of it."""
-        return {"registry": self.url, "network": self.url}
+        return {"registry": self.url, "network": self.url, "environment": False}
 
     def new_client(self, **options: Any) -> Client:
         """Another client."""

@@ -11,7 +11,7 @@ use crate::client::handle::Client;
 use crate::client::layers::AttemptWay;
 use crate::client::options::CallOptions;
 use crate::client::target::Target;
-use crate::client::terms::Terms;
+use crate::client::terms::{Terms, Timeout};
 use crate::codec::Codec;
 use crate::context::Context;
 use crate::error::{Code, Error};
@@ -123,13 +123,11 @@ impl Run {
     }
 }
 
-/// When a call ends that may take `timeout`, and is part of the call `context`.
-pub(in crate::client) fn deadline(
-    context: Option<&Context>,
-    timeout: Option<Duration>,
-) -> Option<Instant> {
+/// When a call ends that has this `timeout`, and is part of the call `context`.
+pub(in crate::client) fn deadline(context: Option<&Context>, timeout: Timeout) -> Option<Instant> {
     let inherited = context.and_then(Context::deadline);
-    let own = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+    let own =
+        timeout.beside(inherited.is_some()).and_then(|timeout| Instant::now().checked_add(timeout));
     match (inherited, own) {
         (Some(inherited), Some(own)) => Some(inherited.min(own)),
         (inherited, own) => inherited.or(own),

@@ -13,7 +13,7 @@ fn nothing() -> CallOptions {
 #[test]
 fn what_is_not_said_is_as_documented() {
     let terms = unary(nothing(), nothing());
-    assert_eq!(terms.timeout, Some(Duration::from_secs(5)));
+    assert_eq!(terms.timeout.beside(false), Some(Duration::from_secs(5)));
     assert_eq!((terms.retries, terms.backoff), (2, Backoff::Jittered));
     assert!(matches!(terms.retry, Retry::Safe), "{:?}", terms.retry);
     assert!(!terms.wait_for_ready && terms.idempotent.is_none());
@@ -31,7 +31,7 @@ fn a_call_keeps_what_its_client_has_and_it_does_not_say() {
         .idempotent(true)
         .key("client");
     let kept = unary(client.clone(), nothing());
-    assert_eq!(kept.timeout, Some(Duration::from_secs(1)));
+    assert_eq!(kept.timeout.beside(false), Some(Duration::from_secs(1)));
     assert_eq!((kept.retries, kept.backoff), (1, Backoff::GoMicro));
     assert!(matches!(kept.retry, Retry::GoMicro), "{:?}", kept.retry);
     assert_eq!((kept.codec, kept.compression), (Some(Codec::Json), Some(Compression::Gzip)));
@@ -48,7 +48,7 @@ fn a_call_keeps_what_its_client_has_and_it_does_not_say() {
         .idempotent(false)
         .key("own");
     let said = unary(client, own);
-    assert_eq!((said.timeout, said.retries, said.backoff), (None, 7, Backoff::None));
+    assert_eq!((said.timeout.beside(false), said.retries, said.backoff), (None, 7, Backoff::None));
     assert!(matches!(said.retry, Retry::Never), "{:?}", said.retry);
     assert_eq!((said.codec, said.compression), (Some(Codec::Proto), None));
     assert_eq!((said.wait_for_ready, said.idempotent), (false, Some(false)));
@@ -56,11 +56,20 @@ fn a_call_keeps_what_its_client_has_and_it_does_not_say() {
 }
 
 #[test]
+fn the_default_timeout_counts_only_where_no_deadline_is_inherited() {
+    let second = Duration::from_secs(1);
+    assert_eq!(unary(nothing(), nothing()).timeout.beside(false), Some(Duration::from_secs(5)));
+    assert_eq!(unary(nothing(), nothing()).timeout.beside(true), None);
+    assert_eq!(unary(nothing().timeout(second), nothing()).timeout.beside(true), Some(second));
+    assert_eq!(unary(nothing(), nothing().timeout(second)).timeout.beside(true), Some(second));
+}
+
+#[test]
 fn streams_have_no_timeout_but_their_own() {
     let client = nothing().timeout(Duration::from_secs(1));
-    assert_eq!(Terms::new(&client, nothing(), false).timeout, None);
+    assert_eq!(Terms::new(&client, nothing(), false).timeout.beside(false), None);
     let own = nothing().timeout(Duration::from_secs(2));
-    assert_eq!(Terms::new(&client, own, false).timeout, Some(Duration::from_secs(2)));
+    assert_eq!(Terms::new(&client, own, false).timeout.beside(false), Some(Duration::from_secs(2)));
 }
 
 #[test]

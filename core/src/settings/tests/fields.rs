@@ -67,7 +67,6 @@ fn every_field_of_a_service_does_what_its_builder_does() {
     serves(json!({"metadata": {"zone": "b"}}), |b| b.metadata("zone", "b"));
     serves(json!({"address": ":80"}), |b| b.address(":80"));
     serves(json!({"advertise": "a:80"}), |b| b.advertise("a:80"));
-    serves(json!({"registry": "memory"}), |b| b.registry(registry::connect("memory").unwrap()));
     serves(json!({"register_ttl": "9s"}), |b| b.register_ttl(MS(9000)));
     serves(json!({"register_interval": 7}), |b| b.register_interval(MS(7)));
     serves(json!({"register_timeout": "3s"}), |b| b.register_timeout(MS(3000)));
@@ -109,7 +108,6 @@ fn every_field_of_a_client_does_what_its_builder_does() {
     let network: Arc<dyn network::Network> = Arc::new(network::Memory::new());
     dials(json!({"name": "a"}), |b| b.name("a"));
     dials(json!({"namespace": ""}), |b| b.namespace(""));
-    dials(json!({"registry": "memory"}), |b| b.registry(registry::connect("memory").unwrap()));
     dials(json!({"network": "memory://every_field"}), |b| b.network(network));
     dials(json!({"dial_timeout": "1s"}), |b| b.dial_timeout(MS(1000)));
     dials(json!({"keepalive": "1s"}), |b| b.keepalive(MS(1000)));
@@ -193,6 +191,18 @@ fn calls_with_the_same_settings_share_their_strategy() {
     let [first, second] =
         [(); 2].map(|()| CallOptions::new().settings(&settings).strategy.unwrap());
     assert!(Arc::ptr_eq(&first, &second));
+}
+
+#[tokio::test]
+async fn a_registry_is_opened_when_it_is_used() {
+    let url = format!("memory://{}", uuid::Uuid::new_v4());
+    let document = json!({"registry": url, "address": "127.0.0.1:0", "environment": false});
+    let running = service(&document).unwrap().start().await.unwrap();
+    assert!(registry::connect(&url).unwrap().get("greeter").await.is_ok());
+    let document = json!({"registry": url, "environment": false});
+    let client = client(&document).unwrap().build().unwrap();
+    assert!(client.registry().get("greeter").await.is_ok());
+    running.stop().await.unwrap();
 }
 
 #[test]

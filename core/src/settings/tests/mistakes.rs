@@ -39,8 +39,8 @@ fn mistakes_name_the_document_and_the_field_and_what_would_do() {
         ),
         (
             in_service,
-            json!({"register_interval": 0}),
-            "service settings: register_interval: no time at all is not enough: write at least 1ms",
+            json!({"register_interval": "0"}),
+            "service settings: register_interval: \"0\" is no duration: write for example \"250ms\", \"1.5s\" or \"1m\"",
         ),
         (
             in_service,
@@ -74,11 +74,6 @@ fn mistakes_name_the_document_and_the_field_and_what_would_do() {
         ),
         (
             in_service,
-            json!({"registry": "memry://"}),
-            "service settings: registry: unknown registry \"memry\": did you mean memory://? (known: auto://, local://, mdns://, memory://)",
-        ),
-        (
-            in_service,
             json!({"network": "udp://"}),
             "service settings: network: unknown network \"udp\": did you mean tcp://? (known: tcp://, memory://)",
         ),
@@ -95,7 +90,7 @@ fn mistakes_name_the_document_and_the_field_and_what_would_do() {
         (
             in_service,
             json!({"handle_signals": true}),
-            "service settings: unknown field \"handle_signals\" (known: version, id, metadata, advertise, registry, register_ttl, register_interval, register_timeout, propagation, network, tls, client, address, grace, max_concurrent_calls, max_connections, max_concurrent_streams, max_message_size, max_header_size, max_unsent_replies, max_buffered, max_buffered_per_connection, compression, allow_origins, keepalive, max_connection_age, handshake_timeout, body_timeout, idle_timeout, limiter)",
+            "service settings: unknown field \"handle_signals\" (known: name, version, id, metadata, advertise, registry, register_ttl, register_interval, register_timeout, propagation, network, tls, client, address, grace, max_concurrent_calls, max_connections, max_concurrent_streams, max_message_size, max_header_size, max_unsent_replies, max_buffered, max_buffered_per_connection, compression, allow_origins, keepalive, max_connection_age, handshake_timeout, body_timeout, idle_timeout, limiter, settings, environment)",
         ),
         (
             in_service,
@@ -165,6 +160,18 @@ fn mistakes_name_the_document_and_the_field_and_what_would_do() {
     ] {
         let error = read(&document).expect_err(detail);
         assert_eq!((error.code(), error.detail()), (Code::InvalidArgument, detail));
+    }
+}
+
+#[tokio::test]
+async fn a_registry_that_is_unknown_fails_the_start_and_the_client() {
+    let document = json!({"registry": "memry://", "environment": false});
+    let says = "registry: unknown registry \"memry\": did you mean memory://? (known: auto://, local://, mdns://, memory://)";
+    let started = service(&document).unwrap().start().await.unwrap_err();
+    let built = client(&document).unwrap().build().unwrap_err();
+    for (error, settings) in [(started, "service settings"), (built, "client settings")] {
+        assert_eq!(error.code(), Code::InvalidArgument);
+        assert!(error.detail().starts_with(&format!("{settings}: {says}")), "{error}");
     }
 }
 

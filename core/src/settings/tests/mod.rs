@@ -4,6 +4,7 @@ mod arbitrary;
 mod fields;
 mod mistakes;
 mod ranges;
+mod sources;
 
 use std::sync::Arc;
 

@@ -10,31 +10,31 @@ use crate::error::Code;
 use crate::resilience::Limiter;
 use crate::server::{Server, ServerBuilder};
 use crate::service::Service;
-use crate::settings::range::{self, Kind, Range};
+use crate::settings::range::{self, Bounds, Range};
 
 /// Values below, at and above a range: as a document has them, and whether they are in it.
 fn values(range: &Range) -> Vec<(Json, bool)> {
     let mut values = Vec::new();
     match range.of {
-        Kind::Number(least, most) | Kind::Bytes(least, most) => {
+        Bounds::Number(least, most) | Bounds::Bytes(least, most) => {
             if let Some(below) = least.checked_sub(1) {
                 values.push((json!(below), false));
             }
             values.extend([(json!(least), true), (json!(most), true), (json!(most + 1), false)]);
             values.extend([json!(-1), json!(1.5), json!(u64::MAX)].map(|value| (value, false)));
         }
-        Kind::Time(least, most) => {
+        Bounds::Time(least, most) => {
             let below = if least.is_zero() { json!(-1) } else { json!("0.9ms") };
             let ms = |time: Duration| json!(time.as_millis() as u64);
             values.extend([(below, false), (ms(least), true), (ms(most), true)]);
             values.push((json!(most.as_millis() as u64 + 1), false));
         }
-        Kind::Text(least, most) => {
+        Bounds::Text(least, most) => {
             values.extend([(json!("a".repeat(least)), true), (json!("é".repeat(most / 2)), true)]);
             values.extend(["", " ", " a", "a\n", "a\tb"].map(|text| (json!(text), false)));
             values.push((json!("a".repeat(most + 1)), false));
         }
-        Kind::Header(most) => {
+        Bounds::Header(most) => {
             values.extend([(json!(""), true), (json!("a".repeat(most)), true)]);
             values.extend(["é", "a\nb", " a"].map(|text| (json!(text), false)));
             values.push((json!("a".repeat(most + 1)), false));
@@ -109,7 +109,7 @@ fn every_option_of_a_builder_is_held_to_its_range() {
         }),
     ];
     for (range, set) in numbers {
-        let (Kind::Number(least, most) | Kind::Bytes(least, most)) = range.of else {
+        let (Bounds::Number(least, most) | Bounds::Bytes(least, most)) = range.of else {
             panic!("{} is no number", range.name)
         };
         for (value, is_in) in [(least, true), (most, true), (least - 1, false), (most + 1, false)] {
@@ -125,7 +125,7 @@ fn every_option_of_a_builder_is_held_to_its_range() {
         (&range::PATIENCE, |b, time| b.limiter(Limiter::adaptive().patience(time))),
     ];
     for (range, set) in times {
-        let Kind::Time(least, most) = range.of else { panic!("{} is no time", range.name) };
+        let Bounds::Time(least, most) = range.of else { panic!("{} is no time", range.name) };
         for (value, is_in) in
             [(least, true), (most, true), (most + Duration::from_millis(1), false)]
         {
