@@ -121,7 +121,10 @@ impl Listening {
         dispatch: Arc<Dispatch>,
     ) -> Result<Self> {
         let listener = listen(network, address).await.map_err(|e| {
-            Error::unavailable(format!("cannot listen on {address}: {e}")).with_source(e)
+            let is_port = !address.is_empty() && address.bytes().all(|byte| byte.is_ascii_digit());
+            let hint =
+                if is_port { format!(": did you mean `:{address}`?") } else { String::new() };
+            Error::unavailable(format!("cannot listen on {address}: {e}{hint}")).with_source(e)
         })?;
         let address = listener.address()?;
         let phase = watch::Sender::new(Phase::Serving);

@@ -231,6 +231,13 @@ async fn while_the_register_check_fails_the_node_is_not_registered() -> Result<(
 }
 
 #[tokio::test]
+async fn a_port_alone_is_no_address_and_the_error_says_what_is() {
+    let builder = Service::builder("echo").registry(memory()).environment(false).address("8080");
+    let error = builder.start().await.expect_err("it is no address");
+    assert!(error.detail().ends_with("did you mean `:8080`?"), "{error}");
+}
+
+#[tokio::test]
 async fn a_rhythm_that_would_lose_the_node_is_refused() {
     let (second, minute) = (Duration::from_secs(1), Duration::from_secs(60));
     for (ttl, interval) in [
