@@ -348,7 +348,7 @@ mod tests {
         assert_eq!(machine.address(true), ip("192.168.1.10"));
         machine.routed = [None, Some(ip("2001:db8::5"))];
         assert_eq!(machine.address(true), ip("2001:db8::5"));
-        assert_eq!(machine.address(false), ip("172.17.0.1"), "nobody listens on IPv6");
+        assert_eq!(machine.address(false), ip("172.17.0.1"), "no server listens on IPv6");
         machine.interfaces[0].up = false;
         assert_eq!(machine.address(false), ip("192.168.1.10"));
     }

@@ -16,7 +16,7 @@ mod support;
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Order {
     customer: Customer,
-    lines: Vec<Line>,
+    lines: Vec<OrderLine>,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -25,7 +25,7 @@ struct Customer {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct Line {
+struct OrderLine {
     count: u32,
 }
 

@@ -21,7 +21,7 @@ const MIB: usize = 1024 * 1024;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A server on a network of its own, with an echo and an endpoint whose calls wait until they are let go.
-struct Place {
+struct BoundedServer {
     server: Server,
     network: Arc<Memory>,
     inside: Arc<AtomicUsize>,
@@ -29,7 +29,7 @@ struct Place {
     released: Arc<Semaphore>,
 }
 
-impl Place {
+impl BoundedServer {
     async fn with(set: impl FnOnce(ServerBuilder) -> ServerBuilder) -> Self {
         let network = Arc::new(Memory::new());
         let (inside, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
@@ -133,40 +133,41 @@ async fn status(response: ResponseFuture) -> String {
 }
 
 /// An honest call on a connection of its own.
-async fn honest(place: &Place) {
-    let (response, _sending) = begin(&place.http2().await, "Call", frame(0, b"hello"), true).await;
+async fn honest(bounded: &BoundedServer) {
+    let (response, _sending) =
+        begin(&bounded.http2().await, "Call", frame(0, b"hello"), true).await;
     assert_eq!(timeout(PATIENCE, status(response)).await.expect("an answer in time"), "0");
 }
 
 #[tokio::test]
 async fn packed_calls_wait_until_there_is_room_for_what_they_inflate_to() {
-    let place = Place::with(|server| {
+    let bounded = BoundedServer::with(|server| {
         server.max_message_size(MIB).max_buffered(16 * MIB).max_buffered_per_connection(4 * MIB)
     })
     .await;
     let packed = frame(1, &gzip(&vec![0; MIB]));
-    let greedy = place.http2().await;
+    let greedy = bounded.http2().await;
     let calls = join_all((0..50).map(|_| begin(&greedy, "Hold", packed.clone(), true))).await;
-    place.holds(4).await;
-    honest(&place).await;
-    place.released.add_permits(50);
+    bounded.holds(4).await;
+    honest(&bounded).await;
+    bounded.released.add_permits(50);
     let ended = join_all(calls.into_iter().map(|(response, _)| status(response))).await;
     assert_eq!(ended, ["0"; 50], "they are served one after the other");
-    assert_eq!(place.most.load(Ordering::SeqCst), 4);
+    assert_eq!(bounded.most.load(Ordering::SeqCst), 4);
 }
 
 #[tokio::test(start_paused = true)]
 async fn unfinished_messages_that_wait_for_each_other_are_refused_and_others_served() {
-    let place = Place::with(|server| {
+    let bounded = BoundedServer::with(|server| {
         server.max_message_size(MIB).max_buffered_per_connection(4 * MIB).max_buffered(16 * MIB)
     })
     .await;
-    let greedy = place.http2().await;
+    let greedy = bounded.http2().await;
     // Each lacks its last byte; together they are more than the connection may hold.
     let whole = frame(0, &vec![7; 64 * 1024]);
     let most = whole.slice(..whole.len() - 1);
     let calls = join_all((0..100).map(|_| begin(&greedy, "Call", most.clone(), false))).await;
-    honest(&place).await;
+    honest(&bounded).await;
     let ends = calls.into_iter().map(|(response, sending)| async move {
         let status = status(response).await;
         drop(sending);
@@ -176,16 +177,16 @@ async fn unfinished_messages_that_wait_for_each_other_are_refused_and_others_ser
     let count = |code: &str| ended.iter().filter(|ended| *ended == code).count();
     // RESOURCE_EXHAUSTED where no room was, DEADLINE_EXCEEDED where the last byte never came.
     assert!(count("8") > 0 && count("4") > 0 && count("8") + count("4") == 100, "{ended:?}");
-    honest(&place).await;
+    honest(&bounded).await;
 }
 
 #[tokio::test]
 async fn large_heads_are_refused_beyond_what_a_connection_may_hold() {
-    let place = Place::with(|server| {
+    let bounded = BoundedServer::with(|server| {
         server.max_message_size(1024).max_buffered(MIB).max_buffered_per_connection(256 * 1024)
     })
     .await;
-    let greedy = place.http2().await;
+    let greedy = bounded.http2().await;
     let mut calls = Vec::new();
     for _ in 0..40 {
         let mut sender = greedy.clone().ready().await.expect("a connection");
@@ -196,44 +197,44 @@ async fn large_heads_are_refused_beyond_what_a_connection_may_hold() {
         sending.send_data(frame(0, b"x"), true).expect("sent");
         calls.push(response);
     }
-    place.holds(256 / 14).await;
-    honest(&place).await;
-    place.released.add_permits(40);
+    bounded.holds(256 / 14).await;
+    honest(&bounded).await;
+    bounded.released.add_permits(40);
     let ended = join_all(calls.into_iter().map(status)).await;
     assert_eq!(ended.iter().filter(|ended| *ended == "0").count(), 256 / 14, "{ended:?}");
 }
 
 #[tokio::test]
 async fn heads_without_messages_keep_no_place_from_others() {
-    let place = Place::with(|server| server.max_concurrent_calls(16)).await;
+    let bounded = BoundedServer::with(|server| server.max_concurrent_calls(16)).await;
     let mut unfinished = Vec::new();
     for _ in 0..4 {
-        let greedy = place.http2().await;
+        let greedy = bounded.http2().await;
         for _ in 0..500 {
             unfinished.push(begin(&greedy, "Call", Bytes::new(), false).await);
         }
     }
-    honest(&place).await;
+    honest(&bounded).await;
     // An honest caller whose message comes after its head is waited for, too.
-    let late = place.http2().await;
+    let late = bounded.http2().await;
     let (response, mut sending) = begin(&late, "Call", Bytes::new(), false).await;
-    honest(&place).await;
+    honest(&bounded).await;
     sending.send_data(frame(0, b"hello"), true).expect("sent");
     assert_eq!(status(response).await, "0");
 }
 
 #[tokio::test]
 async fn the_last_places_are_shared_by_all_connections() {
-    let place = Place::with(|server| server.max_concurrent_calls(80)).await;
-    let (greedy, modest) = (place.http2().await, place.http2().await);
+    let bounded = BoundedServer::with(|server| server.max_concurrent_calls(80)).await;
+    let (greedy, modest) = (bounded.http2().await, bounded.http2().await);
     let mut calls = join_all((0..75).map(|_| begin(&greedy, "Hold", frame(0, b"x"), true))).await;
-    place.holds(70).await;
+    bounded.holds(70).await;
     let refused = calls.split_off(70);
     let refused = join_all(refused.into_iter().map(|(response, _)| status(response))).await;
     assert_eq!(refused, ["8"; 5], "RESOURCE_EXHAUSTED");
     calls.push(begin(&modest, "Hold", frame(0, b"x"), true).await);
-    place.holds(71).await;
-    place.released.add_permits(80);
+    bounded.holds(71).await;
+    bounded.released.add_permits(80);
     let ended = join_all(calls.into_iter().map(|(response, _)| status(response))).await;
     assert_eq!(ended, ["0"; 71]);
 }
@@ -262,8 +263,8 @@ async fn call(io: &mut Io) -> String {
 
 #[tokio::test(start_paused = true)]
 async fn a_resting_connection_outlasts_the_proxies_and_not_for_ever() {
-    let place = Place::with(|server| server).await;
-    let mut io = place.connect().await;
+    let bounded = BoundedServer::with(|server| server).await;
+    let mut io = bounded.connect().await;
     for _ in 0..3 {
         assert_eq!(call(&mut io).await, "HTTP/1.1 200");
         sleep(Duration::from_secs(65)).await;
@@ -276,10 +277,10 @@ async fn a_resting_connection_outlasts_the_proxies_and_not_for_ever() {
 
 #[tokio::test(start_paused = true)]
 async fn a_head_that_has_begun_comes_to_its_end_or_the_connection_does() {
-    let place = Place::with(|server| server).await;
-    let mut first = place.connect().await;
+    let bounded = BoundedServer::with(|server| server).await;
+    let mut first = bounded.connect().await;
     first.write_all(&HEAD.as_bytes()[..9]).await.expect("sent");
-    let mut second = place.connect().await;
+    let mut second = bounded.connect().await;
     assert_eq!(call(&mut second).await, "HTTP/1.1 200");
     sleep(Duration::from_secs(40)).await;
     let begun = Instant::now();
@@ -289,7 +290,7 @@ async fn a_head_that_has_begun_comes_to_its_end_or_the_connection_does() {
     rest(&mut first).await;
     assert_eq!(begun.elapsed().as_secs(), 10);
     // HTTP/2: a header block without its end.
-    let mut block = place.connect().await;
+    let mut block = bounded.connect().await;
     let begun = Instant::now();
     block.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.expect("sent");
     block.write_all(&[0, 0, 1, 1, 0, 0, 0, 0, 1, 0x83]).await.expect("sent");
@@ -299,18 +300,18 @@ async fn a_head_that_has_begun_comes_to_its_end_or_the_connection_does() {
 
 #[tokio::test(start_paused = true)]
 async fn bodies_that_stand_still_end_and_slow_ones_go_on() {
-    let place = Place::with(|server| server.max_concurrent_calls(8)).await;
+    let bounded = BoundedServer::with(|server| server.max_concurrent_calls(8)).await;
     let mut unfinished = Vec::new();
     for _ in 0..20 {
-        let mut io = place.connect().await;
+        let mut io = bounded.connect().await;
         let half = format!("{HEAD}content-length: 100\r\n\r\n\"half");
         io.write_all(half.as_bytes()).await.expect("sent");
         unfinished.push(io);
     }
-    let mut honest = place.connect().await;
+    let mut honest = bounded.connect().await;
     assert_eq!(call(&mut honest).await, "HTTP/1.1 200");
     let slow = async {
-        let mut slow = place.connect().await;
+        let mut slow = bounded.connect().await;
         let head = format!("{HEAD}content-length: 500002\r\n\r\n\"");
         slow.write_all(head.as_bytes()).await.expect("sent");
         for _ in 0..50 {
@@ -335,8 +336,8 @@ async fn bodies_that_stand_still_end_and_slow_ones_go_on() {
 
 #[tokio::test(start_paused = true)]
 async fn a_message_of_a_stream_that_has_begun_comes_to_its_end_or_the_call_does() {
-    let place = Place::with(|server| server).await;
-    let sender = place.http2().await;
+    let bounded = BoundedServer::with(|server| server).await;
+    let sender = bounded.http2().await;
     let (response, mut sending) = begin(&sender, "Count", frame(0, b"whole"), false).await;
     // A stream may be silent for as long as it likes between messages.
     sleep(Duration::from_secs(600)).await;
@@ -348,18 +349,18 @@ async fn a_message_of_a_stream_that_has_begun_comes_to_its_end_or_the_call_does(
 
 #[tokio::test(start_paused = true)]
 async fn the_connection_that_rests_for_longest_makes_room_for_a_new_one() {
-    let place = Place::with(|server| server.max_connections(3)).await;
-    let busy = place.http2().await;
+    let bounded = BoundedServer::with(|server| server.max_connections(3)).await;
+    let busy = bounded.http2().await;
     let (response, _sending) = begin(&busy, "Hold", frame(0, b"x"), true).await;
-    place.holds(1).await;
-    let mut resting = place.connect().await;
+    bounded.holds(1).await;
+    let mut resting = bounded.connect().await;
     assert_eq!(call(&mut resting).await, "HTTP/1.1 200");
     sleep(Duration::from_secs(5)).await;
-    let mut fresh = place.connect().await;
+    let mut fresh = bounded.connect().await;
     assert_eq!(call(&mut fresh).await, "HTTP/1.1 200");
-    honest(&place).await;
+    honest(&bounded).await;
     assert_eq!(rest(&mut resting).await, "");
     assert_eq!(call(&mut fresh).await, "HTTP/1.1 200");
-    place.released.add_permits(1);
+    bounded.released.add_permits(1);
     assert_eq!(status(response).await, "0");
 }

@@ -175,7 +175,7 @@ async fn a_panic_fails_its_own_call_only() -> Result<()> {
 #[tokio::test]
 async fn a_service_without_a_node_is_unavailable_and_says_why() {
     let call = client(&memory()).call("nobody", "Nobody.Here", Raw::default());
-    let error = Result::<Raw>::expect_err(call.await, "nobody is there");
+    let error = Result::<Raw>::expect_err(call.await, "no node is there");
     assert_eq!((error.code(), error.reason()), (Code::Unavailable, Some(Reason::NoNodes)));
     assert_eq!((error.id(), error.http_code()), ("go.micro.client", 500));
     assert!(error.detail().starts_with("service nobody: not found"), "{error}");

@@ -120,7 +120,7 @@ async fn headers_of_a_stream_are_there_before_a_message_and_take_none_away() -> 
             Ok(requests)
         })
         .bidi_stream("Chat.Refuse", |_: Context, _: Streaming<Raw>| async move {
-            Err::<Streaming<Raw>, _>(micro::Error::not_found("nobody is here"))
+            Err::<Streaming<Raw>, _>(micro::Error::not_found("no such stream"))
         })
         .start()
         .await?;

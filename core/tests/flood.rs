@@ -203,7 +203,7 @@ fn a_hundred_inflating_packets_a_second_cost_a_caller_little() {
 }
 
 #[test]
-fn servers_that_nobody_watches_inflate_nothing() {
+fn servers_that_are_not_watched_inflate_nothing() {
     run(async {
         let stranger = Stranger::new();
         let server = stranger.victim();

@@ -16,7 +16,7 @@ use serde_json::json;
 use support::{call, client, held, memory, service};
 
 #[tokio::test]
-async fn whoever_asks_how_a_full_server_is_gets_an_answer() -> Result<()> {
+async fn a_full_server_answers_how_it_is() -> Result<()> {
     let registry = memory();
     let (endpoint, held) = held();
     let running = service(&registry, "full")

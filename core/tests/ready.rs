@@ -31,7 +31,7 @@ async fn register(registry: &Arc<Memory>, id: &str, address: &str) -> Result<()>
 }
 
 fn failed(answer: Result<Raw>) -> Error {
-    answer.expect_err("nobody is there")
+    answer.expect_err("no node is there")
 }
 
 #[tokio::test]

@@ -190,7 +190,7 @@ async fn calls_that_wait_for_one_connection_fail_with_it() -> Result<()> {
         call.address("node:80").retry(Retry::Never).send()
     });
     for outcome in join_all(calls).await {
-        let error = outcome.map(drop).expect_err("nobody is there");
+        let error = outcome.map(drop).expect_err("no node is there");
         assert_eq!(error.code(), Code::Unavailable, "{error}");
         assert!(error.detail().contains("cannot connect"), "{error}");
     }

@@ -98,7 +98,7 @@ async fn the_call_goes_to_a_node_of_its_service() -> Result<()> {
 }
 
 #[tokio::test]
-async fn whoever_names_no_service_of_the_registry_is_served() -> Result<()> {
+async fn a_caller_that_names_no_service_of_the_registry_is_served() -> Result<()> {
     let registry = support::memory();
     let (production, _) = counting(&registry, "production").await?;
     let address = production.node().address.clone();

@@ -131,7 +131,7 @@ impl Fleet {
     }
 
     /// Makes sure that the demo will see its own greeters only.
-    pub(crate) async fn expect_nobody(&self) -> Outcome {
+    pub(crate) async fn expect_none(&self) -> Outcome {
         match self.nodes().await? {
             0 => Ok(()),
             _ => Err(format!("a greeter runs in {} already: stop it first", self.url).into()),

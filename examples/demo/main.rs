@@ -75,7 +75,7 @@ async fn demo() -> Outcome {
 async fn start(fleet: &mut Fleet) -> Outcome {
     title("Start three greeters");
     say("Each picks a free port and announces itself under the name `greeter`.");
-    fleet.expect_nobody().await?;
+    fleet.expect_none().await?;
     for _ in 0..3 {
         let (process, language) = fleet.start()?;
         say(&format!("started process {process}, written in {language}"));

@@ -102,8 +102,8 @@ pub async fn once_found(client: &Peer, op: &str, fields: Value) -> Value {
         let outcome = client.ask(op, fields.clone()).await;
         let missed = |key: &str| outcome.get(key).is_some_and(|found| *found == json!([]));
         let detail = outcome["error"]["detail"].as_str().unwrap_or_default();
-        let nobody = detail.starts_with("service ") && detail.ends_with(": not found");
-        if !(nobody || missed("services") || missed("names")) || Instant::now() > until {
+        let unknown = detail.starts_with("service ") && detail.ends_with(": not found");
+        if !(unknown || missed("services") || missed("names")) || Instant::now() > until {
             return outcome;
         }
     }

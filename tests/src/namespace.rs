@@ -74,7 +74,10 @@ fn inside<F: Future<Output = ()>>(name: &str, limit: Duration, test: impl FnOnce
     // The other end of stdin is held by the outer test: when that is killed, nothing may stay behind.
     thread::spawn(|| {
         let _ = std::io::stdin().read(&mut [0]);
-        #[allow(clippy::disallowed_methods, reason = "nobody is left to see this test end")]
+        #[allow(
+            clippy::disallowed_methods,
+            reason = "no other thread is left to see this test end"
+        )]
         std::process::exit(1);
     });
     let runtime =

@@ -192,7 +192,7 @@ fn read_answers(output: ChildStdout, up: oneshot::Sender<Value>, waiting: &Waiti
             Some(asked) => {
                 let _ = asked.send(answer);
             }
-            None => eprintln!("an answer nobody waits for: {line}"),
+            None => eprintln!("an answer to no question: {line}"),
         }
     }
 }

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import os
 import subprocess
 import sys
 import textwrap
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from types import ModuleType
@@ -14,9 +16,11 @@ from types import ModuleType
 import pytest
 
 import micro
+from micro import _micro
 from micro.testing import Fleet
 
 PATIENCE = 30.0
+OPERATION, CALL = 5, 6
 
 
 @pytest.fixture
@@ -72,3 +76,11 @@ def greeter(**options: object) -> micro.Service:
         return f"Hello, {request['name']}!"
 
     return service
+
+
+async def settled(kind: int, left: int = 0) -> None:
+    """Waits until no more than ``left`` of a kind are alive in the native part. A service that runs is an operation."""
+    until = time.monotonic() + 20
+    while _micro.live(kind) > left:
+        assert time.monotonic() < until, f"{_micro.live(kind)} are still alive"
+        await asyncio.sleep(0.005)

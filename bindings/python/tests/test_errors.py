@@ -146,7 +146,7 @@ async def test_a_cause_changes_nothing(fleet: Fleet) -> None:
     ],
     ids=lambda error: type(error).__name__,
 )
-async def test_what_nobody_meant_for_the_caller_is_in_the_log_alone(
+async def test_what_was_not_meant_for_the_caller_is_in_the_log_alone(
     fleet: Fleet, error: Exception, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.ERROR, "micro"):

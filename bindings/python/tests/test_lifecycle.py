@@ -117,7 +117,7 @@ READERS: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
 
 
 @pytest.mark.parametrize("how", READERS)
-async def test_a_cancelled_reader_ends_its_handler_whoever_keeps_what(fleet: Fleet, how: str) -> None:
+async def test_a_cancelled_reader_ends_its_handler_whatever_is_kept(fleet: Fleet, how: str) -> None:
     service, ended = endless()
     await fleet.start(service)
     read, make = READERS[how]

@@ -120,7 +120,7 @@ def test_loop_is_closed_with_work_in_flight() -> None:
         coroutine.close()
 
 
-def test_service_that_nobody_stops_ends_with_its_loop() -> None:
+def test_service_that_is_not_stopped_ends_with_its_loop() -> None:
     fleet = Fleet()
 
     async def forget() -> None:

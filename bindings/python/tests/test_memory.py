@@ -73,7 +73,7 @@ def test_memory_is_flat_over_a_million_calls_with_cancels(program: Callable[...,
     assert objects < 500, f"{objects} objects more"
 
 
-def test_streams_that_nobody_reads_hold_bytes_and_not_messages(program: Callable[..., str]) -> None:
+def test_streams_that_are_not_read_hold_bytes_and_not_messages(program: Callable[..., str]) -> None:
     printed = program(
         """
         import asyncio, logging, re

@@ -118,7 +118,7 @@ async def test_a_call_on_the_loop_that_is_late_is_not_begun(fleet: Fleet) -> Non
         await asyncio.to_thread(thread.join)
     assert await fleet.client.call("loop", "Loop.Do", 9) == 9
     assert set(refused) <= {errors.Code.DEADLINE_EXCEEDED}
-    assert len(seen) == 2 + 4 - len(refused), "whoever was refused was not served"
+    assert len(seen) == 2 + 4 - len(refused), "a refused call was not served"
 
 
 async def test_a_call_whose_turn_would_come_too_late_is_refused_at_once(fleet: Fleet) -> None:

@@ -15,7 +15,7 @@ use crate::transport::{Compression, OTHER_SERVICE, REFUSED, caller_is_micro, fra
 const WORTH_COMPRESSING: usize = 256;
 
 /// What a protocol writes back.
-pub(super) struct Answer {
+pub(super) struct CallAnswer {
     pub(super) headers: HeaderMap,
     /// Compression the head has to name.
     pub(super) compression: Option<Compression>,
@@ -48,7 +48,7 @@ pub(super) async fn converse<R: Requests>(
     layout: Layout,
     read: impl FnOnce(&mut HeaderMap) -> Result<Head>,
     requests: impl FnOnce(Option<Compression>) -> R,
-) -> Answer {
+) -> CallAnswer {
     let (link, dispatch) = (&peer.link, &peer.link.dispatch);
     let mut call = match dispatch.admit(path, &mut headers, peer, read) {
         Ok(call) => call,
@@ -58,7 +58,7 @@ pub(super) async fn converse<R: Requests>(
             if peer.misdirected && matches!(layout, Layout::Framed) {
                 headers.insert(REFUSED, OTHER_SERVICE);
             }
-            return Answer::failure(headers, HeaderMap::new(), error, micro);
+            return CallAnswer::failure(headers, HeaderMap::new(), error, micro);
         }
     };
     let requests = requests(call.head.incoming);
@@ -92,7 +92,7 @@ pub(super) async fn converse<R: Requests>(
         (Ok(Body::Stream(messages)), _) => {
             let (connection, said) = (link.connection.clone(), link.said.clone());
             let body = StreamBody::new(messages, compression, call.record, connection, said);
-            return Answer { headers, compression, reply: Reply::Stream(Box::new(body)) };
+            return CallAnswer { headers, compression, reply: Reply::Stream(Box::new(body)) };
         }
         (Err(error), _) => Err(error),
     };
@@ -112,7 +112,7 @@ pub(super) async fn converse<R: Requests>(
                 write_status(&mut trailers, None, false);
             }
             let message = link.connection.unsent.count(message);
-            Answer { headers, compression, reply: Reply::Message(message, trailers) }
+            CallAnswer { headers, compression, reply: Reply::Message(message, trailers) }
         }
         Err(error) => {
             let micro = caller_is_micro(context.metadata().headers());
@@ -123,7 +123,7 @@ pub(super) async fn converse<R: Requests>(
                     metadata.clear();
                 }
             }
-            Answer::failure(headers, trailers, error, micro)
+            CallAnswer::failure(headers, trailers, error, micro)
         }
     }
 }
@@ -143,7 +143,7 @@ fn pack(message: Bytes, compression: Option<Compression>) -> Result<(Bytes, Opti
     }
 }
 
-impl Answer {
+impl CallAnswer {
     fn failure(headers: HeaderMap, trailers: HeaderMap, error: Error, micro: bool) -> Self {
         Self { headers, compression: None, reply: Reply::Failure { error, trailers, micro } }
     }

@@ -1,4 +1,4 @@
-//! gRPC's message framing: one byte of flags, four of length, then the message.
+//! Messages cut out of gRPC's framing.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -10,80 +10,12 @@ use http_body::Body;
 
 use super::compression::Compression;
 use super::held::{COUNTED, Hold, Room, Share};
+use super::prefix::PREFIX;
 use crate::error::{Error, Result};
 
-/// Bytes before each message.
-const PREFIX: usize = 5;
 /// A message is given at most this much memory before its bytes arrive, and less while few of them have: a peer that only
 /// claims a large one costs nothing.
 const FIRST_RESERVE: usize = 64 * 1024;
-
-/// The prefix of a message of `length` bytes.
-fn prefix(compressed: bool, length: usize) -> Result<[u8; PREFIX]> {
-    let length = u32::try_from(length).map_err(|_| {
-        Error::resource_exhausted(format!(
-            "a message of {length} bytes does not fit gRPC's framing"
-        ))
-    })?;
-    let [a, b, c, d] = length.to_be_bytes();
-    Ok([u8::from(compressed), a, b, c, d])
-}
-
-/// Appends `message` with its prefix, compressed if asked.
-pub(crate) fn frame_into(
-    buffer: &mut BytesMut,
-    message: &[u8],
-    compression: Option<Compression>,
-) -> Result<()> {
-    match compression {
-        Some(compression) => {
-            let message = compression.compress(message)?;
-            buffer.reserve(PREFIX + message.len());
-            buffer.extend_from_slice(&prefix(true, message.len())?);
-            buffer.extend_from_slice(&message);
-        }
-        None => {
-            buffer.reserve(PREFIX + message.len());
-            buffer.extend_from_slice(&prefix(false, message.len())?);
-            buffer.extend_from_slice(message);
-        }
-    }
-    Ok(())
-}
-
-/// Makes room in `buffer` for the prefix of a message that is about to be written to it; returns where.
-pub(crate) fn begin_frame(buffer: &mut BytesMut) -> usize {
-    let start = buffer.len();
-    buffer.extend_from_slice(&[0; PREFIX]);
-    start
-}
-
-/// Ends the message that [`begin_frame`] began at `start`, compressed if asked.
-pub(crate) fn end_frame(
-    buffer: &mut BytesMut,
-    start: usize,
-    compression: Option<Compression>,
-) -> Result<()> {
-    if compression.is_some() {
-        let message = buffer.split_off(start);
-        return frame_into(buffer, &message[PREFIX..], compression);
-    }
-    let length = buffer.len() - start - PREFIX;
-    buffer[start..start + PREFIX].copy_from_slice(&prefix(false, length)?);
-    Ok(())
-}
-
-/// One framed message on its own.
-pub(crate) fn frame(message: &[u8], compression: Option<Compression>) -> Result<Bytes> {
-    let mut buffer = BytesMut::new();
-    frame_into(&mut buffer, message, compression)?;
-    Ok(buffer.freeze())
-}
-
-/// What is in one message of [`frame`], and whether it is compressed.
-pub(crate) fn unframe(framed: &Bytes) -> (bool, Bytes) {
-    (framed.first() == Some(&1), framed.slice(PREFIX.min(framed.len())..))
-}
 
 /// Messages cut out of an HTTP body as they arrive.
 pub(crate) struct Frames<B> {
@@ -364,6 +296,7 @@ pub(crate) enum FrameError<E> {
 mod tests {
     use super::*;
     use crate::Code;
+    use crate::transport::frame_into;
     use std::collections::VecDeque;
     use std::convert::Infallible;
 

@@ -13,7 +13,8 @@ use http_body::{Body, Frame};
 use tokio::io::{AsyncRead as _, ReadBuf};
 
 use super::compression::Compression;
-use super::frame::{FrameError, Frames, frame_into};
+use super::frame::{FrameError, Frames};
+use super::prefix::frame_into;
 use super::relax::{Relaxed, is_whole};
 use super::{read_status, write_status};
 use crate::fuzzing::Input;

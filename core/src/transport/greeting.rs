@@ -93,11 +93,11 @@ const fn field(name: usize, value: usize) -> usize {
     name + value + 32
 }
 
-/// The error for headers of `size` bytes that the peer, `whose`, does not take. No other moment will change that, so it is not
+/// The error for headers of `size` bytes that `peer` does not take. No other moment will change that, so it is not
 /// tried again. gRPC calls everything that is too large `RESOURCE_EXHAUSTED`, be it told by the peer or found out before.
-pub(super) fn too_large(what: &str, size: usize, whose: &str, limit: u32) -> Error {
+pub(super) fn too_large(what: &str, size: usize, peer: &str, limit: u32) -> Error {
     Error::resource_exhausted(format!(
-        "{what} take {size} bytes as HTTP/2 counts them, and {whose} takes fewer than {limit}: put what is large into a message"
+        "{what} take {size} bytes as HTTP/2 counts them, and {peer} takes fewer than {limit}: put what is large into a message"
     ))
     .without_retry()
 }

@@ -98,7 +98,7 @@ async fn connections_with_calls_or_streams_are_not_idle() -> Result<()> {
     assert_eq!(open(), 1, "a call waits on it");
     calling.abort();
     tokio::time::sleep(Duration::from_secs(15)).await;
-    assert_eq!(open(), 0, "nobody uses it any more");
+    assert_eq!(open(), 0, "no call uses it any more");
     let kept = client_of(&network, &registry, |builder| builder.idle_timeout(None));
     fast(&kept, "echo").await?;
     tokio::time::sleep(Duration::from_secs(36_000)).await;

@@ -80,7 +80,7 @@ async fn two_networks_do_not_meet() -> Result<()> {
     let fleet = Fleet::default();
     let running = fleet.service("echo").handle(echo()).start().await?;
     let elsewhere = Fleet { registry: fleet.registry.clone(), ..Fleet::default() };
-    let error = call(&elsewhere.client(), "echo").await.expect_err("nobody listens there");
+    let error = call(&elsewhere.client(), "echo").await.expect_err("no server listens there");
     assert_eq!(error.code(), Code::Unavailable, "{error}");
     running.stop().await
 }
@@ -209,7 +209,7 @@ async fn the_stop_waits_for_running_calls_and_refuses_new_ones() -> Result<()> {
     held.release.notify_one();
     assert_eq!(pending.await.expect("the call ends")?, Raw::from("hi"));
     stopping.await.expect("the stop ends")?;
-    let error = call(&client, "slow").await.expect_err("nobody is there");
+    let error = call(&client, "slow").await.expect_err("no server is there");
     assert!(error.code() == Code::Unavailable, "{error}");
     Ok(())
 }

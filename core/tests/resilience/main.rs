@@ -216,7 +216,7 @@ async fn fixed_addresses_need_no_registry_and_fail_over() -> Result<()> {
         assert_eq!(reply, Raw::from("hi"));
     }
     let alone = client.call::<_, Raw>("anything", "Echo.Call", Raw::default()).address(dead);
-    let error = alone.backoff(Backoff::None).await.expect_err("nobody listens");
+    let error = alone.backoff(Backoff::None).await.expect_err("no server listens");
     assert_eq!(error.code(), Code::Unavailable);
     assert!(error.detail().contains("cannot connect"), "{error}");
     running.stop().await
@@ -288,7 +288,7 @@ async fn a_black_hole_fails_after_the_dial_timeout() -> Result<()> {
         .retry(Retry::Never)
         .build()?;
     let call = client.call::<_, Raw>("x", "Echo.Call", Raw::default()).address(address);
-    let error = call.await.expect_err("nobody accepts");
+    let error = call.await.expect_err("no server accepts");
     assert_eq!(error.code(), Code::Unavailable);
     assert!(error.detail().contains("within 50ms"), "{error}");
     Ok(())

@@ -225,7 +225,7 @@ async fn what_is_wrong_with_a_certificate_is_told() -> Result<()> {
     let stranger = Authority::new().sign(&["127.0.0.1"], nothing);
     let own = self_signed(&["127.0.0.1"], false, nothing);
     let tls = ClientTls::trusting(&own.certificate)?;
-    tells(&refused(&stranger, tls).await, &["signed by nobody that is trusted", "authority"]);
+    tells(&refused(&stranger, tls).await, &["signed by no trusted authority", "authority"]);
     tells(&refused(&stranger, trusting()?).await, &["another key", "authority"]);
     Ok(())
 }
@@ -237,8 +237,8 @@ async fn a_client_without_the_certificate_it_needs_is_told_so() -> Result<()> {
     let registry = memory();
     let tls = ServerTls::mutual(&pair.certificate, &pair.key, &authority.certificate)?;
     let running = service(&registry, "echo").tls(tls).handle(echo()).start().await?;
-    let nobody = with(&registry, ClientTls::trusting(&authority.certificate)?);
-    let error = call(&nobody, "echo").await.expect_err("no certificate");
+    let anonymous = with(&registry, ClientTls::trusting(&authority.certificate)?);
+    let error = call(&anonymous, "echo").await.expect_err("no certificate");
     assert_eq!(error.code(), Code::Unavailable);
     tells(&error, &["certificate", "private_key"]);
     let stranger = self_signed(&["client"], false, nothing);
@@ -355,7 +355,7 @@ async fn one_client_calls_plain_and_tls_nodes_while_a_fleet_moves() -> Result<()
     call(&strict, "echo").await?;
     assert!(call(&strict, "plain").await.is_err());
     let without = Client::builder().registry(registry.clone()).retries(0).build()?;
-    let error = call(&without, "echo").await.expect_err("nobody vouches for it");
+    let error = call(&without, "echo").await.expect_err("no authority vouches for it");
     assert!(error.detail().contains("TLS") || error.detail().contains("authorities"), "{error}");
     secure.stop().await?;
     plain.stop().await

@@ -11,7 +11,7 @@ async fn get_serves_what_changes_nothing_and_caches_as_the_handler_says() {
     let ann = "encoding=json&message=%7B%22name%22%3A%22Ann%22%7D";
     let answer = peer.ask(get("/Greeter/Look", ann)).await;
     assert_eq!((answer.status(), answer.json()), (200, json!({ "greeting": "Hello Ann" })));
-    assert_eq!(answer.header("cache-control"), Some("no-cache"), "nobody guesses");
+    assert_eq!(answer.header("cache-control"), Some("no-cache"), "caches do not guess");
     let base64 = "connect=v1&encoding=json&base64=1&message=eyJuYW1lIjoiQW5uIiwibWF4QWdlIjo2MH0";
     let answer = peer.ask(get("/Greeter/Look", base64)).await;
     assert_eq!((answer.status(), answer.header("cache-control")), (200, Some("max-age=60")));

@@ -24,7 +24,7 @@ async fn server(set: impl FnOnce(ServerBuilder) -> ServerBuilder) -> Server {
     async fn hello(context: Context, Json(request): Json<Value>) -> Result<Json<Value>, Error> {
         let name = request["name"]
             .as_str()
-            .ok_or_else(|| Error::not_found("nobody to greet").with_id("greeter"))?;
+            .ok_or_else(|| Error::not_found("no name to greet").with_id("greeter"))?;
         if let Some(age) = request["maxAge"].as_u64() {
             context.set_header("cache-control", &format!("max-age={age}"))?;
         }
@@ -45,12 +45,12 @@ struct Peer {
     rest: Vec<u8>,
 }
 
-struct Answer {
+struct HttpAnswer {
     head: String,
     body: Vec<u8>,
 }
 
-impl Answer {
+impl HttpAnswer {
     fn status(&self) -> u16 {
         let status = self.head.split(' ').nth(1).and_then(|text| text.parse().ok());
         status.unwrap_or_else(|| panic!("no status in {:?}", self.head))
@@ -86,7 +86,7 @@ impl Peer {
     }
 
     /// The next answer, which must tell its length.
-    async fn answer(&mut self) -> Answer {
+    async fn answer(&mut self) -> HttpAnswer {
         let end = loop {
             if let Some(end) = self.rest.windows(4).position(|four| four == b"\r\n\r\n") {
                 break end + 4;
@@ -95,7 +95,7 @@ impl Peer {
         };
         let head: Vec<u8> = self.rest.drain(..end).collect();
         let mut answer =
-            Answer { head: String::from_utf8(head).expect("a head of text"), body: Vec::new() };
+            HttpAnswer { head: String::from_utf8(head).expect("a head of text"), body: Vec::new() };
         let length = answer.header("content-length").and_then(|text| text.parse().ok());
         let length: usize = length.unwrap_or_default();
         while self.rest.len() < length {
@@ -109,7 +109,7 @@ impl Peer {
         while self.more().await {}
     }
 
-    async fn ask(&mut self, text: impl AsRef<[u8]>) -> Answer {
+    async fn ask(&mut self, text: impl AsRef<[u8]>) -> HttpAnswer {
         self.send(text).await;
         self.answer().await
     }
@@ -158,7 +158,7 @@ async fn an_error_says_what_grpc_would() {
     let error = answer.json();
     assert_eq!(
         (&error["code"], &error["message"]),
-        (&json!("not_found"), &json!("nobody to greet"))
+        (&json!("not_found"), &json!("no name to greet"))
     );
     assert_eq!(error["details"][0]["type"], "errors.Error", "the id survives");
     let answer = peer.ask(post("/Greeter/Gone", "", "{}")).await;
@@ -264,7 +264,7 @@ async fn the_limit_of_calls_counts_for_all() {
 }
 
 #[tokio::test]
-async fn authorization_is_metadata_where_nobody_asks_for_it() {
+async fn authorization_is_metadata_where_the_server_does_not_ask_for_it() {
     let tell = |context: Context, _: Json<Value>| async move {
         let sent: Vec<_> = context.metadata().get_all("authorization").collect();
         Ok(Json(json!(sent)))

@@ -23,7 +23,7 @@ impl Greeter for Host {
     ) -> Result<Response<HelloReply>, Status> {
         let name = request.into_inner().name;
         if name.is_empty() {
-            return Err(Status::invalid_argument("nobody to greet"));
+            return Err(Status::invalid_argument("no name to greet"));
         }
         Ok(Response::new(HelloReply { greeting: format!("Hello, {name}!") }))
     }

@@ -23,7 +23,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         println!("{}", number.value);
     }
 
-    let nobody = greeter.say_hello(HelloRequest::default()).await;
-    println!("{}", nobody.err().ok_or("a greeter needs a name")?.message());
+    let nameless = greeter.say_hello(HelloRequest::default()).await;
+    println!("{}", nameless.err().ok_or("a greeter needs a name")?.message());
     Ok(())
 }

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 /// Longest any step may take.
 const PATIENCE: Duration = Duration::from_secs(30);
-const PRINTED: &str = "Hello, Ada!\n1\n2\n3\nnobody to greet\n";
+const PRINTED: &str = "Hello, Ada!\n1\n2\n3\nno name to greet\n";
 
 fn command(program: &str, folder: &TempDir) -> Command {
     let mut command = Command::new(program);

@@ -13,7 +13,7 @@ use crate::event::EventKind;
 use crate::failure::{Failure, Result};
 use crate::flags;
 use crate::flow::Opened;
-use crate::id::{Id, Kind};
+use crate::id::{Id, IdKind};
 use crate::live::{self, Live};
 use crate::metadata::pack_both;
 use crate::operation::Operation;
@@ -101,7 +101,7 @@ impl Client {
             self.0.client.call::<Raw, Raw>(request.service, request.endpoint, Raw(request.payload));
         let call = call.options(terms.options().counted());
         let operation =
-            Operation::new(queue, token, Kind::Operation, EventKind::Reply).place(place);
+            Operation::new(queue, token, IdKind::Operation, EventKind::Reply).place(place);
         operation.begin(&self.0.desk.shared, |_| {
             within(parent, call.send()).map(move |answer| match answer {
                 Ok(reply) => Ending {
@@ -123,7 +123,7 @@ impl Client {
         let terms = self.question(&question)?;
         let (wait, at) = (terms.wait(), self.at());
         let (name, work) = operations::asked(at, &question, &terms)?;
-        let operation = Operation::new(queue, token, Kind::Operation, EventKind::Reply)
+        let operation = Operation::new(queue, token, IdKind::Operation, EventKind::Reply)
             .place(self.0.desk.question(wait)?);
         operation.begin(&self.0.desk.shared, |_| async move {
             match part(terms, name, work).await {
@@ -143,7 +143,7 @@ impl Client {
         let (wait, at, parent) = (terms.wait(), self.at(), terms.parent.clone());
         let (name, opening) = operations::followed(at, &question, &terms)?;
         let flow = Arc::new(Opened::default());
-        let operation = Operation::new(queue, token, Kind::Watch, EventKind::End)
+        let operation = Operation::new(queue, token, IdKind::Watch, EventKind::End)
             .flow(flow.clone())
             .place(self.0.desk.follow(wait)?);
         operation.begin(&self.0.desk.shared, |end| {

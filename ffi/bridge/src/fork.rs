@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nobody_else_gets_at_what_is_shared_while_a_thread_forks() {
+    fn no_other_thread_gets_at_what_is_shared_while_one_forks() {
         watch();
         before();
         let (done, taken) = mpsc::channel();

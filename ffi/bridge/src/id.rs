@@ -5,7 +5,7 @@ use std::fmt;
 /// What an id names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
-pub enum Kind {
+pub enum IdKind {
     /// A unary call or another operation with one answer, on its way.
     Operation = 1,
     /// A stream that this side opened.
@@ -38,7 +38,7 @@ impl Id {
     /// Names nothing.
     pub const NONE: Self = Self(0);
 
-    pub(crate) fn new(generation: u32, shard: usize, index: usize, kind: Kind) -> Self {
+    pub(crate) fn new(generation: u32, shard: usize, index: usize, kind: IdKind) -> Self {
         debug_assert!(
             generation > 0 && generation < GENERATIONS && shard < SHARDS && index < SLOTS
         );
@@ -65,7 +65,7 @@ impl Id {
 
     /// True when it names a call that came in, whether that is over or not.
     pub fn is_call(self) -> bool {
-        self.kind() == Kind::Call as u8
+        self.kind() == IdKind::Call as u8
     }
 
     pub(crate) fn generation(self) -> u32 {
@@ -97,11 +97,11 @@ mod tests {
 
     #[test]
     fn parts_come_back_and_fit_a_javascript_number() {
-        let id = Id::new(GENERATIONS - 1, SHARDS - 1, SLOTS - 1, Kind::Watch);
+        let id = Id::new(GENERATIONS - 1, SHARDS - 1, SLOTS - 1, IdKind::Watch);
         assert!(id.to_raw() < 1 << 53);
         assert_eq!((id.generation(), id.shard()), (GENERATIONS - 1, SHARDS - 1));
-        assert_eq!((id.index(), id.kind()), (SLOTS - 1, Kind::Watch as u8));
-        let id = Id::new(1, 0, 0, Kind::Operation);
+        assert_eq!((id.index(), id.kind()), (SLOTS - 1, IdKind::Watch as u8));
+        let id = Id::new(1, 0, 0, IdKind::Operation);
         assert!(!id.is_none());
         assert_eq!((id.generation(), id.shard(), id.index(), id.kind()), (1, 0, 0, 1));
     }

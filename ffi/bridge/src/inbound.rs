@@ -16,7 +16,7 @@ use crate::event::{Event, EventKind, Held, NO_TIMEOUT, Unseen, Waiting};
 use crate::failure::{Failure, Result};
 use crate::flags;
 use crate::flow::Flow;
-use crate::id::{Id, Kind};
+use crate::id::{Id, IdKind};
 use crate::live::{self, Live};
 use crate::metadata::pack;
 use crate::outbox::{self, Outbox};
@@ -230,9 +230,10 @@ pub(crate) async fn serve(host: Host, method: u32, call: Arriving) -> micro::Res
         token: host.token,
         _live: Live::new(live::CALL),
     });
-    let id = host.shared.things.insert(Kind::Call, Thing::Call(call.clone())).ok_or_else(|| {
-        Error::resource_exhausted("16 million things are under way in this process")
-    })?;
+    let id =
+        host.shared.things.insert(IdKind::Call, Thing::Call(call.clone())).ok_or_else(|| {
+            Error::resource_exhausted("16 million things are under way in this process")
+        })?;
     if let Some(outbox) = &call.outbox {
         outbox.name(id);
     }
@@ -300,7 +301,7 @@ impl Drop for Served {
             if late {
                 Error::new(Code::DeadlineExceeded, "the deadline of this call has passed")
             } else {
-                Error::cancelled("nobody waits for this call any more")
+                Error::cancelled("the caller no longer waits for this call")
             },
         );
     }

@@ -59,7 +59,7 @@ pub use client::Client;
 pub use event::{Event, EventKind, NO_TIMEOUT};
 pub use failure::{Failure, Result};
 pub use guard::guard;
-pub use id::{Id, Kind};
+pub use id::{Id, IdKind};
 pub use metadata::{Headers, add, pack, unpack};
 pub use question::Question;
 pub use queue::Queue;

@@ -15,7 +15,7 @@ use crate::event::EventKind;
 use crate::failure::{Failure, Result};
 use crate::flow::Flow;
 use crate::guard;
-use crate::id::{Id, Kind};
+use crate::id::{Id, IdKind};
 use crate::queue::Queue;
 use crate::shared::Shared;
 use crate::status::Status;
@@ -25,7 +25,7 @@ use crate::things::{Task, Thing};
 pub(crate) struct Operation<'a> {
     queue: &'a Arc<Queue>,
     token: u64,
-    kind: Kind,
+    kind: IdKind,
     told: EventKind,
     flow: Option<Arc<dyn Flow>>,
     place: Place,
@@ -85,7 +85,7 @@ impl<W: Future<Output = Ending>> Future for Working<W> {
 
 impl<'a> Operation<'a> {
     /// An operation of `kind`, the end of which is told to `queue` as `told`.
-    pub(crate) fn new(queue: &'a Arc<Queue>, token: u64, kind: Kind, told: EventKind) -> Self {
+    pub(crate) fn new(queue: &'a Arc<Queue>, token: u64, kind: IdKind, told: EventKind) -> Self {
         Self { queue, token, kind, told, flow: None, place: Place::Any }
     }
 

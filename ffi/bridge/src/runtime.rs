@@ -14,7 +14,7 @@ use crate::event::EventKind;
 use crate::failure::{Failure, Result};
 use crate::flow::Flow;
 use crate::fork;
-use crate::id::{Id, Kind};
+use crate::id::{Id, IdKind};
 use crate::inbound::Host;
 use crate::log::{self, Level};
 use crate::operation::Operation;
@@ -250,7 +250,7 @@ impl Runtime {
         shared.open()?;
         let host = Host { shared: shared.clone(), queue: queue.clone(), token };
         let provided = provided::provide(area, name, host)?;
-        let operation = Operation::new(queue, token, Kind::Operation, EventKind::End);
+        let operation = Operation::new(queue, token, IdKind::Operation, EventKind::End);
         operation.begin(shared, |_| async move {
             let _provided = provided;
             std::future::pending().await
@@ -274,7 +274,7 @@ impl Runtime {
     /// As any operation.
     #[doc(hidden)]
     pub fn echo_inside(&self, queue: &Arc<Queue>, payload: Bytes, token: u64) -> Result<Id> {
-        let operation = Operation::new(queue, token, Kind::Operation, EventKind::Reply);
+        let operation = Operation::new(queue, token, IdKind::Operation, EventKind::Reply);
         operation.begin(self.inside()?, |_| async { Ending::payload(payload) })
     }
 
@@ -285,7 +285,7 @@ impl Runtime {
     #[doc(hidden)]
     #[allow(clippy::panic, reason = "that is what it is for")]
     pub fn panic_inside(&self, queue: &Arc<Queue>, token: u64) -> Result<Id> {
-        let operation = Operation::new(queue, token, Kind::Operation, EventKind::Reply);
+        let operation = Operation::new(queue, token, IdKind::Operation, EventKind::Reply);
         operation.begin(self.inside()?, |_| async { panic!("asked for by a test") })
     }
 }

@@ -16,7 +16,7 @@ use crate::completion::Ending;
 use crate::event::EventKind;
 use crate::failure::{Failure, Result};
 use crate::flags;
-use crate::id::{Id, Kind};
+use crate::id::{Id, IdKind};
 use crate::inbound::{Host, serve};
 use crate::live::{self, Live};
 use crate::operation::Operation;
@@ -112,7 +112,7 @@ impl Server {
         let host = Host { shared: serving.shared.clone(), queue: queue.clone(), token };
         let weak: Weak<Serving> = Arc::downgrade(serving);
         serving.shared.adopt_server(weak);
-        let operation = Operation::new(queue, token, Kind::Operation, EventKind::End);
+        let operation = Operation::new(queue, token, IdKind::Operation, EventKind::End);
         operation.begin(&serving.shared, |end| {
             let (serving, teller) = (serving.clone(), end.teller());
             async move {

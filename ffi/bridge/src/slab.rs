@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use crate::id::{Id, Kind, SHARDS, SLOTS};
+use crate::id::{Id, IdKind, SHARDS, SLOTS};
 use crate::leases::{Lease, Leases};
 use crate::sync::{AtomicUsize, Mutex, MutexGuard, Ordering, PoisonError};
 
@@ -29,7 +29,7 @@ struct Shard<T> {
 struct Slot<T> {
     generation: u32,
     lease: Lease,
-    kind: Option<Kind>,
+    kind: Option<IdKind>,
     thing: Option<T>,
 }
 
@@ -45,7 +45,7 @@ impl<T: Clone> Slab<T> {
     }
 
     /// Keeps `thing` and names it; `None` when there are as many things as ids.
-    pub(crate) fn insert(&self, kind: Kind, thing: T) -> Option<Id> {
+    pub(crate) fn insert(&self, kind: IdKind, thing: T) -> Option<Id> {
         let number = self.next.fetch_add(1, Ordering::Relaxed) % self.shards.len();
         let mut shard = lock(&self.shards[number]);
         let index = match shard.free.pop() {
@@ -144,7 +144,7 @@ mod tests {
     fn an_id_names_its_thing_until_it_is_removed() {
         let slab = slab(4);
         let ids: Vec<_> =
-            (0..100).map(|n| slab.insert(Kind::Operation, n).expect("room")).collect();
+            (0..100).map(|n| slab.insert(IdKind::Operation, n).expect("room")).collect();
         assert!(ids.iter().enumerate().all(|(n, id)| slab.get(*id) == Some(n)));
         let mut all = slab.all();
         all.sort_unstable_by_key(|(_, n)| *n);
@@ -159,9 +159,9 @@ mod tests {
     #[test]
     fn a_place_used_again_has_another_name() {
         let slab = slab(1);
-        let first = slab.insert(Kind::Stream, 1).expect("room");
+        let first = slab.insert(IdKind::Stream, 1).expect("room");
         slab.remove(first);
-        let second = slab.insert(Kind::Stream, 2).expect("room");
+        let second = slab.insert(IdKind::Stream, 2).expect("room");
         assert_eq!(first.index(), second.index());
         assert_eq!((slab.get(first), slab.get(second)), (None, Some(2)));
         assert!(!slab.change(first, |thing| *thing = 3) && slab.change(second, |thing| *thing = 4));
@@ -173,8 +173,9 @@ mod tests {
         let slab = Slab::new(1, Arc::new(Leases::nearly_used_up()));
         let mut ids = HashSet::new();
         for n in 0..10_000 {
-            let id =
-                slab.insert(Kind::Call, n).expect("a slot that is used up makes room for another");
+            let id = slab
+                .insert(IdKind::Call, n)
+                .expect("a slot that is used up makes room for another");
             assert!(id.generation() > 0 && ids.insert(id), "{id:?} has named something before");
             assert_eq!(slab.remove(id), Some(n));
         }
@@ -185,9 +186,9 @@ mod tests {
     #[test]
     fn what_stays_does_not_share_a_place_that_is_used_up() {
         let slab = Slab::new(1, Arc::new(Leases::nearly_used_up()));
-        let stays = slab.insert(Kind::Stream, u32::MAX).expect("room");
+        let stays = slab.insert(IdKind::Stream, u32::MAX).expect("room");
         for n in 0..10_000 {
-            let id = slab.insert(Kind::Call, n).expect("room");
+            let id = slab.insert(IdKind::Call, n).expect("room");
             assert_ne!(id.index(), stays.index());
             slab.remove(id);
         }
@@ -201,7 +202,7 @@ mod tests {
         for runtime in 0..100 {
             let slab = Slab::new(2, leases.clone());
             for _ in 0..10 {
-                let id = slab.insert(Kind::Operation, runtime).expect("room");
+                let id = slab.insert(IdKind::Operation, runtime).expect("room");
                 assert!(ids.insert(id), "{id:?} has named a thing of another runtime");
                 slab.remove(id);
             }
@@ -211,7 +212,7 @@ mod tests {
     #[test]
     fn foreign_ids_name_nothing() {
         let slab = slab(1);
-        let id = slab.insert(Kind::Call, ()).expect("room");
+        let id = slab.insert(IdKind::Call, ()).expect("room");
         for raw in [0, 1, u64::MAX, 1 << 53, id.to_raw() ^ 1, id.to_raw() | 1 << 60] {
             assert_eq!(slab.get(Id::from_raw(raw)), None, "{raw:#x}");
             assert_eq!(slab.remove(Id::from_raw(raw)), None, "{raw:#x}");

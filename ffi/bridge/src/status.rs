@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_nobody_knows_are_failures() {
+    fn unknown_numbers_are_failures() {
         for number in [-1, 17, 999, 1007, i32::MAX] {
             assert_eq!(Status(number).code(), Some(Code::Unknown));
             assert_eq!(Status(number).name(), "UNKNOWN");

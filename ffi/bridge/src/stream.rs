@@ -11,7 +11,7 @@ use crate::event::{EventKind, Held};
 use crate::failure::{Failure, Result};
 use crate::flags;
 use crate::flow::Opened;
-use crate::id::{Id, Kind};
+use crate::id::{Id, IdKind};
 use crate::metadata::{pack, pack_both};
 use crate::operation::Operation;
 use crate::outbox::{self, Outbox};
@@ -47,7 +47,7 @@ impl Client {
         let (parent, codec) = (terms.parent.clone(), flags::of(terms.codec));
         let outbox = shape.client_streams().then(|| Outbox::new(queue, token));
         let open = Arc::new(Opened { outbox: outbox.clone(), ..Opened::default() });
-        let operation = Operation::new(queue, token, Kind::Stream, EventKind::End)
+        let operation = Operation::new(queue, token, IdKind::Stream, EventKind::End)
             .flow(open.clone())
             .place(place);
         let (service, endpoint) = (request.service, request.endpoint);

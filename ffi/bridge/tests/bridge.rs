@@ -53,14 +53,14 @@ fn failures_carry_everything_the_handler_said() {
     let client = host.serve("greeter", &[("Greeter.Hello", Shape::Unary)]);
     client.call(&host.queue, echo("greeter"), 1).unwrap();
     let call = host.next(EventKind::Call);
-    let error = micro_bridge::core::Error::not_found("nobody of that name").with_id("people");
+    let error = micro_bridge::core::Error::not_found("no person of that name").with_id("people");
     let mut trailers = micro_bridge::core::Metadata::new();
     trailers.append("hint", "ask-again").unwrap();
     host.runtime.reply(call.id, Err(error), &micro_bridge::pack(&trailers)).unwrap();
     let reply = host.next(EventKind::Reply);
     let failure = reply.failure.unwrap();
     assert_eq!((reply.status, failure.id(), failure.http_code()), (Status(5), "people", 404));
-    assert_eq!(failure.message(), "nobody of that name");
+    assert_eq!(failure.message(), "no person of that name");
     assert_eq!(failure.origin().unwrap().attempts, 1);
     let headers = micro_bridge::Headers::new(&reply.meta);
     let mut trailers = headers.clone();
@@ -223,7 +223,7 @@ fn a_sender_that_is_too_fast_is_told_to_wait_and_when_to_go_on() {
 }
 
 #[test]
-fn a_call_nobody_answers_is_answered_when_its_queue_closes() {
+fn an_unanswered_call_is_answered_when_its_queue_closes() {
     let host = Host::new();
     let other = Host::on(&host.runtime);
     let client = host.serve("greeter", &[("Greeter.Hello", Shape::Unary)]);
@@ -375,8 +375,8 @@ fn wrong_requests_are_refused_before_anything_begins() {
         let failure = client.call(&host.queue, request, 1).unwrap_err();
         assert_eq!(failure.status().code().unwrap(), micro_bridge::core::Code::InvalidArgument);
     }
-    let nobody = of(operations::REGISTRY_GET, r#"{"service": "nobody"}"#);
-    let parent = client.ask(&host.queue, nobody, 1).unwrap();
+    let unknown = of(operations::REGISTRY_GET, r#"{"service": "nobody"}"#);
+    let parent = client.ask(&host.queue, unknown, 1).unwrap();
     let request = Request { parent, ..echo("greeter") };
     assert!(!client.call(&host.queue, request, 2).unwrap_err().status().is_ok());
     assert_eq!(host.next(EventKind::Reply).status, Status(5));

@@ -226,7 +226,7 @@ TEST(structs_of_a_wrong_size_are_refused) {
     fleet_end(&f);
 }
 
-TEST(options_and_values_that_nobody_knows_are_refused) {
+TEST(unknown_options_and_values_are_refused) {
     fleet f = fleet_new();
     micro_client *client = fleet_client(&f, "");
     micro_server *server = NULL;

@@ -37,7 +37,7 @@ TEST(a_queue_closed_with_work_under_way_is_told_nothing_more) {
     fleet_end(&f);
 }
 
-TEST(calls_that_nobody_saw_are_answered_when_their_queue_closes) {
+TEST(calls_that_were_not_taken_are_answered_when_their_queue_closes) {
     fleet f = fleet_new(), served = fleet_beside(&f);
     fleet_greeter(&served);
     micro_client *client = fleet_client(&f, "\"retries\": 0");

@@ -7,7 +7,7 @@ TEST(an_error_carries_its_id_details_and_origin) {
     micro_client *client = fleet_client(&f, "\"retries\": 0");
     fleet_call(&f, client, "Bob", 1);
     micro_event call = fleet_next(&f, MICRO_EVENT_CALL);
-    micro_error *sent = micro_error_new(MICRO_NOT_FOUND, S("people"), S("nobody of that name"));
+    micro_error *sent = micro_error_new(MICRO_NOT_FOUND, S("people"), S("no person of that name"));
     const uint8_t first[] = { 10, 0, 255 };
     EQUAL(micro_error_attach(sent, S("people.Reason"), (micro_slice){ first, sizeof first }), MICRO_OK);
     EQUAL(micro_error_attach(sent, S("google.rpc.Help"), S("second")), MICRO_OK);
@@ -20,7 +20,7 @@ TEST(an_error_carries_its_id_details_and_origin) {
     EQUAL(micro_error_status(reply.error), MICRO_NOT_FOUND);
     SAYS(micro_error_id(reply.error), "people");
     SAYS(micro_error_reason(reply.error), "");
-    SAYS(micro_error_message(reply.error), "nobody of that name");
+    SAYS(micro_error_message(reply.error), "no person of that name");
     EQUAL(micro_error_http_code(reply.error), 404);
     SAYS(micro_error_service(reply.error), "greeter");
     SAYS(micro_error_endpoint(reply.error), "Greeter.Hello");

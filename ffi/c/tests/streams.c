@@ -169,7 +169,7 @@ TEST(a_handler_ends_a_stream_with_an_error) {
     fleet_end(&f);
 }
 
-TEST(a_stream_to_nobody_ends_with_why) {
+TEST(a_stream_to_an_unknown_service_ends_with_why) {
     fleet f = fleet_new();
     micro_client *client = fleet_client(&f, "");
     open_stream(&f, client, MICRO_BIDI_STREAM, "", 9);

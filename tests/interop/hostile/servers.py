@@ -186,7 +186,7 @@ def odd_reset(session, stream):
 
 
 @answering
-def data_for_nobody(session, stream):
+def data_for_no_stream(session, stream):
     session.send(data(0, b"hello"))
 
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use loom::thread;
 
-use crate::id::{Id, Kind};
+use crate::id::{Id, IdKind};
 use crate::inbox::{Bell, Inbox};
 use crate::leases::Leases;
 use crate::models::both;
@@ -183,12 +183,12 @@ fn a_new_bell_rings_for_what_waits() {
 
 fn an_id_names_its_thing_or_nothing() {
     let slab = Arc::new(slab(1));
-    let first = slab.insert(Kind::Call, 1).expect("room");
+    let first = slab.insert(IdKind::Call, 1).expect("room");
     let other = thread::spawn({
         let slab = slab.clone();
         move || {
             assert_eq!(slab.remove(first), Some(1));
-            slab.insert(Kind::Call, 2).expect("room")
+            slab.insert(IdKind::Call, 2).expect("room")
         }
     });
     assert!(matches!(slab.get(first), Some(1) | None));
@@ -199,10 +199,10 @@ fn an_id_names_its_thing_or_nothing() {
 
 fn things_kept_at_once_have_ids_of_their_own() {
     let slab = Arc::new(slab(2));
-    let gone = slab.insert(Kind::Call, 0).expect("room");
+    let gone = slab.insert(IdKind::Call, 0).expect("room");
     slab.remove(gone);
     let insert = |slab: &Slab<u32>, thing: u32| -> Id {
-        let id = slab.insert(Kind::Call, thing).expect("room");
+        let id = slab.insert(IdKind::Call, thing).expect("room");
         assert_eq!(slab.get(id), Some(thing));
         id
     };
@@ -218,7 +218,7 @@ fn things_kept_at_once_have_ids_of_their_own() {
 
 fn of_two_that_remove_one_gets_the_thing() {
     let slab = Arc::new(slab(1));
-    let id = slab.insert(Kind::Stream, 7).expect("room");
+    let id = slab.insert(IdKind::Stream, 7).expect("room");
     let taken = both({
         let slab = slab.clone();
         move || slab.remove(id)
@@ -229,7 +229,7 @@ fn of_two_that_remove_one_gets_the_thing() {
 
 fn a_change_is_made_before_the_end() {
     let slab = Arc::new(slab(1));
-    let id = slab.insert(Kind::Operation, 1).expect("room");
+    let id = slab.insert(IdKind::Operation, 1).expect("room");
     let other = thread::spawn({
         let slab = slab.clone();
         move || slab.change(id, |thing| *thing = 2)

@@ -77,7 +77,7 @@ fn endpoints(builder: ServerBuilder) -> ServerBuilder {
         }))
         .handle(Endpoint::unary("Echo.Wait", |context: Context, _: Raw| async move {
             context.cancelled().await;
-            Err::<Raw, _>(Error::cancelled("nobody waits any more"))
+            Err::<Raw, _>(Error::cancelled("the caller no longer waits"))
         }))
         .handle(Endpoint::server_stream("Echo.Pour", |_: Context, _: Raw| async {
             Ok(stream::repeat_with(|| Ok(Raw(vec![7; BLOB].into()))).take(1_000))

@@ -1,4 +1,4 @@
-//! Line 38: TLS between both, whoever calls.
+//! Line 38: TLS between both, with either as the caller.
 
 use micro::{Client, ClientTls, Code, ServerTls};
 use micro_tests::greeter::{HelloReply, HelloRequest};

@@ -104,7 +104,7 @@ ways! {
     goaway_storm(16) => "Unavailable",
     goaway_after_request(16) => "Unavailable",
     odd_reset(16) => "Internal",
-    data_for_nobody(16) => "Unavailable",
+    data_for_no_stream(16) => "Unavailable",
     data_before_head(16) => "Unavailable",
     unasked_stream(16) => "Unavailable",
     push(16) => "Unavailable",

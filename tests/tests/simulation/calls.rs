@@ -94,7 +94,7 @@ fn a_partition_in_one_direction_is_gone_round_too() {
 }
 
 #[test]
-fn packets_that_were_held_back_harm_nobody_when_they_arrive() {
+fn packets_that_were_held_back_do_no_harm_when_they_arrive() {
     scenario("hold", |seed| {
         let mut world = fleet(&Shape::of(seed));
         for (from, to) in [(1_500, 3_500), (4_000, 4_400)] {

@@ -111,7 +111,7 @@ pub(crate) fn check(trace: &Trace, terms: Terms) -> BTreeMap<u32, Story> {
         let most = if story.idempotent { 1 + terms.retries as usize } else { 1 };
         assert!(story.runs.len() <= most, "ran too often: {told}");
         assert!(story.attempts <= 1 + terms.retries + MAX_FAILOVERS, "attempts: {told}");
-        assert!(story.failed.is_some() || !story.runs.is_empty(), "answered by nobody: {told}");
+        assert!(story.failed.is_some() || !story.runs.is_empty(), "answered by no node: {told}");
         let excused = [Code::Unavailable, Code::DeadlineExceeded];
         let excuse = story.failed.is_none_or(|code| excused.contains(&code));
         assert!(excuse, "a network causes no such failure: {told}");

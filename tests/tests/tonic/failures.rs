@@ -1,4 +1,4 @@
-//! What a caller is told when something is wrong, whoever serves and whoever calls.
+//! What a caller is told when something is wrong, with either side as the server.
 
 use std::error::Error as _;
 use std::time::Duration;
@@ -147,10 +147,10 @@ async fn what_keeps_a_call_from_every_node_is_a_status() {
 
     let nowhere = client(&registry).channel("hall").address("127.0.0.1:1");
     let mut nowhere = micro_tests::hall::greeter_client::GreeterClient::new(nowhere);
-    let status = nowhere.hello(hello("Ada")).await.expect_err("nobody listens");
+    let status = nowhere.hello(hello("Ada")).await.expect_err("no server listens");
     assert_eq!(status.code(), Code::Unavailable, "{status}");
     let texts = stream::pending::<Text>();
-    let status = nowhere.chat(texts).await.expect_err("nobody listens");
+    let status = nowhere.chat(texts).await.expect_err("no server listens");
     assert_eq!(status.code(), Code::Unavailable, "{status}");
 }
 

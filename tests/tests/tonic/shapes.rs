@@ -1,4 +1,4 @@
-//! One message or many each way, whoever serves and whoever calls.
+//! One message or many each way, with either side as the server.
 
 use futures_util::{StreamExt as _, stream};
 use micro_tests::hall::{CountRequest, HelloRequest, Number, Text};

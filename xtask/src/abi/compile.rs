@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn a_type_nobody_declared_is_a_complaint_in_both_languages() {
+    fn an_undeclared_type_is_a_complaint_in_both_languages() {
         let complaints = with("ssize_of micro_x(void);\n");
         assert!(complaints.iter().any(|line| line.contains("-std=c11")), "{complaints:?}");
         assert!(complaints.iter().any(|line| line.contains("-std=c++17")), "{complaints:?}");

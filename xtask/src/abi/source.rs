@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn a_guard_may_be_somebody_elses_but_not_of_some_of_that_name() {
+    fn a_function_may_be_guarded_by_the_one_it_calls_if_all_of_that_name_are() {
         let direct = format!("{EXPORTED} micro_a() {{\n    wrap();\n}}");
         let wrap = "fn wrap() {\n    guard(|| work());\n}";
         assert!(read(&format!("{direct}\n{wrap}")).breaches().is_empty());

@@ -80,7 +80,7 @@ fn a_field_that_the_library_lacks_is_found() {
 }
 
 #[test]
-fn a_struct_that_nobody_looks_at_is_found() {
+fn a_struct_that_is_not_checked_is_found() {
     let more = "#[repr(C)]\npub struct micro_more {\n    pub one: u32,\n}\n\n/// Another.\n#[unsafe(no_mangle)]\npub extern \"C\" fn micro_another(_: micro_more) {\n    guard();\n}\n\n/// Version of the library for";
     let error = tampered("ffi/c/src/abi.rs", "/// Version of the library for", more);
     assert!(error.contains("does not list every struct"), "{error}");

@@ -41,13 +41,13 @@ pub(super) struct Question {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Argument {
     pub(super) name: String,
-    pub(super) kind: Kind,
+    pub(super) kind: ArgumentKind,
     pub(super) is_optional: bool,
 }
 
 /// What the value of an argument is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum ArgumentKind {
     Text,
     Number,
     Flag,
@@ -56,12 +56,12 @@ pub(super) enum Kind {
     List,
 }
 
-impl Kind {
+impl ArgumentKind {
     pub(super) const ALL: [Self; 6] =
         [Self::Text, Self::Number, Self::Flag, Self::Duration, Self::Record, Self::List];
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for ArgumentKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Text => "text",
@@ -295,7 +295,7 @@ pub(super) fn calls(tokens: &TokenStream) -> Vec<(String, String, TokenStream)> 
 }
 
 /// Whether a type is an `Option`, and what its values are.
-fn kind_of(kind: &Type) -> (bool, Kind) {
+fn kind_of(kind: &Type) -> (bool, ArgumentKind) {
     let name = last_name(kind).unwrap_or_default();
     if name == "Option"
         && let Type::Path(path) = kind
@@ -306,12 +306,14 @@ fn kind_of(kind: &Type) -> (bool, Kind) {
         return (true, kind_of(within).1);
     }
     let kind = match name.as_str() {
-        "String" => Kind::Text,
-        "bool" => Kind::Flag,
-        "Duration" => Kind::Duration,
-        "Vec" => Kind::List,
-        "u8" | "u16" | "u32" | "u64" | "usize" | "i32" | "i64" | "f32" | "f64" => Kind::Number,
-        _ => Kind::Record,
+        "String" => ArgumentKind::Text,
+        "bool" => ArgumentKind::Flag,
+        "Duration" => ArgumentKind::Duration,
+        "Vec" => ArgumentKind::List,
+        "u8" | "u16" | "u32" | "u64" | "usize" | "i32" | "i64" | "f32" | "f64" => {
+            ArgumentKind::Number
+        }
+        _ => ArgumentKind::Record,
     };
     (false, kind)
 }

@@ -89,7 +89,7 @@ class Pipe:
         self.writable()
 
     def _over(self) -> None:
-        self._end(Cancelled("nobody waits for this call any more", id="micro"), b"")
+        self._end(Cancelled("the caller no longer waits for this call", id="micro"), b"")
 
     # What both kinds of reader do.
 

@@ -19,6 +19,7 @@ from ._pipe import ThreadPipe
 
 if TYPE_CHECKING:
     from . import _micro
+    from ._client import Answer
 
 In = TypeVar("In", covariant=True)
 
@@ -187,3 +188,22 @@ class Pool:
         threads, self.threads = self.threads, []
         for _ in threads:
             self.work.put(None)
+
+
+class Slot:
+    """A future that no task awaits: its thread looks at it."""
+
+    __slots__ = ("answer", "error")
+
+    def __init__(self) -> None:
+        self.answer: Answer | None = None
+        self.error: BaseException | None = None
+
+    def done(self) -> bool:
+        return self.answer is not None or self.error is not None
+
+    def set_result(self, answer: Answer) -> None:
+        self.answer = answer
+
+    def set_exception(self, error: BaseException) -> None:
+        self.error = error

@@ -6,21 +6,18 @@ Any thread may use a client. While one waits, the others run.
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 import json
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from . import _codec
 from ._client import Answer, BaseClient, Reply, Terms, options_of, replied, reply, terms, unary
 from ._errors import Closed, Internal, Stale
-from ._metadata import Metadata
 from ._middleware import Call, Layer, around_on_thread, checked, is_async
 from ._options import CallOptions, ServiceOptions
 from ._pipe import QueuePipe
-from ._provide import Registry
-from ._provide import provide as _provide
+from ._provide_on_thread import Provided, provide
 from ._questions import Question, question
 from ._registry import (
     Change,
@@ -36,38 +33,19 @@ from ._registry import (
 )
 from ._runtime import Runtime
 from ._service import Service as _Service
+from ._stream_on_thread import LayeredStream, Stream
 from ._streams import peek
 from ._stub import Stub
 from ._threads import IncomingRequests as Requests
+from ._threads import Slot
 
 if TYPE_CHECKING:
     from typing import Unpack
 
 L = TypeVar("L", bound=Layer)
 T = TypeVar("T")
-In = TypeVar("In", covariant=True)
-Out = TypeVar("Out", contravariant=True)
 
 __all__ = ["Client", "Provided", "Requests", "Service", "Stream", "Stub", "provide"]
-
-
-class _Slot:
-    """A future that no task awaits: its thread looks at it."""
-
-    __slots__ = ("answer", "error")
-
-    def __init__(self) -> None:
-        self.answer: Answer | None = None
-        self.error: BaseException | None = None
-
-    def done(self) -> bool:
-        return self.answer is not None or self.error is not None
-
-    def set_result(self, answer: Answer) -> None:
-        self.answer = answer
-
-    def set_exception(self, error: BaseException) -> None:
-        self.error = error
 
 
 class Client(BaseClient):
@@ -183,7 +161,7 @@ class Client(BaseClient):
 
     def _ask(self, what: str, argument: Any) -> Answer:
         runtime, client = self._open()
-        queue, slot = runtime.queue(), _Slot()
+        queue, slot = runtime.queue(), Slot()
         id: int = getattr(client, what)(queue, slot, argument)
         self._under_way.add(id)
         try:
@@ -313,107 +291,6 @@ class Client(BaseClient):
         return self._ask("ask", asked)[0]
 
 
-class Stream(Iterator[In], Generic[Out, In]):
-    """A stream that this side opened. Replies are read by iteration. One thread at a time.
-
-    Leaving ``with`` before the end cancels it, and so does letting go of it.
-    """
-
-    def __init__(self, pipe: QueuePipe, encode: Callable[[Any], Any]) -> None:
-        self._pipe = pipe
-        self._encode = encode
-
-    def __next__(self) -> In:
-        message: In = self._pipe.next()
-        return message
-
-    def send(self, message: Out) -> None:
-        """Sends a request. Waits while the far side is slow."""
-        payload = self._encode(message)
-        try:
-            self._pipe.send(payload)
-        except (Stale, Closed) as error:
-            raise self._pipe.error or error from None
-
-    def done_sending(self) -> None:
-        """This side sends no more; the far side may still answer. Harmless when repeated."""
-        self._pipe.runtime.close(self._pipe.id)
-
-    def headers(self) -> Metadata:
-        """Headers of the answer, once they have come."""
-        pipe = self._pipe
-        while pipe.headers is None and not pipe.check():
-            pipe.wait(pipe._version)
-        return pipe.headers or Metadata()
-
-    @property
-    def trailers(self) -> Metadata:
-        """Trailers of the answer; empty before the end."""
-        return self._pipe.trailers
-
-    def cancel(self) -> None:
-        """Ends it at once: reading goes on to raise ``Cancelled``. Harmless when late."""
-        self._pipe.cancel()
-
-    close = cancel
-
-    def __enter__(self) -> Stream[Out, In]:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._pipe.cancel()
-
-    def __del__(self) -> None:
-        pipe = self._pipe
-        pipe.cancel()
-        pipe.queue.close(tell=False)
-
-
-class LayeredStream(Stream[Any, Any]):
-    """A stream that was opened through middleware."""
-
-    def __init__(self, replies: Any, opened: list[Stream[Any, Any]]) -> None:
-        self._opened = opened
-        if not hasattr(replies, "__iter__"):
-            raise TypeError(f"a middleware returned {type(replies).__name__} for a stream: return an iterator")
-        self._replies = iter(replies)
-
-    def _stream(self) -> Stream[Any, Any]:
-        if not self._opened:
-            raise Closed("a middleware has answered this call: it takes no messages")
-        return self._opened[-1]
-
-    def __next__(self) -> Any:
-        return next(self._replies)
-
-    def send(self, message: Any) -> None:
-        self._stream().send(message)
-
-    def done_sending(self) -> None:
-        for stream in self._opened:
-            stream.done_sending()
-
-    def headers(self) -> Metadata:
-        return self._stream().headers()
-
-    @property
-    def trailers(self) -> Metadata:
-        return self._opened[-1].trailers if self._opened else Metadata()
-
-    def cancel(self) -> None:
-        for stream in self._opened:
-            stream.cancel()
-
-    close = cancel
-
-    def __exit__(self, *_: object) -> None:
-        self.cancel()
-
-    def __del__(self) -> None:
-        # What was opened is let go of with it.
-        pass
-
-
 class Service(_Service):
     """A service that runs beside the program, on an event loop of its own thread: ``start`` and ``stop`` block.
 
@@ -494,54 +371,6 @@ class Service(_Service):
 
     def __exit__(self, *_: object) -> None:
         self.stop()
-
-
-class Provided:
-    """A registry that is provided under a name. Closing it, or leaving ``with``, withdraws the name."""
-
-    def __init__(self, name: str, registry: Registry, runtime: Runtime | None) -> None:
-        ready: concurrent.futures.Future[tuple[str, asyncio.AbstractEventLoop, asyncio.Event]] = concurrent.futures.Future()
-
-        async def serve() -> None:
-            over = asyncio.Event()
-            try:
-                provided = _provide(name, registry, runtime=runtime)
-            except BaseException as error:
-                ready.set_exception(error)
-                return
-            ready.set_result((provided.url, asyncio.get_running_loop(), over))
-            async with provided:
-                await over.wait()
-
-        self._thread = threading.Thread(target=lambda: asyncio.run(serve()), name=f"micro {name}", daemon=True)
-        self._thread.start()
-        self.url, self._loop, self._over = ready.result()
-        """``url`` opens it in this process, for example ``host://mine``."""
-
-    def close(self) -> None:
-        """Withdraws the name, and returns when it is free. Harmless when repeated."""
-        try:
-            self._loop.call_soon_threadsafe(self._over.set)
-        except RuntimeError:
-            # Its loop is closed.
-            return
-        # A method of the registry that closes it does not wait for itself.
-        if self._thread is not threading.current_thread():
-            self._thread.join()
-
-    def __enter__(self) -> Provided:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def __repr__(self) -> str:
-        return f"<micro.sync.Provided {self.url}>"
-
-
-def provide(name: str, registry: Registry, *, runtime: Runtime | None = None) -> Provided:
-    """As :func:`micro.provide`, for programs without an event loop: one on a thread of its own calls the registry."""
-    return Provided(name, registry, runtime)
 
 
 def _sends_nothing(_: Any) -> Any:

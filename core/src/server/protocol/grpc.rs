@@ -8,7 +8,7 @@ use super::frames::Conversation;
 use super::upload::Upload;
 use crate::codec::Codec;
 use crate::error::{Error, Result};
-use crate::server::converse::{Answer, Layout, Reply, converse};
+use crate::server::converse::{CallAnswer, Layout, Reply, converse};
 use crate::server::dispatch::{Dispatch, Head, Peer};
 use crate::server::reply::ReplyBody;
 use crate::transport::{Compressor, Frames, read_timeout, write_status};
@@ -68,7 +68,7 @@ pub(super) fn head(
 
 /// An answer as gRPC writes it. The content type is the request's, bare or with its subtype (wire
 /// reference 1.3).
-pub(super) fn write(answer: Answer, content_type: &HeaderValue) -> Response<ReplyBody> {
+pub(super) fn write(answer: CallAnswer, content_type: &HeaderValue) -> Response<ReplyBody> {
     let mut headers = answer.headers;
     let body = match answer.reply {
         Reply::Message(message, trailers) => ReplyBody::Message(Some(message), Some(trailers)),

@@ -84,7 +84,7 @@ fn with_option() -> DescriptorPool {
 }
 
 #[test]
-fn options_that_nobody_here_knows_are_handed_out_as_they_were_given() {
+fn options_that_are_unknown_here_are_handed_out_as_they_were_given() {
     let pool = with_option();
     let order = || {
         let message = pool.get_message_by_name("shop.v1.Order").expect("the message");

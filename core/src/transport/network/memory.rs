@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn where_nobody_listens_nobody_connects() {
+    async fn where_no_server_listens_no_client_connects() {
         let network = Memory::new();
         let kind = async |address| network.connect(address).await.expect_err(address).kind();
         assert_eq!(kind("127.0.0.1:1").await, ErrorKind::ConnectionRefused);

@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn json_of_anybody_else_is_a_text() {
+    fn foreign_json_is_a_text() {
         for text in [
             r#"{"code": 1042, "msg": "card declined"}"#,
             r#"{"code":1042,"msg":"card declined"}"#,

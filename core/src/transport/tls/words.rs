@@ -72,7 +72,7 @@ pub(super) fn of(error: &TlsError, side: Side) -> String {
 
 /// What is wrong with the certificate of the peer.
 fn certificate(error: &CertificateError, side: Side) -> String {
-    let whose = match side {
+    let subject = match side {
         Side::Client => "the server's certificate",
         Side::Server => "the client's certificate",
     };
@@ -81,28 +81,28 @@ fn certificate(error: &CertificateError, side: Side) -> String {
         Side::Server => "the server's `authority`",
     };
     match error {
-        CertificateError::Expired => format!("{whose} has expired: renew it"),
+        CertificateError::Expired => format!("{subject} has expired: renew it"),
         CertificateError::ExpiredContext { not_after, .. } => {
-            format!("{whose} has expired on {}: renew it", date(*not_after))
+            format!("{subject} has expired on {}: renew it", date(*not_after))
         }
         CertificateError::NotValidYet => {
-            format!("{whose} is not valid yet: is the clock of this machine right?")
+            format!("{subject} is not valid yet: is the clock of this machine right?")
         }
         CertificateError::NotValidYetContext { not_before, .. } => format!(
-            "{whose} is not valid before {}: is the clock of this machine right?",
+            "{subject} is not valid before {}: is the clock of this machine right?",
             date(*not_before)
         ),
         CertificateError::UnknownIssuer => {
             format!(
-                "{whose} is signed by nobody that is trusted: add its signer, or itself, to {authority}"
+                "{subject} is signed by no trusted authority: add its signer, or itself, to {authority}"
             )
         }
         CertificateError::BadSignature => format!(
-            "{whose} is signed with another key than that of its authority: is {authority} an older one of the same name?"
+            "{subject} is signed with another key than that of its authority: is {authority} an older one of the same name?"
         ),
         CertificateError::NotValidForName => {
             format!(
-                "{whose} is not for the name it was called by: set `server_name` to one that it has"
+                "{subject} is not for the name it was called by: set `server_name` to one that it has"
             )
         }
         CertificateError::NotValidForNameContext { expected, presented } => {
@@ -114,29 +114,29 @@ fn certificate(error: &CertificateError, side: Side) -> String {
             let expected = expected.to_str();
             match names.is_empty() {
                 true => format!(
-                    "{whose} has no names, and {expected} was called: make one with subjectAltName, the common name does not count"
+                    "{subject} has no names, and {expected} was called: make one with subjectAltName, the common name does not count"
                 ),
                 false => format!(
-                    "{whose} is for {}, and not for {expected}: set `server_name` to a name that it has",
+                    "{subject} is for {}, and not for {expected}: set `server_name` to a name that it has",
                     names.join(", ")
                 ),
             }
         }
-        CertificateError::Revoked => format!("{whose} has been revoked"),
+        CertificateError::Revoked => format!("{subject} has been revoked"),
         CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
             let purpose = match side {
                 Side::Client => "serverAuth",
                 Side::Server => "clientAuth",
             };
-            format!("{whose} is made for another purpose: its extendedKeyUsage needs {purpose}")
+            format!("{subject} is made for another purpose: its extendedKeyUsage needs {purpose}")
         }
         CertificateError::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => {
             format!(
-                "{whose} is an authority's (CA:TRUE), which is for signing others: add itself to {authority}, or make one with CA:FALSE"
+                "{subject} is an authority's (CA:TRUE), which is for signing others: add itself to {authority}, or make one with CA:FALSE"
             )
         }
-        CertificateError::BadEncoding => format!("{whose} cannot be read"),
-        other => format!("{whose} cannot be verified: {other}"),
+        CertificateError::BadEncoding => format!("{subject} cannot be read"),
+        other => format!("{subject} cannot be verified: {other}"),
     }
 }
 

@@ -368,7 +368,7 @@ impl<'a> Play<'a> {
 
     async fn stopped(&mut self, at: step::At) -> Result<(), String> {
         let stopping = self.stops.get_mut(&at.server.unwrap_or_default());
-        let answer = stopping.ok_or("nobody told it to stop")?.next().await?;
+        let answer = stopping.ok_or("it was not told to stop")?.next().await?;
         if answer.verb == "ok" { Ok(()) } else { Err(format!("it did not stop: {answer}")) }
     }
 }

@@ -253,7 +253,7 @@ impl Shared {
         waiting.remove(&id);
         // No step waits any more for the first end of what a failed scenario left behind.
         if again || line.verb != "result" {
-            answers.broken.push(format!("nobody asked for `{line}`"));
+            answers.broken.push(format!("`{line}` was not asked for"));
         }
     }
 }

@@ -32,11 +32,11 @@ struct Files {
 #[derive(Clone, PartialEq, prost::Message)]
 struct Services {
     #[prost(message, repeated, tag = "1")]
-    services: Vec<Named>,
+    services: Vec<ServiceName>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
-struct Named {
+struct ServiceName {
     #[prost(string, tag = "1")]
     name: String,
 }

@@ -24,17 +24,17 @@ pub(super) enum Step {
     /// Begins many unary calls.
     Many(Call),
     /// The stream is open.
-    Opened(Named),
+    Opened(CallId),
     /// Sends on a stream, and waits until it was taken.
     Send(Send),
     /// Asks for a message and waits for it.
     Recv(Recv),
     /// Asks for a message and does not wait.
-    Ask(Named),
+    Ask(CallId),
     /// Half-closes a stream.
-    Close(Named),
+    Close(CallId),
     /// Cancels a call or stream.
-    Cancel(Named),
+    Cancel(CallId),
     /// The end of a call or stream.
     Ends(Ends),
     /// The end of many calls.
@@ -64,7 +64,7 @@ pub(super) enum Step {
     /// Asks for a change of what is followed, and waits for it.
     Change(Change),
     /// Asks for changes or messages until the end.
-    Drain(Named),
+    Drain(CallId),
     /// Has the client provide a registry of its own.
     Provide(Provide),
     /// What the client hears of the health of each node.
@@ -140,7 +140,7 @@ impl Hops {
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Named {
+pub(super) struct CallId {
     pub(super) id: String,
 }
 

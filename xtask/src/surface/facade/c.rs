@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::{Facade, Parameter, Signature};
 use crate::Outcome;
-use crate::surface::table::{Kind, Question};
+use crate::surface::table::{ArgumentKind, Question};
 
 /// The constants of a header, each with its value and its comment.
 pub(super) struct Header(BTreeMap<String, (String, String)>);
@@ -78,7 +78,7 @@ fn arguments(comment: &str) -> Result<Vec<Parameter>, String> {
         let is_optional = name.ends_with('?');
         let name = name.trim_end_matches('?').trim().trim_matches('"').to_owned();
         let kind = kind.trim();
-        match Kind::ALL.into_iter().find(|known| known.to_string() == kind) {
+        match ArgumentKind::ALL.into_iter().find(|known| known.to_string() == kind) {
             Some(kind) => Ok(Parameter { name, kinds: vec![kind], is_optional }),
             None => Err(format!(
                 "`{name}` is \"{kind}\" in its comment: write text, number, flag, duration, record or list"

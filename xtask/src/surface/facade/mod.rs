@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 pub(super) use by_key::of;
 
 use super::operation::Operation;
-use super::table::{Argument, Kind, Question};
+use super::table::{Argument, ArgumentKind, Question};
 
 /// How the façade of one language is read.
 pub(super) trait Facade {
@@ -39,7 +39,7 @@ pub(super) struct Signature {
 pub(super) struct Parameter {
     pub(super) name: String,
     /// What its type may stand for.
-    pub(super) kinds: Vec<Kind>,
+    pub(super) kinds: Vec<ArgumentKind>,
     pub(super) is_optional: bool,
 }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::{Facade, Parameter, Signature};
 use crate::Outcome;
-use crate::surface::table::{Kind, Question};
+use crate::surface::table::{ArgumentKind, Question};
 
 /// Where the twins are that block.
 const TWINS: &str = "sync.py";
@@ -121,17 +121,17 @@ fn asked(body: &str, question: &Question) -> Option<String> {
 }
 
 /// What a type may stand for.
-fn kinds_of(kind: &str) -> Vec<Kind> {
+fn kinds_of(kind: &str) -> Vec<ArgumentKind> {
     let kind = kind.split('|').map(str::trim).find(|kind| *kind != "None").unwrap_or("");
     match kind.split('[').next().unwrap_or("") {
-        "str" => vec![Kind::Text],
-        "int" => vec![Kind::Number],
-        "float" => vec![Kind::Number, Kind::Duration],
-        "Seconds" => vec![Kind::Duration],
-        "bool" => vec![Kind::Flag],
-        "list" | "Sequence" | "Iterable" => vec![Kind::List],
+        "str" => vec![ArgumentKind::Text],
+        "int" => vec![ArgumentKind::Number],
+        "float" => vec![ArgumentKind::Number, ArgumentKind::Duration],
+        "Seconds" => vec![ArgumentKind::Duration],
+        "bool" => vec![ArgumentKind::Flag],
+        "list" | "Sequence" | "Iterable" => vec![ArgumentKind::List],
         "" => Vec::new(),
-        _ => vec![Kind::Record],
+        _ => vec![ArgumentKind::Record],
     }
 }
 

@@ -281,7 +281,7 @@ impl Turn {
         let outgoing = outgoing.ok_or_else(|| Error::invalid_argument("no stream of replies"))?;
         // There is room for one message: when there is again, this one was taken.
         if outgoing.send(message).await.is_err() || outgoing.reserve().await.is_err() {
-            return Err(Error::cancelled("nobody takes replies any more"));
+            return Err(Error::cancelled("the caller no longer takes replies"));
         }
         if let Some((_, key)) = &self.key {
             key.count(|counts| counts.sent += 1);
