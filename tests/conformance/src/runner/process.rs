@@ -200,6 +200,8 @@ impl Process {
     /// Ends it without a warning.
     pub(super) async fn kill(&self) -> Result<(), String> {
         let killed = self.child.lock().await.kill().await;
+        // It says nothing any more, and the end of what it has said may not have been read yet.
+        self.shared.answers().waiting = None;
         killed.map_err(|error| format!("it could not be killed: {error}"))
     }
 
