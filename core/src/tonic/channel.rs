@@ -25,7 +25,7 @@ use crate::server::BoxFuture;
 impl Client {
     /// What a client that tonic generates is made of, to call `service` through this client. Feature `tonic`.
     ///
-    /// ```ignore
+    /// ```text
     /// let mut greeter = GreeterClient::new(client.channel("greeter"));
     /// let reply = greeter.say_hello(HelloRequest { name: "Ada".into() }).await?;
     /// ```

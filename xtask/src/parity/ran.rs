@@ -32,6 +32,21 @@ pub(super) struct Run {
     steps: Vec<String>,
 }
 
+/// Whether a scenario that was played is that of a name, in which `$word` stands for any text.
+fn is_of(name: &str, played: &str) -> bool {
+    let mut parts = name.split('$');
+    let first = parts.next().unwrap_or_default();
+    let Some(mut rest) = played.strip_prefix(first) else { return false };
+    for part in parts {
+        let text =
+            part.trim_start_matches(|letter: char| letter.is_alphanumeric() || letter == '_');
+        // The last one ends the name.
+        let Some(at) = rest.rfind(text) else { return false };
+        rest = &rest[at + text.len()..];
+    }
+    rest.is_empty()
+}
+
 impl Run {
     /// # Errors
     /// When the folder has no transcript.
@@ -110,9 +125,13 @@ impl Run {
             Some("c") => {
                 self.all(|_, told| last(told, "::") == name && told.matches("::").count() == 1)
             }
-            Some("toml") => self.all(|program, told| {
-                program.is_empty() && told.split_once('/').is_some_and(|(_, told)| told == name)
-            }),
+            Some("toml") => {
+                let scenario = format!("{}/{name}", last(path, "/").trim_end_matches(".toml"));
+                self.all(|program, told| {
+                    let played = told.split_once('/').map(|(_, played)| played);
+                    program.is_empty() && played.is_some_and(|played| is_of(&scenario, played))
+                })
+            }
             _ => {
                 let inside = read(path).and_then(|source| cited::path_in_file(&source, name));
                 let Some((program, module)) = program_of(path) else { return Verdict::Absent };

@@ -156,8 +156,10 @@ test plain::it_ends ... ok
 test address::it_ends ... ok
 
 ==> every client against every server
-test rust->rust/it-ends ... ok
-test rust->c/it-ends ... left out, there is none
+test rust->rust/a/it-ends ... ok
+test rust->c/a/it-ends ... left out, there is none
+test rust->rust/a/a-wrong-word-is-refused ... ok
+test rust->rust/b/it-begins ... ok
 
 ==> tests of Python
 PASSED tests/test_a.py::test_it[one]
@@ -182,6 +184,10 @@ fn a_test_that_is_named_must_have_passed_in_the_run() {
         ("c/a.c::it_begins", Verdict::Absent),
         ("s/a.toml::it-ends", Verdict::Passed),
         ("s/a.toml::it-begins", Verdict::Absent),
+        ("s/a.toml::a-wrong-$case-is-refused", Verdict::Passed),
+        ("s/a.toml::a-right-$case-is-refused", Verdict::Absent),
+        ("s/a.toml::a-wrong-$case", Verdict::Passed),
+        ("s/a.toml::$case-is-taken", Verdict::Absent),
         ("p/test_a.py::test_it", Verdict::Failed),
         ("p/test_a.py::test_other", Verdict::Passed),
         ("p/test_a.py::test_none", Verdict::Absent),

@@ -113,8 +113,8 @@ class LayeredStream(_Layered, Stream[Any, Any]):
             replies = await self._opening.result()
             if not hasattr(replies, "__aiter__"):
                 raise TypeError(f"a middleware returned {type(replies).__name__} for a stream: return an asynchronous iterator")
-            self._replies = replies.__aiter__()
-        return await self._replies.__anext__()
+            self._replies = aiter(replies)
+        return await anext(self._replies)
 
 
 class LayeredClientStream(_Layered, ClientStream[Any, Any]):

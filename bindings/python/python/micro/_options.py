@@ -142,7 +142,7 @@ class ServiceOptions(TypedDict, total=False):
     settings: str
     """A JSON file of settings, which come before these options."""
     environment: bool
-    """False: variables such as ``MICRO_SERVER_ADDRESS`` are not read; they come before options and ``settings`` unless told so."""
+    """False: variables such as ``MICRO_SERVER_ADDRESS`` are not read. Otherwise they come before options and ``settings``."""
     register_ttl: Seconds
     """How long the registry keeps the node without news of it; longer than the interval. 0 is for ever."""
     register_interval: Seconds
