@@ -35,6 +35,8 @@ struct Backlog {
     bytes: usize,
     /// The host has sent its last, well or with an error.
     end: Option<Option<Error>>,
+    /// The host sends no more, whether that was read or not.
+    closed: bool,
     /// The messages are no longer read.
     over: bool,
     /// The host waits for room.
@@ -72,7 +74,7 @@ impl Outbox {
         backlog.bytes += message.len();
         backlog.messages.push_back(message);
         if last {
-            backlog.end = Some(None);
+            backlog.finish(None);
         }
         wake(backlog);
         Ok(())
@@ -85,7 +87,7 @@ impl Outbox {
     pub(crate) fn close(&self, error: Option<Error>) -> Result<()> {
         let mut backlog = self.backlog();
         backlog.check()?;
-        backlog.end = Some(error);
+        backlog.finish(error);
         wake(backlog);
         Ok(())
     }
@@ -99,7 +101,7 @@ impl Outbox {
         backlog.check()?;
         backlog.bytes += message.len();
         backlog.messages.push_back(message);
-        backlog.end = Some(None);
+        backlog.finish(None);
         wake(backlog);
         Ok(())
     }
@@ -145,13 +147,18 @@ impl Outbox {
 
 impl Backlog {
     fn check(&self) -> Result<()> {
+        if self.closed {
+            return Err(Failure::closed("sending side of the stream"));
+        }
         if self.over {
             return Err(Failure::stale());
         }
-        if self.end.is_some() {
-            return Err(Failure::closed("sending side of the stream"));
-        }
         Ok(())
+    }
+
+    fn finish(&mut self, error: Option<Error>) {
+        self.end = Some(error);
+        self.closed = true;
     }
 }
 
@@ -189,4 +196,41 @@ pub(crate) fn requests(messages: Messages) -> impl Stream<Item = Raw> + Send + '
     futures_util::StreamExt::filter_map(messages, |message| {
         std::future::ready(message.ok().map(Raw))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Weak;
+
+    use futures_util::{FutureExt as _, StreamExt as _};
+
+    use super::*;
+
+    fn outbox() -> Arc<Outbox> {
+        Arc::new(Outbox { backlog: Mutex::default(), queue: Weak::new(), token: 0 })
+    }
+
+    fn status(sent: Result<()>) -> Option<Status> {
+        sent.err().map(|failure| failure.status())
+    }
+
+    #[test]
+    fn the_side_of_a_host_that_has_sent_its_last_is_closed_also_once_that_was_read() {
+        let outbox = outbox();
+        let mut messages = outbox.messages();
+        assert_eq!(status(outbox.send(Bytes::from_static(b"a"), true)), None);
+        assert_eq!(status(outbox.send(Bytes::new(), false)), Some(Status::CLOSED));
+        assert!(messages.next().now_or_never().is_some_and(|message| message.is_some()));
+        assert!(messages.next().now_or_never().is_some_and(|end| end.is_none()));
+        assert_eq!(status(outbox.send(Bytes::new(), false)), Some(Status::CLOSED));
+        assert_eq!(status(outbox.close(None)), Some(Status::CLOSED));
+    }
+
+    #[test]
+    fn a_stream_whose_messages_are_not_read_any_more_is_over() {
+        let outbox = outbox();
+        drop(outbox.messages());
+        assert_eq!(status(outbox.send(Bytes::new(), false)), Some(Status::STALE));
+        assert_eq!(status(outbox.close(None)), Some(Status::STALE));
+    }
 }
