@@ -25,19 +25,31 @@ pub(in crate::client) trait Step: Sync {
 
     fn attempt(&self, run: &Run, lease: &Lease) -> impl Future<Output = Result<Self::Done>> + Send;
 
-    /// The one message, as layers see it.
-    fn message(&self, run: &Run) -> Result<Option<Bytes>>;
+    /// The one message, as layers see it; `None` for a stream, and where only its stub knows which messages there are.
+    fn message(&self, _: &Run) -> Result<Option<Bytes>> {
+        Ok(None)
+    }
 
     /// The same with another message.
     fn replaced(&self, run: &Run, message: &Bytes) -> Result<Self>
     where
         Self: Sized;
 
-    /// What was done, as layers see it.
-    fn show(done: &Self::Done) -> AttemptResponse;
+    /// What was done, as layers see it: a stream was opened.
+    fn show(_: &Self::Done) -> AttemptResponse {
+        AttemptResponse::opened()
+    }
 
-    /// What layers made of what was done, which is nothing where they have answered by themselves.
-    fn take(done: Option<Self::Done>, answer: AttemptResponse) -> Result<Self::Done>;
+    /// What layers made of what was done, which is nothing where they have answered by themselves. They answer the opening of a
+    /// stream with nothing but what was opened.
+    fn take(done: Option<Self::Done>, _: AttemptResponse) -> Result<Self::Done> {
+        done.ok_or_else(|| {
+            Error::internal(
+                "a layer around an attempt answered a stream by itself: do so in a layer around the call",
+            )
+            .with_id("go.micro.client")
+        })
+    }
 }
 
 /// The one message out of its frame.
@@ -47,16 +59,6 @@ fn unframed(run: &Run, framed: &Bytes) -> Result<Bytes> {
         Some(compression) => compression.decompress(&message, usize::MAX - 1),
         None => Ok(message),
     }
-}
-
-/// Layers answer the opening of a stream with nothing but what was opened.
-pub(super) fn opened<T>(done: Option<T>) -> Result<T> {
-    done.ok_or_else(|| {
-        Error::internal(
-            "a layer around an attempt answered a stream by itself: do so in a layer around the call",
-        )
-        .with_id("go.micro.client")
-    })
 }
 
 /// One request message, one reply.
@@ -142,14 +144,6 @@ impl Step for ServerStream {
     fn replaced(&self, run: &Run, message: &Bytes) -> Result<Self> {
         frame(message, run.terms.compression).map(Self)
     }
-
-    fn show(_: &ReplyStream) -> AttemptResponse {
-        AttemptResponse::opened()
-    }
-
-    fn take(done: Option<ReplyStream>, _: AttemptResponse) -> Result<ReplyStream> {
-        opened(done)
-    }
 }
 
 /// A stream of requests that has begun. What follows cannot be repeated, so only the way there is.
@@ -162,20 +156,8 @@ impl Step for OpenStream {
         lease.open_stream(run.target.path.clone(), run.headers(lease)?)
     }
 
-    fn message(&self, _: &Run) -> Result<Option<Bytes>> {
-        Ok(None)
-    }
-
     fn replaced(&self, _: &Run, _: &Bytes) -> Result<Self> {
         Ok(Self)
-    }
-
-    fn show(_: &Opened) -> AttemptResponse {
-        AttemptResponse::opened()
-    }
-
-    fn take(done: Option<Opened>, _: AttemptResponse) -> Result<Opened> {
-        opened(done)
     }
 }
 

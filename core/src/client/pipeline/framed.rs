@@ -8,9 +8,8 @@ use bytes::Bytes;
 use http::header::{HeaderMap, HeaderValue};
 use http_body::{Body as _, Frame};
 
-use super::attempt::{Step, opened};
+use super::attempt::Step;
 use super::run::Run;
-use crate::client::layers::AttemptResponse;
 use crate::client::pool::Lease;
 use crate::client::reply::{end, open};
 use crate::error::Result;
@@ -58,21 +57,8 @@ impl Step for Framed {
         Ok(Begun { headers, body, first })
     }
 
-    fn message(&self, _: &Run) -> Result<Option<Bytes>> {
-        // Which messages there are, its stub knows.
-        Ok(None)
-    }
-
     fn replaced(&self, _: &Run, _: &Bytes) -> Result<Self> {
         Ok(Self(self.0.clone()))
-    }
-
-    fn show(_: &Begun) -> AttemptResponse {
-        AttemptResponse::opened()
-    }
-
-    fn take(done: Option<Begun>, _: AttemptResponse) -> Result<Begun> {
-        opened(done)
     }
 }
 
@@ -86,20 +72,8 @@ impl Step for OpenFramed {
         lease.open_stream(run.target.path.clone(), run.framed_headers(lease)?)
     }
 
-    fn message(&self, _: &Run) -> Result<Option<Bytes>> {
-        Ok(None)
-    }
-
     fn replaced(&self, _: &Run, _: &Bytes) -> Result<Self> {
         Ok(Self)
-    }
-
-    fn show(_: &Opened) -> AttemptResponse {
-        AttemptResponse::opened()
-    }
-
-    fn take(done: Option<Opened>, _: AttemptResponse) -> Result<Opened> {
-        opened(done)
     }
 }
 
