@@ -1,0 +1,151 @@
+/** What can be a message, and what it is on the wire. */
+import { Internal, InvalidArgument, type MicroError, WrongArgument } from './errors.js'
+
+/** What a message is on the wire. */
+export type Codec = 'proto' | 'json' | 'bytes' | 'text'
+
+/**
+ * How messages of one type are written and read: what a code generator makes for it. Without one, a message is bytes or
+ * whatever can be JSON.
+ */
+export interface Format<T> {
+  /** The codec of calls that name no other; `proto` unless said. */
+  readonly codec?: Codec
+  /** The message's type, as descriptors and registries name it. */
+  readonly typeName?: string
+  /** The bytes of a message in the codec of the call. */
+  encode(message: T, codec: Codec): Uint8Array | string
+  /** A message of bytes, which are the reader's to keep. */
+  decode(bytes: Buffer, codec: Codec): T
+}
+
+/** @internal A format of whatever type. */
+// biome-ignore lint/suspicious/noExplicitAny: who uses it gives it what it writes
+export type AnyFormat = Format<any>
+
+/** Messages that are bytes, whatever the codec of the call. */
+export const raw: Format<Uint8Array> = {
+  encode: (message) => {
+    if (!(message instanceof Uint8Array)) throw new TypeError(`it is ${kindOf(message)}: give a Uint8Array`)
+    return message
+  },
+  decode: (bytes) => bytes,
+}
+
+const CODECS: readonly Codec[] = ['proto', 'json', 'bytes', 'text']
+/** The bits of a codec, in the flags of messages. */
+export const PROTO = 0
+export const JSON_CODEC = 1
+export const TEXT = 3
+export const CODEC = 0xf
+
+/** The codec of flags. */
+export function codecOf(flags: number): Codec {
+  return CODECS[flags & CODEC] ?? 'proto'
+}
+
+/** The number of a codec: the one asked for, or what the message suggests. */
+export function codecNumber(name: Codec | undefined, message: unknown, format?: AnyFormat): number {
+  if (name === undefined) {
+    if (format) return CODECS.indexOf(format.codec ?? 'proto')
+    return message instanceof Uint8Array ? PROTO : JSON_CODEC
+  }
+  const number = CODECS.indexOf(name)
+  if (number < 0) {
+    throw new WrongArgument(`codec ${JSON.stringify(name)} is unknown: write "json", "proto", "bytes" or "text"`)
+  }
+  return number
+}
+
+/** Where texts are written on their way out; whoever reads it does so before the next is written. */
+const out = Buffer.allocUnsafeSlow(64 * 1024)
+
+/** A message that is about to leave: the first `length` of `bytes`. One for all, to be used at once. */
+export const leaving: { bytes: Uint8Array; length: number } = { bytes: out, length: 0 }
+
+function leave(bytes: Uint8Array): void {
+  leaving.bytes = bytes
+  leaving.length = bytes.length
+}
+
+function leaveText(text: string): void {
+  // A letter of JavaScript takes three bytes at most.
+  if (text.length * 3 > out.length) {
+    leave(Buffer.from(text))
+    return
+  }
+  leaving.bytes = out
+  leaving.length = out.write(text, 0)
+}
+
+/** Nothing leaves. */
+export function leaveNothing(): void {
+  leaving.length = 0
+}
+
+/** Makes a message leave in a codec. `what` is named by the error when that cannot be. */
+export function encode(
+  message: unknown,
+  flags: number,
+  format: AnyFormat | undefined,
+  what: string,
+  kind: typeof WrongArgument | typeof Internal,
+): void {
+  const codec = flags & CODEC
+  try {
+    if (format) {
+      const written = format.encode(message, codecOf(codec))
+      return typeof written === 'string' ? leaveText(written) : leave(written)
+    }
+    if (message instanceof Uint8Array) return leave(message)
+    if (codec === JSON_CODEC) {
+      const text = JSON.stringify(message === undefined ? null : message)
+      if (text !== undefined) return leaveText(text)
+    }
+    if (codec === TEXT && typeof message === 'string') return leaveText(message)
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause)
+    throw new kind(`${what} is ${kindOf(message)}, which cannot be sent: ${why}`, { id: 'micro', cause })
+  }
+  throw unsendable(message, codecOf(codec), what, kind)
+}
+
+function unsendable(message: unknown, codec: Codec, what: string, kind: new (...a: never[]) => MicroError): MicroError {
+  const make = kind as unknown as typeof Internal
+  if (message === undefined) return new make(`${what} is undefined: is a \`return\` missing?`, { id: 'micro' })
+  const hint = { json: 'an object, a list, text or a number', text: 'text', bytes: 'a Uint8Array', proto: 'a Uint8Array' }
+  return new make(`${what} is ${kindOf(message)}, but the call speaks ${codec}: give ${hint[codec]}`, { id: 'micro' })
+}
+
+function kindOf(message: unknown): string {
+  if (message === null || message === undefined) return String(message)
+  return typeof message === 'object' ? (message.constructor?.name ?? 'an object') : typeof message
+}
+
+/** Bytes that came in: text of them, and a copy to keep. */
+export interface Arrived {
+  text(): string
+  bytes(): Buffer
+  readonly flags: number
+}
+
+/** The message of bytes that came in. */
+export function decode(
+  arrived: Arrived,
+  format: AnyFormat | undefined,
+  what: string,
+  kind: typeof Internal | typeof InvalidArgument,
+): unknown {
+  const codec = arrived.flags & CODEC
+  try {
+    if (format) return format.decode(arrived.bytes(), codecOf(codec))
+    if (codec === JSON_CODEC) {
+      const text = arrived.text()
+      return text === '' ? undefined : JSON.parse(text)
+    }
+    return codec === TEXT ? arrived.text() : arrived.bytes()
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause)
+    throw new kind(`${what} cannot be read as ${codecOf(codec)}: ${why}`, { id: 'micro', cause })
+  }
+}
