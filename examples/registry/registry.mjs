@@ -1,4 +1,5 @@
 // A registry in plain JavaScript, in memory: what a program would write over a database of its own.
+import { fileURLToPath } from 'node:url'
 import { isDeepStrictEqual } from 'node:util'
 import { Client, errors, provide, Service } from '@micro/core'
 
@@ -129,4 +130,4 @@ export async function main() {
   await mine.close()
 }
 
-if (process.argv[1] === import.meta.filename) await main()
+if (process.argv[1] === fileURLToPath(import.meta.url)) await main()

@@ -7,7 +7,7 @@ import { around, Call, checked, type ClientMiddleware, Layered, type Reply, type
 import { type NativeClient, native } from './native.js'
 import { type CallOptions, type ClientOptions, document, type Milliseconds, milliseconds, type TypedOptions } from './options.js'
 import { Pipe, type Write } from './pipe.js'
-import { type Change, documentOf, type Health, type KnownNode, knownNodes, type ServiceRecord } from './registry.js'
+import { type Change, change, type Health, type KnownNode, knownNodes, record, records, type ServiceRecord } from './registry.js'
 import { defaultRuntime, type Incoming, type Runtime, type Sink } from './runtime.js'
 import { ClientStream, feed, type Opening, opened, Stream } from './streams.js'
 
@@ -195,12 +195,12 @@ export class Client {
 
   /** Versions and nodes of a service, as the registry knows them. Throws `NotFound` when there is none. */
   async lookup(service: string, options?: AskOptions): Promise<ServiceRecord[]> {
-    return JSON.parse(await this.#ask('registry.get', { service }, options))
+    return records(await this.#ask('registry.get', { service }, options))
   }
 
   /** Every service the registry knows. */
   async services(options?: AskOptions): Promise<ServiceRecord[]> {
-    return JSON.parse(await this.#ask('registry.list', {}, options))
+    return records(await this.#ask('registry.list', {}, options))
   }
 
   /**
@@ -209,12 +209,12 @@ export class Client {
    */
   async register(service: ServiceRecord, options: AskOptions & { ttl?: Milliseconds } = {}): Promise<void> {
     const { ttl, ...rest } = options
-    await this.#ask('registry.register', { service: documentOf(service), ttl: ttl === undefined ? undefined : period(ttl) }, rest)
+    await this.#ask('registry.register', { service: record(service), ttl: ttl === undefined ? undefined : period(ttl) }, rest)
   }
 
   /** Removes the nodes of a record from the registry; those it does not know are no error. */
   async deregister(service: ServiceRecord, options?: AskOptions): Promise<void> {
-    await this.#ask('registry.deregister', { service: documentOf(service) }, options)
+    await this.#ask('registry.deregister', { service: record(service) }, options)
   }
 
   /** Asks each node of a service whether it wants calls. */
@@ -235,7 +235,7 @@ export class Client {
 
   /** What changes of a service, or of all, from now on. `options.timeout` is for its beginning. */
   async watch(service?: string, options: AskOptions = {}): Promise<Stream<never, Change>> {
-    const pipe = new Pipe(this.#runtime, (event) => JSON.parse(event.text()) as Change)
+    const pipe = new Pipe(this.#runtime, (event) => change(event.text()))
     const args = JSON.stringify({ service })
     this.#begin(pipe, options.signal, (token, parent) =>
       this.#native.follow(this.#runtime.queue, token, 'registry.watch', args, milliseconds(options.timeout), parent),

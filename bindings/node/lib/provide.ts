@@ -2,7 +2,7 @@
 import type { Context } from './context.js'
 import { given, type MicroError } from './errors.js'
 import { Endpoint, SERVER_STREAM, UNARY } from './handler.js'
-import { type Change, documentOf, type ServiceRecord } from './registry.js'
+import { type Change, record, type ServiceRecord } from './registry.js'
 import { defaultRuntime, type Incoming, Kind, type Runtime, type Sink } from './runtime.js'
 
 type Maybe<T> = T | Promise<T>
@@ -37,7 +37,7 @@ const METHODS = ['register', 'deregister', 'get', 'list', 'watch'] as const
 
 interface Args {
   service: ServiceRecord & string
-  ttl?: number
+  ttl?: number | null
 }
 
 /** A registry that is provided under a name. Closing it withdraws the name. It keeps no program alive. */
@@ -62,15 +62,15 @@ export class Provided implements Sink {
     }
     this.#registry = registry
     this.#runtime = runtime
-    const unary = (verb: string, answer: (args: Args) => Promise<Buffer>) =>
-      new Endpoint(`${this.url} ${verb}`, UNARY, (_, context) => answer(args(context)))
+    const unary = (verb: string, work: (args: Args) => Promise<Buffer>) =>
+      new Endpoint(`${this.url} ${verb}`, UNARY, (_, context) => work(args(context)))
     // In the order of their numbers, from 0x0201.
     this.#endpoints = [
-      unary('get', async ({ service }) => records('get', await registry.get(service))),
-      unary('list', async () => records('list', await registry.list())),
+      unary('get', async ({ service }) => answer('get', await registry.get(service))),
+      unary('list', async () => answer('list', await registry.list())),
       new Endpoint(`${this.url} watch`, SERVER_STREAM, (_, context) => this.#watch(args(context).service)),
-      unary('register', async ({ service, ttl }) => nothing(await registry.register(service, ttl))),
-      unary('deregister', async ({ service }) => nothing(await registry.deregister(service))),
+      unary('register', async ({ service, ttl }) => nothing(await registry.register(record(service), ttl ?? undefined))),
+      unary('deregister', async ({ service }) => nothing(await registry.deregister(record(service)))),
     ]
     this.#over = new Promise((ended) => {
       this.#ended = ended
@@ -106,7 +106,7 @@ export class Provided implements Sink {
   }
 
   async #watch(name: string | undefined): Promise<AsyncIterable<Buffer>> {
-    const changes = await this.#registry.watch(name)
+    const changes = await this.#registry.watch(name ?? undefined)
     if (typeof changes?.[Symbol.asyncIterator] !== 'function') {
       throw new TypeError('watch returned no asynchronous iterable: return one of changes')
     }
@@ -123,7 +123,7 @@ export class Provided implements Sink {
           const told = await iterator.next()
           if (told.done) return { done: true as const, value: undefined }
           const { action, service } = told.value
-          return { done: false as const, value: json({ action, service: documentOf(service) }) }
+          return { done: false as const, value: json({ action, service: record(service) }) }
         },
         async return() {
           await iterator.return?.()
@@ -147,11 +147,11 @@ function args(context: Context): Args {
   return JSON.parse(typeof text === 'string' ? text : Buffer.from(text).toString('utf8')) as Args
 }
 
-function records(method: string, found: Iterable<ServiceRecord>): Buffer {
+function answer(method: string, found: Iterable<ServiceRecord>): Buffer {
   if (typeof found !== 'object' || found === null || !(Symbol.iterator in found)) {
     throw new TypeError(`${method} returned ${typeof found}: return a list of records`)
   }
-  return json(Array.from(found, documentOf))
+  return json(Array.from(found, record))
 }
 
 function json(value: unknown): Buffer {

@@ -53,6 +53,37 @@ export interface KnownNode {
   ejected: boolean
 }
 
+/** A record as registries write it: what is empty may be nothing. */
+interface RecordJson {
+  name: string
+  version?: string | null
+  nodes?: readonly (Node & { metadata?: Readonly<Record<string, string>> | null })[] | null
+  endpoints?: readonly (Endpoint & { metadata?: Readonly<Record<string, string>> | null })[] | null
+  metadata?: Readonly<Record<string, string>> | null
+}
+
+/** @internal A record of the registry's JSON. */
+export function record({ name, version, nodes, endpoints, metadata }: RecordJson): Required<ServiceRecord> {
+  return {
+    name,
+    version: version ?? '',
+    nodes: (nodes ?? []).map((node) => ({ ...node, metadata: node.metadata ?? {} })),
+    endpoints: (endpoints ?? []).map((one) => ({ ...one, metadata: one.metadata ?? {} })),
+    metadata: metadata ?? {},
+  }
+}
+
+/** @internal Records of a lookup. */
+export function records(text: string): ServiceRecord[] {
+  return (JSON.parse(text) as RecordJson[]).map(record)
+}
+
+/** @internal A change of a watch. */
+export function change(text: string): Change {
+  const { action, service } = JSON.parse(text) as { action: Change['action']; service: RecordJson }
+  return { action, service: record(service) }
+}
+
 interface NodeJson {
   node: string
   address: string
@@ -71,14 +102,3 @@ export function knownNodes(text: string): KnownNode[] {
   }))
 }
 
-/** @internal A record as the registry's JSON, in which nothing is left out. */
-export function documentOf(record: ServiceRecord): object {
-  const { name, version = '', nodes = [], endpoints = [], metadata = {} } = record
-  return {
-    name,
-    version,
-    metadata,
-    endpoints: endpoints.map((one) => ({ ...one, metadata: one.metadata ?? {} })),
-    nodes: nodes.map((node) => ({ ...node, metadata: node.metadata ?? {} })),
-  }
-}

@@ -8,7 +8,7 @@ import { failed } from './logs.js'
 import { checked, type ServiceMiddleware } from './middleware.js'
 import { type NativeServer, native } from './native.js'
 import { document, type ServiceOptions, type TypedEndpoint } from './options.js'
-import type { ServiceRecord } from './registry.js'
+import { record, type ServiceRecord } from './registry.js'
 import { defaultRuntime, type Incoming, Kind, type Runtime, type Sink } from './runtime.js'
 
 /** What a program does around the start and the stop of a service. */
@@ -347,7 +347,7 @@ class Running implements Sink {
     if (event.kind === Kind.CALL) {
       this.#endpoints[event.method]?.serve(this.#runtime, event)
     } else if (event.kind === Kind.OPENED) {
-      this.record = JSON.parse(event.text()) as ServiceRecord
+      this.record = record(JSON.parse(event.text()))
       this.#opened?.()
     }
   }

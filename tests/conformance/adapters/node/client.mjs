@@ -158,8 +158,8 @@ export class Client {
     const begun = performance.now()
     let fields
     try {
-      const [args, timeout] = argumentsOf(line)
-      fields = [['code', 0], ...told(await ask(this.up(), line.get('operation'), args, timeout))]
+      const [args, options] = argumentsOf(line, call.signal)
+      fields = [['code', 0], ...told(await ask(this.up(), line.get('operation'), args, options))]
     } catch (error) {
       fields = failed(error)
     }
@@ -170,8 +170,7 @@ export class Client {
     const begun = performance.now()
     let fields = [['code', 0]]
     try {
-      const [args, timeout] = argumentsOf(line)
-      const options = { signal: call.signal, ...(timeout === undefined ? {} : { timeout }) }
+      const [args, options] = argumentsOf(line, call.signal)
       call.stream = await this.up().watch(args.service, options)
       tell('opened', [['id', call.id]])
       for await (const change of call.stream) {

@@ -2,8 +2,7 @@
 import { errors } from '@micro/core'
 
 /** The answer as JSON; `undefined` where there is none. */
-export async function ask(client, operation, args, timeout) {
-  const options = timeout === undefined ? {} : { timeout }
+export async function ask(client, operation, args, options) {
   switch (operation) {
     case 'client.health':
       return await client.health(args.service, options)
@@ -27,10 +26,10 @@ export async function ask(client, operation, args, timeout) {
   throw new errors.InvalidArgument(`nothing is asked by \`${operation}\``)
 }
 
-/** The arguments of a question, and how many milliseconds its answer may take. */
-export function argumentsOf(line) {
+/** The arguments of a question, and the options of its method. */
+export function argumentsOf(line, signal) {
   const timeout = line.get('timeout')
-  return [line.settings('args'), timeout === '' ? undefined : Number(timeout)]
+  return [line.settings('args'), timeout === '' ? { signal } : { signal, timeout: Number(timeout) }]
 }
 
 /** How an answer is told. */

@@ -269,7 +269,7 @@ class Turn {
           args = JSON.parse(value)
           break
         case 'ask':
-          this.payload = Buffer.from(JSON.stringify(await ask(handlers.service.client, value, args, Infinity)))
+          this.payload = Buffer.from(JSON.stringify(await ask(handlers.service.client, value, args, { timeout: Infinity })))
           break
         case 'messages': {
           const message = size === undefined ? this.payload : pattern(size, fill)
