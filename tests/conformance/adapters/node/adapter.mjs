@@ -1,5 +1,5 @@
 // The adapter of Node: one program for both roles. `../../README.md` says what it is told and answers.
-import { receiveMessageOnPort, Worker } from 'node:worker_threads'
+import { MessageChannel, receiveMessageOnPort, Worker } from 'node:worker_threads'
 import { Client } from './client.mjs'
 import { Line, tell } from './line.mjs'
 import { Server } from './server.mjs'
@@ -7,7 +7,8 @@ import { Server } from './server.mjs'
 const arrivals = new Int32Array(new SharedArrayBuffer(4))
 const backlog = []
 const part = process.argv.at(-1) === 'server' ? new Server(waitFor) : new Client()
-const reader = new Worker(new URL('./reader.mjs', import.meta.url), { workerData: arrivals.buffer })
+const { port1: reader, port2: port } = new MessageChannel()
+new Worker(new URL('./reader.mjs', import.meta.url), { workerData: { arrivals, port }, transferList: [port] })
 
 function take(text) {
   const line = new Line(text)

@@ -1,13 +1,13 @@
 // Reads requests on a thread of its own, because a handler may block the event loop.
 import { readSync } from 'node:fs'
-import { parentPort, workerData } from 'node:worker_threads'
+import { workerData } from 'node:worker_threads'
 
-const arrivals = new Int32Array(workerData)
+const { arrivals, port } = workerData
 const buffer = Buffer.alloc(64 * 1024)
 let rest = Buffer.alloc(0)
 
 function give(text) {
-  parentPort.postMessage(text)
+  port.postMessage(text)
   Atomics.add(arrivals, 0, 1)
   Atomics.notify(arrivals, 0)
 }

@@ -183,6 +183,10 @@ class Turn {
         yield message
         this.count('sent')
       }
+    } catch (error) {
+      // What is part of a call may hear of its end before the call does.
+      if (error instanceof errors.Cancelled) cancelled()
+      throw error
     } finally {
       signal.removeEventListener('abort', cancelled)
     }
