@@ -28,6 +28,14 @@ export interface AskOptions {
 
 // biome-ignore lint/suspicious/noExplicitAny: messages of whatever type
 type AnyOptions = TypedOptions<any, any>
+/** The name of an operation, and its arguments as JSON. */
+type Question = readonly [operation: string, args: string]
+
+/** @internal */
+export function question(operation: string, args: object): Question {
+  return [operation, JSON.stringify(args)]
+}
+
 type Requests<T> = Iterable<T> | AsyncIterable<T>
 
 /** One answer that is waited for. */
@@ -195,12 +203,12 @@ export class Client {
 
   /** Versions and nodes of a service, as the registry knows them. Throws `NotFound` when there is none. */
   async lookup(service: string, options?: AskOptions): Promise<ServiceRecord[]> {
-    return records(await this.#ask('registry.get', { service }, options))
+    return records(await this.ask(question('registry.get', { service }), options))
   }
 
   /** Every service the registry knows. */
   async services(options?: AskOptions): Promise<ServiceRecord[]> {
-    return records(await this.#ask('registry.list', {}, options))
+    return records(await this.ask(question('registry.list', {}), options))
   }
 
   /**
@@ -209,46 +217,40 @@ export class Client {
    */
   async register(service: ServiceRecord, options: AskOptions & { ttl?: Milliseconds } = {}): Promise<void> {
     const { ttl, ...rest } = options
-    await this.#ask('registry.register', { service: record(service), ttl: ttl === undefined ? undefined : period(ttl) }, rest)
+    await this.ask(question('registry.register', { service: record(service), ttl: period(ttl) }), rest)
   }
 
   /** Removes the nodes of a record from the registry; those it does not know are no error. */
   async deregister(service: ServiceRecord, options?: AskOptions): Promise<void> {
-    await this.#ask('registry.deregister', { service: record(service) }, options)
+    await this.ask(question('registry.deregister', { service: record(service) }), options)
   }
 
   /** Asks each node of a service whether it wants calls. */
   async health(service: string, options?: AskOptions): Promise<Health[]> {
-    return JSON.parse(await this.#ask('client.health', { service }, options))
+    return JSON.parse(await this.ask(question('client.health', { service }), options))
   }
 
   /** The nodes of a service that this client chooses from, with what it has seen of each. */
   async nodes(service: string, options?: AskOptions): Promise<KnownNode[]> {
-    return knownNodes(await this.#ask('client.nodes', { service }, options))
+    return knownNodes(await this.ask(question('client.nodes', { service }), options))
   }
 
   /** What this client has seen so far: calls, failures and latencies by endpoint. */
   // biome-ignore lint/suspicious/noExplicitAny: numbers by name
   async stats(options?: AskOptions): Promise<any> {
-    return JSON.parse(await this.#ask('client.stats', {}, options))
+    return JSON.parse(await this.ask(question('client.stats', {}), options))
   }
 
   /** What changes of a service, or of all, from now on. `options.timeout` is for its beginning. */
   async watch(service?: string, options: AskOptions = {}): Promise<Stream<never, Change>> {
     const pipe = new Pipe(this.#runtime, (event) => change(event.text()))
-    const args = JSON.stringify({ service })
+    const [operation, args] = question('registry.watch', { service })
     this.#begin(pipe, options.signal, (token, parent) =>
-      this.#native.follow(this.#runtime.queue, token, 'registry.watch', args, milliseconds(options.timeout), parent),
+      this.#native.follow(this.#runtime.queue, token, operation, args, milliseconds(options.timeout), parent),
     )
     await pipe.opened()
     if (pipe.ended && pipe.error) throw pipe.error
     return new Stream(opened(pipe, sendsNothing))
-  }
-
-  /** @internal What is asked of the service behind this client. */
-  // biome-ignore lint/suspicious/noExplicitAny: numbers by name
-  async serviceStats(options?: AskOptions): Promise<any> {
-    return JSON.parse(await this.#ask('service.stats', {}, options))
   }
 
   /** Cancels what is under way, and makes no more calls. Harmless when repeated. */
@@ -265,11 +267,11 @@ export class Client {
     if (this.#closed) throw new Closed('this client is closed: make a new one')
   }
 
-  #ask(operation: string, args: object, options: AskOptions = {}): Promise<string> {
-    const text = JSON.stringify(args)
+  /** @internal Asks something that has one answer. */
+  ask([operation, args]: Question, options: AskOptions = {}): Promise<string> {
     const read = (event: Incoming) => event.text()
     return this.#wait(read, options.signal, (token, parent) =>
-      this.#native.ask(this.#runtime.queue, token, operation, text, milliseconds(options.timeout), parent),
+      this.#native.ask(this.#runtime.queue, token, operation, args, milliseconds(options.timeout), parent),
     ) as Promise<string>
   }
 
@@ -406,7 +408,7 @@ function streamCodec(options: AnyOptions, requests: unknown): number {
   return options.returns ? codecNumber(undefined, undefined, options.returns) : JSON_CODEC
 }
 
-function period(ttl: Milliseconds): string {
+function period(ttl: Milliseconds | undefined): string | undefined {
   return typeof ttl === 'number' ? `${ttl}ms` : ttl
 }
 

@@ -1,5 +1,5 @@
 /** Services: what is served, and from when to when. */
-import { Client } from './client.js'
+import { type AskOptions, Client, question } from './client.js'
 import type { AnyFormat } from './codec.js'
 import type { Context } from './context.js'
 import { Cancelled, given, MicroError, type MicroError as Failed } from './errors.js'
@@ -257,8 +257,8 @@ export class Service {
   }
 
   /** What the service has seen so far: calls by caller and endpoint, running calls, calls it refused. */
-  async stats(options: { timeout?: number } = {}): Promise<Any> {
-    return await this.#up().client.serviceStats(options)
+  async stats(options?: AskOptions): Promise<Any> {
+    return JSON.parse(await this.#up().client.ask(question('service.stats', {}), options))
   }
 
   #up(): Running {
