@@ -45,8 +45,6 @@ export interface NativeQueue {
   drain(numbers: Float64Array, arena: Uint8Array): (Buffer | Failure)[]
   hold(hold: boolean): void
   receiveLogs(): Failure | null
-  readonly length: number
-  age(): number
   close(): Failure | null
 }
 

@@ -9,7 +9,6 @@ use napi::{Either, Env, Status, sys};
 use napi_derive::napi;
 
 use crate::failure::{Failure, done, told};
-use crate::number::of_size;
 use crate::runtime::Runtime;
 use crate::sheet::{Extra, Sheet};
 
@@ -79,18 +78,6 @@ impl Queue {
     #[napi]
     pub fn receive_logs(&self) -> Option<Failure> {
         done(|| self.queue.receive_logs())
-    }
-
-    /// Events that wait.
-    #[napi(getter)]
-    pub fn length(&self) -> f64 {
-        of_size(self.queue.len())
-    }
-
-    /// How long the oldest event has waited, in milliseconds.
-    #[napi]
-    pub fn age(&self) -> f64 {
-        self.queue.age().as_secs_f64() * 1000.0
     }
 
     /// Closes it: what waits is dropped, and nothing more comes in.

@@ -63,6 +63,7 @@ export class Client {
     const id = ['id', line.get('id')]
     try {
       this.client = new micro.Client(line.settings())
+      for (const name of line.all('layer')) this.client.use(layer(name))
     } catch (error) {
       return tell('failed', [id, ...failed(error)])
     }
@@ -253,6 +254,18 @@ class Call {
       }
     }
     for (const line of this.sends.rest()) if (line?.verb === 'send') tell('unsent', [['id', this.id]])
+  }
+}
+
+/** Middleware, as the README says. */
+function layer(name) {
+  return async (call, next) => {
+    const given = call.options.metadata ?? []
+    const has = (what) => given.some(([known, value]) => known === what && value === name)
+    if (has('refuse')) throw new errors.PermissionDenied(`refused by ${name}`)
+    if (has('answer')) return { message: Buffer.from(name) }
+    call.options.metadata = [...given, ['test-layer', name]]
+    return await next()
   }
 }
 

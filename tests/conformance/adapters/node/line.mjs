@@ -52,6 +52,10 @@ export class Line {
     return this.fields.find(([known]) => known === name)?.[1]
   }
 
+  all(name) {
+    return this.fields.filter(([known]) => known === name).map(([, value]) => value.toString())
+  }
+
   get(name, otherwise = '') {
     return this.raw(name)?.toString() ?? otherwise
   }

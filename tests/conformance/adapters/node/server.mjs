@@ -61,6 +61,7 @@ export class Server {
   async start(line, id) {
     try {
       const service = new Service(line.get('service'), line.settings())
+      for (const name of line.all('layer')) service.use(layer(name))
       new Handlers(this, service, line.get('tag')).add(line)
       await service.start()
       this.service = service
@@ -87,6 +88,20 @@ export class Server {
       tell('ok', [id])
     } catch (error) {
       tell('failed', [id, ...failed(error)])
+    }
+  }
+}
+
+/** Middleware, as the README says. */
+function layer(name) {
+  return async (context, next) => {
+    context.setHeader('layer', name)
+    if (context.metadata.get('refuse') === name) throw new errors.PermissionDenied(`refused by ${name}`)
+    if (context.metadata.get('answer') === name) return Buffer.from(name)
+    try {
+      return await next()
+    } finally {
+      context.setTrailer('layer-end', name)
     }
   }
 }
