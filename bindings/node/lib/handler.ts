@@ -15,6 +15,7 @@ import {
 } from './errors.js'
 import { failed } from './logs.js'
 import type { ServiceMiddleware } from './middleware.js'
+import type { Failure } from './native.js'
 import type { EndpointOptions } from './options.js'
 import { Pipe, type Write } from './pipe.js'
 import type { Incoming, Runtime } from './runtime.js'
@@ -144,11 +145,11 @@ export class Endpoint {
     if (context.cancelled) return
     try {
       if (reply === SENT) {
-        given(runtime.native.reply(context.id, NONE, 0, context.trailers))
+        told(context, runtime.native.reply(context.id, NONE, 0, context.trailers))
         return
       }
       encode(reply, context.flags, this.response, this.#what, Internal)
-      given(runtime.native.reply(context.id, leaving.bytes, leaving.length, context.trailers))
+      told(context, runtime.native.reply(context.id, leaving.bytes, leaving.length, context.trailers))
     } catch (error) {
       this.#fail(runtime, context, error)
     }
@@ -162,7 +163,7 @@ export class Endpoint {
     const said = meant.detail || meant.status
     const { native } = runtime
     try {
-      given(native.fail(context.id, code, meant.http, meant.id, said, details, context.trailers))
+      told(context, native.fail(context.id, code, meant.http, meant.id, said, details, context.trailers))
     } catch (second) {
       failed(`the error of ${this.name} cannot be sent`, second)
       const told = `${this.name} failed: the log of its service says why`
@@ -185,6 +186,11 @@ export class Endpoint {
 
 /** Stands for the reply of a stream whose replies were sent. */
 const SENT: unique symbol = Symbol('sent')
+
+/** What else waits on the call's signal hears of it, where the caller had left before it was answered. */
+function told(context: Context, answered: boolean | Failure): void {
+  if (!given(answered) && !context.cancelled) context.leave()
+}
 
 /** True for what has to be awaited. */
 export function isLater(given: unknown): given is PromiseLike<unknown> {

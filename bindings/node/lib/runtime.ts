@@ -1,6 +1,7 @@
 /** The threads of the core, and who hears of what happens on them. */
 import { availableParallelism } from 'node:os'
 import { performance } from 'node:perf_hooks'
+import { isMainThread } from 'node:worker_threads'
 import { Closed, Code, errorOf, given, type MicroError } from './errors.js'
 import { type LogRecord, records } from './logs.js'
 import { type Failure, type NativeQueue, type NativeRuntime, native } from './native.js'
@@ -119,7 +120,8 @@ export class Runtime {
     const { workers = defaultWorkers(), ...rest } = options
     this.native = given(native.newRuntime(JSON.stringify({ workers, ...rest })))
     this.queue = given(native.newQueue(this.native, () => this.#drain()))
-    given(this.queue.receiveLogs())
+    open.add(this)
+    this.#receiveLogs()
   }
 
   /** @internal Begins something that `sink` is told of: it is there before, because its end may come at once. */
@@ -127,12 +129,15 @@ export class Runtime {
     const token = this.#free.pop() ?? this.#sinks.length
     this.#sinks[token] = sink
     if (sink.holds) this.#hold(1)
-    const id = this.#closed ? closed() : begin(token)
-    if (typeof id !== 'number') {
-      this.#take(token)
-      throw errorOf(id)
+    let begun = false
+    try {
+      const id = given<number>(this.#closed ? closed() : begin(token))
+      begun = true
+      return id
+    } finally {
+      // What did not begin has no end that would be told.
+      if (!begun) this.#take(token)
     }
-    return id
   }
 
   /** @internal Ends a call, a stream or a watch. Harmless when late. */
@@ -147,6 +152,7 @@ export class Runtime {
   async close(grace = 0): Promise<void> {
     if (this.#closed) return
     this.#closed = true
+    open.delete(this)
     if (shared === this) shared = undefined
     await new Promise<void>((over) => {
       this.#over = over
@@ -155,10 +161,17 @@ export class Runtime {
     })
     this.queue.close()
     this.native.free()
+    // It took the records from them when it was made.
+    for (const other of open) other.#receiveLogs()
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close()
+  }
+
+  /** Records are the process's: threads beside the main one come and go. */
+  #receiveLogs(): void {
+    if (isMainThread) given(this.queue.receiveLogs())
   }
 
   #take(token: number): Sink | undefined {
@@ -265,6 +278,7 @@ function defaultWorkers(): number {
   return Math.max(1, Math.min(4, Math.floor(availableParallelism() / 2)))
 }
 
+const open = new Set<Runtime>()
 let shared: Runtime | undefined
 
 /** The runtime of this thread, made when it is first asked for. */

@@ -129,7 +129,8 @@ export class Stream<Out, In> extends Sending<Out> implements AsyncIterableIterat
  * A stream of requests that this side opened. Awaiting it gives the one reply, so an `async` function that returns it
  * gives the reply too.
  */
-export class ClientStream<Out, In> extends Sending<Out> implements PromiseLike<In> {
+export class ClientStream<Out, In> extends Sending<Out> implements Promise<In> {
+  readonly [Symbol.toStringTag] = 'ClientStream'
   #reply: Promise<In> | undefined
 
   // biome-ignore lint/suspicious/noThenProperty: awaiting it gives the reply, as documented
@@ -139,6 +140,14 @@ export class ClientStream<Out, In> extends Sending<Out> implements PromiseLike<I
   ): Promise<A | B> {
     this.#reply ??= this.#read()
     return this.#reply.then(done, failed)
+  }
+
+  catch<B = never>(failed?: ((error: unknown) => B | PromiseLike<B>) | null): Promise<In | B> {
+    return this.then(undefined, failed)
+  }
+
+  finally(over?: (() => void) | null): Promise<In> {
+    return this.then().finally(over)
   }
 
   async #read(): Promise<In> {
