@@ -25,6 +25,8 @@ pub(crate) struct Fleet {
     programs: PathBuf,
     /// An interpreter that has the package, if there is one.
     python: Option<PathBuf>,
+    /// A Node that finds the package, if there is one.
+    node: Option<PathBuf>,
     /// The greeter in C, or why there is none.
     c: Result<PathBuf, String>,
     started: usize,
@@ -32,6 +34,11 @@ pub(crate) struct Fleet {
 
 /// The greeter in Python.
 const PYTHON_GREETER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/greeter/service.py");
+
+/// The greeter in Node.
+const NODE_GREETER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/greeter/service.mjs");
+/// The one that joins the others under load.
+const NEWCOMER: usize = 4;
 
 impl Fleet {
     pub(crate) fn new(registry: Arc<dyn Registry>, url: String) -> Outcome<Self> {
@@ -41,10 +48,11 @@ impl Fleet {
                 return Err(format!("{program} is not built: run `make demo`").into());
             }
         }
-        let python = std::env::var_os("MICRO_DEMO_PYTHON").filter(|path| !path.is_empty());
-        let python = python.map(PathBuf::from);
+        let named = |variable| std::env::var_os(variable).filter(|path| !path.is_empty());
+        let python = named("MICRO_DEMO_PYTHON").map(PathBuf::from);
+        let node = named("MICRO_DEMO_NODE").map(PathBuf::from);
         let c = native::build(&programs);
-        Ok(Self { registry, url, greeters: Vec::new(), programs, python, c, started: 0 })
+        Ok(Self { registry, url, greeters: Vec::new(), programs, python, node, c, started: 0 })
     }
 
     /// Why no greeter is written in C, if none is.
@@ -52,9 +60,14 @@ impl Fleet {
         self.c.as_ref().err().map(String::as_str)
     }
 
-    /// True when every second greeter is written in Python.
+    /// True when greeters are written in Python, too.
     pub(crate) fn speaks_python(&self) -> bool {
         self.python.is_some()
+    }
+
+    /// True when the newcomer is written in JavaScript.
+    pub(crate) fn speaks_node(&self) -> bool {
+        self.node.is_some()
     }
 
     /// A command that meets the others in the demo's registry.
@@ -75,6 +88,11 @@ impl Fleet {
     pub(crate) fn start(&mut self) -> Outcome<(u32, &'static str)> {
         self.started += 1;
         let (mut command, language) = match (&self.python, &self.c) {
+            _ if self.started == NEWCOMER && self.node.is_some() => {
+                let mut command = Command::new(self.node.clone().unwrap_or_default());
+                command.arg(NODE_GREETER);
+                (self.joined(command), "JavaScript")
+            }
             (Some(python), _) if self.started.is_multiple_of(2) => {
                 let mut command = Command::new(python);
                 command.arg(PYTHON_GREETER);

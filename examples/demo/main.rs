@@ -60,6 +60,9 @@ async fn demo() -> Outcome {
     if !fleet.speaks_python() {
         paragraph("SKIPPED Python: MICRO_DEMO_PYTHON names no interpreter with the package.");
     }
+    if !fleet.speaks_node() {
+        paragraph("SKIPPED Node: MICRO_DEMO_NODE names no Node that finds the package.");
+    }
     if let Some(why) = fleet.lacks_c() {
         paragraph(&format!("SKIPPED C: {why}."));
     }
@@ -150,11 +153,12 @@ async fn crash(fleet: &mut Fleet, client: &Client) -> Outcome {
 
 async fn replace(fleet: &mut Fleet, client: &Client) -> Outcome {
     title("Replace one under load, the polite way");
-    say("A new greeter joins, then an old one is asked to leave with SIGTERM: it says goodbye,");
+    say("A new greeter joins, in JavaScript where there is Node; then an old one is asked to leave with SIGTERM: it says goodbye,");
     say("finishes what it is doing, and goes.");
     let load = Load::start(client, AT_ONCE);
     load.calls(UNDER_LOAD).await?;
-    let (newcomer, _) = fleet.start()?;
+    let (newcomer, language) = fleet.start()?;
+    say(&format!("started process {newcomer}, written in {language}"));
     fleet.expect_nodes(3).await?;
     load.until_answered_by(newcomer).await?;
     let leaver = fleet.terminate().await?;

@@ -3,10 +3,8 @@ import { Service } from '@micro/core'
 
 const service = new Service('greeter')
 
-service.handle(
-  'Greeter.Hello',
-  async (request) => `Hello, ${request.name}! I am process ${process.pid}.`,
-  { idempotent: true },
-)
+service.handle('Greeter.Hello', async (request) => `Hello, ${request.name}! I am process ${process.pid}.`, {
+  idempotent: true,
+})
 
 await service.run()

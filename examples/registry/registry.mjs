@@ -26,7 +26,11 @@ export class InMemory {
         this.expiries.set(JSON.stringify([key, node.id]), expire.unref())
       }
     }
-    this.tell('create', service, nodes.filter((node) => !before.has(node.id)))
+    this.tell(
+      'create',
+      service,
+      nodes.filter((node) => !before.has(node.id)),
+    )
     // What describes a version describes each of its nodes.
     const described = [known, service].map(({ endpoints = [], metadata = {} }) => ({ endpoints, metadata }))
     const same = isDeepStrictEqual(described[0], described[1])
@@ -43,7 +47,11 @@ export class InMemory {
     const left = known.nodes.filter((node) => !ids.has(node.id))
     if (left.length > 0) this.records.set(key, { ...known, nodes: left })
     else this.records.delete(key)
-    this.tell('delete', known, known.nodes.filter((node) => ids.has(node.id)))
+    this.tell(
+      'delete',
+      known,
+      known.nodes.filter((node) => ids.has(node.id)),
+    )
   }
 
   get(name) {

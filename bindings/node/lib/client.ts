@@ -3,11 +3,27 @@ import { codecNumber, decode, encode, JSON_CODEC, leaveNothing, leaving } from '
 import { current } from './context.js'
 import { Cancelled, Closed, given, Internal, type MicroError, WrongArgument } from './errors.js'
 import { Metadata, pack, unpack } from './metadata.js'
-import { around, Call, checked, type ClientMiddleware, Layered, type Reply, type Shape } from './middleware.js'
+import { around, Call, type ClientMiddleware, checked, Layered, type Reply, type Shape } from './middleware.js'
 import { type NativeClient, native } from './native.js'
-import { type CallOptions, type ClientOptions, document, type Milliseconds, milliseconds, type TypedOptions } from './options.js'
+import {
+  type CallOptions,
+  type ClientOptions,
+  document,
+  type Milliseconds,
+  milliseconds,
+  type TypedOptions,
+} from './options.js'
 import { Pipe, type Write } from './pipe.js'
-import { type Change, change, type Health, type KnownNode, knownNodes, record, records, type ServiceRecord } from './registry.js'
+import {
+  type Change,
+  change,
+  type Health,
+  type KnownNode,
+  knownNodes,
+  record,
+  records,
+  type ServiceRecord,
+} from './registry.js'
 import { defaultRuntime, type Incoming, type Runtime, type Sink } from './runtime.js'
 import { ClientStream, feed, type Opening, opened, Stream } from './streams.js'
 
@@ -125,7 +141,8 @@ export class Client {
     request?: Out,
     options?: TypedOptions<Out, In>,
   ): Promise<In> {
-    if (this.#layers.length > 0) return this.request(service, endpoint, request, options).then((reply) => reply.message as In)
+    if (this.#layers.length > 0)
+      return this.request(service, endpoint, request, options).then((reply) => reply.message as In)
     const given = options as AnyOptions | undefined
     const what = 'the reply'
     return this.#unary(service, endpoint, request, given, (event) =>
@@ -171,7 +188,9 @@ export class Client {
     request?: Out,
     options?: TypedOptions<Out, In>,
   ): Stream<never, In> {
-    return new Stream(this.#stream(new Call(service, endpoint, request, { ...options } as CallOptions, 'server_stream')))
+    return new Stream(
+      this.#stream(new Call(service, endpoint, request, { ...options } as CallOptions, 'server_stream')),
+    )
   }
 
   /**

@@ -1,5 +1,5 @@
 /** What can be a message, and what it is on the wire. */
-import { Internal, InvalidArgument, type MicroError, WrongArgument } from './errors.js'
+import { type Internal, type InvalidArgument, type MicroError, WrongArgument } from './errors.js'
 
 /** What a message is on the wire. */
 export type Codec = 'proto' | 'json' | 'bytes' | 'text'
@@ -19,7 +19,7 @@ export interface Format<T> {
   decode(bytes: Buffer, codec: Codec): T
 }
 
-/** @internal A format of whatever type. */
+/** A format of whatever type. */
 // biome-ignore lint/suspicious/noExplicitAny: who uses it gives it what it writes
 export type AnyFormat = Format<any>
 
@@ -63,19 +63,18 @@ const out = Buffer.allocUnsafeSlow(64 * 1024)
 /** A message that is about to leave: the first `length` of `bytes`. One for all, to be used at once. */
 export const leaving: { bytes: Uint8Array; length: number } = { bytes: out, length: 0 }
 
-function leave(bytes: Uint8Array): void {
+function leave(bytes: Uint8Array): true {
   leaving.bytes = bytes
   leaving.length = bytes.length
+  return true
 }
 
-function leaveText(text: string): void {
+function leaveText(text: string): true {
   // A letter of JavaScript takes three bytes at most.
-  if (text.length * 3 > out.length) {
-    leave(Buffer.from(text))
-    return
-  }
+  if (text.length * 3 > out.length) return leave(Buffer.from(text))
   leaving.bytes = out
   leaving.length = out.write(text, 0)
+  return true
 }
 
 /** Nothing leaves. */
@@ -92,28 +91,40 @@ export function encode(
   kind: typeof WrongArgument | typeof Internal,
 ): void {
   const codec = flags & CODEC
+  let written = false
   try {
-    if (format) {
-      const written = format.encode(message, codecOf(codec))
-      return typeof written === 'string' ? leaveText(written) : leave(written)
-    }
-    if (message instanceof Uint8Array) return leave(message)
-    if (codec === JSON_CODEC) {
-      const text = JSON.stringify(message === undefined ? null : message)
-      if (text !== undefined) return leaveText(text)
-    }
-    if (codec === TEXT && typeof message === 'string') return leaveText(message)
+    written = format ? formatted(message, codec, format) : plain(message, codec)
   } catch (cause) {
     const why = cause instanceof Error ? cause.message : String(cause)
     throw new kind(`${what} is ${kindOf(message)}, which cannot be sent: ${why}`, { id: 'micro', cause })
   }
-  throw unsendable(message, codecOf(codec), what, kind)
+  if (!written) throw unsendable(message, codecOf(codec), what, kind)
+}
+
+function formatted(message: unknown, codec: number, format: AnyFormat): boolean {
+  const written = format.encode(message, codecOf(codec))
+  return typeof written === 'string' ? leaveText(written) : leave(written)
+}
+
+/** False for what the codec has no words for. */
+function plain(message: unknown, codec: number): boolean {
+  if (message instanceof Uint8Array) return leave(message)
+  if (codec === JSON_CODEC) {
+    const text = JSON.stringify(message === undefined ? null : message)
+    return text !== undefined && leaveText(text)
+  }
+  return codec === TEXT && typeof message === 'string' && leaveText(message)
 }
 
 function unsendable(message: unknown, codec: Codec, what: string, kind: new (...a: never[]) => MicroError): MicroError {
   const make = kind as unknown as typeof Internal
   if (message === undefined) return new make(`${what} is undefined: is a \`return\` missing?`, { id: 'micro' })
-  const hint = { json: 'an object, a list, text or a number', text: 'text', bytes: 'a Uint8Array', proto: 'a Uint8Array' }
+  const hint = {
+    json: 'an object, a list, text or a number',
+    text: 'text',
+    bytes: 'a Uint8Array',
+    proto: 'a Uint8Array',
+  }
   return new make(`${what} is ${kindOf(message)}, but the call speaks ${codec}: give ${hint[codec]}`, { id: 'micro' })
 }
 

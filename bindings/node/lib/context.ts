@@ -2,9 +2,9 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { performance } from 'node:perf_hooks'
 import { Cancelled, DeadlineExceeded, given } from './errors.js'
-import { Metadata, type MetadataLike, type MetadataValue, pack, unpack } from './metadata.js'
+import { type Metadata, type MetadataLike, type MetadataValue, pack, unpack } from './metadata.js'
 import type { Pipe } from './pipe.js'
-import type { Incoming, Inbound, Runtime } from './runtime.js'
+import type { Incoming, Runtime } from './runtime.js'
 
 /** @internal The call whose handler runs. */
 export const current = new AsyncLocalStorage<Context>()
@@ -27,7 +27,7 @@ interface Description {
 const FRESH = 1
 
 /** A call that came in: who calls, how long they wait, what they sent along, and what is sent along with the answer. */
-export class Context implements Inbound {
+export class Context {
   /** @internal */
   readonly id: number
   /** @internal */

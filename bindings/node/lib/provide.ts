@@ -3,7 +3,7 @@ import type { Context } from './context.js'
 import { given, type MicroError } from './errors.js'
 import { Endpoint, SERVER_STREAM, UNARY } from './handler.js'
 import { type Change, record, type ServiceRecord } from './registry.js'
-import { defaultRuntime, type Incoming, Kind, type Runtime, type Sink } from './runtime.js'
+import { defaultRuntime, type Incoming, Kind, type Runtime } from './runtime.js'
 
 type Maybe<T> = T | Promise<T>
 
@@ -41,7 +41,7 @@ interface Args {
 }
 
 /** A registry that is provided under a name. Closing it withdraws the name. It keeps no program alive. */
-export class Provided implements Sink {
+export class Provided {
   /** @internal */
   readonly holds = false
   readonly #registry: Registry
@@ -58,7 +58,8 @@ export class Provided implements Sink {
     runtime: Runtime,
   ) {
     for (const method of METHODS) {
-      if (typeof registry?.[method] !== 'function') throw new TypeError(`it is no registry: it has no method \`${method}\``)
+      if (typeof registry?.[method] !== 'function')
+        throw new TypeError(`it is no registry: it has no method \`${method}\``)
     }
     this.#registry = registry
     this.#runtime = runtime
@@ -69,7 +70,9 @@ export class Provided implements Sink {
       unary('get', async ({ service }) => answer('get', await registry.get(service))),
       unary('list', async () => answer('list', await registry.list())),
       new Endpoint(`${this.url} watch`, SERVER_STREAM, (_, context) => this.#watch(args(context).service)),
-      unary('register', async ({ service, ttl }) => nothing(await registry.register(record(service), ttl ?? undefined))),
+      unary('register', async ({ service, ttl }) =>
+        nothing(await registry.register(record(service), ttl ?? undefined)),
+      ),
       unary('deregister', async ({ service }) => nothing(await registry.deregister(record(service)))),
     ]
     this.#over = new Promise((ended) => {
@@ -87,7 +90,7 @@ export class Provided implements Sink {
   /** Withdraws the name, and resolves when it is free. What was opened by it fails with `Unavailable`. */
   async close(): Promise<void> {
     given(this.#runtime.native.cancel(this.#id))
-    await this.#over
+    await this.#runtime.hold(this.#over)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

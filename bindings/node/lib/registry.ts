@@ -101,4 +101,3 @@ export function knownNodes(text: string): KnownNode[] {
     latency: latency_ms ?? undefined,
   }))
 }
-

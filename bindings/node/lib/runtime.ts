@@ -117,6 +117,7 @@ export class Runtime {
   #over: (() => void) | undefined
 
   constructor(options: RuntimeOptions = {}) {
+    atExit()
     const { workers = defaultWorkers(), ...rest } = options
     this.native = given(native.newRuntime(JSON.stringify({ workers, ...rest })))
     this.queue = given(native.newQueue(this.native, () => this.#drain()))
@@ -137,6 +138,16 @@ export class Runtime {
     } finally {
       // What did not begin has no end that would be told.
       if (!begun) this.#take(token)
+    }
+  }
+
+  /** @internal Keeps the program alive until something is over. */
+  async hold<T>(over: Promise<T>): Promise<T> {
+    this.#hold(1)
+    try {
+      return await over
+    } finally {
+      this.#hold(-1)
     }
   }
 
@@ -279,6 +290,15 @@ function defaultWorkers(): number {
 }
 
 const open = new Set<Runtime>()
+let isReady = false
+
+/** What is cut off because the program ends is not worth a line each. */
+function atExit(): void {
+  if (isReady || !isMainThread) return
+  isReady = true
+  process.once('exit', () => native.setLogLevel('off'))
+}
+
 let shared: Runtime | undefined
 
 /** The runtime of this thread, made when it is first asked for. */

@@ -2,7 +2,7 @@
 import { type AskOptions, Client, question } from './client.js'
 import type { AnyFormat } from './codec.js'
 import type { Context } from './context.js'
-import { Cancelled, given, MicroError, type MicroError as Failed } from './errors.js'
+import { Cancelled, type MicroError as Failed, given, MicroError } from './errors.js'
 import { type AnyHandler, BIDI_STREAM, CLIENT_STREAM, Endpoint, SERVER_STREAM, UNARY } from './handler.js'
 import { failed } from './logs.js'
 import { checked, type ServiceMiddleware } from './middleware.js'
@@ -87,9 +87,12 @@ export class Service {
   }
 
   #add(name: string, shape: number, handler: AnyHandler, options: TypedEndpoint<Any, Any> = {}): this {
-    if (typeof handler !== 'function') throw new TypeError(`the handler of ${name} is ${typeof handler}: give a function`)
+    if (typeof handler !== 'function')
+      throw new TypeError(`the handler of ${name} is ${typeof handler}: give a function`)
     if (!(shape & SERVER_STREAM) && handler.constructor.name === 'AsyncGeneratorFunction') {
-      throw new TypeError(`${name} has one reply, but its handler yields: use serverStream or bidiStream, or \`return\` it`)
+      throw new TypeError(
+        `${name} has one reply, but its handler yields: use serverStream or bidiStream, or \`return\` it`,
+      )
     }
     if (this.#running !== undefined && !this.#running.isOver) {
       throw new Error(`${this.name} runs already: add ${name} before it is started`)

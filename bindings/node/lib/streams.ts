@@ -168,7 +168,11 @@ function iterator<In>(given: unknown): AsyncIterator<In> {
 }
 
 /** @internal Sends all requests. What goes wrong with them is what the stream ends with. */
-export async function feed(pipe: Pipe, write: Write, requests: Iterable<unknown> | AsyncIterable<unknown>): Promise<void> {
+export async function feed(
+  pipe: Pipe,
+  write: Write,
+  requests: Iterable<unknown> | AsyncIterable<unknown>,
+): Promise<void> {
   try {
     for await (const request of requests) {
       if (pipe.ended) return

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { errors, Client } from '@micro/core'
+import { Client, errors } from '@micro/core'
 import { folder, program, until } from './world.mjs'
 
 const FLEET = `
@@ -62,7 +62,10 @@ test('process.exit ends a program at once, whatever is under way', async (t) => 
 })
 
 test('an exception that is not caught ends the program as any other', async (t) => {
-  for (const thrown of [`setTimeout(() => { throw new Error('at large') }, 50)`, `Promise.reject(new Error('at large'))`]) {
+  for (const thrown of [
+    `setTimeout(() => { throw new Error('at large') }, 50)`,
+    `Promise.reject(new Error('at large'))`,
+  ]) {
     const text = `
       ${FLEET}
       setInterval(() => fleet.client.call('host', 'Host.Hello').catch(() => undefined), 1)
@@ -106,7 +109,7 @@ test('SIGTERM under load stops a service in order: every call is answered', asyn
   await Promise.all([first.says('started'), second.says('started')])
   const client = new Client({ registry })
   t.after(() => client.close())
-  let [failed, served] = [[], new Map()]
+  const [failed, served] = [[], new Map()]
   let stop = false
   const load = Array.from({ length: 16 }, async () => {
     while (!stop) {

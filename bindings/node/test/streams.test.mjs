@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { errors, Service } from '@micro/core'
 import { Fleet } from '@micro/core/testing'
-import { promised, program, until } from './world.mjs'
+import { program, promised, until } from './world.mjs'
 
 const MIB = 1024 * 1024
 
@@ -93,7 +93,10 @@ test('a stream fails after what it sent, with its trailers', async (t) => {
   const stream = client.bidiStream('numbers', 'Numbers.Fail', [1, 2, 3, 4])
   assert.equal((await stream.next()).value, 1)
   assert.equal((await stream.next()).value, 2)
-  await assert.rejects(stream.next(), (error) => error instanceof errors.OutOfRange && error.detail === 'three is too much')
+  await assert.rejects(
+    stream.next(),
+    (error) => error instanceof errors.OutOfRange && error.detail === 'three is too much',
+  )
   assert.equal(stream.trailers.get('x-tail'), 'end')
 })
 

@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { errors, live, MicroError, receiveLogs, Service } from '@micro/core'
 import { Fleet } from '@micro/core/testing'
-import { promised, program, until } from './world.mjs'
+import { program, promised, until } from './world.mjs'
 
 /** Kinds of things that are counted. */
 const OPERATIONS = 5
@@ -27,14 +27,31 @@ function logged(t) {
 }
 
 for (const [how, handler] of [
-  ['throws', () => { throw new Error('secret') }],
-  ['rejects', async () => { throw new Error('secret') }],
+  [
+    'throws',
+    () => {
+      throw new Error('secret')
+    },
+  ],
+  [
+    'rejects',
+    async () => {
+      throw new Error('secret')
+    },
+  ],
   ['rejects with nothing', () => Promise.reject()],
-  ['throws text', () => { throw 'secret' }],
+  [
+    'throws text',
+    () => {
+      throw 'secret'
+    },
+  ],
 ]) {
   test(`a handler that ${how} is internal, and only the log says why`, async (t) => {
     const records = logged(t)
-    const { client } = await fleetOf(t, (service) => service.handle('Trouble.Make', handler).handle('Trouble.No', () => 'fine'))
+    const { client } = await fleetOf(t, (service) =>
+      service.handle('Trouble.Make', handler).handle('Trouble.No', () => 'fine'),
+    )
     await assert.rejects(client.call('trouble', 'Trouble.Make'), (error) => {
       assert(error instanceof errors.Internal && error.isRemote)
       assert(!String(error).includes('secret'), String(error))
@@ -50,19 +67,27 @@ test('a handler that throws one of the errors is understood by its caller', asyn
     for (const [name, kind] of Object.entries(errors)) {
       if (typeof kind !== 'function' || !kind.code) continue
       service.handle(`Trouble.${name}`, async () => {
-        throw new kind(`detail of ${name}`, { id: 'trouble', details: [{ typeUrl: 'a/test.B', value: Buffer.from(name) }] })
+        throw new kind(`detail of ${name}`, {
+          id: 'trouble',
+          details: [{ typeUrl: 'a/test.B', value: Buffer.from(name) }],
+        })
       })
     }
     service.handle('Trouble.Http', async () => {
       throw new MicroError('gone', { id: 'users', http: 410 })
     })
   })
-  const remote = Object.entries(errors).filter(([, kind]) => kind.code && !(kind.prototype instanceof errors.LocalError))
+  const remote = Object.entries(errors).filter(
+    ([, kind]) => kind.code && !(kind.prototype instanceof errors.LocalError),
+  )
   assert.equal(remote.length, 16)
   for (const [name, kind] of remote) {
     await assert.rejects(client.call('trouble', `Trouble.${name}`, {}, { retries: 0 }), (error) => {
       assert.equal(error.constructor, kind)
-      assert.deepEqual([error.code, error.id, error.detail, error.name], [kind.code, 'trouble', `detail of ${name}`, name])
+      assert.deepEqual(
+        [error.code, error.id, error.detail, error.name],
+        [kind.code, 'trouble', `detail of ${name}`, name],
+      )
       assert.deepEqual(error.details, [{ typeUrl: 'a/test.B', value: Buffer.from(name) }])
       assert(error instanceof Error && error.endpoint === `Trouble.${name}`)
       return true
@@ -73,7 +98,12 @@ test('a handler that throws one of the errors is understood by its caller', asyn
   await assert.rejects(client.call('trouble', 'Trouble.WrongArgument'), errors.Internal)
 })
 
-for (const [what, reply] of [['a bigint', 7n], ['a function', () => 1], ['a symbol', Symbol('x')], ['a circle', circle()]]) {
+for (const [what, reply] of [
+  ['a bigint', 7n],
+  ['a function', () => 1],
+  ['a symbol', Symbol('x')],
+  ['a circle', circle()],
+]) {
   test(`a handler that returns ${what} is internal, and the caller is told what to give`, async (t) => {
     const { client } = await fleetOf(t, (service) => service.handle('Trouble.Make', () => reply))
     await assert.rejects(client.call('trouble', 'Trouble.Make'), (error) => {
@@ -142,8 +172,14 @@ test('a call that is aborted after it was answered is answered, and leaves no li
   let listeners = 0
   const { signal } = abort
   const [add, remove] = [signal.addEventListener, signal.removeEventListener]
-  signal.addEventListener = (...args) => (listeners++, add.apply(signal, args))
-  signal.removeEventListener = (...args) => (listeners--, remove.apply(signal, args))
+  signal.addEventListener = (...args) => {
+    listeners++
+    add.apply(signal, args)
+  }
+  signal.removeEventListener = (...args) => {
+    listeners--
+    remove.apply(signal, args)
+  }
   for (let n = 0; n < 20; n++) assert.equal(await client.call('trouble', 'Trouble.Hello', {}, { signal }), 'hello')
   assert.equal(listeners, 0)
   abort.abort()
@@ -163,7 +199,10 @@ test('ten thousand calls under way are all told when the client is closed', asyn
   await until(() => live(CALLS) > 100)
   client.close()
   const ended = await Promise.allSettled(calls)
-  assert(ended.every(({ reason }) => reason instanceof errors.Cancelled), 'not all were cancelled')
+  assert(
+    ended.every(({ reason }) => reason instanceof errors.Cancelled),
+    'not all were cancelled',
+  )
   await until(() => live(OPERATIONS) <= before && live(CALLS) === 0, 'the end of all')
 })
 
@@ -264,7 +303,9 @@ test('calls, with aborts and failures among them, leave memory flat', async (t) 
   `
   const run = await program(t, text, { flags: ['--expose-gc'] })
   const { rss, heapUsed, external, operations, calls } = JSON.parse(await run.well())
-  t.diagnostic(`${count} calls: rss ${rss.toFixed(1)} MiB, heap ${heapUsed.toFixed(1)} MiB, external ${external.toFixed(1)} MiB`)
+  t.diagnostic(
+    `${count} calls: rss ${rss.toFixed(1)} MiB, heap ${heapUsed.toFixed(1)} MiB, external ${external.toFixed(1)} MiB`,
+  )
   assert(heapUsed < 4 && external < 4 && rss < 48, `memory grows: ${rss} ${heapUsed} ${external}`)
   assert.deepEqual({ operations: operations <= 1, calls }, { operations: true, calls: 0 })
 })

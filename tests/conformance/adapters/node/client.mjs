@@ -3,7 +3,7 @@ import { performance } from 'node:perf_hooks'
 import * as micro from '@micro/core'
 import { errors, raw } from '@micro/core'
 import { InMemory } from '../../../../examples/registry/registry.mjs'
-import { failure, metadata, shown, tell, valueOf } from './line.mjs'
+import { binOf, failure, metadata, shown, tell } from './line.mjs'
 import { argumentsOf, ask, told } from './questions.mjs'
 
 /** Values that come as they are asked for, in order. */
@@ -274,7 +274,7 @@ function terms(line, call) {
   const { metadata: known } = options
   if (typeof known === 'object' && known !== null) {
     options.metadata = Object.entries(known).flatMap(([name, values]) =>
-      [values].flat().map((value) => [name, valueOf(name, value)]),
+      [values].flat().map((value) => [name, binOf(name, value)]),
     )
   }
   return [line.get('service'), line.get('endpoint'), options]

@@ -2,17 +2,17 @@
 
 /** Answers with one line. */
 export function tell(verb, fields) {
-  const words = fields.map(([name, value]) => `${escape(name)}=${escape(value)}`)
+  const words = fields.map(([name, value]) => `${encoded(name)}=${encoded(value)}`)
   process.stdout.write(`${[verb, ...words].join(' ')}\n`)
 }
 
 const PLAIN = /^[A-Za-z0-9\-._~]*$/
 
-function escape(value) {
+function encoded(value) {
   if (!(value instanceof Uint8Array)) {
     const text = String(value)
     if (PLAIN.test(text)) return text
-    return escape(Buffer.from(text))
+    return encoded(Buffer.from(text))
   }
   let out = ''
   for (const byte of value) {
@@ -23,7 +23,7 @@ function escape(value) {
 }
 
 /** Bytes of percent-encoded text. */
-export function unescape(text) {
+export function decoded(text) {
   if (!text.includes('%')) return Buffer.from(text)
   const out = []
   for (let at = 0; at < text.length; at++) {
@@ -44,7 +44,7 @@ export class Line {
     this.verb = verb
     this.fields = words.map((word) => {
       const cut = word.indexOf('=')
-      return [unescape(word.slice(0, cut)).toString(), unescape(word.slice(cut + 1))]
+      return [decoded(word.slice(0, cut)).toString(), decoded(word.slice(cut + 1))]
     })
   }
 
@@ -124,6 +124,6 @@ export function text(value) {
 }
 
 /** A value for metadata: bytes are base64 in texts. */
-export function valueOf(name, text) {
+export function binOf(name, text) {
   return name.toLowerCase().endsWith('-bin') ? Buffer.from(text, 'base64') : text
 }

@@ -1,7 +1,7 @@
 // The server's part: one service at a time, and one interpreter of plans behind its endpoints.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { errors, MicroError, raw, Service } from '@micro/core'
-import { failure, pattern, tell, text, unescape, valueOf } from './line.mjs'
+import { binOf, decoded, failure, pattern, tell, text } from './line.mjs'
 import { ask, told } from './questions.mjs'
 
 /** What handlers under one key count, and what they wait for. */
@@ -165,7 +165,7 @@ class Turn {
     for (const action of (context.metadata.text('do') ?? '').split(';')) {
       const cut = action.indexOf('=')
       const name = cut < 0 ? action : action.slice(0, cut)
-      if (name) this.plan.push([name, cut < 0 ? '' : unescape(action.slice(cut + 1)).toString()])
+      if (name) this.plan.push([name, cut < 0 ? '' : decoded(action.slice(cut + 1)).toString()])
     }
   }
 
@@ -218,7 +218,7 @@ class Turn {
     for (const [action, value] of this.plan) {
       if (action.startsWith('header.')) {
         const name = action.slice('header.'.length)
-        this.context.setHeader(name, valueOf(name, value))
+        this.context.setHeader(name, binOf(name, value))
       } else if (action === 'tag') {
         this.context.setHeader('tag', tag)
       } else if (action === 'key') {
@@ -249,7 +249,7 @@ class Turn {
       }
       if (action.startsWith('trailer.')) {
         const name = action.slice('trailer.'.length)
-        context.setTrailer(name, valueOf(name, value))
+        context.setTrailer(name, binOf(name, value))
         continue
       }
       switch (action) {
@@ -288,7 +288,9 @@ class Turn {
           args = JSON.parse(value)
           break
         case 'ask':
-          this.payload = Buffer.from(JSON.stringify(await ask(handlers.service.client, value, args, { timeout: Infinity })))
+          this.payload = Buffer.from(
+            JSON.stringify(await ask(handlers.service.client, value, args, { timeout: Infinity })),
+          )
           break
         case 'messages': {
           const message = size === undefined ? this.payload : pattern(size, fill)
