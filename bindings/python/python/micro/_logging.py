@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 import threading
 
 from . import _micro
@@ -15,6 +16,8 @@ _LEVELS = {
     "debug": logging.DEBUG,
     "trace": logging.DEBUG,
 }
+_STARTED = "micro::started"
+"""The one record that each start makes, unless it is quiet."""
 
 
 def logger() -> logging.Logger:
@@ -35,6 +38,9 @@ def _record(records: bytes) -> None:
     for record in json.loads(records):
         name = record["target"].replace("::", ".")
         where = logging.getLogger(name if name.split(".")[0] == "micro" else f"micro.{name}")
+        if record["target"] == _STARTED and not where.hasHandlers() and sys.stderr is not None:
+            # As warnings are where `logging` was not set up.
+            print(record["message"], file=sys.stderr, flush=True)
         where.log(_LEVELS.get(record["level"], logging.WARNING), "%s", record["message"])
 
 
