@@ -632,9 +632,13 @@ micro_status micro_reply(micro_runtime *runtime,
 // Answers a call that came in with an error, which stays the caller's. Else as micro_reply.
 micro_status micro_reply_error(micro_runtime *runtime, micro_id call, const micro_error *error, micro_slice trailers);
 
-// Sets headers of the answer to a call that came in, a block made by micro_meta_add. Without effect once a stream's first
-// message was sent.
+// Sets headers of the answer to a call that came in, a block made by micro_meta_add. Without effect once they were sent, with a
+// stream's first message or by micro_call_send_headers.
 micro_status micro_call_headers(micro_runtime *runtime, micro_id call, micro_slice headers);
+
+// Sends the headers of a stream's answer now, before its first message. Without effect once they were sent; headers that are set
+// afterwards may be lost. MICRO_ARG where the answer is one message, which its headers come with.
+micro_status micro_call_send_headers(micro_runtime *runtime, micro_id call);
 
 // What is known of a call that came in, a JSON object with service, endpoint, caller, peer, trace_id and span_id. The caller
 // owns `out`.
