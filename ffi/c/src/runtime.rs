@@ -76,7 +76,8 @@ pub(crate) unsafe fn json<'a>(options: *const micro_options) -> Result<Cow<'a, s
 }
 
 /// Starts threads. `options` may be NULL; its keys are `workers` (threads: as many as processors but at most 8, unless set)
-/// and `log` ("off", "error", "warn", "info", "debug", "trace"; "warn" unless set, and for the whole process).
+/// and `log` ("off", "error", "warn", "info", "debug", "trace"; "warn" unless set, and for the whole process). That a service has
+/// started is told from "warn" on, unless it is `quiet`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn micro_runtime_new(
     options: *const micro_options,
