@@ -495,7 +495,8 @@ micro_status micro_stream_grant(micro_runtime *runtime, micro_id stream, uint32_
 // MICRO_NOT_FOUND where there is no node.
 #define MICRO_REGISTRY_GET 513
 
-// Every service there is. args {}. REPLY: a JSON array of registry records, of which nodes and endpoints may be left out.
+// Every service there is. args {}. REPLY: a JSON array of registry records. Of a service
+// whose registry lists names alone and that cannot be looked up now, nodes and endpoints are left out.
 #define MICRO_REGISTRY_LIST 514
 
 // Changes of a service, or of all, from now on. args {"service"?: text}. Followed. CHANGE: a JSON object with action (create,
@@ -640,9 +641,13 @@ micro_status micro_reply(micro_runtime *runtime,
 // Answers a call that came in with an error, which stays the caller's. Else as micro_reply.
 micro_status micro_reply_error(micro_runtime *runtime, micro_id call, const micro_error *error, micro_slice trailers);
 
-// Sets headers of the answer to a call that came in, a block made by micro_meta_add. Without effect once a stream's first
-// message was sent.
+// Sets headers of the answer to a call that came in, a block made by micro_meta_add. Without effect once they were sent, with a
+// stream's first message or by micro_call_send_headers.
 micro_status micro_call_headers(micro_runtime *runtime, micro_id call, micro_slice headers);
+
+// Sends the headers of a stream's answer now, before its first message. Without effect once they were sent; headers that are set
+// afterwards may be lost. MICRO_ARG where the answer is one message, which its headers come with.
+micro_status micro_call_send_headers(micro_runtime *runtime, micro_id call);
 
 // What is known of a call that came in, a JSON object with service, endpoint, caller, peer, trace_id and span_id. The caller
 // owns `out`.

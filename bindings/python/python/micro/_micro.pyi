@@ -55,7 +55,12 @@ class Context:
     def span_id(self) -> str | None:
         """Name of this call within its tree."""
     def set_header(self, name: str, value: Value) -> None:
-        """Adds a header to the answer; without effect once a stream's first message is sent."""
+        """Adds a header to the answer; without effect once they are sent, with a stream's first message or by
+        :meth:`send_headers`."""
+    def send_headers(self) -> None:
+        """Sends the headers of a stream's answer now, before its first message; headers that are set afterwards may be
+        lost. Raises ``WrongArgument`` where the answer is
+        one message, which its headers come with."""
     def set_trailer(self, name: str, value: Value) -> None:
         """Adds a trailer to the answer, also to one that fails."""
 

@@ -25,6 +25,8 @@ pub(super) enum Step {
     Many(Call),
     /// The stream is open.
     Opened(CallId),
+    /// Waits for the headers of a stream.
+    Headers(Headers),
     /// Sends on a stream, and waits until it was taken.
     Send(Send),
     /// Asks for a message and waits for it.
@@ -85,6 +87,9 @@ pub(super) struct Start {
     /// Settings of endpoints that differ from what they usually are.
     #[serde(default)]
     pub(super) endpoints: BTreeMap<String, Table>,
+    /// Middleware around its calls, the outermost first.
+    #[serde(default)]
+    pub(super) layers: Vec<String>,
     /// The code it is refused with.
     pub(super) refused: Option<OneOf>,
     /// Words in the detail of the refusal.
@@ -136,6 +141,14 @@ impl Hops {
             }
         }
     }
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Headers {
+    pub(super) id: String,
+    /// Values by name; empty is absent.
+    pub(super) headers: BTreeMap<String, OneOf>,
 }
 
 #[derive(Clone, Debug, Deserialize)]

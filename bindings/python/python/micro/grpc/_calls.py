@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import grpc
 from grpc import aio
 
-from .._client import Answer
 from .._errors import Closed, Error, Forked, Internal, Stale, WrongArgument
 from .._logging import logger
 from .._metadata import of_blocks
 from .._pipe import LoopPipe
+from .._terms import Answer
 from . import _bases
 from ._method import Method
 from ._state import State, failed
@@ -278,7 +278,7 @@ class StreamingCall(Call):
         return self._pipe.give_up(why)
 
     async def initial_metadata(self) -> aio.Metadata:
-        """Headers of the answer, once they have come: with the first response, or at the end."""
+        """Headers of the answer, once they have come: before or with the first response, or at the end."""
         pipe = self._pipe
         while pipe.headers is None:
             if self._state.status is not None:

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 
-from .._client import Answer
 from .._errors import Closed, Error, Forked, Internal, Stale, Unknown, WrongArgument
 from .._logging import logger
 from .._metadata import of_blocks
 from .._pipe import ThreadPipe
+from .._terms import Answer
 from ._bases import Future
 from ._method import Method, seconds_of
 from ._state import run
@@ -329,7 +329,7 @@ class StreamingCall(Call):
         return self._pipe.response
 
     def initial_metadata(self) -> tuple[Metadatum, ...]:
-        """Headers of the answer, once they have come: with the first response, or at the end."""
+        """Headers of the answer, once they have come: before or with the first response, or at the end."""
         pipe = self._pipe
         while True:
             seen = pipe._version
