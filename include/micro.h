@@ -220,7 +220,8 @@ typedef struct {
 typedef uint64_t micro_id;
 
 // Starts threads. `options` may be NULL; its keys are `workers` (threads: as many as processors but at most 8, unless set)
-// and `log` ("off", "error", "warn", "info", "debug", "trace"; "warn" unless set, and for the whole process).
+// and `log` ("off", "error", "warn", "info", "debug", "trace"; "warn" unless set, and for the whole process). That a service has
+// started is told from "warn" on, unless it is `quiet`.
 micro_status micro_runtime_new(const micro_options *options, micro_runtime **out, micro_error **err);
 
 // Ends whatever is under way, in order, and returns at once: services stop accepting, deregister and finish their calls;
