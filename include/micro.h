@@ -206,6 +206,13 @@ typedef struct {
     uint32_t flags;
     // A JSON document, or nothing; its keys are in docs/configuration.md.
     micro_slice json;
+    // Of a service: how many arguments the program was started with, without its name; 0 leaves them to the program.
+    uint32_t argc;
+    // 0.
+    uint32_t reserved;
+    // They, each ending in a zero: `argv + 1` of main. They become flags, which come before variables, documents and `json`. As
+    // `args` in `json` does.
+    const char *const *argv;
 } micro_options;
 
 // Name of a call, stream or watch: 53 bits, so that it is an exact JavaScript number; 0 names nothing. One that is over gives
@@ -213,7 +220,8 @@ typedef struct {
 typedef uint64_t micro_id;
 
 // Starts threads. `options` may be NULL; its keys are `workers` (threads: as many as processors but at most 8, unless set)
-// and `log` ("off", "error", "warn", "info", "debug", "trace"; "warn" unless set, and for the whole process).
+// and `log` ("off", "error", "warn", "info", "debug", "trace"; "warn" unless set, and for the whole process). That a service has
+// started is told from "warn" on, unless it is `quiet`.
 micro_status micro_runtime_new(const micro_options *options, micro_runtime **out, micro_error **err);
 
 // Ends whatever is under way, in order, and returns at once: services stop accepting, deregister and finish their calls;
@@ -275,7 +283,7 @@ micro_status micro_cancel(micro_runtime *runtime, micro_id any);
 #define MICRO_CODEC_BYTES 2
 // UTF-8 text.
 #define MICRO_CODEC_TEXT 3
-// The bits of a codec in the flags of an event or a request.
+// The bits of a codec in the flags of an event or a request; numbers from 4 on are those of micro_codec.
 #define MICRO_CODEC_MASK 15
 // The message came compressed.
 #define MICRO_COMPRESSED 16
@@ -309,6 +317,15 @@ typedef struct {
 
 // Releases what an event holds, and empties it. NULL is fine.
 void micro_event_release(micro_event *event);
+
+/*
+ * Content types of the program's own
+ */
+
+// Gives a content type of the program's own a number, which goes where MICRO_CODEC_* do: for `msgpack`, calls are made and taken
+// as `application/grpc+msgpack`, and by Connect's `application/msgpack`. What their messages mean is the program's business. The
+// same name has the same number for as long as the process runs; it may have 12 of them.
+micro_status micro_codec(micro_slice name, uint16_t *out, micro_error **err);
 
 /*
  * Queues
@@ -577,15 +594,28 @@ micro_status micro_provide(micro_runtime *runtime,
  */
 
 // A service called `name`. `options` may be NULL; its keys are those of a service in docs/configuration.md.
+//
+// Where its options have arguments, what they say is answered at once: MICRO_CANCELLED for --help and --version, with the text
+// to print as the error's message, MICRO_INVALID_ARGUMENT for a flag, a variable or a document that is wrong, with what was
+// meant. A program prints the message, and ends with 0 for the one and 2 for the other.
 micro_status micro_server_new(micro_runtime *runtime,
                               micro_slice name,
                               const micro_options *options,
                               micro_server **out,
                               micro_error **err);
 
+// Every setting of a service with its value and what set it, as a start would find them now: a JSON array of objects with key,
+// value, source and kind (default, code, document, variable, flag). Takes what micro_server_new takes, and starts nothing. The
+// caller owns `out`. Fails as micro_server_new does with arguments.
+micro_status micro_server_explain(micro_slice name, const micro_options *options, micro_bytes *out, micro_error **err);
+
 // Adds an endpoint, "Type.Method", of the `kind` MICRO_UNARY, MICRO_CLIENT_STREAM, MICRO_SERVER_STREAM or MICRO_BIDI_STREAM.
 // `options` is a JSON document (docs/configuration.md), or nothing. `method` gets the number by which events name it; they
 // count from 0 in the order of this call. A name that cannot be used is found out by the start.
+//
+// With the options {"register_check": true} it is no endpoint but the check before each registration, of kind MICRO_UNARY and any
+// name: it comes as MICRO_EVENT_CALL with its number. A node that is fit answers with an empty micro_reply, one that is not with
+// an error, and is not registered then.
 micro_status micro_server_method(micro_server *server,
                                  micro_slice name,
                                  uint32_t shape,
@@ -632,9 +662,13 @@ micro_status micro_reply(micro_runtime *runtime,
 // Answers a call that came in with an error, which stays the caller's. Else as micro_reply.
 micro_status micro_reply_error(micro_runtime *runtime, micro_id call, const micro_error *error, micro_slice trailers);
 
-// Sets headers of the answer to a call that came in, a block made by micro_meta_add. Without effect once a stream's first
-// message was sent.
+// Sets headers of the answer to a call that came in, a block made by micro_meta_add. Without effect once they were sent, with a
+// stream's first message or by micro_call_send_headers.
 micro_status micro_call_headers(micro_runtime *runtime, micro_id call, micro_slice headers);
+
+// Sends the headers of a stream's answer now, before its first message. Without effect once they were sent; headers that are set
+// afterwards may be lost. MICRO_ARG where the answer is one message, which its headers come with.
+micro_status micro_call_send_headers(micro_runtime *runtime, micro_id call);
 
 // What is known of a call that came in, a JSON object with service, endpoint, caller, peer, trace_id and span_id. The caller
 // owns `out`.

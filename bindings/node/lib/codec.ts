@@ -1,8 +1,9 @@
 /** What can be a message, and what it is on the wire. */
-import { type Internal, type InvalidArgument, type MicroError, WrongArgument } from './errors.js'
+import { given, type Internal, type InvalidArgument, type MicroError, WrongArgument } from './errors.js'
+import { native } from './native.js'
 
-/** What a message is on the wire. */
-export type Codec = 'proto' | 'json' | 'bytes' | 'text'
+/** What a message is on the wire: one of these, or one that `addCodec` has added. */
+export type Codec = 'proto' | 'json' | 'bytes' | 'text' | (string & {})
 
 /**
  * How messages of one type are written and read: what a code generator makes for it. Without one, a message is bytes or
@@ -32,7 +33,28 @@ export const raw: Format<Uint8Array> = {
   decode: (bytes) => bytes,
 }
 
-const CODECS: readonly Codec[] = ['proto', 'json', 'bytes', 'text']
+/** By their numbers. */
+const CODECS: (Codec | undefined)[] = ['proto', 'json', 'bytes', 'text']
+const added = new Map<number, AddedCodec>()
+
+/** How messages of a content type are written and read. */
+export interface AddedCodec {
+  /** The bytes of whatever JSON has, and of what else the content type can say. */
+  encode(message: unknown): Uint8Array
+  /** The message of bytes, which are the reader's to keep. */
+  decode(bytes: Buffer): unknown
+}
+
+/**
+ * Adds a content type to those of the process: `application/grpc+<name>`, and Connect's `application/<name>`. Services take it
+ * from then on, and calls speak it with `codec: '<name>'`. A name that is there is replaced. Throws `InvalidArgument` for what
+ * cannot be a name, and `ResourceExhausted` for the thirteenth.
+ */
+export function addCodec(name: string, codec: AddedCodec): void {
+  const number = given(native.declareCodec(name))
+  CODECS[number] = name
+  added.set(number, codec)
+}
 /** The bits of a codec, in the flags of messages. */
 export const PROTO = 0
 export const JSON_CODEC = 1
@@ -52,7 +74,9 @@ export function codecNumber(name: Codec | undefined, message: unknown, format?: 
   }
   const number = CODECS.indexOf(name)
   if (number < 0) {
-    throw new WrongArgument(`codec ${JSON.stringify(name)} is unknown: write "json", "proto", "bytes" or "text"`)
+    throw new WrongArgument(
+      `codec ${JSON.stringify(name)} is unknown: write "json", "proto", "bytes" or "text", or add it with addCodec`,
+    )
   }
   return number
 }
@@ -113,19 +137,24 @@ function plain(message: unknown, codec: number): boolean {
     const text = JSON.stringify(message === undefined ? null : message)
     return text !== undefined && leaveText(text)
   }
+  const own = added.get(codec)
+  if (own) return leave(own.encode(message))
   return codec === TEXT && typeof message === 'string' && leaveText(message)
 }
 
 function unsendable(message: unknown, codec: Codec, what: string, kind: new (...a: never[]) => MicroError): MicroError {
   const make = kind as unknown as typeof Internal
   if (message === undefined) return new make(`${what} is undefined: is a \`return\` missing?`, { id: 'micro' })
-  const hint = {
+  const hint: Record<string, string> = {
     json: 'an object, a list, text or a number',
     text: 'text',
     bytes: 'a Uint8Array',
     proto: 'a Uint8Array',
   }
-  return new make(`${what} is ${kindOf(message)}, but the call speaks ${codec}: give ${hint[codec]}`, { id: 'micro' })
+  return new make(
+    `${what} is ${kindOf(message)}, but the call speaks ${codec}: give ${hint[codec] ?? 'a Uint8Array'}`,
+    { id: 'micro' },
+  )
 }
 
 function kindOf(message: unknown): string {
@@ -154,6 +183,8 @@ export function decode(
       const text = arrived.text()
       return text === '' ? undefined : JSON.parse(text)
     }
+    const own = added.get(codec)
+    if (own) return own.decode(arrived.bytes())
     return codec === TEXT ? arrived.text() : arrived.bytes()
   } catch (cause) {
     const why = cause instanceof Error ? cause.message : String(cause)

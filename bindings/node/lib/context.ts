@@ -116,9 +116,17 @@ export class Context {
     return this.#described().span_id
   }
 
-  /** Adds a header to the answer; without effect once a stream's first message is sent. */
+  /** Adds a header to the answer; without effect once they are sent, with a stream's first message or by `sendHeaders`. */
   setHeader(name: string, value: MetadataValue): void {
     given(this.#runtime.native.setHeaders(this.id, pack([[name, value]])))
+  }
+
+  /**
+   * Sends the headers of a stream's answer now, before its first message; headers that are set afterwards may be lost. Throws
+   * `WrongArgument` where the answer is one message, which its headers come with.
+   */
+  sendHeaders(): void {
+    given(this.#runtime.native.sendHeaders(this.id))
   }
 
   /** Adds a trailer to the answer, also to one that fails. */

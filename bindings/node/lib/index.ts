@@ -4,7 +4,7 @@
  * `Service` serves, `Client` calls, `errors` is what goes wrong; `@micro/core/testing` has both in one process, for your tests.
  */
 export { type AskOptions, Client } from './client.js'
-export { type Codec, type Format, raw } from './codec.js'
+export { type AddedCodec, addCodec, type Codec, type Format, raw } from './codec.js'
 export { Context, context } from './context.js'
 export { Code, type Detail, type ErrorOptions, MicroError } from './errors.js'
 export * as errors from './kinds.js'
@@ -12,6 +12,7 @@ export { type LogLevel, type LogRecord, receiveLogs, setLogLevel } from './logs.
 export { Metadata, type MetadataLike, type MetadataValue, pack } from './metadata.js'
 export { Call, type ClientMiddleware, type Reply, type ServiceMiddleware, type Shape } from './middleware.js'
 export { live, version } from './native.js'
+export type { Setting } from './operator.js'
 export type {
   CallOptions,
   ClientOptions,

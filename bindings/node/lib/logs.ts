@@ -17,6 +17,15 @@ export interface LogRecord {
   error?: unknown
 }
 
+/** The one record that each start makes, unless it is quiet. */
+const STARTED = 'micro::started'
+let isProgram = false
+
+/** @internal A service is the whole of this program: a start is what a person at a terminal looks for. */
+export function thisIsTheProgram(): void {
+  isProgram = true
+}
+
 let listener: (record: LogRecord) => void = print
 
 /**
@@ -43,6 +52,10 @@ export function failed(message: string, error: unknown): void {
 }
 
 function print(record: LogRecord): void {
+  if (record.target === STARTED) {
+    if (isProgram) console.error(record.message)
+    return
+  }
   const time = new Date(record.time_ms).toISOString()
   const line = `${time} ${record.level.toUpperCase()} ${record.target}: ${record.message}`
   if (record.error === undefined) console.error(line)

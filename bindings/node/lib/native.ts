@@ -35,6 +35,7 @@ export interface NativeRuntime {
     trailers: Uint8Array,
   ): boolean | Failure
   setHeaders(id: number, headers: Uint8Array): Failure | null
+  sendHeaders(id: number): Failure | null
   checkMetadata(block: Uint8Array): Failure | null
   describe(id: number): string | Failure
   isWanted(id: number): boolean
@@ -95,6 +96,8 @@ interface Native {
   newQueue(runtime: NativeRuntime, ring: () => void): NativeQueue | Failure
   newClient(runtime: NativeRuntime, options: string): NativeClient | Failure
   newServer(runtime: NativeRuntime, name: string, options: string): NativeServer | Failure
+  explain(name: string, options: string): string | Failure
+  declareCodec(name: string): number | Failure
   setLogLevel(level: string): void
   live(kind: number): number
 }

@@ -18,8 +18,8 @@ interface Routing {
   waitForReady?: boolean
   /** Attempts after the first. */
   retries?: number
-  /** What may be tried again. */
-  retry?: 'safe' | 'go_micro' | 'never'
+  /** What may be tried again; `on_error` is another name of `go_micro`. */
+  retry?: 'safe' | 'go_micro' | 'on_error' | 'always' | 'never'
   /** How long to wait in between. */
   backoff?: 'jittered' | 'go_micro' | 'none'
   /** How long equal calls are answered with the reply, without a node; for calls with one reply. */
@@ -150,6 +150,13 @@ export interface ServiceOptions {
   registerTtl?: Milliseconds
   /** How often the node is registered anew; 0 is never. */
   registerInterval?: Milliseconds
+  /** True: nothing is said at the start. */
+  quiet?: boolean
+  /**
+   * What must answer before each registration: `tcp://host:port`, or `http://host:port/path` with 200 to 299. A function is
+   * given to `Service.registerCheck`.
+   */
+  registerCheck?: string
   /** How long a request to the registry may take; `Infinity` for ever. */
   registerTimeout?: Milliseconds
   /** How long it serves on after deregistering. */

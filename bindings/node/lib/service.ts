@@ -1,13 +1,14 @@
 /** Services: what is served, and from when to when. */
 import { type AskOptions, Client, question } from './client.js'
-import type { AnyFormat } from './codec.js'
+import { type AnyFormat, raw } from './codec.js'
 import type { Context } from './context.js'
-import { Cancelled, type MicroError as Failed, given, MicroError } from './errors.js'
+import { Cancelled, FailedPrecondition, type MicroError as Failed, given, MicroError } from './errors.js'
 import { type AnyHandler, BIDI_STREAM, CLIENT_STREAM, Endpoint, SERVER_STREAM, UNARY } from './handler.js'
-import { failed } from './logs.js'
+import { failed, thisIsTheProgram } from './logs.js'
 import { checked, type ServiceMiddleware } from './middleware.js'
 import { type NativeServer, native } from './native.js'
-import { document, type ServiceOptions, type TypedEndpoint } from './options.js'
+import { explained, flags, type Setting } from './operator.js'
+import { document, type EndpointOptions, type ServiceOptions, type TypedEndpoint } from './options.js'
 import { record, type ServiceRecord } from './registry.js'
 import { defaultRuntime, type Incoming, Kind, type Runtime, type Sink } from './runtime.js'
 
@@ -38,12 +39,18 @@ export class Service {
   readonly #layers: { middleware: ServiceMiddleware; endpoints: readonly string[] }[] = []
   readonly #hooks = new Map<Moment, Hook[]>()
   #running: Running | undefined
+  #check: Hook | undefined
 
-  constructor(name: string, options: ServiceOptions & { runtime?: Runtime } = {}) {
+  /**
+   * With `argv: true` the flags that the program was started with, such as `--address=:8080`, come before variables, documents
+   * and options; a list of texts does as well. What follows `--` is left to the program. `--help` and `--version` print and
+   * end the program with 0, what is wrong ends it with 2.
+   */
+  constructor(name: string, options: ServiceOptions & { runtime?: Runtime; argv?: boolean | readonly string[] } = {}) {
     if (typeof name !== 'string') throw new TypeError(`the name of a service is ${typeof name}: give text`)
-    const { runtime, ...rest } = options
+    const { runtime, argv = false, ...rest } = options
     this.name = name
-    this.options = rest
+    this.options = { ...rest, ...flags(name, rest, argv) }
     this.#given = runtime
   }
 
@@ -151,6 +158,21 @@ export class Service {
     return this
   }
 
+  /**
+   * Asked before each registration: while it throws, gives `false` or takes longer than `registerTimeout`, the node is not
+   * registered and health checks fail. The last one given counts.
+   */
+  registerCheck(check: Hook): this {
+    if (typeof check !== 'function') throw new TypeError(`the register check is ${typeof check}: give a function`)
+    this.#check = check
+    return this
+  }
+
+  /** Every setting with its value and what set it, as a start would find them now. Throws `InvalidArgument` for what is wrong. */
+  explain(): Setting[] {
+    return explained(this.name, this.options)
+  }
+
   /** @internal */
   async runHooks(moment: Moment, logs: boolean): Promise<void> {
     for (const hook of this.#hooks.get(moment) ?? []) {
@@ -169,7 +191,8 @@ export class Service {
       throw new Error(`${this.name} runs already: stop it first`)
     }
     this.#putLayers()
-    const running = new Running(this, this.#given ?? defaultRuntime(), this.#endpoints)
+    const check = this.#check === undefined ? [] : [checkOf(this.name, this.#check)]
+    const running = new Running(this, this.#given ?? defaultRuntime(), [...this.#endpoints, ...check])
     this.#running = running
     try {
       await this.runHooks('before start', false)
@@ -216,6 +239,7 @@ export class Service {
 
   /** Serves until the program is told to end: SIGTERM and SIGINT stop it in order, a second one at once. */
   async run(): Promise<void> {
+    thisIsTheProgram()
     let signals = 0
     const signalled = () => {
       signals++
@@ -365,6 +389,15 @@ class Running implements Sink {
     this.isOver = true
     void this.#service.runHooks('after stop', true).finally(() => this.#over(why))
   }
+}
+
+/** The register check, as an endpoint that the core asks. */
+function checkOf(name: string, check: Hook): Endpoint {
+  const ask = async () => {
+    if ((await check()) === false) throw new FailedPrecondition(`the register check of ${name} failed`, { id: name })
+    return Buffer.alloc(0)
+  }
+  return new Endpoint('Register.Check', UNARY, ask, { registerCheck: true } as EndpointOptions, raw, raw)
 }
 
 async function limited(hook: Hook, moment: string): Promise<void> {

@@ -154,6 +154,12 @@ impl Runtime {
         done(|| self.inner.set_headers(id(number), headers))
     }
 
+    /// Sends the headers of a stream's answer now, before its first message.
+    #[napi]
+    pub fn send_headers(&self, number: f64) -> Option<Failure> {
+        done(|| self.inner.send_headers(id(number)))
+    }
+
     /// Refuses metadata that cannot be sent.
     #[napi]
     pub fn check_metadata(&self, block: &[u8]) -> Option<Failure> {
@@ -204,6 +210,12 @@ pub(crate) fn set_log_level(level: String) {
         "trace" => Level::Trace,
         _ => Level::Warn,
     });
+}
+
+/// The number of a content type that the program has, or adds.
+#[napi]
+pub(crate) fn declare_codec(name: String) -> Either<u32, Failure> {
+    told(|| micro_bridge::flags::declare(&name).map(u32::from))
 }
 
 /// How many things of a kind are alive, for tests.

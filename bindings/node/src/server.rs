@@ -28,6 +28,12 @@ pub(crate) fn new_server(runtime: &Runtime, name: String, options: String) -> Ei
     })
 }
 
+/// Every setting of a service with what set it, as JSON. Needs no runtime.
+#[napi]
+pub(crate) fn explain(name: String, options: String) -> Either<String, Failure> {
+    told(|| micro_bridge::Server::explain(&name, &options))
+}
+
 #[napi]
 impl Server {
     /// Adds an endpoint; endpoints are numbered in this order.

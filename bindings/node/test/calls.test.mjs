@@ -3,7 +3,7 @@ import { createRequire } from 'node:module'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import * as micro from '@micro/core'
-import { Client, context, errors, Runtime, raw, receiveLogs, Service, setLogLevel } from '@micro/core'
+import { addCodec, Client, context, errors, Runtime, raw, receiveLogs, Service, setLogLevel } from '@micro/core'
 import { Fleet } from '@micro/core/testing'
 import { promised, until } from './world.mjs'
 
@@ -421,6 +421,43 @@ test('log records of the core reach the program', async (t) => {
   await until(() => records.length > 0)
   const { level, target, time_ms } = records[0]
   assert(['debug', 'info', 'warn'].includes(level) && target.startsWith('micro') && time_ms > 1e12, level)
+})
+
+test('a content type of the program’s own is spoken by both sides', async (t) => {
+  addCodec('x.reverse', {
+    encode: (message) => Buffer.from(JSON.stringify(message)).reverse(),
+    decode: (bytes) => JSON.parse(Buffer.from(bytes).reverse().toString()),
+  })
+  const { client } = await fleetOf(t, (service) => service.handle('Greeter.Echo', ({ n }) => ({ n: n + 1 })))
+  assert.deepEqual(await client.call('greeter', 'Greeter.Echo', { n: 1 }, { codec: 'x.reverse' }), { n: 2 })
+  const { message } = await client.request('greeter', 'Greeter.Echo', { n: 1 }, { codec: 'x.reverse', returns: raw })
+  assert.equal(message.toString(), '}2:"n"{'.replace('"n"', '"n"'))
+  assert.throws(() => addCodec('no name', {}), errors.InvalidArgument)
+})
+
+test('settings are explained, and flags come first', async () => {
+  const service = new Service('greeter', { argv: ['--address=:8080'], grace: 1500, environment: false })
+  const found = Object.fromEntries(service.explain().map(({ key, value, kind }) => [key, [value, kind]]))
+  assert.deepEqual(found.address, [':8080', 'flag'])
+  assert.equal(found.grace[1], 'code')
+  assert.throws(() => new Service('greeter', { argv: '--address' }), TypeError)
+})
+
+test('a node that its check finds unfit is not registered until it is fit', async (t) => {
+  const fleet = new Fleet()
+  t.after(() => fleet.close())
+  let isFit = false
+  let asked = 0
+  const service = new Service('checked', { registerInterval: 20 }).registerCheck(async () => {
+    asked++
+    return isFit
+  })
+  const started = fleet.start(service)
+  await until(() => asked > 0)
+  await assert.rejects(fleet.client.lookup('checked'), errors.NotFound)
+  isFit = true
+  await started
+  await until(async () => (await fleet.client.lookup('checked').catch(() => [])).length === 1)
 })
 
 test('raw messages are bytes in any codec', async (t) => {

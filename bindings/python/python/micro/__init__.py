@@ -22,9 +22,11 @@ if TYPE_CHECKING:
     from ._errors import Code as Code
     from ._errors import Detail as Detail
     from ._errors import Error as Error
+    from ._formats import codec as codec
     from ._metadata import Metadata as Metadata
     from ._micro import __version__ as __version__
     from ._middleware import Call as Call
+    from ._operator import Setting as Setting
     from ._provide import Provided as Provided
     from ._provide import Registry as Registry
     from ._provide import provide as provide
@@ -63,9 +65,11 @@ _WHERE = {
     "Requests": "_streams",
     "Runtime": "_runtime",
     "Service": "_service",
+    "Setting": "_operator",
     "Stream": "_streams",
     "Stub": "_stub",
     "__version__": "_micro",
+    "codec": "_formats",
     "context": "_context",
     "provide": "_provide",
 }
@@ -91,8 +95,10 @@ __all__ = [
     "Requests",
     "Runtime",
     "Service",
+    "Setting",
     "Stream",
     "Stub",
+    "codec",
     "context",
     "errors",
     "provide",

@@ -203,6 +203,7 @@ class Call {
   told(line) {
     if (line.verb === 'send' || line.verb === 'close') this.sends.put(line)
     else if (line.verb === 'recv') this.wanted.put(true)
+    else if (line.verb === 'headers') void this.tellHeaders()
     else if (line.verb === 'cancel') this.cancel()
   }
 
@@ -210,6 +211,10 @@ class Call {
     this.#abort.abort()
     this.stream?.cancel()
     this.wanted.put(false)
+  }
+
+  async tellHeaders() {
+    tell('headers', [['id', this.id], ...metadata('h.', await this.stream.headers())])
   }
 
   /** Reads as it is asked to. Ends when the stream does and every message has been told. */

@@ -284,6 +284,9 @@ class Turn {
           this.payload = await handlers.service.client.call(value, 'Conformance.Do', this.payload, options)
           break
         }
+        case 'begin':
+          context.sendHeaders()
+          break
         case 'args':
           args = JSON.parse(value)
           break
