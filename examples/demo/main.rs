@@ -153,7 +153,9 @@ async fn crash(fleet: &mut Fleet, client: &Client) -> Outcome {
 
 async fn replace(fleet: &mut Fleet, client: &Client) -> Outcome {
     title("Replace one under load, the polite way");
-    say("A new greeter joins, in JavaScript where there is Node; then an old one is asked to leave with SIGTERM: it says goodbye,");
+    say(
+        "A new greeter joins, in JavaScript where there is Node; then an old one is asked to leave with SIGTERM: it says goodbye,",
+    );
     say("finishes what it is doing, and goes.");
     let load = Load::start(client, AT_ONCE);
     load.calls(UNDER_LOAD).await?;

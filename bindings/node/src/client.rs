@@ -21,10 +21,10 @@ pub(crate) fn new_client(runtime: &Runtime, options: String) -> Either<Client, F
 }
 
 #[napi]
+#[allow(clippy::too_many_arguments, reason = "an object costs more than its parts")]
 impl Client {
     /// Makes a unary call, or opens a stream of another `shape`; events tell what becomes of it. Returns its id.
     #[napi]
-    #[allow(clippy::too_many_arguments, reason = "an object costs more than its parts")]
     pub fn call(
         &self,
         queue: &Queue,
@@ -53,12 +53,7 @@ impl Client {
         told(|| {
             let begun = match shape {
                 0 => self.0.call(&queue.queue, request, whole(token)),
-                _ => self.0.open(
-                    &queue.queue,
-                    request,
-                    micro_bridge::shape(shape)?,
-                    whole(token),
-                ),
+                _ => self.0.open(&queue.queue, request, micro_bridge::shape(shape)?, whole(token)),
             };
             begun.map(of_id)
         })

@@ -141,9 +141,8 @@ impl Runtime {
         trailers: &[u8],
     ) -> Either<bool, Failure> {
         let error = error(code, http, said, detail);
-        let attach = |error: micro_bridge::core::Error, detail: Detail| {
-            error.with_attached(detail.into())
-        };
+        let attach =
+            |error: micro_bridge::core::Error, detail: Detail| error.with_attached(detail.into());
         let error = details.into_iter().fold(error, attach);
         quiet(|| self.inner.reply(id(number), Err(error), trailers))
     }

@@ -21,7 +21,11 @@ pub struct Server {
 
 /// Makes a service. `options` is a JSON document.
 #[napi]
-pub(crate) fn new_server(runtime: &Runtime, name: String, options: String) -> Either<Server, Failure> {
+pub(crate) fn new_server(
+    runtime: &Runtime,
+    name: String,
+    options: String,
+) -> Either<Server, Failure> {
     told(|| {
         let server = micro_bridge::Server::new(&runtime.inner, &name, &options)?;
         Ok(Server { server, kept: runtime.kept.clone() })

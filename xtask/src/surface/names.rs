@@ -251,8 +251,7 @@ fn typescript(text: &str, names: &mut BTreeSet<String>) {
     for (name, parent) in parents {
         let prefix = format!("{parent}.");
         let inherited = names.iter().filter_map(|known| known.strip_prefix(&prefix));
-        let inherited: Vec<String> =
-            inherited.map(|member| format!("{name}.{member}")).collect();
+        let inherited: Vec<String> = inherited.map(|member| format!("{name}.{member}")).collect();
         names.extend(inherited);
     }
 }

@@ -79,9 +79,7 @@ fn signature(name: &str, method: &Method, question: &Question) -> Signature {
         }
     }
     if !has_options {
-        signature
-            .wrong
-            .push(format!("it takes no timeout and no signal: add `options?: {ASKED}`"));
+        signature.wrong.push(format!("it takes no timeout and no signal: add `options?: {ASKED}`"));
     }
     signature.wrong.extend(asked(&method.body, question));
     signature
