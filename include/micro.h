@@ -275,7 +275,7 @@ micro_status micro_cancel(micro_runtime *runtime, micro_id any);
 #define MICRO_CODEC_BYTES 2
 // UTF-8 text.
 #define MICRO_CODEC_TEXT 3
-// The bits of a codec in the flags of an event or a request.
+// The bits of a codec in the flags of an event or a request; numbers from 4 on are those of micro_codec.
 #define MICRO_CODEC_MASK 15
 // The message came compressed.
 #define MICRO_COMPRESSED 16
@@ -309,6 +309,15 @@ typedef struct {
 
 // Releases what an event holds, and empties it. NULL is fine.
 void micro_event_release(micro_event *event);
+
+/*
+ * Content types of the program's own
+ */
+
+// Gives a content type of the program's own a number, which goes where MICRO_CODEC_* do: for `msgpack`, calls are made and taken
+// as `application/grpc+msgpack`, and by Connect's `application/msgpack`. What their messages mean is the program's business. The
+// same name has the same number for as long as the process runs; it may have 12 of them.
+micro_status micro_codec(micro_slice name, uint16_t *out, micro_error **err);
 
 /*
  * Queues
