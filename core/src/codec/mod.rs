@@ -10,6 +10,7 @@ mod added;
 #[cfg(feature = "tonic")]
 mod described;
 mod finite;
+mod fitting;
 mod json;
 mod message;
 mod raw;
