@@ -18,6 +18,7 @@ mod read;
 mod schema;
 #[cfg(test)]
 mod tests;
+mod traced;
 mod unreadable;
 mod valid;
 
