@@ -214,15 +214,15 @@ class Handler:
         def refuse(context: _micro.Context, error: BaseException) -> None:
             queue.answer(context, name, None, error)
 
-        line = threads.line(name, job, refuse, streams=self.shape != UNARY)
+        lane = threads.lane(name, job, refuse, streams=self.shape != UNARY)
 
         if self.shape == UNARY:
-            return line.put
+            return lane.put
 
         def serve(payload: Any, context: _micro.Context) -> None:
             pipe = ThreadPipe(runtime, decode)
             self._begin(context, pipe)
-            line.put(payload, context, pipe)
+            lane.put(payload, context, pipe)
 
         return serve
 
