@@ -39,7 +39,6 @@ export interface NativeRuntime {
   checkMetadata(block: Uint8Array): Failure | null
   describe(id: number): string | Failure
   isWanted(id: number): boolean
-  provide(area: number, name: string, queue: NativeQueue, token: number): number | Failure
 }
 
 export interface NativeQueue {
@@ -97,6 +96,7 @@ interface Native {
   newClient(runtime: NativeRuntime, options: string): NativeClient | Failure
   newServer(runtime: NativeRuntime, name: string, options: string): NativeServer | Failure
   explain(name: string, options: string): string | Failure
+  provide(runtime: NativeRuntime, area: number, name: string, queue: NativeQueue, token: number): number | Failure
   declareCodec(name: string): number | Failure
   setLogLevel(level: string): void
   live(kind: number): number

@@ -2,6 +2,7 @@
 import type { Context } from './context.js'
 import { given, type MicroError } from './errors.js'
 import { Endpoint, SERVER_STREAM, UNARY } from './handler.js'
+import { native } from './native.js'
 import { type Change, record, type ServiceRecord } from './registry.js'
 import { defaultRuntime, type Incoming, Kind, type Runtime } from './runtime.js'
 
@@ -78,8 +79,8 @@ export class Provided {
     this.#over = new Promise((ended) => {
       this.#ended = ended
     })
-    const { native, queue } = runtime
-    this.#id = runtime.begin(this, (token) => native.provide(REGISTRY, name, queue, token))
+    const { native: threads, queue } = runtime
+    this.#id = runtime.begin(this, (token) => native.provide(threads, REGISTRY, name, queue, token))
   }
 
   /** The URL that opens it in this process, such as `host://mine`. */

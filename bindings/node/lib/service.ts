@@ -2,7 +2,7 @@
 import { type AskOptions, Client, question } from './client.js'
 import { type AnyFormat, raw } from './codec.js'
 import type { Context } from './context.js'
-import { Cancelled, FailedPrecondition, type MicroError as Failed, given, MicroError } from './errors.js'
+import { Cancelled, type MicroError as Failed, FailedPrecondition, given, MicroError } from './errors.js'
 import { type AnyHandler, BIDI_STREAM, CLIENT_STREAM, Endpoint, SERVER_STREAM, UNARY } from './handler.js'
 import { failed, thisIsTheProgram } from './logs.js'
 import { checked, type ServiceMiddleware } from './middleware.js'

@@ -10,9 +10,8 @@ use napi::{Either, Env};
 use napi_derive::napi;
 
 use crate::failure::{Detail, Failure, done, error, told};
-use crate::number::{id, of_id, of_token, period, whole};
+use crate::number::{id, of_token, period, whole};
 use crate::payload::bytes;
-use crate::queue::Queue;
 
 /// How long a service that was not stopped may take to leave its registry when its program or thread ends.
 const LEAVING: Duration = Duration::from_millis(250);
@@ -175,18 +174,6 @@ impl Runtime {
     #[napi]
     pub fn is_wanted(&self, number: f64) -> bool {
         self.inner.is_wanted(id(number))
-    }
-
-    /// Makes `host://name` the URL of something whose questions are told with `token`.
-    #[napi]
-    pub fn provide(
-        &self,
-        area: u32,
-        name: String,
-        queue: &Queue,
-        token: f64,
-    ) -> Either<f64, Failure> {
-        told(|| self.inner.provide(area, &name, &queue.queue, whole(token)).map(of_id))
     }
 }
 

@@ -71,3 +71,16 @@ impl Server {
         told(|| self.server.client().map(Client))
     }
 }
+
+/// Makes `host://name` the URL of something whose questions are told with `token`. Returns its id; cancelling that withdraws the
+/// name.
+#[napi]
+pub(crate) fn provide(
+    runtime: &Runtime,
+    area: u32,
+    name: String,
+    queue: &Queue,
+    token: f64,
+) -> Either<f64, Failure> {
+    told(|| runtime.inner.provide(area, &name, &queue.queue, whole(token)).map(of_id))
+}
