@@ -32,6 +32,7 @@ fuzz: ## Search for inputs that break a promise; SECONDS=600 in all, TARGETS for
 
 bench: ## Measure against bare tonic in a release build; writes docs/benchmarks.md
 	scripts/python --build
+	scripts/node --build
 	cargo xtask bench
 
 chaos: ## Kill, pause, slow, flood and restart a fleet under load; SECONDS=120 SEED= ARGUMENTS=

@@ -110,15 +110,19 @@ function platform(): string {
   return `${base}-${report?.header?.glibcVersionRuntime === undefined ? 'musl' : 'gnu'}`
 }
 
+/** The part that comes with the package; none where that has none for this machine, or leaves a choice. */
+function bundled(): string | undefined {
+  const folder = join(__dirname, '..', 'prebuilds')
+  const base = `${process.platform}-${process.arch}`
+  const found = ['', '-gnu', '-musl'].map((end) => join(folder, base + end, 'micro.node')).filter(existsSync)
+  // Finding out which C library runs takes milliseconds.
+  return found.length > 1 ? join(folder, platform(), 'micro.node') : found[0]
+}
+
 function load(): Native {
   const own = createRequire(__filename)
-  const folder = join(__dirname, '..', 'prebuilds')
-  // Asked first where there is one choice alone: finding out which C library runs takes milliseconds.
-  for (const libc of process.platform === 'linux' ? ['-gnu', '-musl'] : ['']) {
-    const file = join(folder, `${process.platform}-${process.arch}${libc}`, 'micro.node')
-    const other = join(folder, `${process.platform}-${process.arch}-musl`, 'micro.node')
-    if (existsSync(file) && (libc === '' || libc === '-musl' || !existsSync(other))) return own(file)
-  }
+  const file = bundled()
+  if (file !== undefined) return own(file)
   const key = platform()
   try {
     return own(`@micro/core-${key}`)
