@@ -146,16 +146,13 @@ def test_a_rule_that_cannot_be_is_refused(wrong: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(("told", "attempts"), [("-1", 1), ("soon", 1), ("1", 4), (None, 4), ("3600000", 1)])
 def test_a_node_that_says_when_to_come_again_is_heeded(told: str | None, attempts: int) -> None:
-    class Told(errors.Aborted):
-        @property
-        def trailers(self) -> micro.Metadata:
-            return micro.Metadata() if told is None else micro.Metadata([("grpc-retry-pushback-ms", told)])
-
     made: list[micro.Call] = []
 
     def call_next(call: micro.Call) -> None:
         made.append(call)
-        raise Told("busy")
+        error = errors.Aborted("busy")
+        error.trailers = micro.Metadata([("grpc-retry-pushback-ms", told)] if told else [])
+        raise error
 
     rule = micro.Retry(lambda failed: True, attempts=4, backoff=lambda attempt: 0.0)
     with pytest.raises(errors.Aborted):
