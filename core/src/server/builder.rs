@@ -12,6 +12,7 @@ use tower_layer::Layer;
 
 use super::admission::{Admission, Gates, Pressure};
 use super::cors::Cors;
+use super::described::{Descriptors, describe};
 use super::dispatch::Dispatch;
 use super::endpoint::{Endpoint, Role};
 use super::handler::{Handler, Request, Response};
@@ -59,6 +60,7 @@ pub struct ServerBuilder {
     compression: Option<Compression>,
     origins: Vec<String>,
     grace: Duration,
+    pub(super) descriptors: Descriptors,
     #[cfg(feature = "tonic")]
     pub(crate) mounted: Mounted,
 }
@@ -123,6 +125,7 @@ impl ServerBuilder {
             compression: None,
             origins: Vec::new(),
             grace: Duration::from_secs(10),
+            descriptors: Descriptors::default(),
             #[cfg(feature = "tonic")]
             mounted: Mounted::default(),
         }
@@ -257,8 +260,10 @@ impl ServerBuilder {
         if let Some(error) = self.wrong {
             return Err(error);
         }
+        let pools = std::mem::take(&mut self.descriptors).pools()?;
+        self.routes.each().try_for_each(|endpoint| describe(endpoint, &pools))?;
         #[cfg(feature = "tonic")]
-        self.mounted.settle(&mut self.routes)?;
+        self.mounted.settle(&mut self.routes, &pools)?;
         let metrics = Arc::new(Metrics::default());
         let health = Health::default();
         health.set("", true);
