@@ -250,6 +250,20 @@ impl ServerBuilder {
         self
     }
 
+    /// Says what types without descriptors look like, by an encoded `google.protobuf.FileDescriptorSet` with all that it imports:
+    /// the file that `file_descriptor_set_path` of `prost-build` and `tonic-prost-build` has written. Repeat it for more.
+    ///
+    /// It is for endpoints whose messages are [`Proto`](crate::Proto), which are those of a method of their name, `Greeter.Hello`
+    /// or with the package, and for services that are mounted with `tonic`. The registry and reflection then know their types,
+    /// and callers may send JSON. A mounted service has its methods as endpoints, with their shapes; one that is declared to have
+    /// no side effects may be repeated, and asked for by GET.
+    ///
+    /// [`ServerBuilder::start`] refuses what is no such set, and an endpoint that streams otherwise than its method.
+    pub fn descriptors(mut self, set: &[u8]) -> Self {
+        self.descriptors.add(set);
+        self
+    }
+
     /// Listens and serves.
     ///
     /// # Errors

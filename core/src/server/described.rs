@@ -2,37 +2,24 @@
 
 use prost_reflect::{DescriptorPool, MethodDescriptor};
 
-use super::ServerBuilder;
 use super::endpoint::Endpoint;
 use super::transcoded::transcoded;
 use crate::codec::Schema;
 use crate::error::{Error, Result};
-
-impl ServerBuilder {
-    /// Says what types without descriptors look like, by an encoded `google.protobuf.FileDescriptorSet` with all that it imports:
-    /// the file that `file_descriptor_set_path` of `prost-build` and `tonic-prost-build` has written. Repeat it for more.
-    ///
-    /// It is for endpoints whose messages are [`Proto`](crate::Proto), which are those of a method of their name, `Greeter.Hello`
-    /// or with the package, and for services that are mounted with `tonic`. The registry and reflection then know their types,
-    /// and callers may send JSON. A mounted service has its methods as endpoints, with their shapes; one that is declared to have
-    /// no side effects may be repeated, and asked for by GET.
-    ///
-    /// [`ServerBuilder::start`] refuses what is no such set, and an endpoint that streams otherwise than its method.
-    pub fn descriptors(mut self, set: &[u8]) -> Self {
-        self.descriptors.0.push(DescriptorPool::decode(set).map_err(|error| {
-            Error::invalid_argument(format!(
-                "descriptors: {error}: give a FileDescriptorSet with all that it imports, as `include_file_descriptor_set!` reads it"
-            ))
-        }));
-        self
-    }
-}
 
 /// What a server to be was given.
 #[derive(Default)]
 pub(super) struct Descriptors(Vec<Result<DescriptorPool>>);
 
 impl Descriptors {
+    pub(super) fn add(&mut self, set: &[u8]) {
+        self.0.push(DescriptorPool::decode(set).map_err(|error| {
+            Error::invalid_argument(format!(
+                "descriptors: {error}: give a FileDescriptorSet with all that it imports, as `include_file_descriptor_set!` reads it"
+            ))
+        }));
+    }
+
     /// # Errors
     /// `INVALID_ARGUMENT` for what was no descriptors.
     pub(super) fn pools(self) -> Result<Vec<DescriptorPool>> {
