@@ -91,7 +91,7 @@ test('what the callback of a call throws is an exception like any other, and the
 
 const SERVED = `
   import { Service } from '@micro/core'
-  const service = new Service('host', { propagation: 50, grace: 5000 })
+  const service = new Service('host', { propagation: 50, grace: 5000, quiet: true })
   service.handle('Host.Hello', async () => {
     await new Promise((done) => setTimeout(done, 2))
     return process.pid
@@ -249,7 +249,7 @@ test('cluster: the workers of a program are nodes of its service', async (t) => 
       console.log([...seen].every((pid) => mine.has(pid)))
       for (const worker of Object.values(cluster.workers)) worker.kill('SIGTERM')
     } else {
-      const service = new Service('host', { propagation: 0 })
+      const service = new Service('host', { propagation: 0, quiet: true })
       service.handle('Host.Pid', () => process.pid)
       await service.run()
       process.exit(0)
