@@ -486,7 +486,8 @@ micro_status micro_stream_grant(micro_runtime *runtime, micro_id stream, uint32_
 // MICRO_NOT_FOUND where there is no node.
 #define MICRO_REGISTRY_GET 513
 
-// Every service there is. args {}. REPLY: a JSON array of registry records, of which nodes and endpoints may be left out.
+// Every service there is. args {}. REPLY: a JSON array of registry records. Of a service
+// whose registry lists names alone and that cannot be looked up now, nodes and endpoints are left out.
 #define MICRO_REGISTRY_LIST 514
 
 // Changes of a service, or of all, from now on. args {"service"?: text}. Followed. CHANGE: a JSON object with action (create,

@@ -41,8 +41,8 @@ type Client interface {
 	Nodes(ctx context.Context, service string) ([]registry.KnownNode, error)
 	// Stats is what this client has seen so far, as JSON: calls, failures and latencies by endpoint.
 	Stats(ctx context.Context) ([]byte, error)
-	// Watch tells what changes of a service, or of all where the name is empty, from when it returns until the context ends.
-	Watch(ctx context.Context, service string, opts ...WatchOption) (*Watch, error)
+	// Watch tells what changes of all services, or of one with WatchService, from when it returns until the context ends.
+	Watch(ctx context.Context, opts ...WatchOption) (*Watch, error)
 	// Close cancels what is under way and lets it go; harmless when repeated.
 	Close() error
 }

@@ -106,14 +106,22 @@ type Watch struct {
 // WatchOption sets how a watch begins.
 type WatchOption func(*watchOptions)
 
-type watchOptions struct{ timeout time.Duration }
+type watchOptions struct {
+	service string
+	timeout time.Duration
+}
+
+// WatchService tells changes of one service alone.
+func WatchService(service string) WatchOption {
+	return func(o *watchOptions) { o.service = service }
+}
 
 // WatchTimeout is how long its beginning may take; 10 s unless set.
 func WatchTimeout(timeout time.Duration) WatchOption {
 	return func(o *watchOptions) { o.timeout = timeout }
 }
 
-func (r *rpc) Watch(ctx context.Context, service string, opts ...WatchOption) (*Watch, error) {
+func (r *rpc) Watch(ctx context.Context, opts ...WatchOption) (*Watch, error) {
 	var terms watchOptions
 	for _, opt := range opts {
 		opt(&terms)
@@ -123,8 +131,8 @@ func (r *rpc) Watch(ctx context.Context, service string, opts ...WatchOption) (*
 		return nil, err
 	}
 	args := []any{}
-	if service != "" {
-		args = append(args, "service", service)
+	if terms.service != "" {
+		args = append(args, "service", terms.service)
 	}
 	asked, err := question(ctx, native.RegistryWatch, args...)
 	if err != nil {

@@ -48,7 +48,7 @@ async def test_the_context_says_who_calls_and_how_long_they_wait(fleet: Fleet) -
             "trace": bool(context.trace_id) and bool(context.span_id),
             "tenant": context.metadata["Tenant"],
             "all": context.metadata.get_all("tenant"),
-            "key": list(context.metadata["key-bin"]),
+            "key": list(context.metadata.get_binary("key-bin") or b""),
         }
 
     await fleet.start(service)
@@ -81,10 +81,26 @@ async def test_headers_and_trailers_come_with_the_reply(fleet: Fleet) -> None:
 
     await fleet.start(service)
     reply = await fleet.client.request("greeter", "Greeter.Hello", b"x")
-    assert (reply.message, reply.headers["cache"], reply.trailers["took-bin"]) == (b"x", "warm", b"\x01\x00")
+    assert (reply.message, reply.headers["cache"], reply.trailers.get_binary("took-bin")) == (b"x", "warm", b"\x01\x00")
     with pytest.raises(errors.NotFound) as failed:
         await fleet.client.call("greeter", "Greeter.Hello", b"fail")
     assert failed.value.trailers["hint"] == "again"
+
+
+def test_metadata_is_text_but_for_names_that_say_otherwise() -> None:
+    found = micro.Metadata([("tenant", "blue"), ("tenant", "green"), ("key-bin", b"\xff"), ("name", b"gr\xfcn")])
+    assert dict(found) == {"tenant": "blue", "name": "gr\xfcn"} and len(found) == 2
+    assert (found.get("Tenant"), found.get("nothing"), found.get_all("tenant")) == ("blue", None, ["blue", "green"])
+    assert (found.get_binary("Key-Bin"), found.get_binary("nothing"), found.get_all_binary("tenant")) == (
+        b"\xff",
+        None,
+        [b"blue", b"green"],
+    )
+    assert "key-bin" in found and "Tenant" in found and "nothing" not in found
+    for read in (found.get, found.get_all, found.__getitem__):
+        with pytest.raises(TypeError, match=r"read it with get_binary\('key-bin'\)"):
+            read("key-bin")
+    assert found == micro.Metadata(found.pairs) and found != micro.Metadata(found.pairs[:2])
 
 
 async def test_calls_inside_of_a_handler_are_part_of_its_call(fleet: Fleet) -> None:

@@ -156,5 +156,32 @@ async def test_what_was_not_meant_for_the_caller_is_in_the_log_alone(
     assert len(logged) == 6 and all(one is error for one in logged)
 
 
+async def test_the_number_of_go_micro_follows_from_the_code_as_in_the_core(fleet: Fleet) -> None:
+    assert errors.NotFound("x", http=418).http == 418
+    service = micro.Service("lab")
+
+    @service.endpoint("Lab.Fail")
+    async def fail(code: int) -> None:
+        raise errors.class_of(code)("x")
+
+    await fleet.start(service)
+    for code in list(errors.Code)[1:]:
+        with pytest.raises(errors.class_of(code)) as failed:
+            await fleet.client.call("lab", "Lab.Fail", int(code), retry="never")
+        assert failed.value._http == errors.class_of(code)("x").http, code
+
+
+async def test_a_class_may_say_the_number_of_its_errors(fleet: Fleet) -> None:
+    class Teapot(errors.Unknown):
+        http = 418  # type: ignore[assignment]
+
+    assert (await told(fleet, Teapot("short"))).http == 418
+
+
+async def test_a_number_that_follows_from_the_code_changes_no_code(fleet: Fleet) -> None:
+    unknown = await told(fleet, errors.Unknown("x"))
+    assert (unknown.code, unknown.http) == (errors.Code.UNKNOWN, 500)
+
+
 def test_a_wrong_argument_is_a_value_error() -> None:
     assert issubclass(errors.WrongArgument, ValueError)

@@ -54,7 +54,7 @@ def child(number):
         client.call("greeter", "Greeter.Hello", {{"name": "Ada"}})
         return 1
     except errors.Forked as error:
-        assert "make a new runtime in the child" in str(error), error
+        assert "make a new one in the child" in str(error), error
     if number % 10 == 0:
         # A service and a client of its own, which also reaches the parent's.
         mine = sync.Client(addresses=[address])

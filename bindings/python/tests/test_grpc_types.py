@@ -70,6 +70,12 @@ async def ask() -> None:
         await chat.write(HelloRequest())
 
 
+def read(context: micro.Context) -> str:
+    key: bytes | None = context.metadata.get_binary("key-bin")
+    names = [value.upper() for value in context.metadata.get_all("tenant")]
+    return context.metadata.get("tenant", "none").upper() + context.metadata["tenant"].upper() + (key or b"").hex() + names[0]
+
+
 def block(names: Iterator[HelloRequest]) -> None:
     with micro.grpc.sync.channel("greeter") as channel:
         stub = GreeterStub(grpc.intercept_channel(channel, Outer()))

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import micro
-from micro import errors
+from micro import errors, sync
 from micro.testing import Fleet
 
 pytest.importorskip("google.protobuf")
@@ -54,6 +54,76 @@ async def test_a_stub_has_the_methods_of_its_descriptor(fleet: Fleet, pb: Any) -
     assert [one.message async for one in stub.Chat([ask(name="a")])] == ["Hello, a!"]
     with pytest.raises(TypeError, match=r"/hello.v1.Greeter/Hello takes a hello.v1.HelloRequest, not dict"):
         await stub.Hello({"name": "Ada"})
+
+
+async def test_a_stub_shows_headers_and_trailers(fleet: Fleet, pb: Any) -> None:
+    class Marked(Greeter):
+        async def Hello(self, request: Any, context: micro.Context) -> Any:
+            context.set_header("shelf", "7")
+            context.set_trailer("cost", "3")
+            return await super().Hello(request, context)
+
+    service = micro.Service("greeter")
+    descriptor = pb.DESCRIPTOR.services_by_name["Greeter"]
+    service.implement(descriptor, Marked(pb))
+    await fleet.start(service)
+    stub = micro.Stub(fleet.client, "greeter", descriptor, timeout=5)
+    reply = await stub.Hello.request(pb.HelloRequest(name="Ada"))
+    assert (reply.message.message, reply.headers["shelf"], reply.trailers["cost"]) == ("Hello, Ada!", "7", "3")
+    with pytest.raises(TypeError, match="takes a hello.v1.HelloRequest"):
+        await stub.Hello.request({})
+    assert not hasattr(stub.Lots, "request")
+
+
+async def test_what_answers_a_protobuf_message_is_one_of_its_type(fleet: Fleet, pb: Any) -> None:
+    await fleet.start(greeter(pb))
+    client, ask = fleet.client, pb.HelloRequest
+    for name in ("Greeter.Hello", "hello.v1.Greeter.Hello", "/hello.v1.Greeter/Hello"):
+        assert (await client.call("greeter", name, ask(name="Ada"))).message == "Hello, Ada!"
+    assert (await client.request("greeter", "Greeter.Hello", ask(name="Ada"))).message.message == "Hello, Ada!"
+    lots = client.server_stream("greeter", "Greeter.Lots", ask(times_greeted=2))
+    assert [one.total_count async for one in lots] == [0, 1]
+    assert (await client.client_stream("greeter", "Greeter.Collect", [ask(name="a"), ask(name="b")])).message == "a b"
+    chat = client.bidi_stream("greeter", "Greeter.Chat", [ask(name="a")])
+    assert [one.message async for one in chat] == ["Hello, a!"]
+    assert await client.call("greeter", "Greeter.Hello", ask(name="Ada"), returns=bytes)
+    assert (await client.call("greeter", "Greeter.Hello", ask(name="Ada"), codec="json"))["message"] == "Hello, Ada!"
+
+
+async def test_an_answer_of_a_type_that_nothing_tells_is_refused_before_the_call(fleet: Fleet, pb: Any) -> None:
+    seen = []
+    service = micro.Service("greeter")
+
+    @service.endpoint("Shop.Buy")
+    async def buy(request: bytes) -> bytes:
+        seen.append(request)
+        return b""
+
+    await fleet.start(service)
+    with pytest.raises(TypeError, match=r"what Shop\.Buy answers a hello\.v1\.HelloRequest with is not known.*give returns="):
+        await fleet.client.call("greeter", "Shop.Buy", pb.HelloRequest())
+    # A method of that name takes other messages.
+    with pytest.raises(TypeError, match="is not known"):
+        await fleet.client.call("greeter", "Greeter.Hello", pb.HelloReply())
+    async with fleet.client.bidi_stream("greeter", "Greeter.Chat", codec="proto") as stream:
+        with pytest.raises(TypeError, match="give returns="):
+            await stream.send(pb.HelloRequest())
+    assert seen == []
+
+
+def test_clients_that_block_know_what_answers_a_protobuf_message(pb: Any) -> None:
+    ask, url = pb.HelloRequest, "memory://answers"
+    descriptor = pb.DESCRIPTOR.services_by_name["Greeter"]
+    service = sync.Service("greeter", registry=url, address="127.0.0.1:0", propagation=0)
+    service.implement(descriptor, Greeter(pb))
+    with service, sync.Client(registry=url) as client:
+        assert client.call("greeter", "Greeter.Hello", ask(name="Ada")).message == "Hello, Ada!"
+        assert client.request("greeter", "Greeter.Hello", ask(name="Ada")).message.message == "Hello, Ada!"
+        lots = client.server_stream("greeter", "Greeter.Lots", ask(times_greeted=2))
+        assert [one.total_count for one in lots] == [0, 1]
+        assert client.client_stream("greeter", "Greeter.Collect", [ask(name="a")]).message == "a"
+        stub: Any = micro.Stub(client, "greeter", descriptor)  # type: ignore[arg-type]
+        assert stub.Hello.request(ask(name="Ada")).message.message == "Hello, Ada!"
 
 
 async def test_protobuf_json_has_go_micros_two_styles(fleet: Fleet, pb: Any) -> None:

@@ -198,6 +198,23 @@ async def test_what_a_registry_raises_or_returns_wrongly_reaches_the_caller() ->
             await client.watch("moon")
 
 
+async def test_services_have_their_nodes_where_the_registry_lists_names_alone() -> None:
+    class Names(InMemory):
+        def list(self) -> list[Record]:
+            return [Record(name, "") for name in sorted({name for name, _ in self.records} | {"gone"}) for _ in range(2)]
+
+        def get(self, name: str) -> list[Record]:
+            return [record for record in super().list() if record.name == name]
+
+    registry = Names()
+    async with micro.provide("names", registry) as mine, micro.Client(registry=mine.url) as client:
+        for one in (record("sun", "2", "c"), record("moon", "1", "a"), record("moon", "2", "b")):
+            await client.register(one)
+        found = [(one.name, one.version, [node.id for node in one.nodes]) for one in await client.services()]
+    gone = ("gone", "", [])
+    assert found == [gone, gone, ("moon", "1", ["a"]), ("moon", "2", ["b"]), ("sun", "2", ["c"])]
+
+
 async def test_a_name_is_one_registrys_until_it_is_closed() -> None:
     with pytest.raises(TypeError, match="no method `deregister`"):
         micro.provide("poor", type("Poor", (), {"register": print})())

@@ -60,7 +60,7 @@ async def test_bytes_come_as_they_were_before_the_wire_joined_them() -> None:
 
     @service.endpoint("Lab.Meta")
     async def meta(_: dict, context: micro.Context) -> str:
-        got.update({name: context.metadata.get_all(name) for name in context.metadata})
+        got.update({name: context.metadata.get_all_binary(name) for name, _ in context.metadata.pairs})
         return ""
 
     sent = {"x-joined-bin": "AQ==, Ag", "x-url-bin": "-_8", "x-none-bin": "no base64!"}

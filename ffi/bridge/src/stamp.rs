@@ -30,7 +30,7 @@ impl Stamp {
         if self.is_foreign() {
             return Err(Failure::new(
                 Status::FORKED,
-                "made before this process was forked: make a new runtime in the child",
+                "this was made before the process forked, and works in the parent alone: make a new one in the child",
             ));
         }
         Ok(())

@@ -24,7 +24,8 @@ pub const MICRO_CLIENT_NODES: u32 = 0x0103;
 /// The versions of a service with their nodes. args {"service": text}. REPLY: a JSON array of registry records.
 /// MICRO_NOT_FOUND where there is no node.
 pub const MICRO_REGISTRY_GET: u32 = 0x0201;
-/// Every service there is. args {}. REPLY: a JSON array of registry records, of which nodes and endpoints may be left out.
+/// Every service there is. args {}. REPLY: a JSON array of registry records. Of a service
+/// whose registry lists names alone and that cannot be looked up now, nodes and endpoints are left out.
 pub const MICRO_REGISTRY_LIST: u32 = 0x0202;
 /// Changes of a service, or of all, from now on. args {"service"?: text}. Followed. CHANGE: a JSON object with action (create,
 /// update, delete) and service, the record of what it affects. END: MICRO_ABORTED when it fell too far behind and should begin

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from . import sync as sync
     from . import testing as testing
     from ._client import Client as Client
-    from ._client import Reply as Reply
     from ._context import Context as Context
     from ._context import context as context
     from ._errors import Code as Code
@@ -41,6 +40,7 @@ if TYPE_CHECKING:
     from ._streams import Requests as Requests
     from ._streams import Stream as Stream
     from ._stub import Stub as Stub
+    from ._terms import Reply as Reply
 
 _WHERE = {
     "Call": "_middleware",
@@ -59,7 +59,7 @@ _WHERE = {
     "Provided": "_provide",
     "Record": "_registry",
     "Registry": "_provide",
-    "Reply": "_client",
+    "Reply": "_terms",
     "Requests": "_streams",
     "Runtime": "_runtime",
     "Service": "_service",

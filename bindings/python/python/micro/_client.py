@@ -5,15 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterable, Iterable
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from . import _codec, _micro
-from ._context import current
 from ._errors import Closed
 from ._layered import LayeredClientStream, LayeredStream, Opening, layered
-from ._metadata import Metadata, of_blocks, pairs
 from ._middleware import Call, Layer, around, checked
-from ._options import CallOptions, ClientOptions, document, name_of, nanoseconds
+from ._options import CallOptions, ClientOptions, document
 from ._pipe import LoopPipe, Pipe
 from ._questions import Question, question
 from ._registry import (
@@ -30,6 +28,7 @@ from ._registry import (
 )
 from ._runtime import Runtime, default
 from ._streams import ClientStream, Stream, feed, peek
+from ._terms import Answer, Reply, Terms, options_of, replied, reply, sends_nothing, terms, unary
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -38,22 +37,6 @@ L = TypeVar("L", bound=Layer)
 T = TypeVar("T")
 Out = TypeVar("Out")
 In = TypeVar("In")
-
-_WAIT, _IDEMPOTENT, _NOT_IDEMPOTENT = 0x100, 0x200, 0x400
-_COMPRESSED = 0x10
-
-Terms = tuple[str, str, Any, Any, int, int, str, int]
-Answer = tuple[Any, int, "bytes | None"]
-
-
-class Reply(NamedTuple, Generic[T]):
-    """A reply with what came along."""
-
-    message: T
-    headers: Metadata = Metadata()
-    trailers: Metadata = Metadata()
-    compressed: bool = False
-    """True when it came compressed."""
 
 
 class BaseClient:
@@ -90,42 +73,6 @@ class BaseClient:
 
     def __repr__(self) -> str:
         return f"<{type(self).__module__}.{type(self).__name__}{' closed' if self._is_closed else ''}>"
-
-
-def terms(service: str, endpoint: str, payload: Any, codec: int, options: CallOptions) -> Terms:
-    """A request as the native client takes it."""
-    if type(service) is not str or type(endpoint) is not str:
-        service, endpoint = name_of("service", service), name_of("endpoint", endpoint)
-    flags, inbound = codec | _WAIT, current.get(None)
-    parent = 0 if inbound is None else inbound._id
-    if not options:
-        return service, endpoint, payload, None, 0, parent, "", flags
-    rest: dict[str, Any] = dict(options)
-    rest.pop("codec", None)
-    # What is text is for the core to read, or to refuse.
-    timeout = None if isinstance(rest.get("timeout"), str) else rest.pop("timeout", None)
-    metadata = None if isinstance(rest.get("metadata"), str) else rest.pop("metadata", None)
-    idempotent = rest.pop("idempotent", None)
-    if idempotent is not None:
-        flags |= _IDEMPOTENT if idempotent else _NOT_IDEMPOTENT
-    if rest.pop("detached", False):
-        parent = 0
-    meta = None if metadata is None else pairs(metadata)
-    return service, endpoint, payload, meta, nanoseconds(timeout), parent, document(rest), flags
-
-
-def unary(service: str, endpoint: str, request: Any, options: CallOptions) -> Terms:
-    """The same, with the payload and the codec of a request."""
-    codec = _codec.codec_of(options.get("codec"), request) if options else _codec.natural(request)
-    payload = _codec.encode(request, codec, "the request")
-    return terms(service, endpoint, payload, codec, options)
-
-
-def reply(answer: Answer, read: _codec.Decode) -> Reply[Any]:
-    """An answer with what came along."""
-    payload, flags, meta = answer
-    headers, trailers = of_blocks(meta)
-    return Reply(read(payload, flags), headers, trailers, bool(flags & _COMPRESSED))
 
 
 class Client(BaseClient):
@@ -192,7 +139,7 @@ class Client(BaseClient):
         """
         if self._layers:
             return (await self._through(Call(service, endpoint, request, dict(options), "unary"), returns)).message
-        read = _codec.reader(returns)
+        read = _codec.answering(returns, request, endpoint, options)
         payload, flags, _ = await self._ask("call", unary(service, endpoint, request, options))
         return read(payload, flags)
 
@@ -208,7 +155,7 @@ class Client(BaseClient):
         """As :meth:`call`, and returns the reply with its headers and trailers."""
         if self._layers:
             return await self._through(Call(service, endpoint, request, dict(options), "unary"), returns)
-        read = _codec.reader(returns)
+        read = _codec.answering(returns, request, endpoint, options)
         return reply(await self._ask("call", unary(service, endpoint, request, options)), read)
 
     def use(self, middleware: L) -> L:
@@ -224,10 +171,10 @@ class Client(BaseClient):
         return middleware
 
     async def _through(self, call: Call, returns: Any) -> Reply[Any]:
-        read = _codec.reader(returns)
-
         async def make(call: Call) -> Any:
-            return reply(await self._ask("call", unary(call.service, call.endpoint, call.request, options_of(call))), read)
+            options = options_of(call)
+            read = _codec.answering(returns, call.request, call.endpoint, options)
+            return reply(await self._ask("call", unary(call.service, call.endpoint, call.request, options)), read)
 
         return replied(await around(self._layers, make)(call))
 
@@ -243,8 +190,7 @@ class Client(BaseClient):
 
     def _opened(self, call: Call, returns: Any) -> Any:
         if call.shape == "server_stream":
-            pipe = self._pipe(returns, 2, unary(call.service, call.endpoint, call.request, options_of(call)))
-            return Stream(pipe, _sends_nothing)
+            return self._receiving(call.service, call.endpoint, call.request, returns, options_of(call))
         shape, kind = (1, ClientStream) if call.shape == "client_stream" else (3, Stream)
         pipe, encode = self._sending(shape, call.service, call.endpoint, call.request, returns, options_of(call))
         return kind(pipe, encode)
@@ -283,8 +229,7 @@ class Client(BaseClient):
         if self._layers:
             layered: Stream[Any, In] = self._stream(Call(service, endpoint, request, dict(options), "server_stream"), returns)
             return layered
-        pipe = self._pipe(returns, 2, unary(service, endpoint, request, options))
-        return Stream(pipe, _sends_nothing)
+        return self._receiving(service, endpoint, request, returns, options)
 
     def client_stream(
         self,
@@ -324,15 +269,21 @@ class Client(BaseClient):
         pipe, encode = self._sending(3, service, endpoint, requests, returns, options)
         return Stream(pipe, encode)
 
+    def _receiving(
+        self, service: str, endpoint: str, request: Any, returns: type[In] | None, options: CallOptions
+    ) -> Stream[Any, In]:
+        if returns is None:
+            returns = _codec.answer_of(request, endpoint, options)
+        return Stream(self._pipe(returns, 2, unary(service, endpoint, request, options)), sends_nothing)
+
     def _sending(
         self, shape: int, service: str, endpoint: str, requests: Any, returns: Any, options: CallOptions
     ) -> tuple[LoopPipe, Any]:
         first, requests = peek(requests)
+        if returns is None and first is not None:
+            returns = _codec.answer_of(first, endpoint, options)
         codec = _codec.stream_codec(options.get("codec"), returns, first)
-
-        def encode(message: Any) -> Any:
-            return _codec.encode(message, codec, "a request")
-
+        encode = _codec.outgoing(codec, returns if first is None else bytes)
         pipe = self._pipe(returns, shape, terms(service, endpoint, b"", codec, options))
         if requests is not None:
             pipe.feeding = asyncio.ensure_future(feed(pipe, encode, requests))
@@ -379,7 +330,7 @@ class Client(BaseClient):
         hub = runtime.hub()
         pipe = LoopPipe(runtime._native, lambda payload, _: change(payload), hub.loop)
         self._start(pipe, client.follow(hub.queue, pipe, asked))
-        watch: Stream[Any, Change] = Stream(pipe, _sends_nothing)
+        watch: Stream[Any, Change] = Stream(pipe, sends_nothing)
         # Its end comes with headers too.
         while not pipe.check() and pipe.headers is None:
             await pipe.wait()
@@ -387,20 +338,3 @@ class Client(BaseClient):
 
     async def _asked(self, asked: Question) -> Any:
         return (await self._ask("ask", asked))[0]
-
-
-def options_of(call: Call) -> CallOptions:
-    """What a call was given, as middleware has left it."""
-    return call.options  # type: ignore[return-value]
-
-
-def replied(answer: Any) -> Reply[Any]:
-    """What middleware gave for a call with one reply."""
-    if not isinstance(answer, Reply):
-        kind = type(answer).__name__
-        raise TypeError(f"a middleware returned {kind}: return what `call_next` gave, or `micro.Reply(message)`")
-    return answer
-
-
-def _sends_nothing(_: Any) -> Any:
-    raise TypeError("this stream sends no messages: its one request was sent when it was opened")

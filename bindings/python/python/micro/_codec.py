@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 PROTO, JSON, BYTES, TEXT = 0, 1, 2, 3
 """Codecs: the lowest bits of the flags of a message."""
 _CODEC = 0xF
+_PROTO_NAMES = (None, "proto", "protobuf")
 _NAMES = {PROTO: "protobuf", JSON: "JSON", BYTES: "bytes", TEXT: "text"}
 
 Raw = bytes | bytearray | memoryview | Payload
@@ -49,6 +50,20 @@ def stream_codec(name: str | None, returns: Any, first: Any) -> int:
         return codec_of(name, first)
     raw = returns in (bytes, bytearray, memoryview, Payload)
     return PROTO if raw or is_protobuf(returns) else JSON
+
+
+def outgoing(codec: int, returns: Any) -> Callable[[Any], Raw]:
+    """Writes the requests of a stream."""
+
+    def write(message: Any) -> Raw:
+        return encode(message, codec, "a request")
+
+    def write_raw(message: Any) -> Raw:
+        if is_protobuf(message):
+            raise TypeError("what answers these messages is not known when they are sent one by one: give returns= its class")
+        return write(message)
+
+    return write_raw if returns is None and codec == PROTO else write
 
 
 def encode(message: Any, flags: int, what: str, *, reply: bool = False) -> Raw:
@@ -276,6 +291,20 @@ def _text(payload: Any) -> str:
 
 
 _decoders: dict[Any, Decode] = {}
+
+
+def answering(returns: Any, request: Any, endpoint: str, options: Mapping[str, Any]) -> Decode:
+    """Reads the reply of a request: of the type that is told, or that answers a protobuf message."""
+    return reader(answer_of(request, endpoint, options) if returns is None else returns)
+
+
+def answer_of(request: Any, endpoint: str, options: Mapping[str, Any]) -> Any:
+    """The type of what answers a request where none is told: its service says so of a protobuf message."""
+    if not is_protobuf(request) or options.get("codec") not in _PROTO_NAMES:
+        return None
+    from ._stub import reply_type
+
+    return reply_type(request, endpoint)
 
 
 def reader(kind: Any) -> Decode:

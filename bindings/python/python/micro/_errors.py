@@ -32,6 +32,25 @@ class Code(enum.IntEnum):
     UNAUTHENTICATED = 16
 
 
+_HTTP = {
+    Code.OK: 200,
+    Code.CANCELLED: 499,
+    Code.INVALID_ARGUMENT: 400,
+    Code.DEADLINE_EXCEEDED: 408,
+    Code.NOT_FOUND: 404,
+    Code.ALREADY_EXISTS: 409,
+    Code.PERMISSION_DENIED: 403,
+    Code.RESOURCE_EXHAUSTED: 429,
+    Code.FAILED_PRECONDITION: 412,
+    Code.ABORTED: 409,
+    Code.OUT_OF_RANGE: 400,
+    Code.UNIMPLEMENTED: 501,
+    Code.UNAVAILABLE: 503,
+    Code.UNAUTHENTICATED: 401,
+}
+"""go-micro's numbers of codes, where they are not 500."""
+
+
 class Detail(NamedTuple):
     """A protobuf message attached to an error, for programs to read."""
 
@@ -47,8 +66,8 @@ class Detail(NamedTuple):
 class Error(Exception):
     """A failure. Raise one of the subclasses in a handler, and its caller catches the same, wherever it runs.
 
-    ``details`` are protobuf messages, or :class:`Detail`. ``http`` is go-micro's HTTP-like number, where it should be
-    another than the one that follows from the code.
+    ``detail`` is text for people, and ``details`` are protobuf messages for programs, or :class:`Detail`. ``http`` is
+    go-micro's HTTP-like number, where it should be another than the one that follows from the code.
 
     The error arrives whatever it is made of: an exception, a number or a UUID as ``detail`` or ``id`` becomes text, and so
     does a detail that is no message.
@@ -56,6 +75,8 @@ class Error(Exception):
 
     code: Code = Code.UNKNOWN
     """gRPC's code."""
+    _http: Any = 0
+    """go-micro's number, where one was given."""
 
     def __init__(
         self,
@@ -73,10 +94,9 @@ class Error(Exception):
         """The component that failed."""
         if code is not None:
             self.code = Code(code)
-        self.http = http
-        """go-micro's number; 0 for the one that follows from the code."""
+        self._http: Any = http
         self.details = details_of(details)
-        """Protobuf messages that say more."""
+        """Protobuf messages that say more; in Rust they are the error's ``attached``."""
         self.service = ""
         """The service that was called; of a call that failed."""
         self.endpoint = ""
@@ -100,6 +120,15 @@ class Error(Exception):
     def name(self) -> str:
         """Spelling of the code, for example ``NOT_FOUND``."""
         return Code(self.code).name
+
+    @property
+    def http(self) -> int:
+        """go-micro's HTTP-like number, for example 404: the one that was given, or that follows from the code."""
+        return self._http or _HTTP.get(self.code, 500)
+
+    @http.setter
+    def http(self, number: int) -> None:
+        self._http = number
 
     def __str__(self) -> str:
         said = f"{self.name} {self.id}: {self.detail}" if self.id else f"{self.name}: {self.detail}"
@@ -265,7 +294,7 @@ class Stale(LocalError):
 
 
 class Forked(LocalError):
-    """It was made before this process was forked: make a new one in the child."""
+    """A client or a service was used in a forked child, and made in its parent: make a new one in the child."""
 
     status, code = 1001, Code.FAILED_PRECONDITION
 

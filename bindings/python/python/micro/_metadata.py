@@ -14,10 +14,11 @@ MetadataLike = Mapping[str, Value | Iterable[Value]] | Iterable[tuple[str, Value
 """What can be given as metadata: a mapping of names to one value or many, or pairs."""
 
 
-class Metadata(Mapping[str, Value]):
+class Metadata(Mapping[str, str]):
     """Names and values that came along with a message. Names are lower case, and looked up in any case.
 
-    As a mapping it has the first value of each name; :meth:`get_all` has all of them, and :attr:`pairs` the order.
+    As a mapping it has the first text of each name; :meth:`get_all` has all of them. Names that end in ``-bin`` have bytes,
+    which :meth:`get_binary` reads. :attr:`pairs` has everything, in the order it was sent.
     """
 
     __slots__ = ("pairs",)
@@ -25,29 +26,58 @@ class Metadata(Mapping[str, Value]):
     def __init__(self, pairs: Iterable[tuple[str, Value]] = ()) -> None:
         self.pairs: tuple[tuple[str, Value], ...] = tuple(pairs)
 
-    def __getitem__(self, name: str) -> Value:
-        wanted = name.lower()
+    def __getitem__(self, name: str) -> str:
+        wanted = _text_name(name)
         for known, value in self.pairs:
             if known == wanted:
-                return value
+                return _text(value)
         raise KeyError(name)
 
-    def get_all(self, name: str) -> list[Value]:
-        """Every value under this name, in the order they were sent."""
+    def get_all(self, name: str) -> list[str]:
+        """Every text under this name, in the order they were sent."""
+        wanted = _text_name(name)
+        return [_text(value) for known, value in self.pairs if known == wanted]
+
+    def get_binary(self, name: str) -> bytes | None:
+        """The first value under this name as bytes; ``None`` where there is none."""
+        return next(iter(self.get_all_binary(name)), None)
+
+    def get_all_binary(self, name: str) -> list[bytes]:
+        """Every value under this name as bytes, in the order they were sent."""
         wanted = name.lower()
-        return [value for known, value in self.pairs if known == wanted]
+        return [value.encode() if isinstance(value, str) else value for known, value in self.pairs if known == wanted]
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and any(known == name.lower() for known, _ in self.pairs)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(dict.fromkeys(name for name, _ in self.pairs))
+        return iter(dict.fromkeys(name for name, _ in self.pairs if not name.endswith("-bin")))
 
     def __len__(self) -> int:
-        return len({name for name, _ in self.pairs})
+        return len({name for name, _ in self.pairs if not name.endswith("-bin")})
+
+    def __eq__(self, other: object) -> bool:
+        return self.pairs == other.pairs if isinstance(other, Metadata) else super().__eq__(other)
+
+    __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
         return f"Metadata({list(self.pairs)!r})"
 
     def __reduce__(self) -> tuple[type[Metadata], tuple[tuple[tuple[str, Value], ...]]]:
         return Metadata, (self.pairs,)
+
+
+def _text_name(name: str) -> str:
+    wanted = name.lower()
+    if wanted.endswith("-bin"):
+        raise TypeError(f"metadata `{name}` is bytes, as all whose name ends in -bin: read it with get_binary({name!r})")
+    return wanted
+
+
+def _text(value: Value) -> str:
+    # What is no UTF-8 comes as bytes, and HTTP's own text is Latin-1.
+    return value if isinstance(value, str) else value.decode("latin-1")
 
 
 def of_block(block: bytes) -> Metadata:

@@ -172,7 +172,7 @@ def provide(name: str, registry: Registry, *, runtime: Runtime | None = None) ->
 
 
 def _args(context: _micro.Context) -> dict[str, Any]:
-    args: dict[str, Any] = json.loads(context.metadata[_ARGS])
+    args: dict[str, Any] = json.loads(context.metadata.get_binary(_ARGS) or b"{}")
     return args
 
 

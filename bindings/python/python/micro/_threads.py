@@ -19,7 +19,7 @@ from ._pipe import ThreadPipe
 
 if TYPE_CHECKING:
     from . import _micro
-    from ._client import Answer
+    from ._terms import Answer
 
 In = TypeVar("In", covariant=True)
 

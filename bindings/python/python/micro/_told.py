@@ -20,7 +20,7 @@ def describe(error: BaseException, endpoint: str) -> Told:
         code = _code(meant)
         said = text_of(getattr(meant, "detail", None) or (meant.args[0] if meant.args else "")) or code.name
         details = [(detail.type_url, detail.value) for detail in details_of(getattr(meant, "details", ()))]
-        http = 0 if isinstance(meant, LocalError) else _number(getattr(meant, "http", 0))
+        http = 0 if isinstance(meant, LocalError) else _number(_given_http(meant))
         return int(code), http, text_of(getattr(meant, "id", None)), said, details, _pushback(meant)
     if isinstance(error, asyncio.CancelledError):
         return int(Code.CANCELLED), 0, "micro", f"{endpoint} was cancelled", [], 0.0
@@ -51,6 +51,11 @@ def _code(error: Error) -> Code:
     except (TypeError, ValueError):
         return Code.UNKNOWN
     return code if code is not Code.OK else Code.UNKNOWN
+
+
+def _given_http(error: Error) -> Any:
+    # A class may say it for all of its errors.
+    return error._http if isinstance(getattr(type(error), "http", None), property) else getattr(error, "http", 0)
 
 
 def _number(http: Any) -> int:

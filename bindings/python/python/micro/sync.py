@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from . import _codec
-from ._client import Answer, BaseClient, Reply, Terms, options_of, replied, reply, terms, unary
+from ._client import BaseClient
 from ._errors import Closed, Internal, Stale
 from ._middleware import Call, Layer, around_on_thread, checked, is_async
 from ._options import CallOptions, ServiceOptions
@@ -36,6 +36,7 @@ from ._service import Service as _Service
 from ._stream_on_thread import LayeredStream, Stream
 from ._streams import peek
 from ._stub import Stub
+from ._terms import Answer, Reply, Terms, options_of, replied, reply, sends_nothing, terms, unary
 from ._threads import IncomingRequests as Requests
 from ._threads import Slot
 
@@ -102,7 +103,7 @@ class Client(BaseClient):
         """Makes a call and returns the reply."""
         if self._layers:
             return self._through(Call(service, endpoint, request, dict(options), "unary"), returns).message
-        read = _codec.reader(returns)
+        read = _codec.answering(returns, request, endpoint, options)
         payload, flags, _ = self._ask("call", unary(service, endpoint, request, options))
         return read(payload, flags)
 
@@ -118,7 +119,7 @@ class Client(BaseClient):
         """As :meth:`call`, and returns the reply with its headers and trailers."""
         if self._layers:
             return self._through(Call(service, endpoint, request, dict(options), "unary"), returns)
-        read = _codec.reader(returns)
+        read = _codec.answering(returns, request, endpoint, options)
         return reply(self._ask("call", unary(service, endpoint, request, options)), read)
 
     def use(self, middleware: L) -> L:
@@ -134,10 +135,10 @@ class Client(BaseClient):
         return middleware
 
     def _through(self, call: Call, returns: Any) -> Reply[Any]:
-        read = _codec.reader(returns)
-
         def make(call: Call) -> Any:
-            return reply(self._ask("call", unary(call.service, call.endpoint, call.request, options_of(call))), read)
+            options = options_of(call)
+            read = _codec.answering(returns, call.request, call.endpoint, options)
+            return reply(self._ask("call", unary(call.service, call.endpoint, call.request, options)), read)
 
         return replied(around_on_thread(self._layers, make)(call))
 
@@ -153,11 +154,12 @@ class Client(BaseClient):
     def _opened(self, call: Call, returns: Any) -> Stream[Any, Any]:
         options = options_of(call)
         if call.shape == "server_stream":
-            pipe = self._pipe(returns, 2, unary(call.service, call.endpoint, call.request, options))
-            return Stream(pipe, _sends_nothing)
+            if returns is None:
+                returns = _codec.answer_of(call.request, call.endpoint, options)
+            return Stream(self._pipe(returns, 2, unary(call.service, call.endpoint, call.request, options)), sends_nothing)
         codec = _codec.stream_codec(options.get("codec"), returns, None)
         pipe = self._pipe(returns, 3, terms(call.service, call.endpoint, b"", codec, options))
-        return Stream(pipe, lambda message: _codec.encode(message, codec, "a request"))
+        return Stream(pipe, _codec.outgoing(codec, returns))
 
     def _ask(self, what: str, argument: Any) -> Answer:
         runtime, client = self._open()
@@ -218,9 +220,11 @@ class Client(BaseClient):
     def _joined(self, call: Call, returns: type[T] | None) -> T:
         service, endpoint, requests, options = call.service, call.endpoint, call.request, options_of(call)
         first, outgoing = peek(requests)
+        if returns is None and first is not None:
+            returns = _codec.answer_of(first, endpoint, options)
         codec = _codec.codec_of(options.get("codec"), first)
         pipe = self._pipe(returns, 1, terms(service, endpoint, b"", codec, options))
-        stream: Stream[Any, T] = Stream(pipe, lambda message: _codec.encode(message, codec, "a request"))
+        stream: Stream[Any, T] = Stream(pipe, _codec.outgoing(codec, returns if first is None else bytes))
         # What is wrong with the requests ends it, even while the program keeps the exception.
         with stream:
             try:
@@ -281,7 +285,7 @@ class Client(BaseClient):
         queue = runtime.new_queue()
         pipe = QueuePipe(runtime._native, lambda payload, _: change(payload), queue)
         self._start(pipe, client.follow(queue, pipe, asked))
-        stream: Stream[Any, Change] = Stream(pipe, _sends_nothing)
+        stream: Stream[Any, Change] = Stream(pipe, sends_nothing)
         # Its end comes with headers too.
         while not pipe.check() and pipe.headers is None:
             pipe.wait(pipe._version)
@@ -371,7 +375,3 @@ class Service(_Service):
 
     def __exit__(self, *_: object) -> None:
         self.stop()
-
-
-def _sends_nothing(_: Any) -> Any:
-    raise TypeError("this stream sends no messages: its one request was sent when it was opened")

@@ -101,7 +101,7 @@ def echo_metadata(context: micro.Context) -> None:
     if INITIAL in known:
         context.set_header(INITIAL, known[INITIAL])
     if TRAILING in known:
-        context.set_trailer(TRAILING, known[TRAILING])
+        context.set_trailer(TRAILING, known.get_binary(TRAILING) or b"")
 
 
 async def main() -> None:

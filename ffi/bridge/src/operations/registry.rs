@@ -1,12 +1,17 @@
 //! What is asked of the registry that a client calls by.
 
+use std::collections::{BTreeSet, HashMap};
+use std::future::ready;
 use std::time::Duration;
 
-use futures_util::stream::{Stream, unfold};
+use futures_util::stream::{self, Stream, StreamExt as _, unfold};
 use micro::registry::Service;
 use micro::settings::{Fields, Value};
 
 use super::ground::{Answer, Args, At, Nothing};
+
+/// Services of a list that are asked for at a time.
+const AT_ONCE: usize = 32;
 
 /// Of `registry.get`.
 pub(crate) struct Get {
@@ -24,9 +29,32 @@ pub(crate) async fn get(at: At, args: Get) -> micro::Result<Answer> {
     Answer::json(&at.client.registry().get(&args.service).await?)
 }
 
-/// Every service there is: an array of records, of which nodes and endpoints may be left out.
+/// Every service there is, with its nodes: an array of records. A registry that lists names alone is asked for each of them.
 pub(crate) async fn list(at: At, _: Nothing) -> micro::Result<Answer> {
-    Answer::json(&at.client.registry().list().await?)
+    let registry = at.client.registry();
+    let listed = registry.list().await?;
+    let bare = |record: &Service| record.nodes.is_empty();
+    let names: BTreeSet<_> =
+        listed.iter().filter(|record| bare(record)).map(|record| record.name.clone()).collect();
+    let mut found: HashMap<_, _> = stream::iter(names)
+        .map(|name| async move {
+            let versions = registry.get(&name).await;
+            (name, versions)
+        })
+        .buffer_unordered(AT_ONCE)
+        // One that has gone meanwhile, or cannot be asked for now, stays as it is listed.
+        .filter_map(|(name, versions)| ready(versions.ok().map(|versions| (name, versions))))
+        .collect()
+        .await;
+    let mut records = Vec::with_capacity(listed.len());
+    for record in listed {
+        match found.get_mut(&record.name).filter(|_| bare(&record)) {
+            None => records.push(record),
+            // Of a name that is listed more than once, all versions are told the first time.
+            Some(versions) => records.append(versions),
+        }
+    }
+    Answer::json(&records)
 }
 
 /// Of `registry.watch`.

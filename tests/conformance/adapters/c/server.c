@@ -29,6 +29,11 @@ static void start(const line *request, uint64_t id) {
     made->starting = id;
     text_set(&made->name, line_get(request, "service"));
     text_set(&made->tag, line_get(request, "tag"));
+    for (size_t n = 0; n < request->count && made->layers < sizeof made->layer / sizeof *made->layer; n++) {
+        if (slice_is(request->fields[n].name, "layer")) {
+            text_set(&made->layer[made->layers++], request->fields[n].value);
+        }
+    }
     micro_options settings = options(line_get(request, "settings"));
     micro_error *error = NULL;
     micro_status status = micro_server_new(house.runtime, slice_in(&made->name), &settings, &made->server, &error);

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "act.h"
+#include "layers.h"
 
 static turn *turns;
 
@@ -17,7 +18,7 @@ static micro_status reply(turn *t, const micro_error *error) {
 
 static void *handle(void *of) {
     turn *t = of;
-    micro_error *error = act_on_plan(t);
+    micro_error *error = layers_around(t);
     bool over = reply(t, error) != MICRO_OK || (error && micro_error_status(error) == MICRO_CANCELLED);
     house_lock();
     turn **place = &turns;
@@ -107,6 +108,9 @@ void service_leave(service *of) {
         micro_server_free(of->server);
         text_free(&of->name);
         text_free(&of->tag);
+        for (size_t n = 0; n < of->layers; n++) {
+            text_free(&of->layer[n]);
+        }
         free(of);
     }
 }

@@ -10,6 +10,9 @@ typedef struct service {
     micro_server *server;
     micro_client *client;
     text name, tag;
+    /* Names of functions around its handlers, the outermost first. */
+    text layer[8];
+    size_t layers;
     /* Requests to answer. */
     uint64_t starting, stopping;
     /* The one whose end is the service's own; 0 until it has started. */

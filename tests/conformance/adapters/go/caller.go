@@ -87,7 +87,11 @@ func (c *caller) do(asked line) {
 
 func (c *caller) start(asked line) {
 	id := field{"id", asked.get("id")}
-	made := micro.NewClient(client.Document(asked.get("settings")))
+	opts := []client.Option{client.Document(asked.get("settings"))}
+	for _, name := range asked.all("layer") {
+		opts = append(opts, client.Wrap(ofClients(name)))
+	}
+	made := micro.NewClient(opts...)
 	// Opens it, so that a document which is refused is refused here.
 	if _, err := made.Stats(context.Background()); err != nil {
 		tell("failed", append([]field{id}, failure(err)...)...)
@@ -136,14 +140,15 @@ func (c *caller) begin(asked line, work func(*call, line) []field) {
 
 func noClient() error { return errors.Newf(errors.CodeFailedPrecondition, "", "no client was started") }
 
-// terms are those of a call, as options.
-func terms(asked line) []client.CallOption {
+// terms are those of a call: what its context sends, and options.
+func terms(ctx context.Context, asked line) (context.Context, []client.CallOption) {
 	document, md := apart(asked.get("settings"))
-	made := []client.CallOption{client.WithDocument(document)}
-	if md != nil {
-		made = append(made, client.WithMetadata(md))
+	for name, values := range md {
+		for _, value := range values {
+			ctx = metadata.Append(ctx, name, value)
+		}
 	}
-	return made
+	return ctx, []client.CallOption{client.WithDocument(document)}
 }
 
 func (c *caller) call(one *call, asked line) []field {
@@ -153,8 +158,9 @@ func (c *caller) call(one *call, asked line) []field {
 	}
 	var reply []byte
 	var headers, trailers metadata.MD
-	opts := append(terms(asked), client.WithHeader(&headers), client.WithTrailer(&trailers))
-	err := mine.Call(one.ctx, mine.NewRequest(asked.get("service"), asked.get("endpoint"), asked.payload()), &reply, opts...)
+	ctx, opts := terms(one.ctx, asked)
+	opts = append(opts, client.WithHeader(&headers), client.WithTrailer(&trailers))
+	err := mine.Call(ctx, mine.NewRequest(asked.get("service"), asked.get("endpoint"), asked.payload()), &reply, opts...)
 	told := append(heads("h.", headers), heads("t.", trailers)...)
 	if err != nil {
 		return append(failure(err), told...)
@@ -169,7 +175,8 @@ func (c *caller) open(one *call, asked line) []field {
 	}
 	service, endpoint, kind := asked.get("service"), asked.get("endpoint"), asked.get("kind")
 	var headers, trailers metadata.MD
-	opts := append(terms(asked), client.WithHeader(&headers), client.WithTrailer(&trailers))
+	ctx, opts := terms(one.ctx, asked)
+	opts = append(opts, client.WithHeader(&headers), client.WithTrailer(&trailers))
 	var stream interface {
 		Recv() ([]byte, error)
 		CloseSend() error
@@ -178,14 +185,14 @@ func (c *caller) open(one *call, asked line) []field {
 	var err error
 	switch kind {
 	case "server":
-		stream, err = micro.ServerStream[[]byte](one.ctx, mine, service, endpoint, asked.payload(), opts...)
+		stream, err = micro.ServerStream[[]byte](ctx, mine, service, endpoint, asked.payload(), opts...)
 	case "client":
-		opened, failed := micro.ClientStream[[]byte, []byte](one.ctx, mine, service, endpoint, opts...)
+		opened, failed := micro.ClientStream[[]byte, []byte](ctx, mine, service, endpoint, opts...)
 		if err = failed; err == nil {
 			stream, send = opened, opened.Send
 		}
 	default:
-		opened, failed := micro.BidiStream[[]byte, []byte](one.ctx, mine, service, endpoint, opts...)
+		opened, failed := micro.BidiStream[[]byte, []byte](ctx, mine, service, endpoint, opts...)
 		if err = failed; err == nil {
 			stream, send = opened, opened.Send
 		}
@@ -317,8 +324,9 @@ func (c *caller) many(one *call, asked line) []field {
 			for left.Add(-1) >= 0 {
 				var reply []byte
 				var headers metadata.MD
-				opts := append(terms(asked), client.WithHeader(&headers))
-				err := mine.Call(one.ctx, mine.NewRequest(asked.get("service"), asked.get("endpoint"), payload), &reply, opts...)
+				ctx, opts := terms(one.ctx, asked)
+				opts = append(opts, client.WithHeader(&headers))
+				err := mine.Call(ctx, mine.NewRequest(asked.get("service"), asked.get("endpoint"), payload), &reply, opts...)
 				lock.Lock()
 				switch {
 				case err != nil:
@@ -384,7 +392,10 @@ func (c *caller) follow(one *call, asked line) []field {
 	if _, ok := asked.find("timeout"); ok {
 		opens = append(opens, client.WatchTimeout(time.Duration(asked.number("timeout", 0))*time.Millisecond))
 	}
-	watch, err := mine.Watch(one.ctx, args.name, opens...)
+	if args.name != "" {
+		opens = append(opens, client.WatchService(args.name))
+	}
+	watch, err := mine.Watch(one.ctx, opens...)
 	if err != nil {
 		return failure(err)
 	}

@@ -90,6 +90,9 @@ func (h *host) do(asked line) {
 
 func (h *host) start(asked line, id field) {
 	service := micro.NewService(micro.Name(asked.get("service")), micro.Document(asked.get("settings")))
+	for _, name := range asked.all("layer") {
+		service.Init(micro.WrapHandler(ofHandlers(name)))
+	}
 	err := h.handle(service, asked)
 	if err == nil {
 		err = service.Start()

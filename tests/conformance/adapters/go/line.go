@@ -57,6 +57,15 @@ func (l line) get(name string) string {
 	return value
 }
 
+func (l line) all(name string) (made []string) {
+	for _, one := range l.fields {
+		if one.name == name {
+			made = append(made, one.value)
+		}
+	}
+	return made
+}
+
 func (l line) number(name string, unless int) int {
 	value, ok := l.find(name)
 	if !ok {

@@ -49,6 +49,9 @@ class Line:
         value = self.raw(name)
         return default if value is None else value.decode()
 
+    def all(self, name: str) -> list[str]:
+        return [value.decode() for known, value in self.fields if known == name]
+
     def number(self, name: str, default: int = 0) -> int:
         return int(self.get(name) or default)
 

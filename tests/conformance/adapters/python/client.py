@@ -62,6 +62,8 @@ class Client:
         id: Fields = [("id", line.get("id"))]
         try:
             client = micro.Client(**line.settings())
+            for name in line.all("layer"):
+                client.use(layer(name))
             await client.__aenter__()
         except errors.Error as error:
             tell("failed", id + failure(error))
@@ -211,6 +213,21 @@ class Client:
         result(id, fields, begun)
 
 
+def layer(name: str) -> Any:
+    """Middleware, as the README says."""
+
+    async def around(call: micro.Call, call_next: Any) -> Any:
+        given = list(call.options.get("metadata") or ())
+        if ("refuse", name) in given:
+            raise errors.PermissionDenied(f"refused by {name}")
+        if ("answer", name) in given:
+            return micro.Reply(name.encode())
+        call.options["metadata"] = [*given, ("test-layer", name)]
+        return await call_next()
+
+    return around
+
+
 class Call:
     """A call or a stream that is under way, and what it is told meanwhile."""
 
@@ -261,7 +278,12 @@ class Call:
             tell("message", [("id", self.id), *shown(message)])
 
     def heads(self, stream: Any) -> Fields:
-        pipe = stream._pipe
+        opening = getattr(stream, "_opening", None)
+        opened = stream if opening is None else opening.now()
+        if opened is None:
+            # Middleware kept it from being opened.
+            return []
+        pipe = opened._pipe
         return [*metadata("h.", pipe.headers or micro.Metadata()), *metadata("t.", pipe.trailers)]
 
     async def send_all(self, stream: Any) -> None:

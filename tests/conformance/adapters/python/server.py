@@ -96,6 +96,8 @@ class Handlers:
         self.server, self.service, self.tag = server, service, tag
 
     def add(self, line: Line) -> None:
+        for name in line.all("layer"):
+            self.service.use(layer(name))
         for name in ("Echo", "Do", "Count", "Sum", "Chat"):
             handler = getattr(self, "do" if name in ("Echo", "Do") else name.lower())
             settings = line.settings(f"endpoint.{name}")
@@ -121,6 +123,23 @@ class Handlers:
     async def chat(self, requests: AsyncIterator[bytes], context: micro.Context) -> AsyncIterator[bytes]:
         async for message in Turn(self, context, b"", requests).run(echo=True):
             yield message
+
+
+def layer(name: str) -> Any:
+    """Middleware, as the README says."""
+
+    async def around(request: Any, context: micro.Context, call_next: Any) -> Any:
+        context.set_header("layer", name)
+        if context.metadata.get("refuse") == name:
+            raise errors.PermissionDenied(f"refused by {name}")
+        if context.metadata.get("answer") == name:
+            return name.encode()
+        try:
+            return await call_next()
+        finally:
+            context.set_trailer("layer-end", name)
+
+    return around
 
 
 class Turn:

@@ -213,7 +213,7 @@ impl<'a> Play<'a> {
             .with("service", &self.service)
             .with("tag", &start.server)
             .with("settings", settings);
-        let line = endpoints::onto(line, &start.endpoints)?;
+        let line = endpoints::onto(layered(line, &start.layers), &start.endpoints)?;
         let answer = server.ask("start", |begun| begun.followed(line)).await?;
         if refused(&answer, &start.refused, &start.says)? {
             return Ok(());
@@ -231,7 +231,8 @@ impl<'a> Play<'a> {
         };
         self.client = Some(client.clone());
         let settings = self.cell.settings("client", &start.settings)?;
-        let answer = client.ask("start", |line| line.with("settings", settings)).await?;
+        let line = layered(Line::new("").with("settings", settings), &start.layers);
+        let answer = client.ask("start", |begun| begun.followed(line)).await?;
         refused(&answer, &start.refused, &start.says).map(drop)
     }
 
@@ -371,6 +372,10 @@ impl<'a> Play<'a> {
         let answer = stopping.ok_or("it was not told to stop")?.next().await?;
         if answer.verb == "ok" { Ok(()) } else { Err(format!("it did not stop: {answer}")) }
     }
+}
+
+fn layered(line: Line, layers: &[String]) -> Line {
+    layers.iter().fold(line, |line, name| line.with("layer", name))
 }
 
 /// Between two looks that must say the same.

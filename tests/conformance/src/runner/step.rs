@@ -85,6 +85,9 @@ pub(super) struct Start {
     /// Settings of endpoints that differ from what they usually are.
     #[serde(default)]
     pub(super) endpoints: BTreeMap<String, Table>,
+    /// Middleware around its calls, the outermost first.
+    #[serde(default)]
+    pub(super) layers: Vec<String>,
     /// The code it is refused with.
     pub(super) refused: Option<OneOf>,
     /// Words in the detail of the refusal.

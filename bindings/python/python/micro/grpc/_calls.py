@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import grpc
 from grpc import aio
 
-from .._client import Answer
 from .._errors import Closed, Error, Forked, Internal, Stale, WrongArgument
 from .._logging import logger
 from .._metadata import of_blocks
 from .._pipe import LoopPipe
+from .._terms import Answer
 from . import _bases
 from ._method import Method
 from ._state import State, failed

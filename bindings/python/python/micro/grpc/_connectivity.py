@@ -7,10 +7,10 @@ from typing import Any
 
 import grpc
 
-from .._client import Terms
 from .._codec import PROTO
 from .._errors import Cancelled, Closed, Error, Unavailable
 from .._options import NO_TIMEOUT, document
+from .._terms import Terms
 
 _WAIT = 0x100
 _CHECK = "/grpc.health.v1.Health/Check"

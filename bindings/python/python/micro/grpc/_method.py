@@ -8,13 +8,14 @@ from typing import Any
 
 import grpc
 
-from .._client import BaseClient, Terms
+from .._client import BaseClient
 from .._codec import PROTO
 from .._context import current
 from .._errors import WrongArgument
 from .._metadata import pairs
 from .._options import NO_TIMEOUT, document, nanoseconds
 from .._plain import is_protobuf
+from .._terms import Terms
 from ._schema import known
 from ._status import unserializable
 

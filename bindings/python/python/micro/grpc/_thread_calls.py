@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 
-from .._client import Answer
 from .._errors import Closed, Error, Forked, Internal, Stale, Unknown, WrongArgument
 from .._logging import logger
 from .._metadata import of_blocks
 from .._pipe import ThreadPipe
+from .._terms import Answer
 from ._bases import Future
 from ._method import Method, seconds_of
 from ._state import run

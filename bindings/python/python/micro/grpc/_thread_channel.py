@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import grpc
 
 from .. import _micro, sync
-from .._client import Answer
 from .._errors import Error, Forked, WrongArgument
 from .._metadata import of_blocks
 from .._runtime import Runtime
+from .._terms import Answer
 from . import _bases
 from ._connectivity import CONNECTING, IDLE, READY, SHUTDOWN, Connectivity, is_answer, probe
 from ._method import Method, Target, refuse

@@ -6,6 +6,7 @@ use micro_conformance::Line;
 use tokio::sync::mpsc;
 
 use crate::calls::Calls;
+use crate::layers;
 use crate::output::{Output, failure};
 use crate::questions::{self, Provided};
 use crate::streams;
@@ -57,5 +58,6 @@ pub(crate) async fn serve(
 }
 
 fn start(request: &Line) -> Result<Client> {
-    ClientSettings::from_json(request.get("settings").unwrap_or_default())?.builder()?.build()
+    let settings = ClientSettings::from_json(request.get("settings").unwrap_or_default())?;
+    layers::of_client(settings.builder()?, request).build()
 }

@@ -9,6 +9,7 @@ mod calls;
 mod client;
 mod handler;
 mod keys;
+mod layers;
 mod output;
 mod questions;
 mod requests;

@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, watch};
 use crate::Wrong;
 use crate::handler::{Shared, State, endpoints};
 use crate::keys::Keys;
+use crate::layers;
 use crate::output::{Output, failure};
 use crate::questions;
 
@@ -87,7 +88,7 @@ async fn start(request: &Line, shared: &Arc<Shared>) -> Result<Service> {
     let tag = request.get("tag").unwrap_or_default().to_owned();
     let state = Arc::new(State { shared: shared.clone(), tag, client });
     let settings = ServiceSettings::from_json(request.get("settings").unwrap_or_default())?;
-    let mut builder = settings.builder(name)?;
+    let mut builder = layers::of_service(settings.builder(name)?, request);
     for endpoint in endpoints(&state) {
         let name = endpoint.name().replace("Conformance.", "endpoint.");
         let settings = EndpointSettings::from_json(request.get(&name).unwrap_or_default())?;
