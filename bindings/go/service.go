@@ -118,7 +118,7 @@ func (s *service) Init(opts ...Option) {
 	clients, servers := s.opts.clients, s.opts.servers
 	s.opts.clients, s.opts.servers = append(before.clients, clients...), append(before.servers, servers...)
 	if len(clients) > 0 {
-		s.slot.Apply(clients...)
+		s.client = s.slot.Apply(clients...)
 	}
 	if err := s.server.Init(append([]server.Option{withContext(s.opts.Context)}, servers...)...); err != nil {
 		slog.Error("the options of a service come too late", "service", s.Name(), "error", err)

@@ -27,6 +27,8 @@ pub(crate) struct Fleet {
     python: Option<PathBuf>,
     /// The greeter in C, or why there is none.
     c: Result<PathBuf, String>,
+    /// The greeter in Go, or why there is none.
+    go: Result<PathBuf, String>,
     started: usize,
 }
 
@@ -44,7 +46,8 @@ impl Fleet {
         let python = std::env::var_os("MICRO_DEMO_PYTHON").filter(|path| !path.is_empty());
         let python = python.map(PathBuf::from);
         let c = native::build(&programs);
-        Ok(Self { registry, url, greeters: Vec::new(), programs, python, c, started: 0 })
+        let go = native::build_go(&programs);
+        Ok(Self { registry, url, greeters: Vec::new(), programs, python, c, go, started: 0 })
     }
 
     /// Why no greeter is written in C, if none is.
@@ -52,7 +55,12 @@ impl Fleet {
         self.c.as_ref().err().map(String::as_str)
     }
 
-    /// True when every second greeter is written in Python.
+    /// Why no greeter is written in Go, if none is.
+    pub(crate) fn lacks_go(&self) -> Option<&str> {
+        self.go.as_ref().err().map(String::as_str)
+    }
+
+    /// True when the second greeter is written in Python.
     pub(crate) fn speaks_python(&self) -> bool {
         self.python.is_some()
     }
@@ -74,13 +82,14 @@ impl Fleet {
     /// Starts another greeter, and says in which language it is written.
     pub(crate) fn start(&mut self) -> Outcome<(u32, &'static str)> {
         self.started += 1;
-        let (mut command, language) = match (&self.python, &self.c) {
-            (Some(python), _) if self.started.is_multiple_of(2) => {
+        let (mut command, language) = match (&self.python, &self.c, &self.go) {
+            (Some(python), _, _) if self.started == 2 => {
                 let mut command = Command::new(python);
                 command.arg(PYTHON_GREETER);
                 (self.joined(command), "Python")
             }
-            (_, Ok(program)) if self.started == 3 => (self.joined(Command::new(program)), "C"),
+            (_, Ok(program), _) if self.started == 3 => (self.joined(Command::new(program)), "C"),
+            (_, _, Ok(program)) if self.started == 4 => (self.joined(Command::new(program)), "Go"),
             _ => (self.program("greeter-service"), "Rust"),
         };
         let child = command.spawn()?;

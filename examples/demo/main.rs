@@ -53,7 +53,7 @@ async fn demo() -> Outcome {
     let mut fleet = Fleet::new(registry, url)?;
 
     paragraph(
-        "This demo starts three copies of one small service, examples/greeter/service.rs, .py and .c,\n\
+        "This demo starts copies of one small service, examples/greeter/service.rs, .py, .c and .go,\n\
          calls them by name and then treats them badly. No server, broker or configuration is\n\
          involved: services announce themselves on the network, here on the loopback only.",
     );
@@ -62,6 +62,9 @@ async fn demo() -> Outcome {
     }
     if let Some(why) = fleet.lacks_c() {
         paragraph(&format!("SKIPPED C: {why}."));
+    }
+    if let Some(why) = fleet.lacks_go() {
+        paragraph(&format!("SKIPPED Go: {why}."));
     }
     start(&mut fleet).await?;
     look(&fleet).await?;
@@ -154,7 +157,8 @@ async fn replace(fleet: &mut Fleet, client: &Client) -> Outcome {
     say("finishes what it is doing, and goes.");
     let load = Load::start(client, AT_ONCE);
     load.calls(UNDER_LOAD).await?;
-    let (newcomer, _) = fleet.start()?;
+    let (newcomer, language) = fleet.start()?;
+    say(&format!("The new one is process {newcomer}, written in {language}."));
     fleet.expect_nodes(3).await?;
     load.until_answered_by(newcomer).await?;
     let leaver = fleet.terminate().await?;

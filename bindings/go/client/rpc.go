@@ -15,10 +15,9 @@ import (
 
 // rpc is the client of the core.
 type rpc struct {
-	lock    sync.RWMutex
-	opts    Options
-	client  *native.Client
-	runtime *native.Runtime
+	lock   sync.RWMutex
+	opts   Options
+	client *native.Client
 	// Of a service that runs: it closes the client itself.
 	lent   bool
 	closed bool
@@ -63,13 +62,14 @@ func (s *Slot) Lend(client *native.Client) {
 // Options are those of a client, for the document of its service. For the packages of this module.
 func (s *Slot) Options() Options { return s.rpc.Options() }
 
-// Apply changes options. For the packages of this module.
-func (s *Slot) Apply(opts ...Option) {
+// Apply changes options, and gives the client with all its wrappers. For the packages of this module.
+func (s *Slot) Apply(opts ...Option) Client {
 	s.rpc.lock.Lock()
 	defer s.rpc.lock.Unlock()
 	for _, opt := range opts {
 		opt(&s.rpc.opts)
 	}
+	return wrapped(s.rpc, s.rpc.opts.Wrappers)
 }
 
 // Fields are the keys of a client's document. For the packages of this module.

@@ -193,3 +193,13 @@ func (r *Runtime) Retain() {
 	r.users++
 	shared.Unlock()
 }
+
+// Waiting is how many operations, streams and services of the runtime of the process wait to be told, for tests that look for leaks.
+func Waiting() int {
+	shared.Lock()
+	defer shared.Unlock()
+	if shared.runtime == nil {
+		return 0
+	}
+	return shared.runtime.Numbers().Waiting
+}
