@@ -275,7 +275,7 @@ micro_status micro_cancel(micro_runtime *runtime, micro_id any);
 #define MICRO_CODEC_BYTES 2
 // UTF-8 text.
 #define MICRO_CODEC_TEXT 3
-// The bits of a codec in the flags of an event or a request.
+// The bits of a codec in the flags of an event or a request; numbers from 4 on are those of micro_codec.
 #define MICRO_CODEC_MASK 15
 // The message came compressed.
 #define MICRO_COMPRESSED 16
@@ -309,6 +309,15 @@ typedef struct {
 
 // Releases what an event holds, and empties it. NULL is fine.
 void micro_event_release(micro_event *event);
+
+/*
+ * Content types of the program's own
+ */
+
+// Gives a content type of the program's own a number, which goes where MICRO_CODEC_* do: for `msgpack`, calls are made and taken
+// as `application/grpc+msgpack`, and by Connect's `application/msgpack`. What their messages mean is the program's business. The
+// same name has the same number for as long as the process runs; it may have 12 of them.
+micro_status micro_codec(micro_slice name, uint16_t *out, micro_error **err);
 
 /*
  * Queues
@@ -632,9 +641,13 @@ micro_status micro_reply(micro_runtime *runtime,
 // Answers a call that came in with an error, which stays the caller's. Else as micro_reply.
 micro_status micro_reply_error(micro_runtime *runtime, micro_id call, const micro_error *error, micro_slice trailers);
 
-// Sets headers of the answer to a call that came in, a block made by micro_meta_add. Without effect once a stream's first
-// message was sent.
+// Sets headers of the answer to a call that came in, a block made by micro_meta_add. Without effect once they were sent, with a
+// stream's first message or by micro_call_send_headers.
 micro_status micro_call_headers(micro_runtime *runtime, micro_id call, micro_slice headers);
+
+// Sends the headers of a stream's answer now, before its first message. Without effect once they were sent; headers that are set
+// afterwards may be lost. MICRO_ARG where the answer is one message, which its headers come with.
+micro_status micro_call_send_headers(micro_runtime *runtime, micro_id call);
 
 // What is known of a call that came in, a JSON object with service, endpoint, caller, peer, trace_id and span_id. The caller
 // owns `out`.

@@ -4,6 +4,7 @@ package server
 import (
 	"context"
 
+	"github.com/micro/micro/bindings/go/errors"
 	"github.com/micro/micro/bindings/go/metadata"
 	"github.com/micro/micro/bindings/go/registry"
 )
@@ -101,6 +102,19 @@ func SetHeader(ctx context.Context, name string, values ...string) bool {
 		serving.setHeader(name, values)
 	}
 	return ok
+}
+
+// SendHeader sends the headers of a stream now, before its first reply; without effect once they were sent. Headers that are set
+// afterwards may be lost. CodeInvalidArgument where the answer is one message, which its headers come with.
+func SendHeader(ctx context.Context) error {
+	serving, ok := ctx.Value(callKey{}).(*call)
+	if !ok {
+		return errors.Newf(errors.CodeFailedPrecondition, "micro", "the context is that of no call")
+	}
+	if failure := serving.native.SendHeaders(); failure != nil {
+		return errors.FromNative(failure, nil)
+	}
+	return nil
 }
 
 // SetTrailer adds values to a trailer of the answer. False where the context is of no call.

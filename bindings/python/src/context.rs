@@ -222,10 +222,17 @@ impl Context {
         self.told(py, "span_id")
     }
 
-    /// Adds a header to the answer; without effect once a stream's first message is sent.
+    /// Adds a header to the answer; without effect once they are sent, with a stream's first message or by `send_headers`.
     fn set_header(&self, py: Python<'_>, name: &str, value: &Bound<'_, PyAny>) -> PyResult<()> {
         let block = crate::headers::one(name, value)?;
         self.runtime.set_headers(self.id, &block).or_raise(py)
+    }
+
+    /// Sends the headers of a stream's answer now, before its first message; headers that are set afterwards may be
+    /// lost. Raises `WrongArgument` where the answer is one
+    /// message, which its headers come with.
+    fn send_headers(&self, py: Python<'_>) -> PyResult<()> {
+        self.runtime.send_headers(self.id).or_raise(py)
     }
 
     /// Adds a trailer to the answer, also to one that fails.

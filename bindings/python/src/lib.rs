@@ -38,7 +38,7 @@ mod _micro {
     #[pymodule_export]
     use crate::queue::Queue;
     #[pymodule_export]
-    use crate::runtime::{Runtime, live, set_log_level};
+    use crate::runtime::{Runtime, codec, live, set_log_level};
     #[pymodule_export]
     use crate::server::{Server, provide};
 

@@ -75,6 +75,12 @@ fn quiet(py: Python<'_>, done: micro_bridge::Result<()>) -> PyResult<bool> {
     }
 }
 
+/// The number of a content type that the program has, or adds.
+#[pyfunction]
+pub(crate) fn codec(py: Python<'_>, name: &str) -> PyResult<u16> {
+    micro_bridge::flags::declare(name).map_err(|failure| exception(py, &failure, &[]))
+}
+
 /// Records what is at least as grave as `level`, in the whole process.
 #[pyfunction]
 pub(crate) fn set_log_level(level: &str) {

@@ -39,6 +39,7 @@ def said(context: Any) -> str:
 class AioGreeter(stubs.GreeterServicer):  # type: ignore[misc]
     def __init__(self) -> None:
         self.waits, self.cancelled, self.over = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self.goes_on = asyncio.Event()
 
     async def Hello(self, request: Any, context: Any) -> Any:
         match request.name:
@@ -72,6 +73,9 @@ class AioGreeter(stubs.GreeterServicer):  # type: ignore[misc]
             raise
 
     async def Lots(self, request: Any, context: Any) -> AsyncIterator[Any]:
+        if request.name == "early":
+            await context.send_initial_metadata((("test-header", "h"),))
+            await self.goes_on.wait()
         for number in range(request.times_greeted):
             yield pb.HelloReply(message=request.name, total_count=number)
         if request.name == "abort":
@@ -101,6 +105,7 @@ class AioGreeter(stubs.GreeterServicer):  # type: ignore[misc]
 class Greeter(stubs.GreeterServicer):  # type: ignore[misc]
     def __init__(self) -> None:
         self.waits, self.over, self.failed = threading.Event(), threading.Event(), threading.Event()
+        self.goes_on = threading.Event()
         self.was_active: list[bool] = []
 
     def Hello(self, request: Any, context: Any) -> Any:
@@ -137,6 +142,9 @@ class Greeter(stubs.GreeterServicer):  # type: ignore[misc]
         self.over.set()
 
     def Lots(self, request: Any, context: Any) -> Iterator[Any]:
+        if request.name == "early":
+            context.send_initial_metadata((("test-header", "h"),))
+            self.goes_on.wait(PATIENCE)
         for number in range(request.times_greeted):
             yield pb.HelloReply(message=request.name, total_count=number)
         if request.name == "abort":

@@ -174,6 +174,14 @@ async def test_metadata_goes_both_ways(stub: Any) -> None:
     assert (await stub.Hello(request("metadata"), metadata=grpc.aio.Metadata(("test-a", "3")))).message == "test-a='3'"
 
 
+async def test_headers_of_a_stream_come_before_its_first_response(stub: Any, greeter: Any) -> None:
+    call = stub.Lots(request("early", 1))
+    headers = await asyncio.wait_for(call.initial_metadata(), 20)
+    assert headers["test-header"] == "h" and not greeter.goes_on.is_set()
+    greeter.goes_on.set()
+    assert [reply.message async for reply in call] == ["early"]
+
+
 async def test_without_a_timeout_there_is_no_deadline(stub: Any) -> None:
     call = stub.Hello(request("time"))
     assert ((await call).message, call.time_remaining()) == ("none", None)

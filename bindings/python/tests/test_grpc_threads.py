@@ -181,6 +181,13 @@ def test_metadata_goes_both_ways(stub: Any) -> None:
     assert call.trailing_metadata()[0].key
 
 
+def test_headers_of_a_stream_come_before_its_first_response(stub: Any, greeter: Any) -> None:
+    call = stub.Lots(request("early", 1), timeout=15)
+    assert dict(call.initial_metadata())["test-header"] == "h"
+    greeter.goes_on.set()
+    assert [reply.message for reply in call] == ["early"]
+
+
 def test_without_a_timeout_there_is_no_deadline(stub: Any) -> None:
     assert stub.Hello(request("time")).message == "none"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import threading
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -93,6 +94,44 @@ async def test_headers_come_first_and_trailers_last(fleet: Fleet) -> None:
     assert (await stream.headers())["from"] == "one"
     assert [n async for n in stream] == [1, 2]
     assert stream.trailers["to"] == "2"
+
+
+async def test_headers_are_sent_before_the_first_message_where_a_handler_says_so(fleet: Fleet) -> None:
+    service = micro.Service("numbers")
+    on, asked = asyncio.Event(), threading.Event()
+
+    @service.endpoint("Numbers.Later")
+    async def later(request: None, context: micro.Context) -> AsyncIterator[int]:
+        context.set_header("from", "one")
+        context.send_headers()
+        context.send_headers()
+        await on.wait()
+        yield 1
+
+    @service.endpoint("Numbers.Thread")
+    def thread(request: None, context: micro.Context) -> Iterator[int]:
+        context.set_header("from", "one")
+        context.send_headers()
+        asked.wait(20)
+        yield 1
+
+    @service.endpoint("Numbers.One")
+    async def one(request: None, context: micro.Context) -> str:
+        with pytest.raises(errors.WrongArgument, match="answers with one message"):
+            context.send_headers()
+        return "refused"
+
+    await fleet.start(service)
+    for name in ("Numbers.Later", "Numbers.Thread"):
+        stream = fleet.client.server_stream("numbers", name)
+        # One task may read while another one waits for the headers.
+        reading = asyncio.ensure_future(anext(stream))
+        headers = await asyncio.wait_for(stream.headers(), 20)
+        assert dict(headers)["from"] == "one" and not reading.done()
+        on.set()
+        asked.set()
+        assert await reading == 1
+    assert await fleet.client.call("numbers", "Numbers.One") == "refused"
 
 
 async def test_a_stream_ends_with_what_its_handler_raised(fleet: Fleet) -> None:

@@ -1,17 +1,19 @@
 //! Plain JSON of any serde type, for services that have no `.proto` file.
 
+use std::marker::PhantomData;
+
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::Codec;
 use super::finite::Finite;
-use super::message::{Message, Side, unsupported};
+use super::message::{Message, Side, read_added, unsupported, write_added};
 use super::schema::{Schema, short_name};
 use super::unreadable::from_json;
 use crate::error::{Error, Result};
 
-/// A serde type, sent and received as JSON. NaN and infinities, which JSON does not have, are refused: `INVALID_ARGUMENT` to the
+/// A serde type, sent and received as JSON, or in a codec that the program has [added](super::provide). NaN and infinities, which JSON does not have, are refused: `INVALID_ARGUMENT` to the
 /// caller whose request has one, `INTERNAL` where a reply has.
 ///
 /// go-micro's gateways send `null`, or no bytes, for a request without fields. A type that is not read from `null`, as an `Option`
@@ -34,8 +36,10 @@ fn nothing<T: DeserializeOwned>() -> Result<T> {
 
 impl<T: Serialize + DeserializeOwned + Send + 'static> Message for Json<T> {
     fn encode(&self, codec: Codec, side: Side, buffer: &mut BytesMut) -> Result<()> {
-        if codec != Codec::Json {
-            return Err(unsupported::<T>(codec, "send content-type application/grpc+json"));
+        match codec {
+            Codec::Json => {}
+            Codec::Added(added) => return write_added::<T>(added, &self.0, side, buffer),
+            _ => return Err(unsupported::<T>(codec, "send content-type application/grpc+json")),
         }
         serde_json::to_writer(buffer.writer(), &Finite(&self.0)).map_err(|e| {
             let why = format!("cannot write {} as JSON: {e}", std::any::type_name::<T>());
@@ -47,8 +51,12 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Message for Json<T> {
     }
 
     fn decode(codec: Codec, bytes: Bytes) -> Result<Self> {
-        if codec != Codec::Json {
-            return Err(unsupported::<T>(codec, "send content-type application/grpc+json"));
+        match codec {
+            Codec::Json => {}
+            Codec::Added(added) => {
+                return read_added::<T, _>(added, &bytes, PhantomData::<T>).map(Self);
+            }
+            _ => return Err(unsupported::<T>(codec, "send content-type application/grpc+json")),
         }
         let text = bytes.trim_ascii();
         let read = if text.is_empty() || text == b"null" { nothing() } else { from_json(&bytes) };

@@ -5,8 +5,10 @@ use prost_reflect::{
     DeserializeOptions, DynamicMessage, MessageDescriptor, ReflectMessage, SerializeOptions,
 };
 use serde::de::{DeserializeSeed, Deserializer};
+use serde::{Serialize, Serializer};
 
 use super::Codec;
+use super::added::Added;
 use super::schema::{Schema, short_name};
 use super::unreadable::{from_json_by, undecodable};
 use crate::error::{Error, Result};
@@ -82,6 +84,44 @@ pub(super) fn unsupported<T>(codec: Codec, hint: &str) -> Error {
     ))
 }
 
+/// Appends a value in a codec that the program has added. `T` is what it is called.
+///
+/// # Errors
+/// `INVALID_ARGUMENT` to a client, `INTERNAL` to a server, where the format cannot say it. `UNIMPLEMENTED` without one.
+pub(super) fn write_added<T>(
+    codec: Added,
+    value: &dyn erased_serde::Serialize,
+    side: Side,
+    buffer: &mut BytesMut,
+) -> Result<()> {
+    let written = codec.write(value, buffer).ok_or_else(|| mute::<T>(codec))?;
+    written.map_err(|error| {
+        let name = std::any::type_name::<T>();
+        let why = format!("cannot write {name} as {}: {error}", codec.name());
+        match side {
+            Side::Client => Error::invalid_argument(why),
+            Side::Server => Error::unexpected(why),
+        }
+    })
+}
+
+/// Reads what `seed` knows how to read. `T` is what it is called.
+///
+/// # Errors
+/// `INVALID_ARGUMENT` for bytes that are no such value, `UNIMPLEMENTED` without a format.
+pub(super) fn read_added<'de, T, S: DeserializeSeed<'de>>(
+    codec: Added,
+    bytes: &'de [u8],
+    seed: S,
+) -> Result<S::Value> {
+    codec.read(bytes, seed).ok_or_else(|| mute::<T>(codec))?.map_err(undecodable::<T>)
+}
+
+fn mute<T>(codec: Added) -> Error {
+    let hint = "it was declared without a format, and is spoken by `Raw` alone";
+    unsupported::<T>(Codec::Added(codec), hint)
+}
+
 impl<T: ReflectMessage + Default + 'static> Message for T {
     fn encode(&self, codec: Codec, side: Side, buffer: &mut BytesMut) -> Result<()> {
         match codec {
@@ -92,6 +132,10 @@ impl<T: ReflectMessage + Default + 'static> Message for T {
                 Ok(())
             }
             Codec::Json => write_json(&self.transcode_to_dynamic(), side, buffer),
+            Codec::Added(added) => {
+                let message = Mapped { message: &self.transcode_to_dynamic(), side };
+                write_added::<T>(added, &message, side, buffer)
+            }
             Codec::Bytes | Codec::Text => {
                 Err(unsupported::<T>(codec, "send `proto` or `json` to a protobuf endpoint"))
             }
@@ -110,6 +154,11 @@ impl<T: ReflectMessage + Default + 'static> Message for T {
                 let seed = || Described(T::default().descriptor());
                 from_json_by::<T, _>(seed, text)?.transcode_to().map_err(undecodable::<T>)
             }
+            Codec::Added(added) => {
+                let message =
+                    read_added::<T, _>(added, &bytes, Described(T::default().descriptor()))?;
+                message.transcode_to().map_err(undecodable::<T>)
+            }
             Codec::Bytes | Codec::Text => {
                 Err(unsupported::<T>(codec, "send `proto` or `json` to a protobuf endpoint"))
             }
@@ -127,15 +176,25 @@ pub(super) fn write_json(
     side: Side,
     buffer: &mut BytesMut,
 ) -> Result<()> {
-    let server = side == Side::Server;
-    let options = SerializeOptions::new()
-        .use_proto_field_name(server)
-        .skip_default_fields(!server)
-        .stringify_64_bit_integers(true);
-    let mut serializer = serde_json::Serializer::new(buffer.writer());
-    message
-        .serialize_with_options(&mut serializer, &options)
+    serde_json::to_writer(buffer.writer(), &Mapped { message, side })
         .map_err(|e| Error::unexpected(format!("cannot write the message as JSON: {e}")))
+}
+
+/// A message as protobuf maps it to JSON, and `side` writes it.
+struct Mapped<'a> {
+    message: &'a DynamicMessage,
+    side: Side,
+}
+
+impl Serialize for Mapped<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let server = self.side == Side::Server;
+        let options = SerializeOptions::new()
+            .use_proto_field_name(server)
+            .skip_default_fields(!server)
+            .stringify_64_bit_integers(true);
+        self.message.serialize_with_options(serializer, &options)
+    }
 }
 
 /// Reads protobuf's JSON of a type that is known by its descriptor.

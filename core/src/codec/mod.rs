@@ -2,10 +2,11 @@
 //!
 //! A handler is written once over its types; which [`Codec`] it speaks is the caller's choice. A
 //! protobuf type speaks `proto` and `json`, [`Json`] wraps any serde type, [`Raw`] passes bytes
-//! through untouched whatever they are.
+//! through untouched whatever they are. A program adds codecs of its own with [`provide`].
 //!
 //! The table of content types is go-micro's (wire reference 1.3).
 
+mod added;
 #[cfg(feature = "tonic")]
 mod described;
 mod finite;
@@ -14,9 +15,12 @@ mod message;
 mod raw;
 mod read;
 mod schema;
+#[cfg(test)]
+mod tests;
 mod unreadable;
 mod valid;
 
+pub use added::{Added, Format, FormatError};
 #[cfg(feature = "tonic")]
 pub(crate) use described::{reply_to_json, request_from_json};
 pub use json::Json;
@@ -43,6 +47,8 @@ pub enum Codec {
     Bytes,
     /// UTF-8 text as it is.
     Text,
+    /// One that the program has added: see [`provide`].
+    Added(Added),
 }
 
 impl Codec {
@@ -69,6 +75,7 @@ impl Codec {
             .iter()
             .find(|(name, _)| name.eq_ignore_ascii_case(bare))
             .map(|(_, codec)| *codec)
+            .or_else(|| Added::named(subtype(bare)?).map(Self::Added))
             .ok_or_else(|| {
                 Error::from_http("", format!("Unsupported Content-Type: {content_type}"), 500)
                     .with_code(crate::Code::Unimplemented)
@@ -82,6 +89,7 @@ impl Codec {
             Self::Json => "application/grpc+json",
             Self::Bytes => "application/grpc+bytes",
             Self::Text => "application/grpc+text",
+            Self::Added(added) => &added.content_types().grpc,
         }
     }
 
@@ -92,8 +100,17 @@ impl Codec {
             Self::Json => "json",
             Self::Bytes => "bytes",
             Self::Text => "text",
+            Self::Added(added) => added.name(),
         }
     }
+}
+
+/// The subtype of a content type of gRPC or Connect.
+fn subtype(content_type: &str) -> Option<&str> {
+    ["application/grpc+", "application/connect+", "application/"].iter().find_map(|prefix| {
+        let (start, rest) = content_type.split_at_checked(prefix.len())?;
+        start.eq_ignore_ascii_case(prefix).then_some(rest)
+    })
 }
 
 impl fmt::Display for Codec {
@@ -102,23 +119,24 @@ impl fmt::Display for Codec {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// Adds a codec to the table of the process: from now on, servers and clients know `application/grpc+<name>`, and Connect's
+/// `application/<name>` and `application/connect+<name>`. [`Json`] and protobuf types with a descriptor speak it, the latter
+/// as in JSON; [`Raw`] passes its bytes through.
+///
+/// `name` is the subtype, such as `msgpack`.
+///
+/// # Errors
+/// `INVALID_ARGUMENT` for what cannot be a name, `ALREADY_EXISTS` for one that has a format, `RESOURCE_EXHAUSTED` for the
+/// thirteenth.
+pub fn provide(name: &str, format: impl Format) -> Result<Codec> {
+    Added::provide(name, format).map(Codec::Added)
+}
 
-    #[test]
-    fn content_types_follow_go_micros_table() {
-        for (name, codec) in [
-            ("application/json", Codec::Json),
-            ("application/grpc+json", Codec::Json),
-            ("application/grpc", Codec::Proto),
-            ("application/grpc+proto; charset=x", Codec::Proto),
-            ("Application/Protobuf", Codec::Proto),
-            ("application/grpc+bytes", Codec::Bytes),
-        ] {
-            assert_eq!(Codec::from_content_type(name).ok(), Some(codec), "{name}");
-        }
-        let error = Codec::from_content_type("application/grpc+foo").expect_err("unknown");
-        assert_eq!(error.detail(), "Unsupported Content-Type: application/grpc+foo");
-    }
+/// Adds a codec whose messages only the program reads and writes, as bytes: handlers and callers of it use [`Raw`], or
+/// a [`Message`] of their own. Declaring it again changes nothing.
+///
+/// # Errors
+/// As [`provide`], but for a name that is there.
+pub fn declare(name: &str) -> Result<Codec> {
+    Added::declare(name).map(Codec::Added)
 }

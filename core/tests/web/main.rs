@@ -8,7 +8,7 @@ mod support;
 use std::time::Duration;
 
 use micro::server::{Endpoint, Server, ServerBuilder};
-use micro::{Code, Context, Error, Json};
+use micro::{Code, Context, Error, Json, Raw};
 use serde_json::{Value, json};
 use support::held;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -128,6 +128,33 @@ fn get(path: &str, query: &str) -> String {
 }
 
 const ANN: &str = r#"{"name":"Ann"}"#;
+
+#[tokio::test]
+async fn connect_and_grpc_web_know_the_codecs_that_the_program_has_added() {
+    micro::codec::declare("x.sealed").expect("a name");
+    let echo = |_: Context, bytes: Raw| async move { Ok(bytes) };
+    let server = server(|builder| builder.handle(Endpoint::unary("Echo.Call", echo))).await;
+    for (content_type, body) in [
+        ("application/x.sealed", "hi"),
+        ("application/grpc-web+x.sealed", "\0\0\0\0\u{2}hi"),
+        ("application/grpc-web-text+x.sealed", "AAAAAAJoaQ=="),
+    ] {
+        let mut peer = Peer::to(&server).await;
+        let length = body.len();
+        let head = format!(
+            "POST /Echo/Call HTTP/1.1\r\nhost: x\r\ncontent-type: {content_type}\r\nconnection: close"
+        );
+        peer.send(format!("{head}\r\ncontent-length: {length}\r\n\r\n{body}")).await;
+        peer.closed().await;
+        let answer = String::from_utf8_lossy(&peer.rest);
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        assert!(answer.contains(&format!("content-type: {content_type}\r\n")), "{answer}");
+        assert!(
+            answer.split_once("\r\n\r\n").is_some_and(|(_, told)| told.contains(body)),
+            "{answer}"
+        );
+    }
+}
 
 #[tokio::test]
 async fn json_is_answered_with_json_under_every_name_of_the_endpoint() {

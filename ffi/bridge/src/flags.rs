@@ -1,6 +1,7 @@
 //! Bits of [`Event::flags`](crate::Event::flags).
 
 use micro::Codec;
+use micro::codec::{self, Added};
 
 use crate::failure::{Failure, Result};
 
@@ -12,6 +13,8 @@ pub const JSON: u16 = 1;
 pub const BYTES: u16 = 2;
 /// UTF-8 text.
 pub const TEXT: u16 = 3;
+/// The first codec that a program has added; those above follow in the order of the process.
+pub const ADDED: u16 = 4;
 /// The bits of the codec.
 pub const CODEC: u16 = 0xf;
 /// The message came compressed.
@@ -23,6 +26,7 @@ pub fn of(codec: Codec) -> u16 {
         Codec::Json => JSON,
         Codec::Bytes => BYTES,
         Codec::Text => TEXT,
+        Codec::Added(added) => ADDED + u16::from(added.number()),
         _ => PROTO,
     }
 }
@@ -34,8 +38,16 @@ pub fn codec(bits: u16) -> Option<Codec> {
         JSON => Codec::Json,
         BYTES => Codec::Bytes,
         TEXT => Codec::Text,
-        _ => return None,
+        bits => Codec::Added(Added::numbered(u8::try_from(bits - ADDED).ok()?)?),
     })
+}
+
+/// The bits of the codec `name`, which is added to those of the process unless it is there. Hosts read and write its messages.
+///
+/// # Errors
+/// `INVALID_ARGUMENT` for what cannot be a name, `RESOURCE_EXHAUSTED` for the thirteenth.
+pub fn declare(name: &str) -> Result<u16> {
+    Ok(of(codec::declare(name)?))
 }
 
 /// Refuses bits that are not `known` as flags of `what`.
@@ -48,5 +60,22 @@ pub fn check(flags: u32, known: u32, what: &str) -> Result<()> {
         unknown => {
             Err(Failure::argument(format!("flags {unknown:#x} of the {what} are not known")))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_codec_has_bits_of_its_own() {
+        let added = declare("x.bits").expect("a name");
+        assert_eq!(declare("x.bits").ok(), Some(added));
+        assert!((ADDED..=CODEC).contains(&added));
+        for bits in [PROTO, JSON, BYTES, TEXT, added] {
+            assert_eq!(codec(bits | COMPRESSED).map(of), Some(bits));
+        }
+        assert_eq!(codec(CODEC), None);
+        assert!(declare("json").is_err());
     }
 }

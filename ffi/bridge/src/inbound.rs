@@ -92,6 +92,16 @@ impl Call for Inbound {
         &self.context
     }
 
+    fn begin(&self) -> Result<()> {
+        if self.outbox.is_none() {
+            return Err(Failure::argument(
+                "this endpoint answers with one message: its headers are sent with that",
+            ));
+        }
+        self.tell_core(Verdict::Stream);
+        Ok(())
+    }
+
     fn answer(&self, mut answer: Result<Bytes, Error>, trailers: Metadata) {
         if !trailers.is_empty()
             && let Err(error) = self.context.extend_trailers(trailers)

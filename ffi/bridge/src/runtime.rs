@@ -152,13 +152,23 @@ impl Runtime {
         self.inside()?.answer(call, answer, crate::unpack(trailers)?)
     }
 
-    /// Sets headers of the answer to a call that came in; without effect once a stream's first message is sent.
+    /// Sets headers of the answer to a call that came in; without effect once they are sent, with a stream's first message or
+    /// by [`Runtime::send_headers`].
     ///
     /// # Errors
     /// As [`Runtime::reply`].
     pub fn set_headers(&self, call: Id, headers: &[u8]) -> Result<()> {
         let context = self.inside()?.context_of(call)?;
         Ok(context.extend_headers(crate::unpack(headers)?)?)
+    }
+
+    /// Sends the headers of a stream's answer now, before its first message; without effect once they are sent. Headers that
+    /// are set afterwards may be lost.
+    ///
+    /// # Errors
+    /// As [`Runtime::reply`]; [`Status::ARG`](crate::Status::ARG) where the answer is one message, which its headers come with.
+    pub fn send_headers(&self, call: Id) -> Result<()> {
+        self.inside()?.begin(call)
     }
 
     /// True while the caller of a call that came in waits for its answer.

@@ -143,6 +143,18 @@ impl Shared {
         }
     }
 
+    /// Begins the answer of a stream.
+    ///
+    /// # Errors
+    /// [`Status::STALE`](crate::Status::STALE), [`Status::ARG`](crate::Status::ARG).
+    pub(crate) fn begin(&self, id: Id) -> Result<()> {
+        match self.things.get(id) {
+            Some(Thing::Call(call)) => call.begin(),
+            Some(_) => Err(Failure::argument("this is no call that came in")),
+            None => Err(Failure::stale()),
+        }
+    }
+
     /// Answers a call that came in; of many that try, one does.
     ///
     /// # Errors

@@ -23,6 +23,12 @@ pub(crate) enum Thing {
 pub(crate) trait Call: Flow {
     fn context(&self) -> &Context;
 
+    /// Begins the answer of a stream, so that its headers leave.
+    ///
+    /// # Errors
+    /// [`Status::ARG`](crate::Status::ARG) for an endpoint that answers with one message.
+    fn begin(&self) -> Result<(), Failure>;
+
     /// The one answer; the call is over with it.
     fn answer(&self, answer: Result<Bytes, Error>, trailers: Metadata);
 

@@ -46,8 +46,8 @@ pub unsafe extern "C" fn micro_reply_error(
     }
 }
 
-/// Sets headers of the answer to a call that came in, a block made by micro_meta_add. Without effect once a stream's first
-/// message was sent.
+/// Sets headers of the answer to a call that came in, a block made by micro_meta_add. Without effect once they were sent, with a
+/// stream's first message or by micro_call_send_headers.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn micro_call_headers(
     runtime: *mut micro_runtime,
@@ -58,6 +58,17 @@ pub unsafe extern "C" fn micro_call_headers(
     unsafe {
         act(runtime, |runtime| runtime.set_headers(Id::from_raw(call), headers.bytes("headers")?))
     }
+}
+
+/// Sends the headers of a stream's answer now, before its first message. Without effect once they were sent; headers that are set
+/// afterwards may be lost. MICRO_ARG where the answer is one message, which its headers come with.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn micro_call_send_headers(
+    runtime: *mut micro_runtime,
+    call: micro_id,
+) -> micro_status {
+    // SAFETY: the caller promises a live runtime or NULL.
+    unsafe { act(runtime, |runtime| runtime.send_headers(Id::from_raw(call))) }
 }
 
 /// What is known of a call that came in, a JSON object with service, endpoint, caller, peer, trace_id and span_id. The caller

@@ -42,7 +42,7 @@ pub const MICRO_CODEC_JSON: u16 = 1;
 pub const MICRO_CODEC_BYTES: u16 = 2;
 /// UTF-8 text.
 pub const MICRO_CODEC_TEXT: u16 = 3;
-/// The bits of a codec in the flags of an event or a request.
+/// The bits of a codec in the flags of an event or a request; numbers from 4 on are those of micro_codec.
 pub const MICRO_CODEC_MASK: u16 = 0xf;
 /// The message came compressed.
 pub const MICRO_COMPRESSED: u16 = 0x10;

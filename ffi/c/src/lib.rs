@@ -30,6 +30,8 @@ mod runtime;
 
 mod event;
 
+mod codec;
+
 mod queue;
 
 mod run;
@@ -57,6 +59,7 @@ pub use abi::*;
 pub use bytes::*;
 pub use call::*;
 pub use client::*;
+pub use codec::*;
 pub use debug::*;
 pub use error::*;
 pub use event::*;

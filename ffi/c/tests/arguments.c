@@ -86,6 +86,7 @@ TEST(null_is_refused_by_every_function_that_needs_more) {
     EQUAL(micro_reply(NULL, 1, MICRO_OK, nothing(), S("")), MICRO_ARG);
     EQUAL(micro_reply_error(NULL, 1, problem, S("")), MICRO_ARG);
     EQUAL(micro_call_headers(NULL, 1, S("")), MICRO_ARG);
+    EQUAL(micro_call_send_headers(NULL, 1), MICRO_ARG);
     EQUAL(micro_call_describe(NULL, 1, &out), MICRO_ARG);
     REFUSED(MICRO_ARG, micro_meta_add(NULL, S("a"), S("b"), &error));
     EQUAL(micro_error_attach(NULL, S("a.B"), S("")), MICRO_ARG);

@@ -95,6 +95,7 @@ static void is_refused(fleet *f, micro_client *client, micro_server *server, mic
     EQUAL(micro_reply(f->runtime, 1, MICRO_OK, nothing(), S("")), MICRO_FORKED);
     EQUAL(micro_reply_error(f->runtime, 1, error, S("")), MICRO_FORKED);
     EQUAL(micro_call_headers(f->runtime, 1, S("")), MICRO_FORKED);
+    EQUAL(micro_call_send_headers(f->runtime, 1), MICRO_FORKED);
     EQUAL(micro_call_describe(f->runtime, 1, &out), MICRO_FORKED);
     EQUAL(micro_stream_send(f->runtime, 1, nothing(), 0), MICRO_FORKED);
     EQUAL(micro_stream_close(f->runtime, 1), MICRO_FORKED);

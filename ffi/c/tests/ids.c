@@ -10,6 +10,7 @@ static void names_nothing(fleet *f, micro_client *client, micro_id id) {
     EQUAL(micro_stream_grant(f->runtime, id, 1), MICRO_STALE);
     EQUAL(micro_reply(f->runtime, id, MICRO_OK, lent("x"), S("")), MICRO_STALE);
     EQUAL(micro_call_headers(f->runtime, id, S("")), MICRO_STALE);
+    EQUAL(micro_call_send_headers(f->runtime, id), MICRO_STALE);
     EQUAL(micro_call_describe(f->runtime, id, &out), MICRO_STALE);
     CHECK(out.own == NULL);
     micro_error *error = micro_error_new(MICRO_NOT_FOUND, S(""), S("no"));
@@ -91,6 +92,7 @@ TEST(an_id_of_another_kind_is_refused_and_what_it_names_goes_on) {
     micro_bytes out = nothing();
     EQUAL(micro_reply(f.runtime, id, MICRO_OK, lent("x"), S("")), MICRO_ARG);
     EQUAL(micro_call_headers(f.runtime, id, S("")), MICRO_ARG);
+    EQUAL(micro_call_send_headers(f.runtime, id), MICRO_ARG);
     EQUAL(micro_call_describe(f.runtime, id, &out), MICRO_ARG);
     EQUAL(micro_stream_send(f.runtime, id, lent("x"), 0), MICRO_ARG);
     EQUAL(micro_stream_grant(f.runtime, id, 1), MICRO_ARG);

@@ -29,6 +29,33 @@ TEST(the_first_answer_counts) {
     fleet_end(&f);
 }
 
+TEST(a_content_type_of_the_programs_own_reaches_the_handler_and_comes_back) {
+    uint16_t sealed = 0, again = 0, other = 0;
+    EQUAL(micro_codec(S("x.sealed"), &sealed, NULL), MICRO_OK);
+    EQUAL(micro_codec(S("x.sealed"), &again, NULL), MICRO_OK);
+    EQUAL(micro_codec(S("x.other"), &other, NULL), MICRO_OK);
+    CHECK(sealed > MICRO_CODEC_TEXT && sealed <= MICRO_CODEC_MASK && sealed == again && sealed != other);
+    EQUAL(micro_codec(S("json"), &other, NULL), MICRO_INVALID_ARGUMENT);
+    fleet f = fleet_new();
+    fleet_greeter(&f);
+    micro_client *client = fleet_client(&f, "");
+    micro_request request = hello("Ada");
+    request.flags = sealed;
+    fleet_submit(&f, client, &request, 7);
+    micro_event call = fleet_next(&f, MICRO_EVENT_CALL);
+    EQUAL(call.flags & MICRO_CODEC_MASK, sealed);
+    SAYS(call.payload, "Ada");
+    EQUAL(micro_reply(f.runtime, call.id, MICRO_OK, lent("Hello, Ada!"), S("")), MICRO_OK);
+    micro_event reply = fleet_next(&f, MICRO_EVENT_REPLY);
+    EQUAL(reply.status, MICRO_OK);
+    EQUAL(reply.flags & MICRO_CODEC_MASK, sealed);
+    SAYS(reply.payload, "Hello, Ada!");
+    micro_event_release(&call);
+    micro_event_release(&reply);
+    micro_client_free(client);
+    fleet_end(&f);
+}
+
 TEST(a_forgotten_call_ends_at_the_callers_deadline) {
     fleet f = fleet_new();
     fleet_greeter(&f);

@@ -4,6 +4,8 @@ package codec
 import (
 	"encoding/json"
 	"reflect"
+	"strings"
+	"sync"
 
 	"github.com/micro/micro/bindings/go/errors"
 	"github.com/micro/micro/bindings/go/internal/native"
@@ -11,6 +13,57 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/protoadapt"
 )
+
+// Codec is one of the program's own.
+type Codec interface {
+	Marshal(message any) ([]byte, error)
+	Unmarshal(data []byte, into any) error
+}
+
+// own are the program's, by their numbers.
+var own struct {
+	sync.RWMutex
+	codecs map[uint32]Codec
+	names  map[string]uint32
+}
+
+// Register adds one.
+func Register(name string, added Codec) error {
+	number, failure := native.Codec(name)
+	if failure != nil {
+		return errors.FromNative(failure, nil)
+	}
+	own.Lock()
+	defer own.Unlock()
+	if own.codecs == nil {
+		own.codecs, own.names = map[uint32]Codec{}, map[string]uint32{}
+	}
+	own.codecs[number], own.names[name] = added, number
+	return nil
+}
+
+func added(number uint32) Codec {
+	if number <= native.Text {
+		return nil
+	}
+	own.RLock()
+	defer own.RUnlock()
+	return own.codecs[number]
+}
+
+func named(number uint32) string {
+	if name, ok := names[number]; ok {
+		return name
+	}
+	own.RLock()
+	defer own.RUnlock()
+	for name, known := range own.names {
+		if known == number {
+			return name
+		}
+	}
+	return "?"
+}
 
 var names = map[uint32]string{native.Proto: "protobuf", native.JSON: "JSON", native.Bytes: "bytes", native.Text: "text"}
 
@@ -69,6 +122,12 @@ func Encode(message any, codec uint32, what string, reply bool) ([]byte, error) 
 	}
 	message = behind(message)
 	var err error
+	if by := added(codec); by != nil {
+		var out []byte
+		if out, err = by.Marshal(message); err == nil {
+			return out, nil
+		}
+	}
 	switch raw := message.(type) {
 	case []byte:
 		return raw, nil
@@ -118,7 +177,7 @@ func Encode(message any, codec uint32, what string, reply bool) ([]byte, error) 
 	if reply {
 		kind = errors.CodeInternal
 	}
-	return nil, errors.Newf(kind, "micro", "%s is %T, but the call speaks %s%s: give %s", what, message, names[codec], reason, hint)
+	return nil, errors.Newf(kind, "micro", "%s is %T, but the call speaks %s%s: give %s", what, message, named(codec), reason, hint)
 }
 
 // Decode reads a message into what `into` points to. `refusal` is the code of what is not of its type.
@@ -134,6 +193,9 @@ func Decode(payload []byte, codec uint32, into any, what string, refusal errors.
 		*into = payload
 		return nil
 	case *any:
+		if added(codec) != nil {
+			break
+		}
 		return natural(payload, codec, into, what, refusal)
 	case *string:
 		if codec == native.Text {
@@ -151,7 +213,10 @@ func Decode(payload []byte, codec uint32, into any, what string, refusal errors.
 		return nil
 	}
 	made := Message(into)
+	by := added(codec)
 	switch {
+	case by != nil:
+		err = by.Unmarshal(payload, into)
 	case codec == native.JSON && made != nil:
 		err = reads.Unmarshal(payload, made)
 	case codec == native.JSON:
@@ -160,7 +225,7 @@ func Decode(payload []byte, codec uint32, into any, what string, refusal errors.
 		err = proto.Unmarshal(payload, made)
 	default:
 		return errors.Newf(errors.CodeUnimplemented, "micro", "%s came as %s, and %s is read from JSON: send JSON", what,
-			names[codec], reflect.TypeOf(into).Elem())
+			named(codec), reflect.TypeOf(into).Elem())
 	}
 	if err != nil {
 		return errors.Newf(refusal, "micro", "%s is no %s: %s", what, reflect.TypeOf(into).Elem(), err)
@@ -195,7 +260,11 @@ func ByContentType(kind string) (uint32, bool) {
 	case "text/plain", "application/grpc+text", "application/text":
 		return native.Text, true
 	}
-	return 0, false
+	own.RLock()
+	defer own.RUnlock()
+	name := strings.TrimPrefix(strings.TrimPrefix(kind, "application/"), "grpc+")
+	number, ok := own.names[name]
+	return number, ok
 }
 
 // Name is that of a codec as content types of gRPC have it.
@@ -207,6 +276,8 @@ func Name(codec uint32) string {
 		return "application/grpc+bytes"
 	case native.Text:
 		return "application/grpc+text"
+	case native.Proto:
+		return "application/grpc+proto"
 	}
-	return "application/grpc+proto"
+	return "application/grpc+" + named(codec)
 }

@@ -28,6 +28,10 @@ package native
 #cgo nocallback go_reply
 #cgo noescape go_call_headers
 #cgo nocallback go_call_headers
+#cgo noescape go_codec
+#cgo nocallback go_codec
+#cgo noescape micro_call_send_headers
+#cgo nocallback micro_call_send_headers
 #cgo noescape go_error_new
 #cgo nocallback go_error_new
 #cgo noescape go_error_attach
@@ -273,6 +277,17 @@ func failed(status C.micro_status, from *C.micro_error) *Error {
 		made.Status = int32(status)
 	}
 	return made
+}
+
+// Codec is the number of a content type of the program's own.
+func Codec(name string) (uint32, *Error) {
+	at, length := pointer(name)
+	var out C.uint16_t
+	var err *C.micro_error
+	if status := C.go_codec(at, length, &out, &err); status != C.MICRO_OK {
+		return 0, failed(status, err)
+	}
+	return uint32(out), nil
 }
 
 // Version is that of the library which is loaded, such as "0.1.0".

@@ -345,6 +345,23 @@ func (i *Inbound) SetHeaders(block []byte) {
 	}
 }
 
+// SendHeaders sends them now, before the first message of a stream.
+func (i *Inbound) SendHeaders() *Error {
+	runtime := i.server.runtime
+	if !runtime.gate.enter() {
+		return errClosed
+	}
+	defer runtime.gate.leave()
+	switch status := C.micro_call_send_headers(runtime.runtime, C.micro_id(i.ID)); status {
+	case C.MICRO_OK:
+		return nil
+	case C.MICRO_ARG:
+		return &Error{Status: Arg, ID: "micro", Message: "the answer is one message, which its headers come with"}
+	default:
+		return ErrStale
+	}
+}
+
 // Describe is a JSON object with service, endpoint, caller, peer, trace_id and span_id; nothing where the call is over.
 func (i *Inbound) Describe() []byte {
 	runtime := i.server.runtime

@@ -93,6 +93,10 @@ static inline micro_status go_call_headers(micro_runtime *runtime, micro_id call
     return micro_call_headers(runtime, call, GO_SLICE(headers));
 }
 
+static inline micro_status go_codec(const void *name, size_t name_len, uint16_t *out, micro_error **err) {
+    return micro_codec(GO_SLICE(name), out, err);
+}
+
 /* An error to answer with: by go-micro's number where there is one. */
 static inline micro_error *go_error_new(int32_t status, int32_t http, const void *id, size_t id_len, const void *message,
                                         size_t message_len) {

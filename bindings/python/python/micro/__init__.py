@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ._errors import Code as Code
     from ._errors import Detail as Detail
     from ._errors import Error as Error
+    from ._formats import codec as codec
     from ._metadata import Metadata as Metadata
     from ._micro import __version__ as __version__
     from ._middleware import Call as Call
@@ -66,6 +67,7 @@ _WHERE = {
     "Stream": "_streams",
     "Stub": "_stub",
     "__version__": "_micro",
+    "codec": "_formats",
     "context": "_context",
     "provide": "_provide",
 }
@@ -93,6 +95,7 @@ __all__ = [
     "Service",
     "Stream",
     "Stub",
+    "codec",
     "context",
     "errors",
     "provide",

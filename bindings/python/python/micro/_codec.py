@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ._errors import Error, Internal, Unimplemented, WrongArgument
+from ._formats import formats
 from ._micro import Payload
 from ._plain import is_protobuf, is_pydantic, written
 from ._scalars import Digits, Wrong, described
@@ -41,7 +42,10 @@ def codec_of(name: str | None, message: Any) -> int:
     for codec, known in _NAMES.items():
         if name == known.lower() or (codec == PROTO and name == "proto"):
             return codec
-    raise ValueError(f'codec {name!r} is unknown: write "json", "proto", "bytes" or "text"')
+    for codec, added in formats.items():
+        if name == added.name:
+            return codec
+    raise ValueError(f'codec {name!r} is unknown: write "json", "proto", "bytes" or "text", or add it with micro.codec')
 
 
 def stream_codec(name: str | None, returns: Any, first: Any) -> int:
@@ -79,6 +83,8 @@ def encode(message: Any, flags: int, what: str, *, reply: bool = False) -> Raw:
             return _json(message, reply)
         if codec == TEXT and isinstance(message, str):
             return message.encode()
+        if codec in formats:
+            return formats[codec].write(message, reply=reply)
     except ValueError as error:
         why = str(error)
     raise _unsendable(message, codec, what, why, Internal if reply else WrongArgument)
@@ -102,6 +108,11 @@ def _json(message: Any, reply: bool) -> bytes:
     return written(message)
 
 
+def _named(codec: int) -> str:
+    added = formats.get(codec)
+    return added.name if added else _NAMES.get(codec, "a codec that only its caller knows")
+
+
 def _unsendable(message: Any, codec: int, what: str, why: str, kind: type[Error]) -> Exception:
     name = type(message).__name__
     if isinstance(message, types.CoroutineType):
@@ -112,11 +123,13 @@ def _unsendable(message: Any, codec: int, what: str, why: str, kind: type[Error]
     if codec == JSON:
         hint = "a dict, list, str, number, dataclass, pydantic model or protobuf message"
         return kind(f"{what} is {name}, which is no JSON ({why}): give {hint}", id="micro")
+    if codec in formats:
+        return kind(f"{what} is {name}, which cannot be written as {_named(codec)}: {why}", id="micro")
     hint = "a str" if codec == TEXT else "a protobuf message or bytes"
     if codec == BYTES:
         hint = "bytes"
     reason = f" ({why})" if why else ""
-    return kind(f"{what} is {name}, but the call speaks {_NAMES.get(codec, '?')}{reason}: give {hint}", id="micro")
+    return kind(f"{what} is {name}, but the call speaks {_named(codec)}{reason}: give {hint}", id="micro")
 
 
 def decoder(kind: Any, what: str, names: Mapping[str, Any] | None = None, refusal: type[Error] = Internal) -> Decode:
@@ -161,12 +174,12 @@ def _is_free(kind: Any) -> bool:
 def _natural_decode(what: str, refusal: type[Error]) -> Decode:
     def decode(payload: Any, flags: int) -> Any:
         codec = flags & _CODEC
-        if codec != JSON and codec != TEXT:
+        if codec != JSON and codec != TEXT and codec not in formats:
             return bytes(payload)
         try:
-            return loads(payload) if codec == JSON else _text(payload)
+            return loads(payload) if codec == JSON else _text(payload) if codec == TEXT else formats[codec].read(payload)
         except Wrong as wrong:
-            raise refusal(f"{what} is no {_NAMES[codec]}: {wrong.text}", id="micro") from None
+            raise refusal(f"{what} is no {_named(codec)}: {wrong.text}", id="micro") from None
 
     return decode
 
@@ -181,6 +194,10 @@ def _protobuf_decode(kind: Any, what: str, refusal: type[Error]) -> Decode:
                 from google.protobuf import json_format
 
                 return json_format.Parse(bytes(payload), kind(), ignore_unknown_fields=True)
+            if codec in formats:
+                from google.protobuf import json_format
+
+                return json_format.ParseDict(formats[codec].read(payload), kind(), ignore_unknown_fields=True)
             return parse(payload if type(payload) is bytes else memoryview(payload))
         except Exception as error:
             raise refusal(f"{what} is no {name}: {error}", id="micro") from error
@@ -192,16 +209,19 @@ def _model_decode(kind: Any, what: str, refusal: type[Error]) -> Decode:
     validate, name = kind.model_validate_json, described(kind)
 
     def decode(payload: Any, flags: int) -> Any:
-        if flags & _CODEC != JSON:
+        codec = flags & _CODEC
+        if codec != JSON and codec not in formats:
             raise _foreign(what, flags, name)
-        payload = bytes(payload)
         try:
+            if codec != JSON:
+                return kind.model_validate(formats[codec].read(payload))
+            payload = bytes(payload)
             if b"NaN" in payload or b"Infinity" in payload:
                 # pydantic takes what JSON has not.
                 loads(payload)
             return validate(payload)
         except Wrong as wrong:
-            raise refusal(f"{what} is no JSON: {wrong.text}", id="micro") from None
+            raise refusal(f"{what} is no {_named(codec)}: {wrong.text}", id="micro") from None
         except (ValueError, RecursionError) as error:
             raise refusal(f"{what} is no {name}: {Wrong.of_pydantic(error)}", id="micro") from error
 
@@ -217,11 +237,11 @@ def _json_decode(kind: Any, shapes: Shapes, what: str, refusal: type[Error]) -> 
         try:
             if codec == TEXT and kind is str:
                 return _text(payload)
-            if codec != JSON:
+            if codec != JSON and codec not in formats:
                 raise _foreign(what, flags, name)
-            value = read(payload)
+            value = read(payload) if codec == JSON else formats[codec].read(payload)
         except Wrong as wrong:
-            raise refusal(f"{what} is no {_NAMES[codec]}: {wrong.text}", id="micro") from None
+            raise refusal(f"{what} is no {_named(codec)}: {wrong.text}", id="micro") from None
         try:
             return value if shape is None else shape(value)
         except Wrong as wrong:
@@ -233,8 +253,7 @@ def _json_decode(kind: Any, shapes: Shapes, what: str, refusal: type[Error]) -> 
 
 
 def _foreign(what: str, flags: int, name: str) -> Error:
-    came = _NAMES.get(flags & _CODEC, "?")
-    return Unimplemented(f"{what} came as {came}, and {name} is read from JSON: send JSON", id="micro")
+    return Unimplemented(f"{what} came as {_named(flags & _CODEC)}, and {name} is read from JSON: send JSON", id="micro")
 
 
 def _finite(text: str) -> float:

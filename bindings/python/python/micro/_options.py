@@ -53,8 +53,9 @@ class CallOptions(_Routing, total=False):
     """Sent along as headers."""
     idempotent: bool | None
     """Whether repeating it is harmless, whatever the endpoint says."""
-    codec: Literal["json", "proto", "bytes", "text"] | None
-    """What the messages are on the wire; as the request suggests unless set."""
+    codec: str | None
+    """What the messages are on the wire: ``json``, ``proto``, ``bytes``, ``text``, or one that ``micro.codec`` has added; as
+    the request suggests unless set."""
     detached: bool
     """Part of no call that is served, even inside of a handler."""
 

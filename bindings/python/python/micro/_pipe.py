@@ -123,6 +123,7 @@ class LoopPipe(Pipe):
         self._loop = loop
         self._waiter: asyncio.Future[None] | None = None
         self._room: asyncio.Future[None] | None = None
+        self._heads: asyncio.Future[None] | None = None
         self._reader: asyncio.Task[Any] | None = None
 
     def notify(self) -> None:
@@ -134,6 +135,27 @@ class LoopPipe(Pipe):
         room, self._room = self._room, None
         if room is not None and not room.done():
             room.set_result(None)
+
+    async def opening(self) -> Metadata:
+        """Headers of the answer, once they have come. A task may wait for them while another one reads."""
+        while self.headers is None:
+            if self._heads is None:
+                self._heads = self._loop.create_future()
+            try:
+                await asyncio.shield(self._heads)
+            except BaseException:
+                self.left()
+                raise
+        return self.headers
+
+    def _opened(self, headers: bytes | None) -> None:
+        super()._opened(headers)
+        self._heads_there()
+
+    def _heads_there(self) -> None:
+        heads, self._heads = self._heads, None
+        if heads is not None and not heads.done():
+            heads.set_result(None)
 
     async def wait(self) -> None:
         """Waits until something changes."""
@@ -177,6 +199,7 @@ class LoopPipe(Pipe):
     def _end(self, error: BaseException | None, meta: bytes) -> None:
         super()._end(error, meta)
         self._unfollow()
+        self._heads_there()
 
     async def next(self) -> Any:
         """The next message. Raises ``StopAsyncIteration`` after the last."""

@@ -146,6 +146,9 @@ def _bytes(kind: Any) -> Read:
     def read(value: Any) -> Any:
         import base64
 
+        if type(value) is bytes:
+            # In a format that has them.
+            return kind(value)
         if type(value) is not str:
             raise Wrong("bytes in base64", value)
         try:

@@ -57,10 +57,8 @@ class Stream(AsyncIterator[In], Generic[Out, In]):
         self._pipe.runtime.close(self._pipe.id)
 
     async def headers(self) -> Metadata:
-        """Headers of the answer, once they have come."""
-        while self._pipe.headers is None:
-            await self._pipe.wait()
-        return self._pipe.headers
+        """Headers of the answer, once they have come: before its first message, or with it. Another task may read meanwhile."""
+        return await self._pipe.opening()
 
     @property
     def trailers(self) -> Metadata:

@@ -17,6 +17,7 @@ use http_body::{Body, Frame};
 
 use super::grpc;
 use super::upload::{Upload, gone};
+use crate::codec::Added;
 use crate::error::{Error, Result};
 use crate::server::converse::{Layout, converse};
 use crate::server::dispatch::{Dispatch, Peer};
@@ -51,7 +52,10 @@ impl Form {
             ("+proto", true) => ("application/grpc+proto", "application/grpc-web-text+proto"),
             ("+json", false) => ("application/grpc+json", "application/grpc-web+json"),
             ("+json", true) => ("application/grpc+json", "application/grpc-web-text+json"),
-            _ => return None,
+            (added, text) => {
+                let types = Added::named(added.strip_prefix('+')?)?.content_types();
+                (&*types.grpc, if text { &*types.web_text } else { &*types.web })
+            }
         };
         Some(Self { text, grpc, web })
     }

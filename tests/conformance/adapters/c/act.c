@@ -309,6 +309,9 @@ static micro_error *act(turn *t, size_t at, uint64_t number) {
         bool limited = slice_number(plan_before(&t->todo, at, "times"), &times);
         return limited && number > times ? NULL : failing(t, at, count);
     }
+    if (slice_is(name, "begin")) {
+        return micro_call_send_headers(house.runtime, t->call.id) == MICRO_OK ? NULL : refusal("no headers to send");
+    }
     if (slice_is(name, "report")) {
         return report(t, value);
     }

@@ -132,6 +132,15 @@ static void provide(const line *request, uint64_t id) {
     }
 }
 
+static void headers_if_there(operation *of) {
+    if (of->has_headers && of->wants_headers) {
+        text line = answer_to("headers", of->id);
+        with_metadata(&line, slice_in(&of->headers));
+        tell(&line);
+        of->wants_headers = false;
+    }
+}
+
 static void do_locked(const line *request, uint64_t id) {
     micro_slice verb = request->verb, kind = line_get(request, "kind");
     operation *known = operation_of(id);
@@ -160,6 +169,11 @@ static void do_locked(const line *request, uint64_t id) {
     } else if (slice_is(verb, "send") || slice_is(verb, "close")) {
         if (known) {
             operation_send(known, request);
+        }
+    } else if (slice_is(verb, "headers")) {
+        if (known) {
+            known->wants_headers = true;
+            headers_if_there(known);
         }
     } else if (slice_is(verb, "recv")) {
         if (known) {
@@ -199,11 +213,15 @@ static void replied(operation *of, const micro_event *event) {
     }
 }
 
-static void opened(const operation *of) {
+static void opened(operation *of, const micro_event *event) {
     if (of->kind == WATCH) {
         text line = answer_to("opened", of->id);
         tell(&line);
+        return;
     }
+    text_set(&of->headers, (micro_slice){ event->meta.ptr, event->meta.len });
+    of->has_headers = true;
+    headers_if_there(of);
 }
 
 static void changed(const operation *of, const micro_event *event) {
@@ -232,7 +250,7 @@ static void hear(micro_event *event) {
     } else if (of && event->kind == MICRO_EVENT_MESSAGE) {
         message(of, event);
     } else if (of && event->kind == MICRO_EVENT_OPENED) {
-        opened(of);
+        opened(of, event);
     } else if (of && event->kind == MICRO_EVENT_CHANGE) {
         changed(of, event);
     } else if (of && event->kind == MICRO_EVENT_WRITABLE) {

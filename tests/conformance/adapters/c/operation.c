@@ -32,6 +32,7 @@ void operation_free(operation *of) {
     *place = of->next;
     many_free(of->many);
     text_free(&of->reply);
+    text_free(&of->headers);
     free(of);
 }
 

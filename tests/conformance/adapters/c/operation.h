@@ -32,6 +32,9 @@ typedef struct operation {
     micro_id micro;
     uint64_t begun;
     bool cancelled;
+    /* The headers of a stream, and whether they are to be told. */
+    bool has_headers, wants_headers;
+    text headers;
     /* Of calls and client streams. */
     bool has_reply;
     text reply;

@@ -36,6 +36,7 @@ type call struct {
 	sends []line
 	more  chan struct{}
 	over  bool
+	head  func() (metadata.MD, error)
 }
 
 func newCaller() *caller { return &caller{calls: map[string]*call{}} }
@@ -180,6 +181,7 @@ func (c *caller) open(one *call, asked line) []field {
 	var stream interface {
 		Recv() ([]byte, error)
 		CloseSend() error
+		Header() (metadata.MD, error)
 	}
 	send := func([]byte) error { return io.ErrClosedPipe }
 	var err error
@@ -200,6 +202,7 @@ func (c *caller) open(one *call, asked line) []field {
 	if err != nil {
 		return failure(err)
 	}
+	one.setHeader(stream.Header)
 	tell("opened", field{"id", one.id})
 	go one.sendAll(send, stream.CloseSend)
 	fields := []field{{"code", "0"}}
@@ -234,8 +237,25 @@ func (c *call) readAll(next func() ([]byte, error)) error {
 	}
 }
 
+func (c *call) setHeader(head func() (metadata.MD, error)) {
+	c.lock.Lock()
+	defer c.lock.Unlock()
+	c.head = head
+}
+
+func (c *call) tellHeader() {
+	c.lock.Lock()
+	head := c.head
+	c.lock.Unlock()
+	if md, err := head(); err == nil {
+		tell("headers", append([]field{{"id", c.id}}, heads("h.", md)...)...)
+	}
+}
+
 func (c *call) told(asked line) {
 	switch asked.verb {
+	case "headers":
+		go c.tellHeader()
 	case "recv":
 		c.wanted <- struct{}{}
 	case "cancel":

@@ -146,6 +146,10 @@ func (t *turn) act() error {
 			if number(value) == calls {
 				t.event("reached")
 			}
+		case "begin":
+			if err := server.SendHeader(t.ctx); err != nil {
+				return err
+			}
 		case "report":
 			reported, err := t.report(value)
 			if err != nil {

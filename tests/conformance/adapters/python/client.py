@@ -238,11 +238,14 @@ class Call:
         self.sends: asyncio.Queue[Line | None] = asyncio.Queue()
         self.wanted: asyncio.Queue[bool] = asyncio.Queue()
         self.sending: asyncio.Task[None] | None = None
+        self.telling: asyncio.Task[None] | None = None
         self.cancelled = False
 
     def told(self, line: Line) -> None:
         if line.verb in ("send", "close"):
             self.sends.put_nowait(line)
+        elif line.verb == "headers":
+            self.telling = asyncio.ensure_future(self.tell_headers())
         elif line.verb == "recv":
             self.wanted.put_nowait(True)
         elif line.verb == "cancel":
@@ -269,6 +272,9 @@ class Call:
         except errors.Error as error:
             fields = failure(error)
         return fields + self.heads(stream)
+
+    async def tell_headers(self) -> None:
+        tell("headers", [("id", self.id), *metadata("h.", await self.stream.headers())])
 
     async def read_all(self, stream: Any) -> None:
         # The next message is taken when it is there, and told when it is asked for, so that the end is seen without asking.

@@ -222,6 +222,8 @@ class Turn:
             if action == "tell":
                 if int(value) == number:
                     self.event("reached")
+            elif action == "begin":
+                self.context.send_headers()
             elif action == "report":
                 self.payload = self.report(value).encode()
             elif action == "size":

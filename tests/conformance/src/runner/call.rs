@@ -1,6 +1,6 @@
 //! A call or stream that a scenario has begun.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use super::expect::{OneOf, Size, same};
@@ -135,6 +135,27 @@ pub(super) fn check_payload(
     }
 }
 
+/// Complains when values are not the expected ones; `prefix` is `h.` or `t.`.
+pub(super) fn check_metadata(
+    line: &Line,
+    prefix: &str,
+    expected: &BTreeMap<String, OneOf>,
+) -> Result<(), String> {
+    for (name, values) in expected {
+        let got: Vec<String> = line
+            .under(prefix)
+            .filter(|(known, _)| known.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value)
+            .collect();
+        let absent = values.0.iter().all(String::is_empty);
+        if got != values.0 && !(absent && got.is_empty()) {
+            let expected = &values.0;
+            return Err(format!("expected {prefix}{name} {expected:?}, got {got:?}"));
+        }
+    }
+    Ok(())
+}
+
 /// Puts the message of a step on a line.
 pub(super) fn wanted(
     payload: Option<&str>,
@@ -178,20 +199,8 @@ impl Ends {
         if let Some(number) = &self.number {
             number.check("the payload", result.number("payload"))?;
         }
-        for (prefix, expected) in [("h.", &self.headers), ("t.", &self.trailers)] {
-            for (name, values) in expected {
-                let got: Vec<String> = result
-                    .under(prefix)
-                    .filter(|(known, _)| known.eq_ignore_ascii_case(name))
-                    .map(|(_, value)| value)
-                    .collect();
-                let absent = values.0.iter().all(String::is_empty);
-                if got != values.0 && !(absent && got.is_empty()) {
-                    let expected = &values.0;
-                    return Err(format!("expected {prefix}{name} {expected:?}, got {got:?}"));
-                }
-            }
-        }
+        check_metadata(result, "h.", &self.headers)?;
+        check_metadata(result, "t.", &self.trailers)?;
         for (kind, value) in &self.attached {
             let field = format!("attached.type.googleapis.com/{kind}");
             same(&field, value, result.get(&field).unwrap_or_default())?;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::Scenario;
-use super::call::{Call, check_failure, check_payload, wanted};
+use super::call::{Call, check_failure, check_metadata, check_payload, wanted};
 use super::cell::Cell;
 use super::document::terms;
 use super::endpoints;
@@ -162,6 +162,11 @@ impl<'a> Play<'a> {
                 self.begin(call, "open", asked)
             }
             Step::Opened(it) => self.call(&it.id)?.expect("opened").await.map(drop),
+            Step::Headers(it) => {
+                let call = self.call(&it.id)?;
+                call.tell("headers", |line| line);
+                check_metadata(&call.expect("headers").await?, "h.", &it.headers)
+            }
             Step::Send(send) => self.send(send).await,
             Step::Recv(recv) => self.recv(recv).await,
             Step::Ask(it) => self.tell(&it.id, "recv"),

@@ -25,6 +25,8 @@ pub(super) enum Step {
     Many(Call),
     /// The stream is open.
     Opened(CallId),
+    /// Waits for the headers of a stream.
+    Headers(Headers),
     /// Sends on a stream, and waits until it was taken.
     Send(Send),
     /// Asks for a message and waits for it.
@@ -139,6 +141,14 @@ impl Hops {
             }
         }
     }
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Headers {
+    pub(super) id: String,
+    /// Values by name; empty is absent.
+    pub(super) headers: BTreeMap<String, OneOf>,
 }
 
 #[derive(Clone, Debug, Deserialize)]

@@ -278,7 +278,7 @@ class StreamingCall(Call):
         return self._pipe.give_up(why)
 
     async def initial_metadata(self) -> aio.Metadata:
-        """Headers of the answer, once they have come: with the first response, or at the end."""
+        """Headers of the answer, once they have come: before or with the first response, or at the end."""
         pipe = self._pipe
         while pipe.headers is None:
             if self._state.status is not None:

@@ -28,8 +28,8 @@ class Aborted(Exception):
 class Said:
     """What the handler has said of how its call ends, and what both kinds of context have."""
 
-    def __init__(self, call: _micro.Context, path: str) -> None:
-        self._call, self._path = call, path
+    def __init__(self, call: _micro.Context, path: str, *, streams: bool) -> None:
+        self._call, self._path, self._streams = call, path, streams
         self._code: Any = None
         self._details: str | None = None
         self._trailing: Any = None
@@ -93,6 +93,8 @@ class Said:
         self._has_headers = True
         for name, value in pairs(metadata or ()) or ():
             self._call.set_header(name, value)
+        if self._streams:
+            self._call.send_headers()
 
     def _abort(self, code: Any, details: str) -> None:
         if not number_of(code):
@@ -173,7 +175,7 @@ class AioContext(Said, _bases.AioContext):
         await self._pipe.send(self._write(message))
 
     async def send_initial_metadata(self, initial_metadata: Any) -> None:
-        """Headers of the answer, once; they are sent with the first response."""
+        """Headers of the answer, once. Those of a stream are sent now, all others with the response."""
         if self._has_headers:
             raise aio.UsageError("Send initial metadata failed: already sent")
         self._send_headers(initial_metadata)
@@ -242,7 +244,7 @@ class ThreadContext(Said, grpc.ServicerContext):
         self.abort(status.code, status.details)
 
     def send_initial_metadata(self, initial_metadata: Any) -> None:
-        """Headers of the answer, once; they are sent with the first response."""
+        """Headers of the answer, once. Those of a stream are sent now, all others with the response."""
         if self._has_headers:
             raise ValueError("Initial metadata no longer allowed!")
         self._send_headers(initial_metadata)

@@ -119,7 +119,7 @@ class Serving:
             return await self._on_thread(payload, handler, call)
         messages = self._messages if is_own else self._endpoint.messages(handler)
         behavior = self._behavior if is_own else behavior_of(handler)
-        context, answer = AioContext(call, self._path), b""
+        context, answer = AioContext(call, self._path, streams=bool(self._shape & SERVER_STREAM)), b""
         try:
             if self._shape == UNARY:
                 flags = call._flags
@@ -227,7 +227,7 @@ class Serving:
                 raise Internal(f"an interceptor gave {self._path} a handler that is `async def`, on a thread", id="micro")
         is_own = handler is self._endpoint.handler
         messages = self._messages if is_own else self._endpoint.messages(handler)
-        context = ThreadContext(call, self._path)
+        context = ThreadContext(call, self._path, streams=bool(self._shape & SERVER_STREAM))
         context._stop = functools.partial(work.deliver, None)
         call._task = Told(context)
         answer = b""

@@ -329,7 +329,7 @@ class StreamingCall(Call):
         return self._pipe.response
 
     def initial_metadata(self) -> tuple[Metadatum, ...]:
-        """Headers of the answer, once they have come: with the first response, or at the end."""
+        """Headers of the answer, once they have come: before or with the first response, or at the end."""
         pipe = self._pipe
         while True:
             seen = pipe._version

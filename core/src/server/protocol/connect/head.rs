@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::HeaderMap;
 use http::header::{HeaderName, HeaderValue};
 
-use crate::codec::Codec;
+use crate::codec::{Added, Codec};
 use crate::error::{Error, Result};
 use crate::server::dispatch::{Dispatch, Head};
 use crate::transport::Compression;
@@ -20,7 +20,7 @@ pub(in crate::server::protocol) fn codec(name: &str) -> Option<Codec> {
     match name {
         "json" => Some(Codec::Json),
         "proto" | "protobuf" => Some(Codec::Proto),
-        _ => None,
+        added => Added::named(added).map(Codec::Added),
     }
 }
 

@@ -50,6 +50,7 @@ pub(in crate::server::protocol) async fn stream(
         CONTENT_TYPE,
         HeaderValue::from_static(match codec {
             Codec::Json => "application/connect+json",
+            Codec::Added(added) => &added.content_types().connect_stream,
             _ => "application/connect+proto",
         }),
     );

@@ -83,6 +83,7 @@ pub(super) async fn answer<R: Requests>(
             }
             let content_type = match codec {
                 Codec::Json => "application/json",
+                Codec::Added(added) => &added.content_types().connect,
                 _ => "application/proto",
             };
             headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));

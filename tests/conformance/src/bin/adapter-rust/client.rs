@@ -39,7 +39,7 @@ pub(crate) async fn serve(
             }
             ("ping", _) => output.tell(&answer("ok")),
             ("cancel", _) => calls.cancel(id),
-            ("send" | "recv" | "close", _) => calls.forward(id, request),
+            ("send" | "headers" | "recv" | "close", _) => calls.forward(id, request),
             ("call", Some(client)) => calls.call(client, &request, id),
             ("open", Some(client)) => streams::open(&calls, client, &request, id),
             ("many", Some(client)) => calls.many(client, request, id),

@@ -176,7 +176,8 @@ impl Turn {
         let plan = self.plan.clone();
         for (action, value) in plan.iter() {
             match action {
-                "key" | "tag" => {}
+                // Headers leave when the handler returns its stream, which it has.
+                "key" | "tag" | "begin" => {}
                 "tell" if value == call.to_string() => self.event("reached"),
                 "tell" => {}
                 "report" => self.payload = self.report(value)?.into(),

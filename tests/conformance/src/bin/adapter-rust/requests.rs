@@ -7,13 +7,19 @@ use tokio::sync::mpsc;
 /// each other.
 pub(crate) struct Requests {
     sending: mpsc::UnboundedSender<Line>,
-    receiving: mpsc::UnboundedSender<()>,
+    receiving: mpsc::UnboundedSender<Asked>,
+}
+
+/// What is asked of the receiving side.
+pub(crate) enum Asked {
+    Headers,
+    Message,
 }
 
 /// The other ends.
 pub(crate) struct Inbox {
     pub(crate) sending: mpsc::UnboundedReceiver<Line>,
-    pub(crate) receiving: mpsc::UnboundedReceiver<()>,
+    pub(crate) receiving: mpsc::UnboundedReceiver<Asked>,
 }
 
 impl Requests {
@@ -27,7 +33,8 @@ impl Requests {
     /// False when the stream does not want it.
     pub(crate) fn give(&self, request: Line) -> bool {
         match request.verb.as_str() {
-            "recv" => self.receiving.send(()).is_ok(),
+            "headers" => self.receiving.send(Asked::Headers).is_ok(),
+            "recv" => self.receiving.send(Asked::Message).is_ok(),
             _ => self.sending.send(request).is_ok(),
         }
     }

@@ -9,8 +9,8 @@ use tokio::sync::{Mutex, mpsc};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::calls::{Calls, Wanted, result};
-use crate::output::{Output, failure};
-use crate::requests::{Inbox, Requests};
+use crate::output::{Output, failure, metadata};
+use crate::requests::{Asked, Inbox, Requests};
 
 /// Begins a stream.
 pub(crate) fn open(calls: &Calls, client: &Client, request: &Line, id: u64) {
@@ -87,13 +87,19 @@ impl Stream {
         call.settings(&wanted.settings).seen(&self.seen).await.map(Some)
     }
 
-    /// Receives a message for each request to.
+    /// Receives a message for each request to, and the headers where they are asked for.
     async fn receive(
         &self,
         replies: &mut Streaming<Raw>,
-        mut requests: mpsc::UnboundedReceiver<()>,
+        mut requests: mpsc::UnboundedReceiver<Asked>,
     ) -> Result<()> {
-        while requests.recv().await.is_some() {
+        while let Some(asked) = requests.recv().await {
+            if let Asked::Headers = asked {
+                let headers = replies.headers().await.cloned().unwrap_or_default();
+                let line = Line::new("headers").with("id", self.id);
+                self.output.tell(&metadata(line, "h.", &headers));
+                continue;
+            }
             match replies.message().await? {
                 Some(Raw(message)) => {
                     let line = Line::new("message").with("id", self.id);
