@@ -206,6 +206,13 @@ typedef struct {
     uint32_t flags;
     // A JSON document, or nothing; its keys are in docs/configuration.md.
     micro_slice json;
+    // Of a service: how many arguments the program was started with, without its name; 0 leaves them to the program.
+    uint32_t argc;
+    // 0.
+    uint32_t reserved;
+    // They, each ending in a zero: `argv + 1` of main. They become flags, which come before variables, documents and `json`. As
+    // `args` in `json` does.
+    const char *const *argv;
 } micro_options;
 
 // Name of a call, stream or watch: 53 bits, so that it is an exact JavaScript number; 0 names nothing. One that is over gives
@@ -213,7 +220,8 @@ typedef struct {
 typedef uint64_t micro_id;
 
 // Starts threads. `options` may be NULL; its keys are `workers` (threads: as many as processors but at most 8, unless set)
-// and `log` ("off", "error", "warn", "info", "debug", "trace"; "warn" unless set, and for the whole process).
+// and `log` ("off", "error", "warn", "info", "debug", "trace"; "warn" unless set, and for the whole process). That a service has
+// started is told from "warn" on, unless it is `quiet`.
 micro_status micro_runtime_new(const micro_options *options, micro_runtime **out, micro_error **err);
 
 // Ends whatever is under way, in order, and returns at once: services stop accepting, deregister and finish their calls;
@@ -586,15 +594,28 @@ micro_status micro_provide(micro_runtime *runtime,
  */
 
 // A service called `name`. `options` may be NULL; its keys are those of a service in docs/configuration.md.
+//
+// Where its options have arguments, what they say is answered at once: MICRO_CANCELLED for --help and --version, with the text
+// to print as the error's message, MICRO_INVALID_ARGUMENT for a flag, a variable or a document that is wrong, with what was
+// meant. A program prints the message, and ends with 0 for the one and 2 for the other.
 micro_status micro_server_new(micro_runtime *runtime,
                               micro_slice name,
                               const micro_options *options,
                               micro_server **out,
                               micro_error **err);
 
+// Every setting of a service with its value and what set it, as a start would find them now: a JSON array of objects with key,
+// value, source and kind (default, code, document, variable, flag). Takes what micro_server_new takes, and starts nothing. The
+// caller owns `out`. Fails as micro_server_new does with arguments.
+micro_status micro_server_explain(micro_slice name, const micro_options *options, micro_bytes *out, micro_error **err);
+
 // Adds an endpoint, "Type.Method", of the `kind` MICRO_UNARY, MICRO_CLIENT_STREAM, MICRO_SERVER_STREAM or MICRO_BIDI_STREAM.
 // `options` is a JSON document (docs/configuration.md), or nothing. `method` gets the number by which events name it; they
 // count from 0 in the order of this call. A name that cannot be used is found out by the start.
+//
+// With the options {"register_check": true} it is no endpoint but the check before each registration, of kind MICRO_UNARY and any
+// name: it comes as MICRO_EVENT_CALL with its number. A node that is fit answers with an empty micro_reply, one that is not with
+// an error, and is not registered then.
 micro_status micro_server_method(micro_server *server,
                                  micro_slice name,
                                  uint32_t shape,

@@ -62,6 +62,7 @@ impl Fleet {
             .registry(self.registry())
             .network(self.network.clone())
             .handle_signals(false)
+            .quiet(true)
             .propagation(Duration::ZERO)
     }
 

@@ -40,7 +40,7 @@ mod _micro {
     #[pymodule_export]
     use crate::runtime::{Runtime, codec, live, set_log_level};
     #[pymodule_export]
-    use crate::server::{Server, provide};
+    use crate::server::{Server, explain, provide};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -66,6 +66,12 @@ impl Server {
     }
 }
 
+/// Every setting of a service with what set it, as JSON. Needs no runtime.
+#[pyfunction]
+pub(crate) fn explain(py: Python<'_>, name: &str, options: &str) -> PyResult<String> {
+    micro_bridge::Server::explain(name, options).or_raise(py)
+}
+
 /// Makes `host://name` the URL of something that `host` answers for. Returns its id; cancelling that withdraws the name.
 #[pyfunction]
 pub(crate) fn provide(

@@ -8,13 +8,14 @@ use tokio_util::sync::CancellationToken;
 use tower_layer::Layer;
 
 use super::hook::{Hook, Hooks, Moment};
+use super::probe::Probe;
 use crate::client::{Client, ClientBuilder};
 use crate::codec::Message;
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::registry::{Labels, Registry};
 use crate::server::{Endpoint, Handler, Request, Response, Server, ServerBuilder};
-use crate::settings::{Operator, UrlSetting};
+use crate::settings::{HIDDEN, Operator, UrlSetting};
 use crate::streaming::Streaming;
 use crate::transport::ServerTls;
 use crate::transport::network::Network;
@@ -40,6 +41,14 @@ pub struct ServiceBuilder {
     pub(super) register_limit: Duration,
     pub(super) propagation: Duration,
     pub(super) check: Option<Hook>,
+    /// Asked beside that.
+    pub(super) probe: Option<Probe>,
+    /// Nothing is said at the start.
+    pub(super) quiet: bool,
+    /// It is the whole of a program.
+    pub(super) is_program: bool,
+    /// A network other than TCP, as it was named.
+    pub(super) network: Option<String>,
     pub(super) signals: bool,
     pub(super) shutdown: Option<CancellationToken>,
     pub(super) hooks: Hooks,
@@ -63,6 +72,10 @@ impl ServiceBuilder {
             register_limit: Duration::from_secs(10),
             propagation: Duration::from_millis(100),
             check: None,
+            probe: None,
+            quiet: false,
+            is_program: false,
+            network: None,
             signals: true,
             shutdown: None,
             hooks: Hooks::new(Duration::from_secs(60)),
@@ -257,6 +270,19 @@ impl ServiceBuilder {
         self
     }
 
+    /// Whether the start says nothing. Otherwise it makes one record of level `INFO`, with the name, the version, the address and
+    /// the registry; where the program has no subscriber of `tracing`, [`ServiceBuilder::run`] writes it to stderr.
+    pub fn quiet(mut self, quiet: bool) -> Self {
+        self.quiet = quiet;
+        self
+    }
+
+    /// Asks this before each registration, beside the [`ServiceBuilder::register_check`].
+    pub(crate) fn register_probe(mut self, probe: Probe) -> Self {
+        self.probe = Some(probe);
+        self
+    }
+
     /// How long a stopping service serves on after it deregistered, so that callers hear of it,
     /// 100 ms unless set.
     pub fn propagation(mut self, delay: Duration) -> Self {
@@ -274,7 +300,15 @@ impl ServiceBuilder {
     pub fn network(mut self, network: Arc<dyn Network>) -> Self {
         self.server = self.server.network(network.clone());
         self.client = self.client.network(network);
+        self.network = Some(HIDDEN.to_owned());
         self
+    }
+
+    /// The network with this URL.
+    pub(crate) fn network_url(mut self, url: &UrlSetting) -> Result<Self> {
+        self = self.network(url.network()?);
+        self.network = Some(url.url().to_owned());
+        Ok(self)
     }
 
     /// Serves TLS.

@@ -15,6 +15,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::probe::Probe;
 use crate::error::{Error, Result};
 use crate::plugin::bounded;
 use crate::server::BoxFuture;
@@ -103,14 +104,23 @@ impl Hooks {
 /// Asked before each registration whether the node is fit for calls.
 #[derive(Debug)]
 pub(super) struct Check {
-    pub(super) hook: Hook,
+    /// What must answer.
+    pub(super) probe: Option<Probe>,
+    pub(super) hook: Option<Hook>,
     /// How long one run may take.
     pub(super) limit: Duration,
 }
 
 impl Check {
     pub(super) async fn run(&self) -> Result<()> {
-        self.hook.run("the register check", self.limit).await
+        const WHAT: &str = "the register check";
+        if let Some(probe) = &self.probe {
+            bounded(WHAT, self.limit, probe.run()).await?;
+        }
+        match &self.hook {
+            Some(hook) => hook.run(WHAT, self.limit).await,
+            None => Ok(()),
+        }
     }
 }
 
@@ -177,7 +187,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_check_that_panics_or_hangs_has_failed() {
-        let check = |hook| Check { hook, limit: LIMIT };
+        let check = |hook| Check { probe: None, hook: Some(hook), limit: LIMIT };
         let panics = check(Hook::new(|| -> std::future::Ready<Result<()>> { panic!("a bug") }));
         let error = panics.run().await.unwrap_err();
         assert!(error.detail().contains("the register check panicked: a bug"), "{error}");

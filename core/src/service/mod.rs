@@ -25,6 +25,7 @@ mod handle;
 mod heartbeat;
 mod hook;
 mod operator;
+mod probe;
 mod signal;
 mod start;
 
@@ -39,11 +40,16 @@ pub use builder::ServiceBuilder;
 pub use handle::ServiceHandle;
 use heartbeat::Heartbeat;
 use hook::{Hooks, Moment};
+pub(crate) use probe::Probe;
 
 use crate::client::Client;
 use crate::error::{Error, Result};
 use crate::registry::{self, Guarded, Registry};
 use crate::server::Server;
+
+/// Target of the one record that each start makes, unless it is [quiet](ServiceBuilder::quiet).
+#[doc(hidden)]
+pub const STARTED: &str = "micro::started";
 
 /// A service that is running. Dropping it ends it at once; [`Service::stop`] ends it in order.
 #[derive(Debug)]

@@ -44,7 +44,7 @@ impl ServiceBuilder {
     }
 
     /// Takes the flags that the program was started with, as [`Self::args`] does. Called last, before the start: `--help` and
-    /// `--version` print and end the program with 0, a wrong flag ends it with 2.
+    /// `--version` print and end the program with 0, a wrong flag, variable or document ends it with 2.
     ///
     /// ```no_run
     /// # async fn example() -> micro::Result<()> {
@@ -61,7 +61,8 @@ impl ServiceBuilder {
         let arguments = std::env::args_os().skip(1);
         let arguments = arguments.map(|argument| argument.to_string_lossy().into_owned());
         let name = self.name.clone();
-        match self.args(arguments) {
+        let read = self.args(arguments).and_then(|builder| builder.explain().map(|_| builder));
+        match read {
             Ok(builder) => builder,
             Err(asked) if asked.code() == Code::Cancelled => {
                 println!("{}", asked.detail());
@@ -110,7 +111,11 @@ impl ServiceBuilder {
             ("register_ttl", self.ttl.map(written)),
             ("register_interval", self.interval.map(written)),
             ("register_timeout", Some(written(self.register_limit))),
+            ("register_check", self.probe.as_ref().map(|probe| probe.url().to_owned())),
             ("propagation", Some(written(self.propagation))),
+            ("quiet", Some(self.quiet.to_string())),
+            ("network", self.network.clone()),
+            ("environment", Some(self.operator.environment().to_string())),
         ];
         let own = own.into_iter().filter_map(|(key, value)| Some((key, value?)));
         own.chain(self.server.told()).chain(self.client.told()).collect()

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::sync::Mutex;
+use tracing::subscriber::NoSubscriber;
 
 use super::address::Advertised;
 use super::builder::ServiceBuilder;
@@ -13,7 +14,7 @@ use super::handle::ServiceHandle;
 use super::heartbeat::{Beat, Heartbeat, is_permanent};
 use super::hook::{Check, Moment};
 use super::signal::Signals;
-use super::{Service, not_started};
+use super::{STARTED, Service, not_started};
 use crate::error::{Error, Result};
 use crate::registry::{self, Guarded, Labels, Node, Registry as _};
 use crate::settings::range;
@@ -25,13 +26,19 @@ const MAX_NAME: usize = 200;
 const TTL: Duration = Duration::from_secs(60);
 const INTERVAL: Duration = Duration::from_secs(30);
 
+/// True where what is recorded is not seen.
+fn has_no_subscriber() -> bool {
+    tracing::dispatcher::get_default(|dispatch| dispatch.is::<NoSubscriber>())
+}
+
 impl ServiceBuilder {
     /// Starts, and serves until a signal or the shutdown token; then stops in order. A second
     /// signal ends the wait for running calls.
     ///
     /// # Errors
     /// As [`ServiceBuilder::start`] and [`Service::stop`].
-    pub async fn run(self) -> Result<()> {
+    pub async fn run(mut self) -> Result<()> {
+        self.is_program = true;
         let mut signals = if self.signals { Some(Signals::listen()?) } else { None };
         let shutdown = self.shutdown.clone().unwrap_or_default();
         let service = self.start().await?;
@@ -59,6 +66,10 @@ impl ServiceBuilder {
     /// cannot be bound, whatever a start hook says, and what the registry says when it will never
     /// take this service; nothing is left running then. A registry that is down is no error: the
     /// service serves, and registers when it can.
+    #[allow(
+        clippy::print_stderr,
+        reason = "one line for the person at the terminal, where nothing else would tell it"
+    )]
     pub async fn start(mut self) -> Result<Service> {
         self = self.overruled()?;
         let name = self.name.clone();
@@ -117,18 +128,31 @@ impl ServiceBuilder {
             endpoints: server.endpoints().to_vec(),
             nodes: vec![Node { id: format!("{name}-{id}"), address: address.clone(), metadata }],
         }));
+        let check = (self.check.is_some() || self.probe.is_some()).then_some(Check {
+            probe: self.probe,
+            hook: self.check,
+            limit: self.register_limit,
+        });
         let heartbeat = Heartbeat::start(Beat {
             registry: registry.clone(),
             record: record.clone(),
             advertised,
             ttl,
             interval,
-            check: self.check.map(|hook| Check { hook, limit: self.register_limit }),
+            check,
             health: server.health().clone(),
             registered_at: None,
         });
         let heartbeat = heartbeat.await.map_err(|error| not_started(&name, &error))?;
-        tracing::info!(service = name, version, address, "serving");
+        if !self.quiet {
+            let registry = registry.name();
+            let told =
+                format!("{name} {version} serves at {address} and registers with {registry}");
+            tracing::info!(target: STARTED, "{told}");
+            if self.is_program && has_no_subscriber() {
+                eprintln!("{told}");
+            }
+        }
         let service = Service {
             name: name.clone(),
             record,

@@ -38,7 +38,7 @@ use crate::transport::Compression;
 /// | `idempotent` | whether repeating the call is harmless, whatever the endpoint says |
 /// | `wait_for_ready` | `true`: waits within the deadline until the service has a node that takes connections |
 /// | `retries` | attempts after the first |
-/// | `retry` | `"safe"`, `"go_micro"` or `"never"` |
+/// | `retry` | `"safe"`, `"go_micro"`, `"on_error"`, which is the same, `"always"` or `"never"`: see [`Retry`] |
 /// | `backoff` | `"jittered"`, `"go_micro"` or `"none"` |
 /// | `compression` | `"gzip"`, `"zstd"` or `"none"` |
 /// | `cached` | a duration: equal calls are answered with the reply for so long, without a node |
@@ -64,8 +64,13 @@ impl CallSettings {
     /// Takes the terms of calls out of a document that has others too.
     pub(super) fn take(fields: &mut Fields) -> Result<Self> {
         let timeout = |value| Value::unless_none(value, Value::duration);
-        let retries =
-            [("safe", Retry::Safe), ("go_micro", Retry::GoMicro), ("never", Retry::Never)];
+        let retries = [
+            ("safe", Retry::Safe),
+            ("go_micro", Retry::GoMicro),
+            ("on_error", Retry::GoMicro),
+            ("always", Retry::Always),
+            ("never", Retry::Never),
+        ];
         let backoffs = [
             ("jittered", Backoff::Jittered),
             ("go_micro", Backoff::GoMicro),

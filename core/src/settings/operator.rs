@@ -24,6 +24,10 @@ impl Operator {
         self.document = Some(file);
     }
 
+    pub(crate) fn environment(&self) -> bool {
+        self.environment
+    }
+
     pub(crate) fn set_environment(&mut self, read: bool) {
         self.environment = read;
     }

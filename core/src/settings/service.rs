@@ -13,7 +13,7 @@ use crate::error::Result;
 use crate::registry::Labels;
 use crate::resilience::Limiter;
 use crate::server::ServerBuilder;
-use crate::service::{Service, ServiceBuilder};
+use crate::service::{Probe, Service, ServiceBuilder};
 use crate::transport::Compression;
 
 /// What a service is told, with its server and its client.
@@ -27,6 +27,7 @@ use crate::transport::Compression;
 /// | `registry` | URL of a [registry](crate::registry::connect) |
 /// | `register_ttl`, `register_interval` | durations; zero never forgets, and never renews |
 /// | `register_timeout` | a duration, or `"none"`: for each request to the registry |
+/// | `register_check` | `"tcp://host:port"`, which must take a connection, or `"http://host:port/path"`, which must answer a GET with 200 to 299: asked before each registration |
 /// | `propagation`, `grace` | durations: the two parts of a stop; a `grace` of `"none"` has no end |
 /// | `network` | URL of a [network](crate::network::connect) |
 /// | `tls` | `{"certificate": …, "private_key": …, "authority": …}`, the last one to let in only its clients; each PEM text or `{"file": path}`, which is read again when it changes |
@@ -40,6 +41,7 @@ use crate::transport::Compression;
 /// | `limiter` | `"adaptive"`, `"off"` or `{"patience": duration, "at_least": calls}` |
 /// | `settings` | a file with such a document, which comes before this one |
 /// | `environment` | `false`: no variables are read |
+/// | `quiet` | `true`: nothing is said at the start |
 ///
 /// Signals are left to the program: see
 /// [`handle_signals`](ServiceBuilder::handle_signals). For an example, see [the module](super).
@@ -54,6 +56,7 @@ pub struct ServiceSettings {
     register_ttl: Option<Duration>,
     register_interval: Option<Duration>,
     register_timeout: Option<Duration>,
+    register_check: Option<Probe>,
     propagation: Option<Duration>,
     network: Option<UrlSetting>,
     tls: Option<ServerTlsSettings>,
@@ -61,6 +64,7 @@ pub struct ServiceSettings {
     server: Server,
     settings: Option<String>,
     environment: Option<bool>,
+    quiet: Option<bool>,
 }
 
 /// What concerns the server alone.
@@ -101,6 +105,7 @@ impl Document for ServiceSettings {
             register_ttl: fields.read("register_ttl", Value::duration)?,
             register_interval: fields.read("register_interval", Value::duration)?,
             register_timeout: fields.read("register_timeout", Value::limit)?,
+            register_check: fields.read("register_check", probe)?,
             propagation: fields.read("propagation", |value| value.time_in(&range::PROPAGATION))?,
             network: fields.read("network", UrlSetting::read)?,
             tls: fields.read("tls", ServerTlsSettings::read)?,
@@ -108,6 +113,7 @@ impl Document for ServiceSettings {
             server: Server::take(&mut fields)?,
             settings: fields.read("settings", Value::text)?,
             environment: fields.read("environment", Value::flag)?,
+            quiet: fields.read("quiet", Value::flag)?,
         };
         fields.finish()?;
         Ok(settings)
@@ -171,7 +177,13 @@ impl ServiceSettings {
             builder = builder.propagation(delay);
         }
         if let Some(network) = self.network {
-            builder = builder.network(network.network()?);
+            builder = builder.network_url(&network)?;
+        }
+        if let Some(probe) = self.register_check {
+            builder = builder.register_probe(probe);
+        }
+        if let Some(quiet) = self.quiet {
+            builder = builder.quiet(quiet);
         }
         if let Some(tls) = self.tls {
             builder = builder.tls(tls.tls()?);
@@ -281,6 +293,11 @@ impl Server {
         }
         builder
     }
+}
+
+fn probe(value: Value) -> Result<Probe> {
+    let path = value.path.clone();
+    Probe::parse(&value.text()?).map_err(|error| path.found(&error))
 }
 
 fn limiter(value: Value) -> Result<Limiter> {

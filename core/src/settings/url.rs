@@ -38,7 +38,11 @@ impl UrlSetting {
         registry::connect(&self.url).map_err(|error| self.path.found(&error))
     }
 
-    pub(super) fn network(&self) -> Result<Arc<dyn Network>> {
+    /// Opens the network.
+    ///
+    /// # Errors
+    /// As [`network::connect`], naming what set the URL.
+    pub(crate) fn network(&self) -> Result<Arc<dyn Network>> {
         network::connect(&self.url).map_err(|error| self.path.found(&error))
     }
 }

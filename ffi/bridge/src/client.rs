@@ -1,5 +1,6 @@
 //! Clients: what a host calls, asks and follows by.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::{Arc, Weak};
 
@@ -10,7 +11,7 @@ use micro::{Code, Error, Raw};
 use crate::completion::Ending;
 use crate::desk::{Desk, IN_FLIGHT};
 use crate::event::EventKind;
-use crate::failure::{Failure, Result};
+use crate::failure::Result;
 use crate::flags;
 use crate::flow::Opened;
 use crate::id::{Id, IdKind};
@@ -18,6 +19,7 @@ use crate::live::{self, Live};
 use crate::metadata::pack_both;
 use crate::operation::Operation;
 use crate::operations::{self, Answer, At};
+use crate::own;
 use crate::question::{self, Question};
 use crate::queue::Queue;
 use crate::request::{Documents, Request, Terms};
@@ -211,22 +213,17 @@ fn late(name: &str) -> Error {
 }
 
 /// The option that is the bridge's, and the document without it.
-fn own_option(options: &str) -> Result<(usize, String)> {
-    let wrong = |why: String| Failure::from(Error::invalid_argument(why));
-    let Ok(serde_json::Value::Object(mut document)) = serde_json::from_str(options) else {
-        // The next reader says what is wrong with it.
-        return Ok((IN_FLIGHT, options.to_owned()));
-    };
-    let Some(own) = document.remove(MAX_IN_FLIGHT) else {
-        return Ok((IN_FLIGHT, options.to_owned()));
-    };
+fn own_option(options: &str) -> Result<(usize, Cow<'_, str>)> {
+    let (own, options) = own::take(options, MAX_IN_FLIGHT);
+    let Some(own) = own else { return Ok((IN_FLIGHT, options)) };
     let places = own.as_u64().and_then(|n| usize::try_from(n).ok());
-    let places = places.filter(|n| (1..=MOST_IN_FLIGHT).contains(n)).ok_or_else(|| {
-        wrong(format!(
-            "client settings: {MAX_IN_FLIGHT}: {own} is out of range: give 1 to 1 000 000"
-        ))
-    })?;
-    Ok((places, serde_json::Value::Object(document).to_string()))
+    match places.filter(|n| (1..=MOST_IN_FLIGHT).contains(n)) {
+        Some(places) => Ok((places, options)),
+        None => {
+            let why = format!("{own} is out of range: give 1 to 1 000 000");
+            own::wrong("client settings", MAX_IN_FLIGHT, &why)
+        }
+    }
 }
 
 impl fmt::Debug for Client {

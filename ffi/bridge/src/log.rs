@@ -203,8 +203,10 @@ impl From<&TracingLevel> for Level {
 }
 
 fn wanted(metadata: &Metadata<'_>) -> bool {
-    let level = Level::from(metadata.level());
-    metadata.is_event() && level as u8 <= LEVEL.load(Ordering::Relaxed)
+    let (level, most) = (Level::from(metadata.level()) as u8, LEVEL.load(Ordering::Relaxed));
+    // That a service has started is told beside warnings: it is one line, and the one that people look for.
+    let is_start = metadata.target() == micro::service::STARTED && most >= Level::Warn as u8;
+    metadata.is_event() && (level <= most || is_start)
 }
 
 impl Subscriber for Recorder {
@@ -216,8 +218,7 @@ impl Subscriber for Recorder {
         Some(match LEVEL.load(Ordering::Relaxed) {
             0 => LevelFilter::OFF,
             1 => LevelFilter::ERROR,
-            2 => LevelFilter::WARN,
-            3 => LevelFilter::INFO,
+            2 | 3 => LevelFilter::INFO,
             4 => LevelFilter::DEBUG,
             _ => LevelFilter::TRACE,
         })

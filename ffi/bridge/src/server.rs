@@ -5,9 +5,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use micro::server::Endpoint;
-use micro::settings::{EndpointSettings, ServiceSettings};
-use micro::{Error, Service, Shape};
+use micro::server::{Body, Endpoint};
+use micro::service::ServiceBuilder;
+use micro::settings::{EndpointSettings, Explained, Explanation, ServiceSettings};
+use micro::{Codec, Context, Error, Metadata, Service, Shape};
+use serde_json::{Value, json};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -17,9 +19,10 @@ use crate::event::EventKind;
 use crate::failure::{Failure, Result};
 use crate::flags;
 use crate::id::{Id, IdKind};
-use crate::inbound::{Host, serve};
+use crate::inbound::{Arriving, Host, serve};
 use crate::live::{self, Live};
 use crate::operation::Operation;
+use crate::own::{self, ARGS};
 use crate::queue::Queue;
 use crate::runtime::Runtime;
 use crate::shared::{Shared, Stop};
@@ -39,7 +42,7 @@ pub(crate) struct Serving {
 }
 
 enum State {
-    Made { settings: Box<ServiceSettings>, endpoints: Vec<Planned> },
+    Made { settings: Box<Told>, endpoints: Vec<Planned> },
     Starting,
     Running(Arc<Service>, Client),
     Over,
@@ -48,19 +51,59 @@ enum State {
 struct Planned {
     name: String,
     shape: Shape,
-    settings: EndpointSettings,
+    /// Of what is served; the register check is asked by the service itself.
+    settings: Option<EndpointSettings>,
 }
 
+/// What a service is told: by the program, and by its command line.
+struct Told {
+    settings: ServiceSettings,
+    args: Option<Vec<String>>,
+}
+
+impl Told {
+    /// # Errors
+    /// `INVALID_ARGUMENT` for what cannot be read.
+    fn read(options: &str) -> Result<Self> {
+        let (args, options) = own::take(options, ARGS);
+        let args = match args.map(serde_json::from_value).transpose() {
+            Ok(args) => args,
+            Err(_) => {
+                let why = "give a list of texts, the command line without the name of the program";
+                return own::wrong("service settings", ARGS, why);
+            }
+        };
+        Ok(Self { settings: ServiceSettings::from_json(&options)?, args })
+    }
+
+    fn builder(self, name: &str) -> micro::Result<ServiceBuilder> {
+        let builder = self.settings.builder(name)?;
+        match self.args {
+            Some(args) => builder.args(args),
+            None => Ok(builder),
+        }
+    }
+}
+
+/// The option of an endpoint that makes it the register check.
+const REGISTER_CHECK: &str = "register_check";
+
 impl Server {
-    /// A service called `name`. `options` is a JSON document of [`ServiceSettings`], empty for the defaults.
+    /// A service called `name`. `options` is a JSON document of [`ServiceSettings`], empty for the defaults, to which the bridge
+    /// adds `args`: the command line of the program, a list of texts without its name. What that says comes before variables,
+    /// documents and options.
     ///
     /// # Errors
-    /// `INVALID_ARGUMENT` for options that cannot be read; [`Status::CLOSED`](crate::Status::CLOSED),
+    /// `INVALID_ARGUMENT` for options that cannot be read; with `args` also for a flag, a variable or a document that is wrong,
+    /// and `CANCELLED` for `--help` and `--version`, with the text to print as its message; [`Status::CLOSED`](crate::Status::CLOSED),
     /// [`Status::FORKED`](crate::Status::FORKED).
     pub fn new(runtime: &Runtime, name: &str, options: &str) -> Result<Self> {
         let shared = runtime.inside()?;
         shared.open()?;
-        let settings = Box::new(ServiceSettings::from_json(options)?);
+        let settings = Box::new(Told::read(options)?);
+        if settings.args.is_some() {
+            explanation(name, options)?;
+        }
         Ok(Self(Arc::new(Serving {
             shared: shared.clone(),
             name: name.to_owned(),
@@ -71,15 +114,44 @@ impl Server {
         })))
     }
 
+    /// Every setting of a service with its value and what set it, as a start would find them now: a JSON array of objects with
+    /// `key`, `value`, `source` and `kind`, which is `default`, `code`, `document`, `variable` or `flag`. Takes what
+    /// [`Server::new`] takes, and starts no thread.
+    ///
+    /// # Errors
+    /// As [`Server::new`] with `args`.
+    pub fn explain(name: &str, options: &str) -> Result<String> {
+        let explanation = explanation(name, options)?;
+        let told = explanation.iter().map(|Explained { key, value, source }| {
+            json!({
+                "key": key, "value": value, "source": source.to_string(), "kind": source.kind(),
+            })
+        });
+        Ok(Value::Array(told.collect()).to_string())
+    }
+
     /// Adds an endpoint, `Type.Method` or `package.Type.Method`; returns the number by which events name it, from 0. `options` is a JSON document of
     /// [`EndpointSettings`]. A name that cannot be used is found out by the start.
+    ///
+    /// With the option `"register_check": true`, which stands alone, it is no endpoint but the check before each registration:
+    /// each comes as an [`EventKind::Call`] with its number, and is answered with an empty reply by a node that is fit, and with
+    /// an error by one that is not. It may have any name; of several the last one counts.
     ///
     /// # Errors
     /// `INVALID_ARGUMENT` for options that cannot be read, `FAILED_PRECONDITION` once it has been started,
     /// [`Status::FORKED`](crate::Status::FORKED).
     pub fn method(&self, name: &str, shape: Shape, options: &str) -> Result<u32> {
         self.0.shared.check()?;
-        let settings = EndpointSettings::from_json(options)?;
+        let (check, options) = own::take(options, REGISTER_CHECK);
+        let settings = EndpointSettings::from_json(&options)?;
+        let settings = match check {
+            None => Some(settings),
+            Some(Value::Bool(true)) if matches!(&*options, "{}") && shape == Shape::Unary => None,
+            Some(_) => {
+                let why = "write true, alone, for what has one request and one reply";
+                return own::wrong("endpoint settings", REGISTER_CHECK, why);
+            }
+        };
         match &mut *self.0.state() {
             State::Made { endpoints, .. } => {
                 endpoints.push(Planned { name: name.to_owned(), shape, settings });
@@ -213,17 +285,22 @@ impl Drop for Over {
 
 async fn start(
     serving: &Arc<Serving>,
-    settings: ServiceSettings,
+    settings: Told,
     endpoints: Vec<Planned>,
     host: &Host,
 ) -> micro::Result<Arc<Service>> {
     let mut builder = settings.builder(&serving.name)?;
     for (number, planned) in endpoints.into_iter().enumerate() {
         let (host, method) = (host.clone(), u32::try_from(number).unwrap_or(u32::MAX));
+        let Some(settings) = planned.settings else {
+            let of = serving.name.clone();
+            builder = builder.register_check(move || check(host.clone(), method, of.clone()));
+            continue;
+        };
         let endpoint = Endpoint::raw(&planned.name, planned.shape, move |request| {
             serve(host.clone(), method, request.into())
         });
-        builder = builder.handle(planned.settings.apply(endpoint)?);
+        builder = builder.handle(settings.apply(endpoint)?);
     }
     let service = tokio::select! {
         started = builder.start() => Arc::new(started?),
@@ -234,6 +311,17 @@ async fn start(
     let client = Client::of(serving.shared.clone(), &service);
     *serving.state() = State::Running(service.clone(), client);
     Ok(service)
+}
+
+fn explanation(name: &str, options: &str) -> Result<Explanation> {
+    Ok(Told::read(options)?.builder(name)?.explain()?)
+}
+
+/// Asks the host whether the node is fit for calls.
+async fn check(host: Host, method: u32, service: String) -> micro::Result<()> {
+    let context = Context::of_question(&service, REGISTER_CHECK, Metadata::new(), None);
+    let (shape, codec, body) = (Shape::Unary, Codec::Bytes, Body::Message(Bytes::new()));
+    serve(host, method, Arriving { context, shape, codec, body }).await.map(drop)
 }
 
 fn started(what: &str) -> Failure {

@@ -74,7 +74,7 @@ pub unsafe extern "C" fn micro_client_new(
     err: *mut *mut micro_error,
 ) -> micro_status {
     // SAFETY: the caller promises a live runtime or NULL, valid options, and writable `out` and `err`.
-    unsafe { make(out, err, || Client::new(at(runtime)?, json(options)?)) }
+    unsafe { make(out, err, || Client::new(at(runtime)?, &json(options)?)) }
 }
 
 /// Makes a unary call, which ends in one MICRO_EVENT_REPLY with this `token`; the event may come before this returns. `id` may

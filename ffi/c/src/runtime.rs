@@ -1,9 +1,11 @@
 //! Runtimes.
 
+use std::borrow::Cow;
+use std::ffi::{CStr, c_char};
 use std::mem::offset_of;
 use std::time::Duration;
 
-use micro_bridge::{Id, Result, Runtime, flags};
+use micro_bridge::{Failure, Id, Result, Runtime, flags};
 
 use crate::error::{make, micro_error};
 use crate::given::{Grows, given};
@@ -33,17 +35,34 @@ pub struct micro_options {
     pub flags: u32,
     /// A JSON document, or nothing; its keys are in docs/configuration.md.
     pub json: micro_slice,
+    /// Of a service: how many arguments the program was started with, without its name; 0 leaves them to the program.
+    pub argc: u32,
+    /// 0.
+    pub reserved: u32,
+    /// They, each ending in a zero: `argv + 1` of main. They become flags, which come before variables, documents and `json`. As
+    /// `args` in `json` does.
+    pub argv: *const *const c_char,
 }
 
 impl Grows for micro_options {
     const NAME: &'static str = "options";
     const LEAST: usize = offset_of!(Self, json) + size_of::<micro_slice>();
-    type Read<'a> = &'a str;
+    type Read<'a> = Cow<'a, str>;
 
-    unsafe fn read<'a>(self) -> Result<&'a str> {
+    unsafe fn read<'a>(self) -> Result<Cow<'a, str>> {
         flags::check(self.flags, 0, Self::NAME)?;
-        // SAFETY: the caller promises readable text.
-        unsafe { self.json.text(Self::NAME) }
+        // SAFETY: the caller promises readable text, and as many arguments as it says.
+        unsafe {
+            let argument = |n: usize| {
+                let argument =
+                    if self.argv.is_null() { self.argv.cast() } else { *self.argv.add(n) };
+                let missing = || Failure::argument(format!("options: argument {n} is NULL"));
+                let argument = (!argument.is_null()).then(|| CStr::from_ptr(argument));
+                Ok(argument.ok_or_else(missing)?.to_string_lossy().into_owned())
+            };
+            let arguments = (0..self.argc as usize).map(argument).collect::<Result<_>>()?;
+            micro_bridge::with_args(self.json.text(Self::NAME)?, arguments)
+        }
     }
 }
 
@@ -51,13 +70,14 @@ impl Grows for micro_options {
 ///
 /// # Safety
 /// The caller's promise: NULL, or a struct of the size it says.
-pub(crate) unsafe fn json<'a>(options: *const micro_options) -> Result<&'a str> {
+pub(crate) unsafe fn json<'a>(options: *const micro_options) -> Result<Cow<'a, str>> {
     // SAFETY: the caller's promise is ours.
-    if options.is_null() { Ok("") } else { unsafe { given(options) } }
+    if options.is_null() { Ok("".into()) } else { unsafe { given(options) } }
 }
 
 /// Starts threads. `options` may be NULL; its keys are `workers` (threads: as many as processors but at most 8, unless set)
-/// and `log` ("off", "error", "warn", "info", "debug", "trace"; "warn" unless set, and for the whole process).
+/// and `log` ("off", "error", "warn", "info", "debug", "trace"; "warn" unless set, and for the whole process). That a service has
+/// started is told from "warn" on, unless it is `quiet`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn micro_runtime_new(
     options: *const micro_options,
@@ -70,7 +90,7 @@ pub unsafe extern "C" fn micro_runtime_new(
             // Threads begin with what the thread that starts them keeps away.
             #[cfg(unix)]
             let _blocked = micro_process::signal::SigpipeBlocked::new();
-            Runtime::new(json(options)?)
+            Runtime::new(&json(options)?)
         })
     }
 }

@@ -3,9 +3,11 @@
 use micro_bridge::Server;
 
 use crate::error::{answer, make, micro_error};
-use crate::object::{self, Opaque, act, at, put};
+use crate::object::{self, Opaque, act, at, place, put};
 use crate::runtime::json;
-use crate::{micro_client, micro_options, micro_queue, micro_runtime, micro_slice, micro_status};
+use crate::{
+    micro_bytes, micro_client, micro_options, micro_queue, micro_runtime, micro_slice, micro_status,
+};
 
 /// A service: endpoints are added, then it is started, and its calls come out of a queue.
 pub struct micro_server;
@@ -17,6 +19,10 @@ impl Opaque for micro_server {
 }
 
 /// A service called `name`. `options` may be NULL; its keys are those of a service in docs/configuration.md.
+///
+/// Where its options have arguments, what they say is answered at once: MICRO_CANCELLED for --help and --version, with the text
+/// to print as the error's message, MICRO_INVALID_ARGUMENT for a flag, a variable or a document that is wrong, with what was
+/// meant. A program prints the message, and ends with 0 for the one and 2 for the other.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn micro_server_new(
     runtime: *mut micro_runtime,
@@ -26,12 +32,35 @@ pub unsafe extern "C" fn micro_server_new(
     err: *mut *mut micro_error,
 ) -> micro_status {
     // SAFETY: the caller promises a live runtime or NULL, readable text, and writable `out` and `err`.
-    unsafe { make(out, err, || Server::new(at(runtime)?, name.text("name")?, json(options)?)) }
+    unsafe { make(out, err, || Server::new(at(runtime)?, name.text("name")?, &json(options)?)) }
+}
+
+/// Every setting of a service with its value and what set it, as a start would find them now: a JSON array of objects with key,
+/// value, source and kind (default, code, document, variable, flag). Takes what micro_server_new takes, and starts nothing. The
+/// caller owns `out`. Fails as micro_server_new does with arguments.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn micro_server_explain(
+    name: micro_slice,
+    options: *const micro_options,
+    out: *mut micro_bytes,
+    err: *mut *mut micro_error,
+) -> micro_status {
+    // SAFETY: the caller promises readable text, valid options, and writable `out` and `err`.
+    unsafe {
+        answer(err, || {
+            let told = Server::explain(name.text("name")?, &json(options)?)?;
+            put(place(out, "explanation")?, micro_bytes::give(told.into()))
+        })
+    }
 }
 
 /// Adds an endpoint, "Type.Method", of the `kind` MICRO_UNARY, MICRO_CLIENT_STREAM, MICRO_SERVER_STREAM or MICRO_BIDI_STREAM.
 /// `options` is a JSON document (docs/configuration.md), or nothing. `method` gets the number by which events name it; they
 /// count from 0 in the order of this call. A name that cannot be used is found out by the start.
+///
+/// With the options {"register_check": true} it is no endpoint but the check before each registration, of kind MICRO_UNARY and any
+/// name: it comes as MICRO_EVENT_CALL with its number. A node that is fit answers with an empty micro_reply, one that is not with
+/// an error, and is not registered then.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn micro_server_method(
     server: *mut micro_server,

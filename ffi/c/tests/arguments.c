@@ -145,7 +145,7 @@ TEST(text_that_is_not_utf8_or_not_there_is_refused) {
     const micro_slice wrong[] = { NOT_UTF8, NOWHERE, { (const uint8_t *)"x", SIZE_MAX } };
     for (size_t n = 0; n < sizeof wrong / sizeof *wrong; n++) {
         micro_slice bad = wrong[n];
-        micro_options options = { sizeof options, 0, bad };
+        micro_options options = { .size = sizeof options, .json = bad };
         micro_runtime *runtime = NULL;
         micro_client *made = NULL;
         micro_server *served = NULL;
@@ -198,7 +198,7 @@ TEST(structs_of_a_wrong_size_are_refused) {
     micro_client *client = fleet_client(&f, "");
     static const uint32_t wrong[] = { 0, 1, 4, 23, 4097, UINT32_MAX };
     for (size_t n = 0; n < sizeof wrong / sizeof *wrong; n++) {
-        micro_options options = { wrong[n], 0, S("{}") };
+        micro_options options = { .size = wrong[n], .json = S("{}") };
         micro_runtime *runtime = NULL;
         micro_client *made = NULL;
         micro_server *server = NULL;
@@ -247,7 +247,7 @@ TEST(unknown_options_and_values_are_refused) {
         REFUSED(MICRO_INVALID_ARGUMENT, micro_client_call(client, f.queue, &request, 1, NULL, &error));
         CHECK(!runtime && !made && !served);
     }
-    micro_options flagged = { sizeof flagged, 1, S("") };
+    micro_options flagged = { .size = sizeof flagged, .flags = 1 };
     micro_queue *queue = NULL;
     REFUSED(MICRO_ARG, micro_runtime_new(&flagged, &f.runtime, &error));
     REFUSED(MICRO_ARG, micro_queue_new(f.runtime, 2, &queue, &error));

@@ -41,7 +41,7 @@ static inline micro_slice view(micro_bytes bytes) {
 }
 
 static inline micro_options options_of(const char *json) {
-    return (micro_options){ sizeof(micro_options), 0, S(json) };
+    return (micro_options){ .size = sizeof(micro_options), .json = S(json) };
 }
 
 /* A question; its arguments are JSON. */

@@ -51,7 +51,7 @@ static double turn(int asks, int concurrency, double milliseconds)
 
 static void make(void)
 {
-    micro_options options = {sizeof options, 0, text("{\"registry\": \"memory://ask\"}")};
+    micro_options options = {.size = sizeof options, .json = text("{\"registry\": \"memory://ask\"}")};
     micro_error *error = NULL;
     expect(micro_client_new(runtime, &options, &client, &error), error, "client");
     micro_question question = {.size = sizeof question, .operation = MICRO_REGISTRY_REGISTER};

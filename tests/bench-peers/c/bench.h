@@ -54,7 +54,7 @@ static inline micro_runtime *begin(int argc, char **argv, micro_queue **queue)
 {
     char json[64];
     snprintf(json, sizeof json, "{\"workers\":%d}", number(argc, argv, "--workers", 1));
-    micro_options options = {sizeof options, 0, text(json)};
+    micro_options options = {.size = sizeof options, .json = text(json)};
     micro_runtime *runtime = NULL;
     micro_error *error = NULL;
     expect(micro_runtime_new(&options, &runtime, &error), error, "runtime");

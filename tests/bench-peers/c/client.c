@@ -23,7 +23,7 @@ int main(int argc, char **argv)
     char json[128], line[64];
     snprintf(json, sizeof json, "{\"registry\":\"memory://bench\",\"addresses\":[\"%s\"]}",
              option(argc, argv, "--address"));
-    micro_options options = {sizeof options, 0, text(json)};
+    micro_options options = {.size = sizeof options, .json = text(json)};
     micro_client *client = NULL;
     expect(micro_client_new(runtime, &options, &client, &error), error, "client");
     uint8_t *message = NULL;

@@ -24,7 +24,7 @@ int main(int argc, char **argv)
     micro_queue *queue = NULL;
     micro_error *error = NULL;
     micro_runtime *runtime = begin(argc, argv, &queue);
-    micro_options options = {sizeof options, 0,
+    micro_options options = {.size = sizeof options, .json =
                              text("{\"registry\":\"memory://bench\",\"address\":\"127.0.0.1:0\"}")};
     micro_server *server = NULL;
     expect(micro_server_new(runtime, text("bench"), &options, &server, &error), error, "service");

@@ -58,7 +58,7 @@ pub(crate) fn of_library() -> Layout {
         micro_bytes { ptr, len, own }
         micro_event { kind, flags, status, id, token, method, reserved, timeout_ns, payload, meta, error }
         micro_meta { blocks, at, read }
-        micro_options { size, flags, json }
+        micro_options { size, flags, json, argc, reserved, argv }
         micro_request { size, flags, service, method, meta, payload, timeout_ns, parent, options }
         micro_question { size, flags, operation, reserved, args, payload, meta, timeout_ns, parent }
         micro_slice { ptr, len }

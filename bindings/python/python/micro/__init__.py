@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ._metadata import Metadata as Metadata
     from ._micro import __version__ as __version__
     from ._middleware import Call as Call
+    from ._operator import Setting as Setting
     from ._provide import Provided as Provided
     from ._provide import Registry as Registry
     from ._provide import provide as provide
@@ -64,6 +65,7 @@ _WHERE = {
     "Requests": "_streams",
     "Runtime": "_runtime",
     "Service": "_service",
+    "Setting": "_operator",
     "Stream": "_streams",
     "Stub": "_stub",
     "__version__": "_micro",
@@ -93,6 +95,7 @@ __all__ = [
     "Requests",
     "Runtime",
     "Service",
+    "Setting",
     "Stream",
     "Stub",
     "codec",

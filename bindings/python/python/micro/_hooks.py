@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from ._errors import Unavailable
+from ._handler import UNARY, Handler
 from ._logging import logger
 from ._middleware import is_async, is_later
 
@@ -48,6 +50,24 @@ class Hooks:
 
 async def _run(hook: Hook) -> None:
     async with asyncio.timeout(LIMIT):
-        done = hook() if is_async(hook) else await asyncio.to_thread(hook)
-        if is_later(done):
-            await done
+        await _called(hook)
+
+
+async def _called(hook: Hook) -> Any:
+    done = hook() if is_async(hook) else await asyncio.to_thread(hook)
+    return await done if is_later(done) else done
+
+
+class Check(Handler):
+    """The register check: asked by the service itself, and answered as a call is."""
+
+    def __init__(self, check: Hook) -> None:
+        async def is_fit() -> Any:
+            if await _called(check) is False:
+                raise Unavailable("the register check returned False")
+            return b""
+
+        super().__init__("register_check", is_fit, UNARY, settings={})
+
+    def options(self) -> dict[str, Any]:
+        return {"register_check": True}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 import threading
 
 from . import _micro
@@ -15,6 +16,15 @@ _LEVELS = {
     "debug": logging.DEBUG,
     "trace": logging.DEBUG,
 }
+_STARTED = "micro::started"
+"""The one record that each start makes, unless it is quiet."""
+_programs: list[bool] = []
+"""Not empty once a service is the whole of this program."""
+
+
+def is_program() -> None:
+    """From now on a start is told on stderr where `logging` was not set up: it is what a person at a terminal looks for."""
+    _programs.append(True)
 
 
 def logger() -> logging.Logger:
@@ -35,6 +45,9 @@ def _record(records: bytes) -> None:
     for record in json.loads(records):
         name = record["target"].replace("::", ".")
         where = logging.getLogger(name if name.split(".")[0] == "micro" else f"micro.{name}")
+        if record["target"] == _STARTED and _programs and not where.hasHandlers() and sys.stderr is not None:
+            # As warnings are where `logging` was not set up.
+            print(record["message"], file=sys.stderr, flush=True)
         where.log(_LEVELS.get(record["level"], logging.WARNING), "%s", record["message"])
 
 

@@ -32,8 +32,8 @@ class _Routing(TypedDict, total=False):
     """Wait, within the timeout, until the service has a node that takes connections, instead of failing at once."""
     retries: int
     """Attempts after the first."""
-    retry: Literal["safe", "go_micro", "never"]
-    """What may be tried again."""
+    retry: Literal["safe", "go_micro", "on_error", "always", "never"]
+    """What may be tried again; ``on_error`` is another name of ``go_micro``."""
     backoff: Literal["jittered", "go_micro", "none"]
     """How long to wait in between."""
     cached: Seconds
@@ -144,12 +144,17 @@ class ServiceOptions(TypedDict, total=False):
     """A JSON file of settings, which come before these options."""
     environment: bool
     """False: variables such as ``MICRO_SERVER_ADDRESS`` are not read. Otherwise they come before options and ``settings``."""
+    quiet: bool
+    """True: nothing is said at the start."""
     register_ttl: Seconds
     """How long the registry keeps the node without news of it; longer than the interval. 0 is for ever."""
     register_interval: Seconds
     """How often the node is registered anew; 0 is never."""
     register_timeout: Seconds
     """How long a request to the registry may take; ``math.inf`` for ever."""
+    register_check: str
+    """What must answer before each registration: ``tcp://host:port``, or ``http://host:port/path`` with 200 to 299. A function
+    is given to :meth:`Service.register_check`."""
     propagation: Seconds
     """How long it serves on after deregistering."""
     grace: Seconds

@@ -13,6 +13,7 @@ from . import _micro
 from ._client import Client
 from ._errors import Cancelled, Error
 from ._handler import Handler
+from ._hooks import Check
 from ._options import document
 from ._registry import Record, record
 from ._runtime import Runtime
@@ -32,7 +33,7 @@ class Running:
     def __init__(self, service: Service, runtime: Runtime) -> None:
         self.runtime = runtime
         self.hub: Hub = runtime.hub()
-        self.hooks = service._hooks
+        self.hooks, self.check = service._hooks, service._check
         self._is_stopping = False
         self.server = _micro.Server(runtime._native, service.name, document(service._options))
         self.opened: asyncio.Future[None] = self.hub.loop.create_future()
@@ -48,6 +49,8 @@ class Running:
 
     async def start(self, handlers: list[Handler], threads: Threads) -> None:
         self.threads = threads
+        if self.check is not None:
+            handlers = [*handlers, Check(self.check)]
         served = [handler.served(self.hub, self.runtime._native, threads) for handler in handlers]
         for handler in handlers:
             self.server.method(handler.name, handler.shape, document(handler.options()))

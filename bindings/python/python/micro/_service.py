@@ -7,13 +7,15 @@ import contextlib
 import json
 import signal
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ._errors import Closed
 from ._handler import BIDI_STREAM, CLIENT_STREAM, SERVER_STREAM, UNARY, Handler, caller_names
 from ._hooks import Hook, Hooks
+from ._logging import is_program
 from ._middleware import Layer, checked, chosen
+from ._operator import Setting, arguments, explained
 from ._options import EndpointOptions, ServiceOptions, count
 from ._questions import question
 from ._running import Running
@@ -45,6 +47,10 @@ class Service:
 
     Handlers that are plain functions run on ``threads`` threads, by default 4 more than there are processors and at most 32;
     those that stream on ``stream_threads`` others, by default 64. A call whose turn would come too late is refused at once.
+
+    With ``argv=True`` the flags that the program was started with, such as ``--address=:8080``, come before variables,
+    documents and options; a list of texts does as well. What follows ``--`` is left to the program. ``--help`` and
+    ``--version`` print and end the program with 0, what is wrong ends it with 2.
     """
 
     def __init__(
@@ -54,17 +60,19 @@ class Service:
         threads: int | None = None,
         stream_threads: int | None = None,
         runtime: Runtime | None = None,
+        argv: bool | Sequence[str] = False,
         **options: Unpack[ServiceOptions],
     ) -> None:
         if not isinstance(name, str):
             raise TypeError(f"the name of a service is {type(name).__name__}: give text")
         self.name = name
-        self._options: dict[str, Any] = dict(options)
+        self._options: dict[str, Any] = {**options, **arguments(name, options, argv)}
         self._given = runtime
         self._threads = count("threads", threads), count("stream_threads", stream_threads)
         self._handlers: list[Handler] = []
         self._layers: list[tuple[Layer, frozenset[str]]] = []
         self._hooks = Hooks()
+        self._check: Hook | None = None
         self._running: Running | None = None
         self._lock = threading.Lock()
 
@@ -172,6 +180,20 @@ class Service:
 
         return use if middleware is None else use(middleware)
 
+    def explain(self) -> list[Setting]:
+        """Every setting with its value and what set it, as a start would find them now. Raises ``InvalidArgument`` for a
+        document or a variable that is wrong."""
+        return explained(self.name, self._options)
+
+    def register_check(self, check: H) -> H:
+        """Asked before each registration, also as a decorator: while it raises, returns ``False`` or takes longer than
+        ``register_timeout``, the node is not registered and health checks fail. A coroutine function, which runs on the event
+        loop, or a plain one, which runs on a thread. The last one given counts."""
+        if not callable(check):
+            raise TypeError(f"the register check is {type(check).__name__}: give a function without arguments")
+        self._check = check
+        return check
+
     def before_start(self, hook: H) -> H:
         """Runs before the service listens, also as a decorator; what it raises ends the start. Hooks are coroutine functions,
         which run on the event loop, or plain functions, which run on a thread; those of one moment in the order in which
@@ -272,6 +294,7 @@ class Service:
 
         ``loop_factory`` makes the event loop, for example ``uvloop.new_event_loop``.
         """
+        is_program()
         with asyncio.Runner(loop_factory=loop_factory) as runner:
             runner.run(self._serve_until_told())
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from . import _codec
@@ -308,9 +308,10 @@ class Service(_Service):
         threads: int | None = None,
         stream_threads: int | None = None,
         runtime: Runtime | None = None,
+        argv: bool | Sequence[str] = False,
         **options: Unpack[ServiceOptions],
     ) -> None:
-        super().__init__(name, threads=threads, stream_threads=stream_threads, runtime=runtime, **options)
+        super().__init__(name, threads=threads, stream_threads=stream_threads, runtime=runtime, argv=argv, **options)
         self._thread: threading.Thread | None = None
         self._shared: tuple[Any, Client] | None = None
 

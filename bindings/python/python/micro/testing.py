@@ -55,7 +55,7 @@ class Fleet:
     async def start(self, service: Service) -> Service:
         """Starts a service in here, whatever registry it was made for."""
         client = {**service._options.get("client", {}), "network": self.url}
-        within = {**self.options, "address": "127.0.0.1:0", "propagation": 0, "client": client}
+        within = {**self.options, "address": "127.0.0.1:0", "propagation": 0, "quiet": True, "client": client}
         service._options.update(within)
         await service.start()
         self._services.append(service)

@@ -31,7 +31,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         .go_micro("client_retries"),
     of(
         "client.retry",
-        Form::Choice(&["safe", "go_micro", "never"]),
+        Form::Choice(&["safe", "go_micro", "on_error", "always", "never"]),
         "safe",
         "What is tried again.",
     ),

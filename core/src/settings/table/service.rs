@@ -56,11 +56,18 @@ pub(super) const SETTINGS: &[Setting] = &[
     .go_micro("register_interval"),
     of("register_timeout", Form::Limit, "10s", "How long a request to the registry may take."),
     of(
+        "register_check",
+        Form::Text("`tcp://host:port` or `http://host:port/path`"),
+        "none",
+        "What must answer before each registration; while it does not, the node is not registered.",
+    ),
+    of(
         "propagation",
         Form::Time(&range::PROPAGATION),
         "100ms",
         "How long it serves on after deregistering.",
     ),
+    of("quiet", Form::Truth, "false", "Whether nothing is said at the start."),
     of("grace", Form::Limit, "10s", "How long running calls may go on after that."),
     of("tls.certificate", Form::File, "none", "Certificate to show; serves TLS and nothing else."),
     of("tls.private_key", Form::File, "none", "Its private key."),

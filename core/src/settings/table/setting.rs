@@ -154,7 +154,7 @@ impl Setting {
             Form::Truth => "",
             Form::Text(_) | Form::Ranged(_) => match self.key {
                 "address" | "advertise" => "HOST:PORT",
-                "registry" => "URL",
+                "registry" | "register_check" => "URL",
                 "settings" => "FILE",
                 _ => "TEXT",
             },

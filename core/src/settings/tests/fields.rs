@@ -13,7 +13,7 @@ use crate::registry;
 use crate::resilience::{Backoff, Limiter, Retry};
 use crate::selector::{Filter, P2c};
 use crate::server::ServerBuilder;
-use crate::service::Service;
+use crate::service::{Probe, Service};
 use crate::transport::{ClientTls, Compression, ServerTls, TlsPolicy, network};
 
 const MS: fn(u64) -> Duration = Duration::from_millis;
@@ -75,7 +75,12 @@ fn every_field_of_a_service_does_what_its_builder_does() {
     for endless in [json!("none"), json!("1000000000000.000000000s"), json!(u64::MAX)] {
         serves(json!({"grace": endless}), |b| b.grace(Duration::MAX));
     }
-    serves(json!({"network": "memory://every_field"}), |b| b.network(network));
+    let url = "memory://every_field";
+    let built = format!("{:#?}", service(&json!({"network": url})).unwrap()).replace(url, "…");
+    assert_eq!(built, format!("{:#?}", Service::builder("greeter").network(network)));
+    serves(json!({"quiet": true}), |b| b.quiet(true));
+    let probe = Probe::parse("tcp://127.0.0.1:5432").unwrap();
+    serves(json!({"register_check": probe.url()}), |b| b.register_probe(probe));
     serves(json!({"client": {"timeout": "1s"}}), |b| b.client(|c| c.timeout(MS(1000))));
     limits(json!({"max_concurrent_calls": 3}), |b| b.max_concurrent_calls(3));
     limits(json!({"max_connections": 3}), |b| b.max_connections(3));
@@ -152,6 +157,8 @@ fn every_field_of_a_call_does_what_its_builder_does() {
     terms(json!({"retries": 0}), |o| o.retries(0));
     terms(json!({"retry": "never"}), |o| o.retry(Retry::Never));
     terms(json!({"retry": "go_micro"}), |o| o.retry(Retry::GoMicro));
+    terms(json!({"retry": "on_error"}), |o| o.retry(Retry::GoMicro));
+    terms(json!({"retry": "always"}), |o| o.retry(Retry::Always));
     terms(json!({"backoff": "none"}), |o| o.backoff(Backoff::None));
     terms(json!({"compression": "gzip"}), |o| o.compression(Compression::Gzip));
     terms(json!({"compression": "none"}), CallOptions::no_compression);

@@ -5,6 +5,7 @@ mod fields;
 mod mistakes;
 mod ranges;
 mod sources;
+mod told;
 
 use std::sync::Arc;
 

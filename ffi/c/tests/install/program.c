@@ -41,7 +41,10 @@ int main(void)
     CHECK(micro_runtime_new(NULL, &runtime, NULL) == MICRO_OK);
     CHECK(micro_queue_new(runtime, 0, &queue, NULL) == MICRO_OK);
 
-    micro_options options = { sizeof(micro_options), 0, text("{\"registry\": \"memory://\", \"address\": \"127.0.0.1:0\"}") };
+    micro_options options;
+    memset(&options, 0, sizeof options);
+    options.size = sizeof options;
+    options.json = text("{\"registry\": \"memory://\", \"address\": \"127.0.0.1:0\"}");
     CHECK(micro_server_new(runtime, text("greeter"), &options, &server, NULL) == MICRO_OK);
     CHECK(micro_server_method(server, text("Greeter.Hello"), MICRO_UNARY, text(""), &method, NULL) == MICRO_OK);
     CHECK(method == 0);
