@@ -97,6 +97,9 @@ func RegisterInterval(interval time.Duration) Option {
 	return ofServer(server.RegisterInterval(interval))
 }
 
+// Args are the arguments that the program was started with, as server.Args says: micro.Args(os.Args[1:]...).
+func Args(args ...string) Option { return ofServer(server.Args(args...)) }
+
 // Context is that of its handlers, and ends Run.
 func Context(ctx context.Context) Option { return func(o *Options) { o.Context = ctx } }
 

@@ -11,9 +11,12 @@ package micro
 
 import (
 	"context"
+	"encoding/json"
+	"fmt"
 	"log/slog"
 	"os"
 	"os/signal"
+	"strings"
 	"sync"
 	"syscall"
 
@@ -38,7 +41,7 @@ type Service interface {
 	// Server has its endpoints.
 	Server() server.Server
 	// Run serves until the context of its options is done, Stop is called, or the program is told to end: SIGTERM, SIGINT and
-	// SIGQUIT stop it in order, a second one at once.
+	// SIGQUIT stop it in order, a second one at once. With Args it prints what --help and --version ask for, and returns nil.
 	Run() error
 	// String is its kind.
 	String() string
@@ -55,6 +58,8 @@ type Service interface {
 	Address() string
 	// SetHealth says whether it is ready, as health checks ask. CodeFailedPrecondition while it does not run.
 	SetHealth(serving bool) error
+	// Explain is every setting with its value and what set it, as a start would find them now.
+	Explain() ([]Setting, error)
 	// Stats is what the service has seen so far, as JSON: calls by caller and endpoint, running calls, calls it refused.
 	Stats(ctx context.Context) ([]byte, error)
 }
@@ -210,7 +215,7 @@ func (s *service) Run() error {
 		defer signal.Stop(told)
 	}
 	if err := s.Start(); err != nil {
-		return err
+		return printed(err)
 	}
 	running := s.server.Running()
 	if running == nil {
@@ -230,6 +235,34 @@ func (s *service) Run() error {
 		running.Abort()
 	}
 	return <-done
+}
+
+// printed prints what --help and --version ask for; what else went wrong it gives back.
+func printed(err error) error {
+	var said *errors.Error
+	if errors.As(err, &said) && said.Kind == errors.CodeCanceled && said.Endpoint == "" && !errors.Is(err, errors.ErrClosed) {
+		fmt.Println(strings.TrimRight(said.Detail, "\n"))
+		return nil
+	}
+	return err
+}
+
+// Setting is a setting of a service: its value, and what set it.
+type Setting struct {
+	Key   string `json:"key"`
+	Value any    `json:"value"`
+	// Source is what set it, for people.
+	Source string `json:"source"`
+	// Kind is "default", "code", "document", "variable" or "flag".
+	Kind string `json:"kind"`
+}
+
+func (s *service) Explain() (settings []Setting, err error) {
+	said, err := s.server.Explain()
+	if err != nil {
+		return nil, err
+	}
+	return settings, json.Unmarshal(said, &settings)
 }
 
 func (s *service) Record() *registry.Service { return s.server.Record() }

@@ -130,6 +130,8 @@ const (
 	RetrySafe RetryPolicy = "safe"
 	// RetryOnError is go-micro's: failures with 408 and 500.
 	RetryOnError RetryPolicy = "go_micro"
+	// RetryAlways is go-micro's too: every failure.
+	RetryAlways RetryPolicy = "always"
 	// RetryNever is nothing.
 	RetryNever RetryPolicy = "never"
 )

@@ -19,6 +19,9 @@ type Options struct {
 	// Context is that of its handlers.
 	Context context.Context
 
+	// RegisterCheck is asked before each registration.
+	RegisterCheck func(context.Context) error
+
 	document document.Document
 }
 
@@ -194,6 +197,22 @@ func RegisterInterval(interval time.Duration) Option {
 func RegisterTimeout(timeout time.Duration) Option {
 	return func(o *Options) { o.duration("register_timeout", timeout) }
 }
+
+// RegisterCheck is asked before each registration: while it fails, or takes longer than RegisterTimeout, the node is not registered
+// and health checks fail.
+func RegisterCheck(check func(context.Context) error) Option {
+	return func(o *Options) { o.RegisterCheck = check }
+}
+
+// RegisterCheckURL is what must answer before each registration: "tcp://host:port", or "http://host:port/path" with 200 to 299.
+func RegisterCheckURL(url string) Option { return func(o *Options) { o.set("register_check", url) } }
+
+// Quiet says nothing at the start.
+func Quiet(yes bool) Option { return func(o *Options) { o.set("quiet", yes) } }
+
+// Args are the arguments that the program was started with, without its name: flags such as "--address=:8080" come before variables,
+// documents and options. What follows "--" is the program's own.
+func Args(args ...string) Option { return func(o *Options) { o.set("args", args) } }
 
 // Propagation is how long it serves on after deregistering.
 func Propagation(wait time.Duration) Option {

@@ -100,17 +100,9 @@ func (r *rpc) Start() error {
 	if r.native != nil {
 		return running(r.opts.Name)
 	}
-	document := r.opts.document.Copy()
-	if r.clients != nil {
-		if fields := r.clients(); len(fields) > 0 {
-			if _, told := document.Get("client"); !told {
-				document.Set("client", fields)
-			}
-		}
-	}
-	settings, err := document.JSON()
+	settings, err := r.settings()
 	if err != nil {
-		return errors.Newf(errors.CodeInvalidArgument, "micro", "%s", err)
+		return err
 	}
 	runtime, err := native.Acquire()
 	if err != nil {
@@ -120,18 +112,22 @@ func (r *rpc) Start() error {
 		return err
 	}
 	defer runtime.Release()
-	served := make([]served, len(r.endpoints))
-	for number, one := range r.endpoints {
-		served[number] = r.served(one)
+	var all []served
+	for _, one := range r.endpoints {
+		all = append(all, r.served(one))
 	}
-	made, failure := native.NewServer(runtime, r.opts.Name, settings, func(call *native.Inbound) { r.serve(served, call) })
+	if check := r.opts.RegisterCheck; check != nil {
+		one := ofCheck(check)
+		all = append(all, served{one, one.handle})
+	}
+	made, failure := native.NewServer(runtime, r.opts.Name, settings, func(call *native.Inbound) { r.serve(all, call) })
 	if failure != nil {
 		return errors.FromNative(failure, nil)
 	}
-	for _, one := range r.endpoints {
-		settings, err := one.settings()
+	for _, one := range all {
+		settings, err := one.endpoint.settings()
 		if err == nil {
-			if failure := made.Method(one.name, one.shape, settings); failure != nil {
+			if failure := made.Method(one.endpoint.name, one.endpoint.shape, settings); failure != nil {
 				err = errors.FromNative(failure, nil)
 			}
 		}
@@ -153,6 +149,50 @@ func (r *rpc) Start() error {
 	}
 	r.native, r.record, r.stopping = made, record, make(chan struct{})
 	return nil
+}
+
+// settings is the document of the service.
+func (r *rpc) settings() ([]byte, error) {
+	document := r.opts.document.Copy()
+	if r.clients != nil {
+		if fields := r.clients(); len(fields) > 0 {
+			if _, told := document.Get("client"); !told {
+				document.Set("client", fields)
+			}
+		}
+	}
+	settings, err := document.JSON()
+	if err != nil {
+		return nil, errors.Newf(errors.CodeInvalidArgument, "micro", "%s", err)
+	}
+	return settings, nil
+}
+
+// Explain is every setting with its value and what set it, as JSON. For the packages of this module.
+func (r *rpc) Explain() ([]byte, error) {
+	r.lock.Lock()
+	defer r.lock.Unlock()
+	settings, err := r.settings()
+	if err != nil {
+		return nil, err
+	}
+	said, failure := native.Explain(r.opts.Name, settings)
+	if failure != nil {
+		return nil, errors.FromNative(failure, nil)
+	}
+	return said, nil
+}
+
+// ofCheck is a register check as an endpoint.
+func ofCheck(check func(context.Context) error) *endpoint {
+	made := &endpoint{
+		name:     "register_check",
+		shape:    native.Unary,
+		response: func() any { return new([]byte) },
+		handle:   func(ctx context.Context, _ Request, _ any) error { return check(ctx) },
+	}
+	made.opts.set("register_check", true)
+	return made
 }
 
 func (r *rpc) Stop() error {

@@ -3,6 +3,7 @@ package native
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"log/slog"
 	"time"
 )
@@ -15,8 +16,11 @@ var levels = map[string]slog.Level{
 	"trace": slog.LevelDebug - 4,
 }
 
-// level is what is worth recording, as slog is set up.
+// level is what is worth recording, as slog is set up. Where it is not, warnings are, and the line that a service has started.
 func level() string {
+	if fmt.Sprintf("%T", slog.Default().Handler()) == "*slog.defaultHandler" {
+		return "warn"
+	}
 	for _, name := range []string{"debug", "info", "warn", "error"} {
 		if slog.Default().Enabled(context.Background(), levels[name]) {
 			return name

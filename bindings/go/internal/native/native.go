@@ -28,6 +28,8 @@ package native
 #cgo nocallback go_reply
 #cgo noescape go_call_headers
 #cgo nocallback go_call_headers
+#cgo noescape go_server_explain
+#cgo nocallback go_server_explain
 #cgo noescape go_codec
 #cgo nocallback go_codec
 #cgo noescape micro_call_send_headers

@@ -54,6 +54,19 @@ func NewServer(runtime *Runtime, name string, options []byte, serve func(*Inboun
 	return made, nil
 }
 
+// Explain is every setting with its value and what set it, as a JSON array.
+func Explain(name string, options []byte) ([]byte, *Error) {
+	at, length := pointer(name)
+	data, size := pointer(options)
+	var out C.micro_bytes
+	var err *C.micro_error
+	if status := C.go_server_explain(at, length, data, size, &out, &err); status != C.MICRO_OK {
+		return nil, failed(status, err)
+	}
+	defer C.micro_bytes_release(out)
+	return C.GoBytes(unsafe.Pointer(out.ptr), C.int(out.len)), nil
+}
+
 // Method adds an endpoint; they are numbered from 0, in the order of this call.
 func (s *Server) Method(name string, shape uint32, options []byte) *Error {
 	nameAt, nameLen := pointer(name)

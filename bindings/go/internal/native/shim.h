@@ -35,6 +35,12 @@ static inline micro_status go_server_new(micro_runtime *runtime, const void *nam
     return micro_server_new(runtime, GO_SLICE(name), &options, out, err);
 }
 
+static inline micro_status go_server_explain(const void *name, size_t name_len, const void *json, size_t json_len,
+                                             micro_bytes *out, micro_error **err) {
+    micro_options options = { .size = sizeof options, .json = GO_SLICE(json) };
+    return micro_server_explain(GO_SLICE(name), &options, out, err);
+}
+
 static inline micro_status go_server_method(micro_server *server, const void *name, size_t name_len, uint32_t shape,
                                             const void *json, size_t json_len, micro_error **err) {
     return micro_server_method(server, GO_SLICE(name), shape, GO_SLICE(json), NULL, err);
