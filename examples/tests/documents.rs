@@ -29,7 +29,7 @@ const IN_C: [&str; 6] = [
     include_str!("../errors/client.c"),
 ];
 
-const IN_GO: [&str; 7] = [
+const IN_GO: [&str; 8] = [
     include_str!("../greeter/service.go"),
     include_str!("../greeter/client.go"),
     include_str!("../streaming/service.go"),
@@ -37,6 +37,7 @@ const IN_GO: [&str; 7] = [
     include_str!("../errors/service.go"),
     include_str!("../errors/client.go"),
     include_str!("../../bindings/go/docs_test.go"),
+    include_str!("../../bindings/go/microgrpc/microgrpc_test.go"),
 ];
 
 fn root() -> PathBuf {

@@ -107,6 +107,8 @@ func behind(message any) any {
 		return *message
 	case *string:
 		return *message
+	case *any:
+		return behind(*message)
 	}
 	value := reflect.ValueOf(message)
 	if value.Kind() == reflect.Pointer && !value.IsNil() && value.Elem().Kind() == reflect.Pointer {
