@@ -206,12 +206,12 @@ typedef struct {
     uint32_t flags;
     // A JSON document, or nothing; its keys are in docs/configuration.md.
     micro_slice json;
-    // Of a service: how many arguments the program was started with, without its name; 0 leaves them to the program.
+    // Of a service: how many arguments the program was started with, without its name.
     uint32_t argc;
     // 0.
     uint32_t reserved;
-    // They, each ending in a zero: `argv + 1` of main. They become flags, which come before variables, documents and `json`. As
-    // `args` in `json` does.
+    // They, each ending in a zero: `argv + 1` of main. They become flags, which come before variables, documents and `json`; the
+    // key `args` in `json`, a list of texts, is the same. NULL leaves them to the program.
     const char *const *argv;
 } micro_options;
 

@@ -16,7 +16,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use commands::{call, completions, describe, health, services, watch};
+use commands::{call, completions, describe, explain, health, services, watch};
 use failure::Failure;
 use fleet::Fleet;
 use output::{Format, Output};
@@ -49,6 +49,8 @@ enum Command {
     Health(health::Options),
     /// Print services and nodes as they come and go, until Ctrl-C.
     Watch(watch::Options),
+    /// Say which setting of a service comes from where.
+    Explain(explain::Options),
     /// Print a script that has a shell complete this command.
     Completions(completions::Options),
 }
@@ -81,14 +83,20 @@ fn log() {
 
 #[tokio::main(flavor = "current_thread")]
 async fn run(arguments: Arguments, output: &mut Output) -> Result<(), Failure> {
+    // What needs no fleet.
+    let command = match arguments.command {
+        Command::Explain(options) => return explain::run(options, output),
+        Command::Completions(options) => return completions::run::<Arguments>(&options),
+        command => command,
+    };
     let fleet = Fleet::connect(&arguments.registry, arguments.tls.client()?)?;
-    match arguments.command {
+    match command {
         Command::Services => services::run(&fleet, output).await,
         Command::Describe(options) => describe::run(&options, &fleet, output).await,
         Command::Call(options) => call::run(options, &fleet, output).await,
         Command::Health(options) => health::run(&options, &fleet, output).await,
         Command::Watch(options) => watch::run(&options, &fleet, output).await,
-        Command::Completions(options) => completions::run::<Arguments>(&options),
+        Command::Explain(_) | Command::Completions(_) => Ok(()),
     }
 }
 

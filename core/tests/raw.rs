@@ -74,3 +74,37 @@ async fn the_registry_says_of_a_raw_endpoint_what_its_settings_do() -> Result<()
     );
     service.stop().await
 }
+
+#[tokio::test]
+async fn the_registry_has_the_fields_of_types_of_serde() -> Result<()> {
+    #[derive(serde::Serialize, serde::Deserialize)]
+    struct Order {
+        id: u64,
+        lines: Vec<Line>,
+        first: Option<Line>,
+    }
+    #[derive(serde::Serialize, serde::Deserialize)]
+    struct Line {
+        part: String,
+    }
+    let registry = support::memory();
+    let buy = |_: micro::Context, Json(order): Json<Order>| async move { Ok(Json(order.lines)) };
+    let service = support::service(&registry, "shop")
+        .handle(Endpoint::unary("Shop.Buy", buy))
+        .start()
+        .await?;
+    let client = support::client(&registry);
+    let known = client.cache().resolve("shop").await?;
+    let endpoint = known.endpoint(None, "Shop.Buy").expect("it is advertised");
+    assert_eq!(
+        serde_json::to_value(&endpoint.request).expect("a record"),
+        serde_json::json!({"name": "Order", "type": "Order", "values": [
+            {"name": "id", "type": "uint64", "values": null},
+            {"name": "lines", "type": "[]Line", "values": null},
+            {"name": "first", "type": "Line", "values": [{"name": "part", "type": "string", "values": null}]},
+        ]})
+    );
+    let response = endpoint.response.as_ref().expect("it is told");
+    assert_eq!((response.kind.as_str(), response.values.len()), ("[]Line", 0));
+    service.stop().await
+}

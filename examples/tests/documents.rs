@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const EXAMPLES: [&str; 13] = [
+const EXAMPLES: [&str; 14] = [
     include_str!("../greeter/service.rs"),
     include_str!("../greeter/client.rs"),
     include_str!("../streaming/service.rs"),
@@ -18,15 +18,17 @@ const EXAMPLES: [&str; 13] = [
     include_str!("guide.rs"),
     include_str!("../build.rs"),
     include_str!("../middleware/middleware.rs"),
+    include_str!("../settings/service.rs"),
 ];
 
-const IN_C: [&str; 6] = [
+const IN_C: [&str; 7] = [
     include_str!("../greeter/service.c"),
     include_str!("../greeter/client.c"),
     include_str!("../streaming/service.c"),
     include_str!("../streaming/client.c"),
     include_str!("../errors/service.c"),
     include_str!("../errors/client.c"),
+    include_str!("../middleware/service.c"),
 ];
 
 const IN_GO: [&str; 8] = [

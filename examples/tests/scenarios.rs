@@ -2,14 +2,18 @@
 #![allow(clippy::expect_used, clippy::panic, reason = "a test says what it expected by failing")]
 
 mod native;
+mod operator;
 
 use std::ffi::OsStr;
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 
 use micro::registry::{Local, Registry as _};
+use micro::{Client, Code, Json};
 use tempfile::TempDir;
-use tokio::process::{Child, Command};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
+use tokio::process::{Child, ChildStderr, Command};
 use tokio::time::timeout;
 
 /// Longest any step may take.
@@ -18,27 +22,58 @@ const PATIENCE: Duration = Duration::from_secs(30);
 struct Scenario {
     folder: TempDir,
     service: Child,
+    stderr: BufReader<ChildStderr>,
 }
 
 impl Scenario {
     /// Starts a service and waits until it is registered.
     async fn of(name: &str, program: impl AsRef<OsStr>) -> Self {
+        Self::told(name, program, &[], &[]).await
+    }
+
+    /// The same for a program whose operator says something: its flags, and variables.
+    async fn told(
+        name: &str,
+        program: impl AsRef<OsStr>,
+        arguments: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let registry = Local::at(folder.path()).expect("a registry");
         let mut watcher = registry.watch(Some(name)).await.expect("a watch");
-        let service = command(program, &folder).spawn().expect("the service starts");
+        let mut command = command(program, &folder);
+        command.args(arguments).envs(variables.iter().copied()).stderr(Stdio::piped());
+        let mut service = command.spawn().expect("the service starts");
+        let stderr = BufReader::new(service.stderr.take().expect("its standard error"));
         let registered = timeout(PATIENCE, watcher.next()).await.expect("registered in time");
         registered.expect("the watch goes on");
-        Self { folder, service }
+        Self { folder, service, stderr }
+    }
+
+    /// The next line it says to its standard error.
+    async fn line(&mut self) -> String {
+        let mut line = String::new();
+        let read = timeout(PATIENCE, self.stderr.read_line(&mut line)).await;
+        read.expect("it says something in time").expect("text");
+        line
     }
 
     /// Asks the service to stop, which it does well.
     async fn stop(mut self) {
+        self.stopped().await;
+    }
+
+    /// The same. What it said to its standard error.
+    async fn stopped(&mut self) -> String {
         let process = self.service.id().expect("it runs").to_string();
         let asked = Command::new("sh").args(["-c", "kill -TERM \"$1\"", "sh", &process]).status();
         assert!(asked.await.expect("a shell").success());
+        let mut said = String::new();
+        let read = timeout(PATIENCE, self.stderr.read_to_string(&mut said)).await;
+        read.expect("it stops in time").expect("text");
         let ended = timeout(PATIENCE, self.service.wait()).await.expect("it stops in time");
-        assert!(ended.expect("its status").success());
+        assert!(ended.expect("its status").success(), "{said}");
+        said
     }
 
     fn registry(&self) -> Local {
@@ -144,6 +179,20 @@ fn tells_errors(printed: &str) {
         lines[3],
         "UNAVAILABLE go.micro.client: service payments: not found: it has no node now, is it running, and in this registry? (0 attempts; start it, or wait_for_ready)"
     );
+}
+
+#[tokio::test]
+async fn middleware_in_c_sees_every_call() {
+    let mut scenario = Scenario::of("shop", native::program("middleware-service")).await;
+    let client = Client::builder().registry(Arc::new(scenario.registry())).build();
+    let client = client.expect("a client");
+    let buy = || client.call::<_, Json<String>>("shop", "Shop.Buy", Json(2));
+    let error = buy().await.expect_err("it has no tenant");
+    assert_eq!((error.code(), error.detail()), (Code::Unauthenticated, "send the header `tenant`"));
+    let Json(bought) = buy().metadata("tenant", "blue").await.expect("a reply");
+    assert_eq!(bought, "2 pieces");
+    let said = scenario.stopped().await;
+    assert!(said.ends_with("Shop.Buy: failed\nShop.Buy: fine\n"), "{said}");
 }
 
 #[tokio::test]

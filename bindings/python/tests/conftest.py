@@ -41,6 +41,12 @@ def pb(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
     return importlib.import_module("greeter_pb2")
 
 
+@pytest.fixture(scope="session")
+def world(pb: ModuleType) -> ModuleType:
+    """A greeter as generated code has it, in all its kinds."""
+    return importlib.import_module("grpc_greeter")
+
+
 def complaints(said: str) -> list[str]:
     """What a program complained of. That something took long, as asyncio says when it debugs, is said of the machine."""
     return [line for line in said.splitlines() if line and not line.startswith("Executing <")]

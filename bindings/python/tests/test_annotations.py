@@ -46,6 +46,30 @@ from micro._scalars import Wrong
 from micro._shapes import Shapes
 from micro.testing import Fleet
 
+
+@dataclass
+class Snake:
+    order_id: int
+    from_: str = ""
+    html_body_2: int | None = None
+
+
+class SnakeDict(typing.TypedDict):
+    order_id: int
+
+
+class SnakeTuple(typing.NamedTuple):
+    order_id: int
+
+
+@dataclass
+class Both:
+    """One of its names is what protobuf would call the other."""
+
+    a_b: int
+    aB: int = 0
+
+
 GOOD = [
     (tuple[int, str], [1, "a"], (1, "a")),
     (tuple[int, ...], [1, 2], (1, 2)),
@@ -100,6 +124,18 @@ GOOD = [
     (dict[str, Any], {"a": [1]}, {"a": [1]}),
     (list, [1, "a"], [1, "a"]),
     (None | int, None, None),
+    # As protobuf writes them.
+    (int, "-9007199254740993", -9007199254740993),
+    (dict[str, int], {"a": "1"}, {"a": 1}),
+    (int | None, "7", 7),
+    (int | str, "7", "7"),
+    (str | int, "7", "7"),
+    (int | datetime.date, "2026-01-31", datetime.date(2026, 1, 31)),
+    (Snake, {"orderId": "7", "from": "x", "htmlBody2": None}, Snake(7, "x")),
+    (Snake, {"order_id": 7, "html_body_2": 1, "orderid": 2}, Snake(7, "", 1)),
+    (SnakeDict, {"orderId": 7}, {"order_id": 7}),
+    (SnakeTuple, {"orderId": "7"}, SnakeTuple(7)),
+    (Both, {"aB": 1, "a_b": 2}, Both(2, 1)),
 ]
 
 BAD = [
@@ -147,6 +183,11 @@ BAD = [
     (Pair, [1, 2, 3], "it has 3 items"),
     (Cat | Dog, {"kind": "cow", "name": "a"}, "it is no Cat | Dog: kind is a string, and should be one of 'cat'"),
     (int | list[str], [1], "[0] is an integer, and should be a string"),
+    (int, "1.0", "it is a string, and should be an integer"),
+    (int, "", "it is a string, and should be an integer"),
+    (int, "+1", "it is a string, and should be an integer"),
+    (Snake, {"orderId": 1, "order_id": 2}, "order_id is there twice, once as orderId"),
+    (Snake, {"OrderId": 1}, "order_id is missing"),
     (int | str, [1], "it is an array, and should be int or str"),
 ]
 

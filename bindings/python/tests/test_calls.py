@@ -18,14 +18,14 @@ from micro.testing import Fleet
 
 
 @dataclasses.dataclass
-class Line:
+class Item:
     text: str
     count: int = 1
 
 
 @dataclasses.dataclass
 class Order:
-    lines: list[Line]
+    items: list[Item]
     note: str | None = None
 
 
@@ -170,12 +170,12 @@ async def test_dataclasses_go_both_ways(fleet: Fleet) -> None:
 
     @service.endpoint("Shop.Order")
     async def order(request: Order) -> Order:
-        assert isinstance(request.lines[0], Line)
-        return Order([*request.lines, Line("gift")], "thanks")
+        assert isinstance(request.items[0], Item)
+        return Order([*request.items, Item("gift")], "thanks")
 
     await fleet.start(service)
-    reply = await fleet.client.call("shop", "Shop.Order", Order([Line("book", 2)]), returns=Order)
-    assert reply == Order([Line("book", 2), Line("gift")], "thanks")
+    reply = await fleet.client.call("shop", "Shop.Order", Order([Item("book", 2)]), returns=Order)
+    assert reply == Order([Item("book", 2), Item("gift")], "thanks")
 
 
 async def test_large_payloads_come_whole(fleet: Fleet) -> None:

@@ -1,154 +1,17 @@
-"""Servicers of generated code as endpoints of a service: interceptors, other callers, where they run, when they start."""
+"""Servicers of generated code as endpoints of a service: other callers, where they run, when they start."""
 
 from __future__ import annotations
 
 import asyncio
-import gc
 import threading
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
+from grpc_lab import Counted, Noted, failed, grpc, request, service_of
 
 import micro
 from micro import sync
-
-grpc = pytest.importorskip("grpc")
-pytest.importorskip("grpc_status")
-
-
-@pytest.fixture(scope="module")
-def world(pb: Any) -> Any:
-    import grpc_greeter
-
-    return grpc_greeter
-
-
-def request(name: str, times: int = 0) -> Any:
-    import greeter_pb2
-
-    return greeter_pb2.HelloRequest(name=name, times_greeted=times)
-
-
-async def failed(call: Any) -> Any:
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await call
-    return caught.value
-
-
-def service_of(world: Any, url: str, servicer: Any, interceptors: Any = None, **options: Any) -> micro.Service:
-    service = micro.Service("greeter", registry=url, address="127.0.0.1:0", propagation=0, **options)
-    world.stubs.add_GreeterServicer_to_server(servicer, micro.grpc.server(service, interceptors))
-    return service
-
-
-class Noted(grpc.aio.ServerInterceptor):  # type: ignore[misc]
-    """Notes each call, refuses some, and says of others that they are not there."""
-
-    def __init__(self, name: str, notes: list[str]) -> None:
-        self.name, self.notes = name, notes
-
-    async def intercept_service(self, continuation: Any, details: Any) -> Any:
-        metadata = dict(details.invocation_metadata)
-        self.notes.append(f"{self.name} {details.method}")
-        await asyncio.sleep(0)
-        if "test-hide" in metadata:
-            return None
-        handler = await continuation(details)
-        if "test-refuse" in metadata:
-
-            async def refuse(_: Any, context: Any) -> None:
-                await context.abort(grpc.StatusCode.UNAUTHENTICATED, "who are you?")
-
-            return grpc.unary_unary_rpc_method_handler(refuse, handler.request_deserializer, handler.response_serializer)
-        self.notes.append(f"{self.name} goes on")
-        return handler
-
-
-async def test_interceptors_of_a_server_see_every_call_from_the_outside_in(world: Any, tmp_path: Any) -> None:
-    notes: list[str] = []
-    chain = [Noted("outer", notes), Noted("inner", notes)]
-    url = f"memory://{tmp_path.name}"
-    async with service_of(world, url, world.AioGreeter(), chain), micro.grpc.channel("greeter", registry=url) as channel:
-        stub = world.stubs.GreeterStub(channel)
-        assert (await stub.Hello(request("Ada"))).message == "Hello, Ada!"
-        path = "/hello.v1.Greeter/Hello"
-        assert notes == [f"outer {path}", f"inner {path}", "inner goes on", "outer goes on"]
-        assert [reply.total_count async for reply in stub.Lots(request("Ada", 3))] == [0, 1, 2]
-        assert notes[4] == "outer /hello.v1.Greeter/Lots"
-        error = await failed(stub.Hello(request("Ada"), metadata=(("test-refuse", "1"),)))
-        assert (error.code(), error.details()) == (grpc.StatusCode.UNAUTHENTICATED, "who are you?")
-        error = await failed(stub.Hello(request("Ada"), metadata=(("test-hide", "1"),)))
-        assert (error.code(), error.details()) == (grpc.StatusCode.UNIMPLEMENTED, "Method not found!")
-
-
-async def test_methods_that_are_plain_functions_run_on_threads_behind_such_interceptors(world: Any, tmp_path: Any) -> None:
-    notes: list[str] = []
-    url = f"memory://{tmp_path.name}"
-    greeter = world.Greeter()
-    service = service_of(world, url, greeter, [Noted("outer", notes)])
-    async with service, micro.grpc.channel("greeter", registry=url) as channel:
-        stub = world.stubs.GreeterStub(channel)
-        assert (await stub.Hello(request("Ada"))).message == "Hello, Ada!"
-        assert [reply.total_count async for reply in stub.Lots(request("Ada", 3))] == [0, 1, 2]
-        assert (await stub.Collect(iter([request("Ada"), request("Bob")]))).message == "Ada Bob"
-        assert [reply.message async for reply in stub.Chat(iter([request("Ada")]))] == ["Hello, Ada!"]
-        error = await failed(stub.Hello(request("abort")))
-        assert (error.code(), error.details()) == (grpc.StatusCode.NOT_FOUND, "no such name")
-        call = stub.Hello(request("wait"))
-        assert await asyncio.to_thread(greeter.waits.wait, 20)
-        call.cancel()
-        assert await asyncio.to_thread(greeter.over.wait, 20)
-        assert notes.count("outer goes on") == 6
-
-
-async def test_a_call_that_finds_no_thread_is_refused_behind_such_interceptors(world: Any, tmp_path: Any) -> None:
-    from micro.grpc import _endpoint
-
-    url = f"memory://{tmp_path.name}"
-    greeter = world.Greeter()
-    service = service_of(world, url, greeter, [Noted("outer", [])], stream_threads=1)
-    async with service, micro.grpc.channel("greeter", registry=url) as channel:
-        stub = world.stubs.GreeterStub(channel)
-        first = stub.Lots(request("wait", 1))
-        await first.read()
-        assert await asyncio.to_thread(greeter.waits.wait, 20)
-        calls = [stub.Lots(request("Ada", 1)) for _ in range(2)]
-        reads = [asyncio.ensure_future(call.read()) for call in calls]
-        refused, waiting = await asyncio.wait(reads, timeout=20, return_when=asyncio.FIRST_COMPLETED)
-        error = refused.pop().exception()
-        assert isinstance(error, grpc.aio.AioRpcError) and error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-        servings = [one for one in gc.get_objects() if isinstance(one, _endpoint.Serving) and one._elsewhere]
-        assert [len(one._elsewhere) for one in servings] == [2], "the one that was refused does not wait"
-        first.cancel()
-        assert (await waiting.pop()).message == "Ada"
-
-
-class Counted(grpc.ServerInterceptor):  # type: ignore[misc]
-    def __init__(self, threads: list[str]) -> None:
-        self.threads = threads
-
-    def intercept_service(self, continuation: Any, details: Any) -> Any:
-        self.threads.append(threading.current_thread().name)
-        if "test-hide" in dict(details.invocation_metadata):
-            return None
-        return continuation(details)
-
-
-def test_interceptors_for_threads_run_on_the_thread_of_the_handler(world: Any, tmp_path: Any) -> None:
-    threads: list[str] = []
-    url = f"memory://{tmp_path.name}"
-    service = sync.Service("greeter", registry=url, address="127.0.0.1:0", propagation=0)
-    server = micro.grpc.server(service, [Counted(threads)])
-    world.stubs.add_GreeterServicer_to_server(world.Greeter(), server)
-    with service, micro.grpc.sync.channel("greeter", registry=url) as channel:
-        stub = world.stubs.GreeterStub(channel)
-        assert stub.Hello(request("Ada")).message == "Hello, Ada!"
-        assert [reply.total_count for reply in stub.Lots(request("Ada", 2))] == [0, 1]
-        assert len(threads) == 2 and all(name.startswith("micro handler") for name in threads)
-        with pytest.raises(grpc.RpcError) as caught:
-            stub.Hello(request("Ada"), metadata=(("test-hide", "1"),))
-        assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
 async def test_both_kinds_of_methods_stand_side_by_side(world: Any, tmp_path: Any) -> None:

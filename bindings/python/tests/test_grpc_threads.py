@@ -13,13 +13,6 @@ grpc = pytest.importorskip("grpc")
 pytest.importorskip("grpc_status")
 
 
-@pytest.fixture(scope="module")
-def world(pb: Any) -> Any:
-    import grpc_greeter
-
-    return grpc_greeter
-
-
 @pytest.fixture(params=["ours", "grpcio's channel", "grpcio's server"])
 def pair(request: Any) -> str:
     return str(request.param)

@@ -122,14 +122,13 @@ async def test_headers_are_sent_before_the_first_message_where_a_handler_says_so
         return "refused"
 
     await fleet.start(service)
-    for name in ("Numbers.Later", "Numbers.Thread"):
+    for name, gate in (("Numbers.Later", on), ("Numbers.Thread", asked)):
         stream = fleet.client.server_stream("numbers", name)
         # One task may read while another one waits for the headers.
         reading = asyncio.ensure_future(anext(stream))
         headers = await asyncio.wait_for(stream.headers(), 20)
         assert dict(headers)["from"] == "one" and not reading.done()
-        on.set()
-        asked.set()
+        gate.set()
         assert await reading == 1
     assert await fleet.client.call("numbers", "Numbers.One") == "refused"
 

@@ -3,6 +3,7 @@
 pub(crate) mod call;
 pub(crate) mod completions;
 pub(crate) mod describe;
+pub(crate) mod explain;
 pub(crate) mod health;
 pub(crate) mod services;
 pub(crate) mod watch;

@@ -12,6 +12,7 @@ use serde::Serialize;
 use serde::de::{DeserializeSeed, Deserializer, Error as _};
 
 use crate::error::{Error, Result};
+use crate::fork::hold;
 use crate::spelling::quoted;
 
 /// Codecs that a process may add.
@@ -219,6 +220,8 @@ fn entry(table: &'static [OnceLock<Slot>], name: &str) -> Result<Added> {
             PROTOCOLS.join(" or ")
         )));
     }
+    // A child of a fork finds every entry made or not there.
+    let _making = hold();
     for (number, slot) in (0_u8..).zip(table) {
         let slot = slot.get_or_init(|| Slot::new(number, name));
         if slot.name() == name {

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use super::Codec;
 use super::finite::Finite;
 use super::message::{Message, Side, read_added, unsupported, write_added};
-use super::schema::{Schema, short_name};
+use super::schema::Schema;
 use super::unreadable::from_json;
 use crate::error::{Error, Result};
 
@@ -68,7 +68,7 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Message for Json<T> {
     }
 
     fn schema() -> Schema {
-        Schema::named(short_name(std::any::type_name::<T>()))
+        Schema::of_json::<T>()
     }
 }
 

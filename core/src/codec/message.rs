@@ -207,7 +207,7 @@ impl<'de> DeserializeSeed<'de> for Described {
         self,
         deserializer: D,
     ) -> Result<DynamicMessage, D::Error> {
-        let options = DeserializeOptions::new().deny_unknown_fields(true);
+        let options = DeserializeOptions::new().deny_unknown_fields(false);
         DynamicMessage::deserialize_with_options(self.0, deserializer, &options)
     }
 }
@@ -303,10 +303,14 @@ mod tests {
     }
 
     #[test]
-    fn unknown_fields_and_broken_bytes_are_bad_requests_with_a_reason() {
-        let error = read::<HealthRequest>(r#"{"nope":1}"#).expect_err("unknown field");
-        assert_eq!((error.code(), error.http_code()), (Code::InvalidArgument, 400));
-        assert!(error.detail().contains("nope"), "{error}");
+    fn fields_that_are_not_known_are_ignored_and_broken_bytes_are_bad_requests() {
+        use crate::proto::reflection::ServerReflectionRequest;
+        for json in [r#"{"nope":1}"#, r#"{"nope":{"deep":[{"er":null}]}}"#] {
+            assert_eq!(read::<HealthRequest>(json), Ok(HealthRequest::default()), "{json}");
+        }
+        let within = r#"{"host":"a","fileContainingExtension":{"extensionNumber":1,"nope":2}}"#;
+        let message = read::<ServerReflectionRequest>(within).expect("a message");
+        assert_eq!(message.host, "a");
         let error = HealthRequest::decode(Codec::Proto, Bytes::from_static(b"\x0a\xff"));
         assert_eq!(error.expect_err("cut short").code(), Code::InvalidArgument);
     }

@@ -10,6 +10,7 @@ mod added;
 #[cfg(feature = "tonic")]
 mod described;
 mod finite;
+mod fitting;
 mod json;
 mod message;
 mod raw;
@@ -17,6 +18,7 @@ mod read;
 mod schema;
 #[cfg(test)]
 mod tests;
+mod traced;
 mod unreadable;
 mod valid;
 

@@ -45,7 +45,7 @@ mod tests {
                 r#"{"fileContainingExtension":{"extensionNumber":"x"}}"#,
                 "`fileContainingExtension.extensionNumber`",
             ),
-            (r#"{"fileContainingExtension":{"nope":1}}"#, "nope"),
+            (r#"{"fileContainingExtension":{"nope":1,"extensionNumber":[]}}"#, "extensionNumber"),
             (r#"{"host":"\udc00"}"#, "host"),
             (r#"{"host":"a"} {}"#, "trailing characters"),
             (r#"{"host":"a""#, "EOF"),

@@ -1,13 +1,10 @@
 //! What a service says about the types of its endpoints.
 
 use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor};
+use serde::de::DeserializeOwned;
 
+use super::traced::{DEPTH, MAX_FIELDS, trace};
 use crate::registry::Value;
-
-/// go-micro walks a type three levels deep (wire reference 1.10): the type, its fields, theirs.
-const DEPTH: usize = 3;
-/// Fields described per level; a type with more is described by its first ones.
-const MAX_FIELDS: usize = 64;
 
 /// Shape of a message type, for the registry and for reflection.
 #[derive(Debug, Clone, Default)]
@@ -23,6 +20,21 @@ impl Schema {
             value: Value { name: name.into(), kind: name.into(), values: Vec::new() },
             descriptor: None,
         }
+    }
+
+    /// A type of serde that is read from JSON, with the fields that it asks for when it reads itself. It is asked for each of them
+    /// once, and no value is made.
+    pub fn of_json<T: DeserializeOwned>() -> Self {
+        let name = short_name(std::any::type_name::<T>());
+        let (kind, values) = trace::<T>();
+        let kind = if kind.is_empty() { name.to_owned() } else { kind };
+        Self { value: Value { name: name.into(), kind, values }, descriptor: None }
+    }
+
+    /// A type as the registry is to have it: three levels, and 64 fields a level; what is more is left out.
+    pub fn of_value(mut value: Value) -> Self {
+        clip(&mut value, 1);
+        Self { value, descriptor: None }
     }
 
     /// A protobuf type.
@@ -44,6 +56,11 @@ impl Schema {
     pub fn descriptor(&self) -> Option<&MessageDescriptor> {
         self.descriptor.as_ref()
     }
+}
+
+fn clip(value: &mut Value, level: usize) {
+    value.values.truncate(if level < DEPTH { MAX_FIELDS } else { 0 });
+    value.values.iter_mut().for_each(|field| clip(field, level + 1));
 }
 
 fn fields(message: &MessageDescriptor, level: usize) -> Vec<Value> {

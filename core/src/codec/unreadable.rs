@@ -1,9 +1,11 @@
 //! Messages that cannot be read: which type was expected, and where it went wrong.
 
 use std::fmt::Display;
+use std::marker::PhantomData;
 
 use serde::de::{DeserializeOwned, DeserializeSeed};
 
+use super::fitting::Fitting;
 use super::schema::short_name;
 use crate::error::{Error, Result};
 
@@ -33,10 +35,7 @@ pub(super) fn undecodable_as(name: &str, cause: impl Display) -> Error {
 /// # Errors
 /// `INVALID_ARGUMENT` with the path of the field and what was expected there.
 pub(super) fn from_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
-    let text = utf8::<T>(bytes)?;
-    serde_json::from_str(text)
-        .or_else(|_| seeded(text, std::marker::PhantomData))
-        .map_err(undecodable::<T>)
+    from_json_by::<T, _>(|| Fitting(PhantomData::<T>), bytes)
 }
 
 /// As [`from_json`], for what `seed` knows how to read. `T` is what it is called.

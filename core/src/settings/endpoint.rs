@@ -33,7 +33,7 @@ use crate::spelling::{nearest, quoted};
 /// | `read_only` | `true`: a call changes nothing; web pages may call it with a GET |
 /// | `internal` | `true`: served, but not advertised |
 /// | `metadata` | labels: an object of texts |
-/// | `request`, `response` | names of the message types |
+/// | `request`, `response` | names of the message types, or trees of their fields as the registry has them: `{"name", "type", "values": […]}` |
 /// | `descriptors` | a serialized `FileDescriptorSet` in base64, with all it imports; `request` and `response` are then full names of messages in it |
 #[derive(Debug, Clone, Default)]
 pub struct EndpointSettings {
@@ -114,6 +114,10 @@ fn schema(
 ) -> Result<Option<Schema>> {
     fields.read(name, |value| {
         let path = value.path.clone();
+        if value.is_object() {
+            let tree = "the name of a type, or a tree of `name`, `type` and `values`";
+            return value.parse(tree).map(Schema::of_value);
+        }
         let name = value.text()?;
         let Some(pool) = pool else { return Ok(Schema::named(&name)) };
         if let Some(message) = pool.get_message_by_name(&name) {

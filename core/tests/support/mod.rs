@@ -2,6 +2,8 @@
 #![allow(dead_code, reason = "each test file uses its own part")]
 #![allow(clippy::expect_used, reason = "a test says what it expects by failing")]
 
+pub(crate) mod layers;
+
 use std::sync::Arc;
 
 use micro::registry::{Memory, Registry};

@@ -23,15 +23,13 @@ pub(crate) fn wrong<T>(document: &str, name: &str, why: &str) -> Result<T> {
     Err(Error::invalid_argument(format!("{document}: {name}: {why}")).into())
 }
 
-/// Puts the arguments of a program into the document of a service, as `args`.
+/// Puts the arguments of a program into the document of a service, as `args`, where there is a list of them.
 ///
 /// # Errors
 /// `INVALID_ARGUMENT` where the document is none, or has `args` already.
-pub fn with_args(options: &str, args: Vec<String>) -> Result<Cow<'_, str>> {
+pub fn with_args(options: &str, args: Option<Vec<String>>) -> Result<Cow<'_, str>> {
     const DOCUMENT: &str = "service settings";
-    if args.is_empty() {
-        return Ok(options.into());
-    }
+    let Some(args) = args else { return Ok(options.into()) };
     let document = match options.trim() {
         "" => Value::Object(serde_json::Map::new()),
         // The reader of the whole says what is wrong with it.
@@ -65,11 +63,12 @@ mod tests {
 
     #[test]
     fn arguments_join_a_document_once() {
-        let args = || vec!["--grace=1s".to_owned()];
+        let args = || Some(vec!["--grace=1s".to_owned()]);
         let joined = with_args(r#"{"id": "a"}"#, args()).expect("a document");
         assert_eq!(joined, r#"{"args":["--grace=1s"],"id":"a"}"#);
         assert_eq!(with_args("", args()).expect("none"), r#"{"args":["--grace=1s"]}"#);
-        assert_eq!(with_args("{", Vec::new()).expect("left alone"), "{");
+        assert_eq!(with_args("", Some(Vec::new())).expect("no flags"), r#"{"args":[]}"#);
+        assert_eq!(with_args("{", None).expect("left alone"), "{");
         for wrong in ["{", "[]", &*joined] {
             with_args(wrong, args()).expect_err("no such document");
         }

@@ -35,12 +35,12 @@ pub struct micro_options {
     pub flags: u32,
     /// A JSON document, or nothing; its keys are in docs/configuration.md.
     pub json: micro_slice,
-    /// Of a service: how many arguments the program was started with, without its name; 0 leaves them to the program.
+    /// Of a service: how many arguments the program was started with, without its name.
     pub argc: u32,
     /// 0.
     pub reserved: u32,
-    /// They, each ending in a zero: `argv + 1` of main. They become flags, which come before variables, documents and `json`. As
-    /// `args` in `json` does.
+    /// They, each ending in a zero: `argv + 1` of main. They become flags, which come before variables, documents and `json`; the
+    /// key `args` in `json`, a list of texts, is the same. NULL leaves them to the program.
     pub argv: *const *const c_char,
 }
 
@@ -51,16 +51,19 @@ impl Grows for micro_options {
 
     unsafe fn read<'a>(self) -> Result<Cow<'a, str>> {
         flags::check(self.flags, 0, Self::NAME)?;
+        if self.argv.is_null() && self.argc > 0 {
+            return Err(Failure::argument("options: argc counts arguments, and argv is NULL"));
+        }
         // SAFETY: the caller promises readable text, and as many arguments as it says.
         unsafe {
             let argument = |n: usize| {
-                let argument =
-                    if self.argv.is_null() { self.argv.cast() } else { *self.argv.add(n) };
+                let argument = *self.argv.add(n);
                 let missing = || Failure::argument(format!("options: argument {n} is NULL"));
                 let argument = (!argument.is_null()).then(|| CStr::from_ptr(argument));
                 Ok(argument.ok_or_else(missing)?.to_string_lossy().into_owned())
             };
-            let arguments = (0..self.argc as usize).map(argument).collect::<Result<_>>()?;
+            let arguments = || (0..self.argc as usize).map(argument).collect::<Result<_>>();
+            let arguments = (!self.argv.is_null()).then(arguments).transpose()?;
             micro_bridge::with_args(self.json.text(Self::NAME)?, arguments)
         }
     }

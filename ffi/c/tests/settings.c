@@ -94,9 +94,15 @@ TEST(help_and_the_version_are_told_and_what_is_wrong_is_refused_with_what_was_me
     micro_options options = started("", fine, 1);
     setenv("MICRO_SERVER_GRACE", "soon", 1);
     refused(&f, &options, MICRO_INVALID_ARGUMENT, "MICRO_SERVER_GRACE: \"soon\" is no duration");
+    options.argc = 0;
+    refused(&f, &options, MICRO_INVALID_ARGUMENT, "MICRO_SERVER_GRACE: \"soon\" is no duration");
     unsetenv("MICRO_SERVER_GRACE");
+    options.argc = 1;
     options.argv = NULL;
-    refused(&f, &options, MICRO_ARG, "argument 0 is NULL");
+    refused(&f, &options, MICRO_ARG, "argv is NULL");
+    static const char *const missing[] = { "--quiet", NULL };
+    options = started("", missing, 2);
+    refused(&f, &options, MICRO_ARG, "argument 1 is NULL");
     options = options_of("{ \"args\": \"--quiet\" }");
     refused(&f, &options, MICRO_INVALID_ARGUMENT, "args: give a list of texts");
     options = options_of("{ \"args\": [\"--adress\"] }");

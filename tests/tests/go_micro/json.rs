@@ -87,15 +87,16 @@ fn p1_17_our_client_sends_json_with_camel_case_names_and_without_defaults() {
 }
 
 #[test]
-fn p1_17_json_with_an_unknown_field_is_a_bad_request_in_gos_words() {
+fn p1_17_json_of_another_type_is_a_bad_request_in_gos_words() {
     isolated(&[Need::Go], || async {
         let ours = ours::serve("greeter").await;
         let peer = go::client().await;
-        let fields = json!({ "subtype": "json", "messages": [go::bytes(br#"{"nope":1}"#)] });
+        let fields =
+            json!({ "subtype": "json", "messages": [go::bytes(br#"{"unknown":1,"big":"nope"}"#)] });
         let outcome = go::wire(&peer, ours.address(), "/greeter.Greeter/Hello", fields).await;
         assert_eq!(outcome["status"]["code"], Code::InvalidArgument.grpc(), "{outcome}");
         let message = outcome["status"]["message"].as_str().unwrap();
         assert!(message.starts_with("grpc: failed to unmarshal the received message"), "{message}");
-        assert!(message.contains("nope"), "{message}");
+        assert!(message.contains("`big`"), "{message}");
     });
 }

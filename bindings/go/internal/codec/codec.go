@@ -71,7 +71,7 @@ var names = map[uint32]string{native.Proto: "protobuf", native.JSON: "JSON", nat
 var (
 	ofRequests = protojson.MarshalOptions{}
 	ofReplies  = protojson.MarshalOptions{UseProtoNames: true, EmitDefaultValues: true}
-	reads      = protojson.UnmarshalOptions{DiscardUnknown: true}
+	lenient    = protojson.UnmarshalOptions{DiscardUnknown: true}
 )
 
 // Message is a value as a protobuf message, of either API of Go, or nil.
@@ -220,9 +220,9 @@ func Decode(payload []byte, codec uint32, into any, what string, refusal errors.
 	case by != nil:
 		err = by.Unmarshal(payload, into)
 	case codec == native.JSON && made != nil:
-		err = reads.Unmarshal(payload, made)
+		err = lenient.Unmarshal(payload, made)
 	case codec == native.JSON:
-		err = json.Unmarshal(payload, into)
+		err = plain(payload, into)
 	case made != nil:
 		err = proto.Unmarshal(payload, made)
 	default:

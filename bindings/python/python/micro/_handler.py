@@ -55,7 +55,7 @@ class Handler:
         # Names of messages say what callers may know; what the handler takes is said by its annotations.
         self.request = said.request if request is None or isinstance(request, str) else request
         self.response = said.response if response is None or isinstance(response, str) else response
-        self.schemas = _schemas(request or self.request, response or self.response)
+        self._told = request or self.request, response or self.response
         try:
             self._decoder()
         except NameError:
@@ -84,7 +84,7 @@ class Handler:
 
     def options(self) -> dict[str, Any]:
         """The endpoint's settings document."""
-        return {**self.schemas, **self.settings}
+        return {**_schemas(*self._told, self._names), **self.settings}
 
     def served(self, hub: Hub, runtime: _micro.Runtime, threads: Threads) -> tuple[str, Any, int]:
         """What the native part calls for each call, and how."""
@@ -214,15 +214,15 @@ class Handler:
         def refuse(context: _micro.Context, error: BaseException) -> None:
             queue.answer(context, name, None, error)
 
-        line = threads.line(name, job, refuse, streams=self.shape != UNARY)
+        lane = threads.lane(name, job, refuse, streams=self.shape != UNARY)
 
         if self.shape == UNARY:
-            return line.put
+            return lane.put
 
         def serve(payload: Any, context: _micro.Context) -> None:
             pipe = ThreadPipe(runtime, decode)
             self._begin(context, pipe)
-            line.put(payload, context, pipe)
+            lane.put(payload, context, pipe)
 
         return serve
 
@@ -237,7 +237,7 @@ def _is_later(reply: Any) -> bool:
     return kind not in _NEVER_LATER and hasattr(kind, "__await__")
 
 
-def _schemas(request: Any, response: Any) -> dict[str, Any]:
+def _schemas(request: Any, response: Any, names: dict[str, Any] | None = None) -> dict[str, Any]:
     """What callers may know of the messages."""
     out: dict[str, Any] = {}
     files: dict[str, bytes] = {}
@@ -249,8 +249,10 @@ def _schemas(request: Any, response: Any) -> dict[str, Any]:
         elif is_protobuf(kind):
             _add_file(kind.DESCRIPTOR.file, files)
             out[name] = kind.DESCRIPTOR.full_name
-        elif not proto and isinstance(kind, type) and kind not in (type(None), object):
-            out[name] = kind.__name__
+        elif not proto and kind not in (None, Any, type(None), object):
+            from ._fields import tree
+
+            out[name] = tree(kind, names)
     if files:
         # A FileDescriptorSet is its files as field 1, one after another.
         parts = b"".join(b"\x0a" + _varint(len(one)) + one for one in files.values())

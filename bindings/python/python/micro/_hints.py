@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 import typing
+from collections.abc import Mapping
 from typing import Any
 
 
@@ -66,6 +67,16 @@ def around() -> dict[str, Any]:
                 out.setdefault(name, value)
         frame = frame.f_back  # type: ignore[assignment]
     return out
+
+
+def hints_of(kind: Any, names: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The annotations of a class. Raises ``NameError`` for what is not there yet."""
+    local = {**(names or {}), kind.__name__: kind}
+    try:
+        return typing.get_type_hints(kind, localns=local, include_extras=True)
+    except NameError:
+        # A class made inside of a function: the caller is usually still in there.
+        return typing.get_type_hints(kind, localns={**around(), **local}, include_extras=True)
 
 
 def is_class_var(field: Any) -> bool:

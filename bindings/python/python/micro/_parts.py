@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from enum import Enum
 from typing import Any
 
 from ._plain import plain
-from ._scalars import Wrong, described, member
+from ._scalars import Wrong, described, member, whole
 from ._text import text_of
 
 Shape = Callable[[Any], Any]
@@ -24,12 +25,29 @@ def made(kind: Any, fields: dict[str, Any]) -> Any:
         raise Wrong.saying(f"is refused: {text_of(error)}") from error
 
 
-def fields_of(value: Any, shapes: dict[str, Shape | None], needed: list[str]) -> dict[str, Any]:
+def camels(names: Iterable[str]) -> dict[str, str]:
+    """What protobuf calls fields in JSON, where that is another name and no field has it."""
+    known = set(names)
+    made = {name: _AFTER.sub(lambda found: found[1].upper(), name) for name in known if "_" in name}
+    return {name: camel for name, camel in made.items() if camel and camel not in known}
+
+
+_AFTER = re.compile(r"_+(.?)", re.DOTALL)
+
+
+def fields_of(value: Any, shapes: dict[str, Shape | None], needed: list[str], others: dict[str, str]) -> dict[str, Any]:
+    """The fields that an object has. ``others`` are further names of some."""
     if type(value) is not dict:
         raise Wrong("an object", value)
     out = {}
     for name, shape in shapes.items():
         one = value.get(name, MISSING)
+        if name in others:
+            other = value.get(others[name], MISSING)
+            if one is MISSING:
+                one = other
+            elif other is not MISSING:
+                raise Wrong.saying(f"is there twice, once as {others[name]}").at(name)
         if one is MISSING:
             continue
         if shape is None:
@@ -88,11 +106,14 @@ def _each(value: list[Any], inner: Shape) -> list[Any]:
 
 
 def either(shapes: list[Shape], nullable: bool, wanted: str) -> Shape:
+    # Text is a number only if it may be nothing else.
+    of_text = sorted(shapes, key=lambda shape: shape is whole)
+
     def read(value: Any) -> Any:
         if value is None and nullable:
             return None
         best, score, deepest = MISSING, -1, None
-        for shape in shapes:
+        for shape in of_text if type(value) is str else shapes:
             try:
                 found = shape(value)
             except Wrong as wrong:

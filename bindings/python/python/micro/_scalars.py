@@ -127,6 +127,18 @@ def _exactly(kind: type, wanted: str) -> Read:
     return read
 
 
+_digits = re.compile(r"-?\d{1,4300}", re.ASCII).fullmatch
+
+
+def whole(value: Any) -> int:
+    """An integer, or text of its digits, which is how protobuf writes those of 64 bits."""
+    if type(value) is int:
+        return value
+    if type(value) is str and _digits(value):
+        return int(value)
+    raise Wrong("an integer", value)
+
+
 def _float(value: Any) -> float:
     kind = type(value)
     if kind is int:
@@ -245,7 +257,7 @@ _BY_NAME: dict[tuple[str, str], Callable[[Any], Read]] = {
     },
 }
 _BUILTIN: dict[Any, Scalar] = {
-    int: Scalar(_exactly(int, "an integer")),
+    int: Scalar(whole),
     str: Scalar(_exactly(str, "a string")),
     bool: Scalar(_exactly(bool, "true or false")),
     float: Scalar(_float),

@@ -15,8 +15,8 @@ import typing
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ._hints import arguments, around, is_class_var, is_other_typeddict, presence, present, substituted
-from ._parts import Shape, either, enum_of, fields_of, items_of, literal_of, made, many, message, null, validated
+from ._hints import arguments, hints_of, is_class_var, is_other_typeddict, presence, present, substituted
+from ._parts import Shape, camels, either, enum_of, fields_of, items_of, literal_of, made, many, message, null, validated
 from ._plain import is_protobuf, is_pydantic
 from ._scalars import Wrong, described, number, scalar
 
@@ -146,14 +146,6 @@ class Shapes:
         holder = types.SimpleNamespace(__annotations__={"it": said})
         return typing.get_type_hints(holder, globalns=dict(vars(typing)), localns=dict(self._names or {}))["it"]
 
-    def _hints(self, kind: Any) -> dict[str, Any]:
-        names = {**(self._names or {}), kind.__name__: kind}
-        try:
-            return typing.get_type_hints(kind, localns=names, include_extras=True)
-        except NameError:
-            # A class made inside of a function: the caller is usually still in there.
-            return typing.get_type_hints(kind, localns={**around(), **names}, include_extras=True)
-
     def _annotated(self, kind: Any, args: tuple[Any, ...]) -> Shape | None:
         rules = [one for one in args[1:] if type(one).__module__.partition(".")[0] in ("pydantic", "annotated_types")]
         if not rules:
@@ -228,43 +220,45 @@ class Shapes:
         return shape
 
     def _dataclass(self, kind: Any, given: dict[Any, Any]) -> Shape:
-        hints = self._hints(kind)
+        hints = hints_of(kind, self._names)
         fields = [field for field in kind.__dataclass_fields__.values() if field.init and not is_class_var(field)]
         shapes = {one.name: self.of(substituted(hints[one.name], given)) for one in fields}
         needed = [
             one.name for one in fields if one.default is dataclasses.MISSING and one.default_factory is dataclasses.MISSING
         ]
+        others = camels(shapes)
 
         def read(value: Any) -> Any:
-            return made(kind, fields_of(value, shapes, needed))
+            return made(kind, fields_of(value, shapes, needed, others))
 
-        read.names = frozenset(shapes)  # type: ignore[attr-defined]
+        read.names = frozenset(shapes).union(others.values())  # type: ignore[attr-defined]
         return read
 
     def _typeddict(self, kind: Any, given: dict[Any, Any]) -> Shape:
-        hints = self._hints(kind)
+        hints = hints_of(kind, self._names)
         needed = []
         for name, hint in hints.items():
             origin = presence(hint)
             if origin == "Required" or (origin is None and name in kind.__required_keys__):
                 needed.append(name)
         shapes = {name: self.of(substituted(present(hint), given)) for name, hint in hints.items()}
+        others = camels(shapes)
 
         def read(value: Any) -> Any:
-            return fields_of(value, shapes, needed)
+            return fields_of(value, shapes, needed, others)
 
-        read.names = frozenset(shapes)  # type: ignore[attr-defined]
+        read.names = frozenset(shapes).union(others.values())  # type: ignore[attr-defined]
         return read
 
     def _namedtuple(self, kind: Any, given: dict[Any, Any]) -> Shape:
-        hints = self._hints(kind)
+        hints = hints_of(kind, self._names)
         shapes = {name: self.of(substituted(hints[name], given)) if name in hints else None for name in kind._fields}
         needed = [name for name in kind._fields if name not in kind._field_defaults]
-        order = list(shapes.values())
+        order, others = list(shapes.values()), camels(shapes)
 
         def read(value: Any) -> Any:
             if type(value) is dict:
-                return made(kind, fields_of(value, shapes, needed))
+                return made(kind, fields_of(value, shapes, needed, others))
             return kind(*items_of(value, order, len(needed)))
 
         return read

@@ -56,9 +56,9 @@ class Threads:
         most = streams or STREAMS
         self._streams = Pool(most, most, "stream_threads")
 
-    def line(self, endpoint: str, job: Job, refuse: Refuse, *, streams: bool) -> Line:
+    def lane(self, endpoint: str, job: Job, refuse: Refuse, *, streams: bool) -> Lane:
         """The line before the threads for the calls of an endpoint."""
-        return Line(self._streams if streams else self._calls, endpoint, job, refuse, streams)
+        return Lane(self._streams if streams else self._calls, endpoint, job, refuse, streams)
 
     def close(self) -> None:
         """Ends the threads once they have done what waits."""
@@ -70,7 +70,7 @@ Job = Callable[[Any, "_micro.Context", "ThreadPipe | None"], None]
 Refuse = Callable[["_micro.Context", BaseException], None]
 
 
-class Line:
+class Lane:
     """Calls of one endpoint on their way to a thread."""
 
     def __init__(self, pool: Pool, endpoint: str, job: Job, refuse: Refuse, streams: bool) -> None:
@@ -133,7 +133,7 @@ class Pool:
 
     def __init__(self, most: int, longest: int, option: str) -> None:
         self.most, self.longest, self._option = most, longest, option
-        self.work: SimpleQueue[tuple[Line, Any, _micro.Context, ThreadPipe | None] | None] = SimpleQueue()
+        self.work: SimpleQueue[tuple[Lane, Any, _micro.Context, ThreadPipe | None] | None] = SimpleQueue()
         """Calls that no thread has taken."""
         self.threads: list[threading.Thread] = []
         self._idle = threading.Semaphore(0)

@@ -66,7 +66,7 @@ async def python_calls_go() -> None:
         counted = client.server_stream("go.greeter", "Greeter.Count", pb.CountRequest(to=3), returns=pb.CountReply)
         assert len([one async for one in counted]) == 3
         try:
-            await client.call("go.greeter", "Greeter.Nothing", request)
+            await client.call("go.greeter", "Greeter.Nothing", request, returns=bytes)
         except errors.Error as error:
             assert error.endpoint == "Greeter.Nothing" and error.attempts >= 1, error
         else:

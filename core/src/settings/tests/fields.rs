@@ -213,6 +213,23 @@ async fn a_registry_is_opened_when_it_is_used() {
 }
 
 #[test]
+fn an_endpoint_may_be_given_trees_of_fields() {
+    let nest = |values: serde_json::Value| json!({"name": "n", "type": "N", "values": values});
+    let deep = nest(json!([nest(json!([nest(json!([nest(json!([]))]))]))]));
+    let known = endpoint(&json!({"request": deep, "response": {"type": "[]Line"}})).unwrap();
+    // Three levels, as go-micro.
+    let told = known.record().request.unwrap();
+    assert_eq!(told.values[0].values[0].name, "n");
+    assert_eq!(told.values[0].values[0].values, []);
+    assert_eq!(known.record().response.unwrap().kind, "[]Line");
+    let many: Vec<_> = (0..100).map(|_| json!({"name": "x"})).collect();
+    let known = endpoint(&json!({"request": nest(many.into())})).unwrap();
+    assert_eq!(known.record().request.unwrap().values.len(), 64);
+    let error = endpoint(&json!({"request": {"values": 7}})).unwrap_err();
+    assert!(error.detail().starts_with("endpoint settings: request: "), "{error}");
+}
+
+#[test]
 fn descriptors_tell_the_registry_what_the_messages_look_like() {
     use base64::Engine as _;
     let set = base64::engine::general_purpose::STANDARD

@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"strconv"
+	"strings"
 	"sync"
 
 	micro "github.com/micro/micro/bindings/go"
@@ -124,6 +126,9 @@ func (h *host) handle(service micro.Service, asked line) error {
 			return err
 		}
 	}
+	if err := micro.Handle(service, "Conformance.Order", ordered, server.InternalHandler(true)); err != nil {
+		return err
+	}
 	count := func(ctx context.Context, request []byte, stream *micro.Stream[struct{}, []byte]) error {
 		one := make(ctx, request)
 		one.send = stream.Send
@@ -180,4 +185,23 @@ func (h *host) stop(id field) {
 		}
 	}
 	tell("ok", id)
+}
+
+// order is a type as a program in Go has it.
+type order struct {
+	ID    int64  `json:"order_id"`
+	Buyer string `json:"buyer"`
+	Parts []part `json:"order_parts"`
+}
+
+type part struct {
+	Number int `json:"part_no"`
+}
+
+func ordered(_ context.Context, request order) (string, error) {
+	var numbers []string
+	for _, one := range request.Parts {
+		numbers = append(numbers, strconv.Itoa(one.Number))
+	}
+	return fmt.Sprintf("%d %s %s", request.ID, request.Buyer, strings.Join(numbers, ",")), nil
 }

@@ -7,6 +7,7 @@ import json
 import os
 import threading
 from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -89,6 +90,24 @@ class Server:
             tell("ok", id)
 
 
+@dataclass
+class Part:
+    part_no: int
+
+
+@dataclass
+class Order:
+    """A type as a program in Python has it."""
+
+    order_id: int
+    buyer: str = ""
+    order_parts: list[Part] = field(default_factory=list)
+
+
+async def order(request: Order) -> str:
+    return f"{request.order_id} {request.buyer} {','.join(str(part.part_no) for part in request.order_parts)}"
+
+
 class Handlers:
     """The endpoints of one service."""
 
@@ -102,6 +121,7 @@ class Handlers:
             handler = getattr(self, "do" if name in ("Echo", "Do") else name.lower())
             settings = line.settings(f"endpoint.{name}")
             self.service.endpoint(f"Conformance.{name}", **settings)(handler)
+        self.service.endpoint("Conformance.Order", internal=True)(order)
 
     async def do(self, request: bytes, context: micro.Context) -> bytes | None:
         turn = Turn(self, context, request)

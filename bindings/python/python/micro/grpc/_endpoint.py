@@ -22,7 +22,7 @@ from ._status import Metadatum, metadata_of
 if TYPE_CHECKING:
     from .. import _micro
     from .._runtime import Hub
-    from .._threads import Line, Threads
+    from .._threads import Lane, Threads
 
 Intercept = Callable[..., Any]
 Deliver = Callable[[Any, "BaseException | None"], object]
@@ -105,7 +105,7 @@ class Serving:
         self._base = contextvars.copy_context()
         self._elsewhere: dict[int, Deliver] = {}
         """Calls of the loop that a thread serves, by their ids."""
-        self._line: Line = threads.line(endpoint.name, self._work, self._refuse, streams=self._shape != UNARY)
+        self._lane: Lane = threads.lane(endpoint.name, self._work, self._refuse, streams=self._shape != UNARY)
 
     # On the event loop.
 
@@ -194,11 +194,11 @@ class Serving:
 
     def _put(self, work: Work, call: _micro.Context) -> None:
         if self._shape == UNARY:
-            self._line.put(work, call)
+            self._lane.put(work, call)
             return
         pipe = ThreadPipe(self._runtime, self._messages.read)
         begin(pipe, call, self._shape)
-        self._line.put(work, call, pipe)
+        self._lane.put(work, call, pipe)
 
     def _answer(self, call: _micro.Context, message: Any, error: BaseException | None) -> None:
         self._hub.queue.answer(call, self._name, message, error)

@@ -7,8 +7,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::{Stream, stream};
 use micro::server::Endpoint;
-use micro::{Client, Code, Context, Detail, Error, Raw, Result, Streaming};
+use micro::{Client, Code, Context, Detail, Error, Json, Raw, Result, Streaming};
 use micro_conformance::{Line, Plan, pattern};
+use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, watch};
 
 use crate::Wrong;
@@ -32,8 +33,28 @@ pub(crate) struct State {
     pub(crate) client: watch::Receiver<Option<Client>>,
 }
 
+/// A type as a program in Rust has it.
+#[derive(Serialize, Deserialize)]
+struct Order {
+    order_id: i64,
+    #[serde(default)]
+    buyer: String,
+    #[serde(default)]
+    order_parts: Vec<Part>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Part {
+    part_no: u32,
+}
+
+async fn order(_: Context, Json(order): Json<Order>) -> Result<Json<String>> {
+    let parts: Vec<_> = order.order_parts.iter().map(|part| part.part_no.to_string()).collect();
+    Ok(Json(format!("{} {} {}", order.order_id, order.buyer, parts.join(","))))
+}
+
 /// The endpoints.
-pub(crate) fn endpoints(state: &Arc<State>) -> [Endpoint; 5] {
+pub(crate) fn endpoints(state: &Arc<State>) -> [Endpoint; 6] {
     let unary = |name: &'static str| {
         let state = state.clone();
         Endpoint::unary(name, move |context: Context, Raw(request): Raw| {
@@ -72,6 +93,7 @@ pub(crate) fn endpoints(state: &Arc<State>) -> [Endpoint; 5] {
                 Ok(Raw(turn.payload.clone()))
             }
         }),
+        Endpoint::unary("Conformance.Order", order).internal(),
         Endpoint::bidi_stream("Conformance.Chat", move |context, requests: Streaming<Raw>| {
             let turn = Turn::begin(chat.clone(), context);
             async move {
