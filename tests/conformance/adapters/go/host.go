@@ -189,12 +189,12 @@ func (h *host) stop(id field) {
 
 // order is a type as a program in Go has it.
 type order struct {
-	ID    int64  `json:"order_id"`
-	Buyer string `json:"buyer"`
-	Parts []part `json:"order_parts"`
+	ID    int64   `json:"order_id"`
+	Buyer string  `json:"buyer"`
+	Parts []piece `json:"order_parts"`
 }
 
-type part struct {
+type piece struct {
 	Number int `json:"part_no"`
 }
 
