@@ -613,6 +613,8 @@ micro_status micro_server_explain(micro_slice name, const micro_options *options
 // `options` is a JSON document (docs/configuration.md), or nothing. `method` gets the number by which events name it; they
 // count from 0 in the order of this call. A name that cannot be used is found out by the start.
 //
+// The name "*", of kind MICRO_BIDI_STREAM, answers the calls that no other endpoint does; micro_call_describe tells their path.
+//
 // With the options {"register_check": true} it is no endpoint but the check before each registration, of kind MICRO_UNARY and any
 // name: it comes as MICRO_EVENT_CALL with its number. A node that is fit answers with an empty micro_reply, one that is not with
 // an error, and is not registered then.
@@ -670,8 +672,8 @@ micro_status micro_call_headers(micro_runtime *runtime, micro_id call, micro_sli
 // afterwards may be lost. MICRO_ARG where the answer is one message, which its headers come with.
 micro_status micro_call_send_headers(micro_runtime *runtime, micro_id call);
 
-// What is known of a call that came in, a JSON object with service, endpoint, caller, peer, trace_id and span_id. The caller
-// owns `out`.
+// What is known of a call that came in, a JSON object with service, endpoint, caller, peer, trace_id, span_id, and the path of one
+// that the endpoint "*" answers. The caller owns `out`.
 micro_status micro_call_describe(micro_runtime *runtime, micro_id call, micro_bytes *out);
 
 /*

@@ -198,6 +198,12 @@ impl Context {
         self.told(py, "endpoint")
     }
 
+    /// Path that was called, such as `/shop.v1.Cart/Add`, of a call that the endpoint `*` answers; else `None`.
+    #[getter]
+    fn path<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        self.told(py, "path")
+    }
+
     /// Service that calls; `None` when the caller is no service.
     #[getter]
     fn caller<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {

@@ -57,7 +57,9 @@ fn described(py: Python<'_>, error: &PyErr, endpoint: &str) -> PyResult<Error> {
     static DESCRIBE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     let describe = DESCRIBE.import(py, "micro._told", "describe")?;
     type Parts = (i32, i32, String, String, Vec<(String, Vec<u8>)>, f64);
-    let parts = describe.call1((error.value(py), endpoint))?;
+    // With its traceback, which what was raised here has not got yet.
+    let raised = error.clone_ref(py).into_value(py);
+    let parts = describe.call1((raised, endpoint))?;
     let (code, http, id, detail, attached, away): Parts = parts.extract()?;
     let code = Code::from_grpc(code).unwrap_or(Code::Unknown);
     let error = match (code, http) {

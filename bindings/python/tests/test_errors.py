@@ -183,5 +183,33 @@ async def test_a_number_that_follows_from_the_code_changes_no_code(fleet: Fleet)
     assert (unknown.code, unknown.http) == (errors.Code.UNKNOWN, 500)
 
 
+@pytest.mark.parametrize("kind", ["at once", "later", "on a thread", "streaming"])
+async def test_the_log_has_the_line_that_raised(fleet: Fleet, kind: str, caplog: pytest.LogCaptureFixture) -> None:
+    service = micro.Service("lab")
+
+    async def at_once(request: None) -> None:
+        raise ValueError("here")
+
+    async def later(request: None) -> None:
+        await asyncio.sleep(0)
+        raise ValueError("here")
+
+    def on_a_thread(request: None) -> None:
+        raise ValueError("here")
+
+    async def streaming(request: None) -> AsyncIterator[int]:
+        yield 1
+        raise ValueError("here")
+
+    handlers = {"at once": at_once, "later": later, "on a thread": on_a_thread, "streaming": streaming}
+    service.endpoint("Lab.Fail")(handlers[kind])
+    await fleet.start(service)
+    with caplog.at_level(logging.ERROR, "micro"), pytest.raises(errors.Internal):
+        if kind == "streaming":
+            [one async for one in fleet.client.server_stream("lab", "Lab.Fail")]
+        await fleet.client.call("lab", "Lab.Fail")
+    assert f"in {handlers[kind].__name__}" in caplog.text
+
+
 def test_a_wrong_argument_is_a_value_error() -> None:
     assert issubclass(errors.WrongArgument, ValueError)

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use micro::server::Path;
 use micro::{Error, Metadata};
 use serde::Deserialize;
 use serde_json::Value;
@@ -176,7 +177,8 @@ impl Runtime {
         self.inside().is_ok_and(|shared| shared.context_of(call).is_ok())
     }
 
-    /// What is known of a call that came in, as JSON: `service`, `endpoint`, `caller`, `peer`, `trace_id`, `span_id`.
+    /// What is known of a call that came in, as JSON: `service`, `endpoint`, `caller`, `peer`, `trace_id`, `span_id`, and the
+    /// `path` of one that the endpoint `*` answers.
     ///
     /// # Errors
     /// As [`Runtime::reply`].
@@ -186,6 +188,7 @@ impl Runtime {
         Ok(serde_json::json!({
             "service": context.service(),
             "endpoint": context.endpoint(),
+            "path": context.extension::<Path>().as_ref().map(|path| path.as_str()),
             "caller": context.caller(),
             "peer": context.peer().map(|peer| peer.to_string()),
             "trace_id": trace.trace_id(),

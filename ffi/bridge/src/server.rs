@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use micro::server::{Body, Endpoint};
+use micro::server::{Body, Endpoint, Request};
 use micro::service::ServiceBuilder;
 use micro::settings::{EndpointSettings, Explained, Explanation, ServiceSettings};
 use micro::{Codec, Context, Error, Metadata, Service, Shape};
@@ -88,6 +88,9 @@ impl Told {
 /// The option of an endpoint that makes it the register check.
 const REGISTER_CHECK: &str = "register_check";
 
+/// The name of the endpoint that answers what no other does.
+const FALLBACK: &str = "*";
+
 impl Server {
     /// A service called `name`. `options` is a JSON document of [`ServiceSettings`], empty for the defaults, to which the bridge
     /// adds `args`: the command line of the program, a list of texts without its name. What that says comes before variables,
@@ -133,6 +136,9 @@ impl Server {
     /// Adds an endpoint, `Type.Method` or `package.Type.Method`; returns the number by which events name it, from 0. `options` is a JSON document of
     /// [`EndpointSettings`]. A name that cannot be used is found out by the start.
     ///
+    /// `*` answers the calls that no other endpoint does, behind all middleware: a stream both ways, of which [`Runtime::describe`]
+    /// tells the path. It is not registered, and its options are not looked at; of several the last one counts.
+    ///
     /// With the option `"register_check": true`, which stands alone, it is no endpoint but the check before each registration:
     /// each comes as an [`EventKind::Call`] with its number, and is answered with an empty reply by a node that is fit, and with
     /// an error by one that is not. It may have any name; of several the last one counts.
@@ -152,6 +158,11 @@ impl Server {
                 return own::wrong("endpoint settings", REGISTER_CHECK, why);
             }
         };
+        if name == FALLBACK && shape != Shape::BidiStream {
+            return Err(Failure::from(Error::invalid_argument(
+                "the endpoint `*` answers whatever no other does, so it is a stream both ways",
+            )));
+        }
         match &mut *self.0.state() {
             State::Made { endpoints, .. } => {
                 endpoints.push(Planned { name: name.to_owned(), shape, settings });
@@ -297,9 +308,12 @@ async fn start(
             builder = builder.register_check(move || check(host.clone(), method, of.clone()));
             continue;
         };
-        let endpoint = Endpoint::raw(&planned.name, planned.shape, move |request| {
-            serve(host.clone(), method, request.into())
-        });
+        let handler = move |request: Request| serve(host.clone(), method, request.into());
+        if planned.name == FALLBACK {
+            builder = builder.fallback(handler);
+            continue;
+        }
+        let endpoint = Endpoint::raw(&planned.name, planned.shape, handler);
         builder = builder.handle(settings.apply(endpoint)?);
     }
     let service = tokio::select! {

@@ -71,8 +71,8 @@ pub unsafe extern "C" fn micro_call_send_headers(
     unsafe { act(runtime, |runtime| runtime.send_headers(Id::from_raw(call))) }
 }
 
-/// What is known of a call that came in, a JSON object with service, endpoint, caller, peer, trace_id and span_id. The caller
-/// owns `out`.
+/// What is known of a call that came in, a JSON object with service, endpoint, caller, peer, trace_id, span_id, and the path of one
+/// that the endpoint "*" answers. The caller owns `out`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn micro_call_describe(
     runtime: *mut micro_runtime,

@@ -58,6 +58,8 @@ pub unsafe extern "C" fn micro_server_explain(
 /// `options` is a JSON document (docs/configuration.md), or nothing. `method` gets the number by which events name it; they
 /// count from 0 in the order of this call. A name that cannot be used is found out by the start.
 ///
+/// The name "*", of kind MICRO_BIDI_STREAM, answers the calls that no other endpoint does; micro_call_describe tells their path.
+///
 /// With the options {"register_check": true} it is no endpoint but the check before each registration, of kind MICRO_UNARY and any
 /// name: it comes as MICRO_EVENT_CALL with its number. A node that is fit answers with an empty micro_reply, one that is not with
 /// an error, and is not registered then.

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from ._registry import KnownNode as KnownNode
     from ._registry import Node as Node
     from ._registry import Record as Record
+    from ._retry import FailedAttempt as FailedAttempt
+    from ._retry import Retry as Retry
     from ._runtime import Runtime as Runtime
     from ._service import Service as Service
     from ._streams import ClientStream as ClientStream
@@ -54,6 +56,7 @@ _WHERE = {
     "Detail": "_errors",
     "Endpoint": "_registry",
     "Error": "_errors",
+    "FailedAttempt": "_retry",
     "Health": "_registry",
     "KnownNode": "_registry",
     "Metadata": "_metadata",
@@ -63,6 +66,7 @@ _WHERE = {
     "Registry": "_provide",
     "Reply": "_terms",
     "Requests": "_streams",
+    "Retry": "_retry",
     "Runtime": "_runtime",
     "Service": "_service",
     "Setting": "_operator",
@@ -84,6 +88,7 @@ __all__ = [
     "Detail",
     "Endpoint",
     "Error",
+    "FailedAttempt",
     "Health",
     "KnownNode",
     "Metadata",
@@ -93,6 +98,7 @@ __all__ = [
     "Registry",
     "Reply",
     "Requests",
+    "Retry",
     "Runtime",
     "Service",
     "Setting",

@@ -43,6 +43,9 @@ class Context:
     def endpoint(self) -> str | None:
         """Endpoint that was called, for example ``Greeter.Hello``."""
     @property
+    def path(self) -> str | None:
+        """Path that was called, such as ``/shop.v1.Cart/Add``, of a call that the endpoint ``*`` answers; else ``None``."""
+    @property
     def caller(self) -> str | None:
         """Service that calls; ``None`` when the caller is no service."""
     @property

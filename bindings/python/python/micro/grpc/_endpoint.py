@@ -65,25 +65,50 @@ class Endpoint:
             return self.name, serving.put, DIRECT
         return self.name, serving.run, EAGER if self.shape == UNARY else STREAMING
 
-    def messages(self, handler: Any) -> Messages:
-        return Messages(self.path, self._method, handler.request_deserializer, handler.response_serializer)
+    def path_of(self, call: _micro.Context) -> str:
+        """The path that was called."""
+        return self.path
+
+    def found(self, details: Any) -> Any:
+        """The handler of a call; ``None`` where there is none."""
+        return self.handler if details.method == self.path else None
+
+    def messages(self, handler: Any, path: str) -> Messages:
+        return Messages(path, self._method, handler.request_deserializer, handler.response_serializer)
 
     def chosen(self, call: _micro.Context) -> Any:
         """The handler of a call; something to await where interceptors are asynchronous."""
         if not self._interceptors:
             return self.handler
-        details = HandlerCallDetails(self.path, metadata_of(call.metadata.pairs))
+        return self._through(call)
+
+    def _through(self, call: _micro.Context) -> Any:
+        details = HandlerCallDetails(self.path_of(call), metadata_of(call.metadata.pairs))
         return self._next_later(0, details) if self._is_later else self._next(0, details)
 
     def _next(self, at: int, details: Any) -> Any:
         if at == len(self._interceptors):
-            return self.handler if details.method == self.path else None
+            return self.found(details)
         return self._interceptors[at](functools.partial(self._next, at + 1), details)
 
     async def _next_later(self, at: int, details: Any) -> Any:
         if at == len(self._interceptors):
-            return self.handler if details.method == self.path else None
+            return self.found(details)
         return await self._interceptors[at](functools.partial(self._next_later, at + 1), details)
+
+    async def only(self, pipe: LoopPipe) -> Any:
+        """The one request of a handler that takes no stream, where the wire has one."""
+        try:
+            return await pipe.next()
+        except StopAsyncIteration:
+            raise Internal("the call has no request", id="micro") from None
+
+    def only_on_thread(self, pipe: ThreadPipe) -> Any:
+        """The same for a handler on a thread."""
+        try:
+            return pipe.next()
+        except StopIteration:
+            raise Internal("the call has no request", id="micro") from None
 
     def checked(self, handler: Any) -> Any:
         """A handler that interceptors have given. Raises what the caller is told when it cannot serve the call."""
@@ -99,9 +124,11 @@ class Serving:
 
     def __init__(self, endpoint: Endpoint, hub: Hub, runtime: _micro.Runtime, threads: Threads) -> None:
         self._endpoint, self._hub, self._runtime = endpoint, hub, runtime
-        self._name, self._path, self._shape = endpoint.name, endpoint.path, endpoint.shape
-        self._messages = endpoint.messages(endpoint.handler)
-        self._behavior = behavior_of(endpoint.handler)
+        self._name, self._shape = endpoint.name, endpoint.shape
+        # Of an endpoint that is asked for its handler by each call, these are known then.
+        is_known = endpoint.handler is not None
+        self._messages = endpoint.messages(endpoint.handler, endpoint.path) if is_known else None
+        self._behavior: Any = behavior_of(endpoint.handler) if is_known else None
         self._base = contextvars.copy_context()
         self._elsewhere: dict[int, Deliver] = {}
         """Calls of the loop that a thread serves, by their ids."""
@@ -117,15 +144,16 @@ class Serving:
         is_own = handler is self._endpoint.handler
         if not is_async(self._behavior if is_own else behavior_of(handler)):
             return await self._on_thread(payload, handler, call)
-        messages = self._messages if is_own else self._endpoint.messages(handler)
+        path = self._endpoint.path_of(call)
+        messages = (self._messages if is_own else None) or self._endpoint.messages(handler, path)
         behavior = self._behavior if is_own else behavior_of(handler)
-        context, answer = AioContext(call, self._path, streams=bool(self._shape & SERVER_STREAM)), b""
+        context, answer = AioContext(call, path, streams=bool(self._shape & SERVER_STREAM)), b""
         try:
             if self._shape == UNARY:
                 flags = call._flags
                 answer = messages.write(await behavior(messages.read(payload, flags), context), flags)
             else:
-                answer = await self._stream(messages, behavior, payload, call, context)
+                answer = await self._stream(messages, handler, payload, call, context)
         except BaseException as error:
             failure = context._failure(error)
         else:
@@ -139,14 +167,21 @@ class Serving:
             # Else it and this frame would hold each other.
             del failure
 
-    async def _stream(self, messages: Messages, behavior: Any, payload: Any, call: _micro.Context, context: AioContext) -> Any:
-        flags = call._flags
+    async def _stream(self, messages: Messages, handler: Any, payload: Any, call: _micro.Context, context: AioContext) -> Any:
+        flags, shape, behavior = call._flags, shape_of(handler), behavior_of(handler)
         pipe = HandlerPipe(self._runtime, messages.read, self._hub.loop)
         begin(pipe, call, self._shape)
         context._pipe = pipe
-        request = pipe if pipe.reads else messages.read(payload, flags)
-        if not self._shape & SERVER_STREAM:
-            return messages.write(await behavior(request, context), flags)
+        request: Any = pipe
+        if not shape & CLIENT_STREAM:
+            request = await self._endpoint.only(pipe) if pipe.reads else messages.read(payload, flags)
+            pipe.reads = False
+        if not shape & SERVER_STREAM:
+            response = messages.write(await behavior(request, context), flags)
+            if not self._shape & SERVER_STREAM:
+                return response
+            await pipe.send(response)
+            return b""
         context._write = functools.partial(self._written, messages, flags)
         responses = behavior(request, context)
         if not hasattr(responses, "__aiter__"):
@@ -196,7 +231,7 @@ class Serving:
         if self._shape == UNARY:
             self._lane.put(work, call)
             return
-        pipe = ThreadPipe(self._runtime, self._messages.read)
+        pipe = ThreadPipe(self._runtime, self._messages.read if self._messages is not None else _unread)
         begin(pipe, call, self._shape)
         self._lane.put(work, call, pipe)
 
@@ -224,15 +259,16 @@ class Serving:
         if handler is None:
             handler = self._endpoint.checked(self._endpoint.chosen(call))
             if is_async(behavior_of(handler)):
-                raise Internal(f"an interceptor gave {self._path} a handler that is `async def`, on a thread", id="micro")
-        is_own = handler is self._endpoint.handler
-        messages = self._messages if is_own else self._endpoint.messages(handler)
-        context = ThreadContext(call, self._path, streams=bool(self._shape & SERVER_STREAM))
+                path = self._endpoint.path_of(call)
+                raise Internal(f"{path} was given a handler that is `async def`, on a thread", id="micro")
+        is_own, path = handler is self._endpoint.handler, self._endpoint.path_of(call)
+        messages = (self._messages if is_own else None) or self._endpoint.messages(handler, path)
+        context = ThreadContext(call, path, streams=bool(self._shape & SERVER_STREAM))
         context._stop = functools.partial(work.deliver, None)
         call._task = Told(context)
         answer = b""
         try:
-            answer = self._respond(messages, behavior_of(handler), work.payload, call, pipe, context)
+            answer = self._respond(messages, handler, work.payload, call, pipe, context)
         except BaseException as error:
             failure = context._failure(error)
         else:
@@ -246,16 +282,24 @@ class Serving:
             del failure
 
     def _respond(
-        self, messages: Messages, behavior: Any, payload: Any, call: _micro.Context, pipe: ThreadPipe | None, context: Any
+        self, messages: Messages, handler: Any, payload: Any, call: _micro.Context, pipe: ThreadPipe | None, context: Any
     ) -> Any:
-        flags = call._flags
+        flags, shape = call._flags, shape_of(handler)
         if pipe is not None:
             # What an interceptor gave may read other messages.
             pipe.decode = messages.read
-        request = Requests(pipe) if self._shape & CLIENT_STREAM and pipe is not None else messages.read(payload, flags)
-        responses = behavior(request, context)
-        if not self._shape & SERVER_STREAM:
-            return messages.write(responses, flags)
+        request: Any = None
+        if pipe is None or not self._shape & CLIENT_STREAM:
+            request = messages.read(payload, flags)
+        else:
+            request = Requests(pipe) if shape & CLIENT_STREAM else self._endpoint.only_on_thread(pipe)
+        responses = behavior_of(handler)(request, context)
+        if not shape & SERVER_STREAM:
+            response = messages.write(responses, flags)
+            if pipe is None or not self._shape & SERVER_STREAM:
+                return response
+            pipe.send(response)
+            return b""
         assert pipe is not None
         try:
             for response in responses or ():
@@ -264,6 +308,10 @@ class Serving:
             if hasattr(responses, "close"):
                 responses.close()
         return b""
+
+
+def _unread(payload: Any, _: int) -> Any:
+    return payload
 
 
 class HandlerPipe(LoopPipe):

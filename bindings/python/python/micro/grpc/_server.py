@@ -13,6 +13,7 @@ from grpc import aio
 from .. import sync
 from .._logging import logger
 from .._service import Service
+from ._asked import Asked
 from ._endpoint import Endpoint, shape_of
 
 OURS = {
@@ -29,6 +30,7 @@ class Endpoints:
     def __init__(self, service: Service, interceptors: list[Callable[..., Any]], *, is_later: bool) -> None:
         self._service, self._interceptors, self._is_later = service, interceptors, is_later
         self._known: dict[str, Endpoint] = {}
+        self._asked: Asked | None = None
 
     def add(self, path: str, handler: Any) -> None:
         """Serves a method. Of a method that is added twice, as generated code does, the last handler counts."""
@@ -47,13 +49,21 @@ class Endpoints:
     def add_generic(self, handlers: Iterable[Any]) -> None:
         for handler in handlers:
             methods = getattr(handler, "_method_handlers", None)
-            if not isinstance(methods, Mapping):
-                raise TypeError(
-                    f"{type(handler).__name__} does not say which methods it serves: give what "
-                    "grpc.method_handlers_generic_handler makes, or use add_registered_method_handlers"
-                )
-            for path, method in methods.items():
-                self.add(path, method)
+            if isinstance(methods, Mapping):
+                for path, method in methods.items():
+                    self.add(path, method)
+            elif callable(getattr(handler, "service", None)):
+                self._ask(handler)
+            else:
+                raise TypeError(f"{type(handler).__name__} is no grpc.GenericRpcHandler: it has no method `service`")
+
+    def _ask(self, handler: Any) -> None:
+        if self._asked is None:
+            on_threads = isinstance(self._service, sync.Service)
+            asked: Any = Asked(self._interceptors, is_later=self._is_later, on_threads=on_threads)
+            self._service._add(asked)
+            self._asked = asked
+        self._asked.add(handler)
 
     def add_registered(self, service: str, handlers: Mapping[str, Any]) -> None:
         for name, handler in handlers.items():
@@ -97,7 +107,7 @@ class AioServer(aio.Server):
         self._endpoints = Endpoints(service, chain(interceptors, aio.ServerInterceptor, "grpc.aio"), is_later=True)
 
     def add_generic_rpc_handlers(self, generic_rpc_handlers: Iterable[grpc.GenericRpcHandler]) -> None:
-        """Serves what ``grpc.method_handlers_generic_handler`` has made."""
+        """Serves what ``grpc.method_handlers_generic_handler`` has made; others are asked by calls that no method serves."""
         self._endpoints.add_generic(generic_rpc_handlers)
 
     def add_registered_method_handlers(self, service_name: str, method_handlers: Mapping[str, Any]) -> None:
@@ -140,7 +150,7 @@ class ThreadServer(grpc.Server):
         self._endpoints = Endpoints(service, chain(interceptors, grpc.ServerInterceptor, "grpc"), is_later=False)
 
     def add_generic_rpc_handlers(self, generic_rpc_handlers: Iterable[grpc.GenericRpcHandler]) -> None:
-        """Serves what ``grpc.method_handlers_generic_handler`` has made."""
+        """Serves what ``grpc.method_handlers_generic_handler`` has made; others are asked by calls that no method serves."""
         self._endpoints.add_generic(generic_rpc_handlers)
 
     def add_registered_method_handlers(self, service_name: str, method_handlers: Mapping[str, Any]) -> None:
