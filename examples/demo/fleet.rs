@@ -74,6 +74,8 @@ impl Fleet {
         command
             .env("MICRO_REGISTRY", &self.url)
             .env("MICRO_SERVER_ADDRESS", "127.0.0.1:0")
+            // The narrator tells who has started.
+            .env("MICRO_SERVER_QUIET", "true")
             .stdin(Stdio::null())
             .kill_on_drop(true);
         command

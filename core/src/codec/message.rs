@@ -212,14 +212,18 @@ impl<'de> DeserializeSeed<'de> for Described {
     }
 }
 
-/// A protobuf type without a descriptor, as plain `prost-build` makes them: speaks `proto` only.
+const NO_DESCRIPTOR: &str =
+    "for JSON, give the server the `descriptors`, or derive prost_reflect::ReflectMessage";
+
+/// A protobuf type without a descriptor, as plain `prost-build` makes them: speaks `proto` only. An endpoint of a server that was
+/// given the [descriptors](crate::server::ServerBuilder::descriptors) speaks JSON too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Proto<T>(pub T);
 
 impl<T: prost::Message + Default + 'static> Message for Proto<T> {
     fn encode(&self, codec: Codec, _side: Side, buffer: &mut BytesMut) -> Result<()> {
         if codec != Codec::Proto {
-            return Err(unsupported::<T>(codec, "derive prost_reflect::ReflectMessage for JSON"));
+            return Err(unsupported::<T>(codec, NO_DESCRIPTOR));
         }
         buffer.reserve(self.0.encoded_len());
         self.0.encode_raw(buffer);
@@ -228,13 +232,13 @@ impl<T: prost::Message + Default + 'static> Message for Proto<T> {
 
     fn decode(codec: Codec, bytes: Bytes) -> Result<Self> {
         if codec != Codec::Proto {
-            return Err(unsupported::<T>(codec, "derive prost_reflect::ReflectMessage for JSON"));
+            return Err(unsupported::<T>(codec, NO_DESCRIPTOR));
         }
         T::decode(bytes).map(Self).map_err(undecodable::<T>)
     }
 
     fn schema() -> Schema {
-        Schema::named(short_name(std::any::type_name::<T>()))
+        Schema::undescribed(short_name(std::any::type_name::<T>()))
     }
 }
 

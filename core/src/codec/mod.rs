@@ -7,7 +7,6 @@
 //! The table of content types is go-micro's (wire reference 1.3).
 
 mod added;
-#[cfg(feature = "tonic")]
 mod described;
 mod finite;
 mod fitting;
@@ -23,7 +22,6 @@ mod unreadable;
 mod valid;
 
 pub use added::{Added, Format, FormatError};
-#[cfg(feature = "tonic")]
 pub(crate) use described::{reply_to_json, request_from_json};
 pub use json::Json;
 pub use message::{Message, Proto, Side};

@@ -11,6 +11,8 @@ use crate::registry::Value;
 pub struct Schema {
     value: Value,
     descriptor: Option<MessageDescriptor>,
+    /// Protobuf that would speak JSON if it had a descriptor.
+    undescribed: bool,
 }
 
 impl Schema {
@@ -18,8 +20,18 @@ impl Schema {
     pub fn named(name: &str) -> Self {
         Self {
             value: Value { name: name.into(), kind: name.into(), values: Vec::new() },
-            descriptor: None,
+            ..Self::default()
         }
+    }
+
+    /// A protobuf type without a descriptor.
+    pub(crate) fn undescribed(name: &str) -> Self {
+        Self { undescribed: true, ..Self::named(name) }
+    }
+
+    /// Whether it is a protobuf type that lacks a descriptor.
+    pub(crate) fn is_undescribed(&self) -> bool {
+        self.undescribed
     }
 
     /// A type of serde that is read from JSON, with the fields that it asks for when it reads itself. It is asked for each of them
@@ -28,13 +40,13 @@ impl Schema {
         let name = short_name(std::any::type_name::<T>());
         let (kind, values) = trace::<T>();
         let kind = if kind.is_empty() { name.to_owned() } else { kind };
-        Self { value: Value { name: name.into(), kind, values }, descriptor: None }
+        Self { value: Value { name: name.into(), kind, values }, ..Self::default() }
     }
 
     /// A type as the registry is to have it: three levels, and 64 fields a level; what is more is left out.
     pub fn of_value(mut value: Value) -> Self {
         clip(&mut value, 1);
-        Self { value, descriptor: None }
+        Self { value, ..Self::default() }
     }
 
     /// A protobuf type.
@@ -44,7 +56,7 @@ impl Schema {
             kind: descriptor.name().into(),
             values: fields(&descriptor, 1),
         };
-        Self { value, descriptor: Some(descriptor) }
+        Self { value, descriptor: Some(descriptor), undescribed: false }
     }
 
     /// Name and type tree as the registry stores it.

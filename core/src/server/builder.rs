@@ -12,6 +12,7 @@ use tower_layer::Layer;
 
 use super::admission::{Admission, Gates, Pressure};
 use super::cors::Cors;
+use super::described::{Descriptors, describe};
 use super::dispatch::Dispatch;
 use super::endpoint::{Endpoint, Role};
 use super::handler::{Handler, Request, Response};
@@ -59,6 +60,7 @@ pub struct ServerBuilder {
     compression: Option<Compression>,
     origins: Vec<String>,
     grace: Duration,
+    pub(super) descriptors: Descriptors,
     #[cfg(feature = "tonic")]
     pub(crate) mounted: Mounted,
 }
@@ -123,6 +125,7 @@ impl ServerBuilder {
             compression: None,
             origins: Vec::new(),
             grace: Duration::from_secs(10),
+            descriptors: Descriptors::default(),
             #[cfg(feature = "tonic")]
             mounted: Mounted::default(),
         }
@@ -247,6 +250,20 @@ impl ServerBuilder {
         self
     }
 
+    /// Says what types without descriptors look like, by an encoded `google.protobuf.FileDescriptorSet` with all that it imports:
+    /// the file that `file_descriptor_set_path` of `prost-build` and `tonic-prost-build` has written. Repeat it for more.
+    ///
+    /// It is for endpoints whose messages are [`Proto`](crate::Proto), which are those of a method of their name, `Greeter.Hello`
+    /// or with the package, and for services that are mounted with `tonic`. The registry and reflection then know their types,
+    /// and callers may send JSON. A mounted service has its methods as endpoints, with their shapes; one that is declared to have
+    /// no side effects may be repeated, and asked for by GET.
+    ///
+    /// [`ServerBuilder::start`] refuses what is no such set, and an endpoint that streams otherwise than its method.
+    pub fn descriptors(mut self, set: &[u8]) -> Self {
+        self.descriptors.add(set);
+        self
+    }
+
     /// Listens and serves.
     ///
     /// # Errors
@@ -257,8 +274,10 @@ impl ServerBuilder {
         if let Some(error) = self.wrong {
             return Err(error);
         }
+        let pools = std::mem::take(&mut self.descriptors).pools()?;
+        self.routes.each().try_for_each(|endpoint| describe(endpoint, &pools))?;
         #[cfg(feature = "tonic")]
-        self.mounted.settle(&mut self.routes)?;
+        self.mounted.settle(&mut self.routes, &pools)?;
         let metrics = Arc::new(Metrics::default());
         let health = Health::default();
         health.set("", true);

@@ -38,6 +38,7 @@ mod connection;
 mod converse;
 mod cors;
 mod debug;
+mod described;
 mod descriptors;
 mod dispatch;
 mod encoded;
@@ -62,7 +63,6 @@ mod reply;
 mod requests;
 mod routes;
 mod running;
-#[cfg(feature = "tonic")]
 mod transcoded;
 mod unsent;
 

@@ -20,7 +20,6 @@ const OURS: [(&str, &str); 2] = [
 #[derive(Default)]
 pub(crate) struct Mounted {
     mounts: Vec<Mount>,
-    pools: Vec<Result<DescriptorPool>>,
 }
 
 impl Mounted {
@@ -29,22 +28,12 @@ impl Mounted {
         self.mounts.push(Mount::new(name, handlers));
     }
 
-    /// Adds an encoded `google.protobuf.FileDescriptorSet`.
-    pub(crate) fn describe(&mut self, set: &[u8]) {
-        self.pools.push(DescriptorPool::decode(set).map_err(|error| {
-            Error::invalid_argument(format!(
-                "descriptors: {error}: give a FileDescriptorSet with all that it imports, as `include_file_descriptor_set!` reads it"
-            ))
-        }));
-    }
-
     /// Adds what is known of the services to the routes.
     ///
     /// # Errors
-    /// `INVALID_ARGUMENT` for descriptors that are none, and for a service that every server has or whose name is none;
+    /// `INVALID_ARGUMENT` for a service that every server has or whose name is none;
     /// `ALREADY_EXISTS` for one that is mounted twice, or whose methods are registered beside it.
-    pub(super) fn settle(&mut self, routes: &mut Routes) -> Result<()> {
-        let pools = std::mem::take(&mut self.pools).into_iter().collect::<Result<Vec<_>>>()?;
+    pub(super) fn settle(&mut self, routes: &mut Routes, pools: &[DescriptorPool]) -> Result<()> {
         for mut mount in std::mem::take(&mut self.mounts) {
             let name = mount.name();
             if let Some((_, instead)) = OURS.iter().find(|(ours, _)| name.starts_with(ours)) {

@@ -74,6 +74,11 @@ impl Routes {
         Ok(())
     }
 
+    /// Every endpoint, to be changed before the server starts.
+    pub(super) fn each(&mut self) -> impl Iterator<Item = &mut Endpoint> {
+        self.by_path.values_mut().flatten().map(Arc::make_mut)
+    }
+
     /// Gives every unary endpoint a gate. A stream lasts as long as both sides like, which says
     /// nothing of how busy the server is; and questions about its state are always answered.
     pub(crate) fn limit(&mut self, limiter: &Limiter, most: usize) {

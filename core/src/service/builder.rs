@@ -17,7 +17,6 @@ use crate::registry::{Labels, Registry};
 use crate::server::{Endpoint, Handler, Request, Response, Server, ServerBuilder};
 use crate::settings::{HIDDEN, Operator, UrlSetting};
 use crate::streaming::Streaming;
-use crate::transport::ServerTls;
 use crate::transport::network::Network;
 
 /// Settings of a service to be. Later settings replace earlier ones; endpoints, layers and hooks
@@ -311,10 +310,9 @@ impl ServiceBuilder {
         Ok(self)
     }
 
-    /// Serves TLS.
-    pub fn tls(mut self, tls: ServerTls) -> Self {
-        self.server = self.server.tls(tls);
-        self
+    /// Says what types without descriptors look like. See [`ServerBuilder::descriptors`].
+    pub fn descriptors(self, set: &[u8]) -> Self {
+        self.server(|server| server.descriptors(set))
     }
 
     /// Sets anything else of the server, for example its limits.

@@ -28,6 +28,7 @@ mod operator;
 mod probe;
 mod signal;
 mod start;
+mod tls;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -38,11 +38,6 @@ impl ServiceBuilder {
     {
         self.server(|server| server.tonic(service))
     }
-
-    /// Says what the services mounted with [`ServiceBuilder::tonic`] have for methods. See [`ServerBuilder::descriptors`].
-    pub fn descriptors(self, set: &[u8]) -> Self {
-        self.server(|server| server.descriptors(set))
-    }
 }
 
 impl ServerBuilder {
@@ -80,17 +75,6 @@ impl ServerBuilder {
             })
         };
         self.mounted.add(S::NAME, Box::new(handler));
-        self
-    }
-
-    /// Says what the services mounted with [`ServerBuilder::tonic`] have for methods, by an encoded
-    /// `google.protobuf.FileDescriptorSet` with all that it imports: the file that `file_descriptor_set_path` of
-    /// `tonic-prost-build` has written. Repeat it for more.
-    ///
-    /// The registry, reflection, the limiter and Connect then know each method, with its shape and types, and callers may send
-    /// JSON. One that is declared to have no side effects may be repeated, and asked for by GET.
-    pub fn descriptors(mut self, set: &[u8]) -> Self {
-        self.mounted.describe(set);
         self
     }
 }

@@ -101,6 +101,33 @@ fn tells(error: &Error, words: &[&str]) {
 }
 
 #[tokio::test]
+async fn one_setting_has_a_service_serve_and_speak_tls() -> Result<()> {
+    let (authority, stranger) = (Authority::new(), Authority::new());
+    let registry = memory();
+    let start = |name, by: &Authority| {
+        let pair = by.sign(&["127.0.0.1"], nothing);
+        service(&registry, name)
+            .mutual_tls(&authority.certificate, &pair.certificate, &pair.key)
+            .map(|builder| builder.handle(echo()).start())
+    };
+    let (echo, asking) = (start("echo", &authority)?.await?, start("asking", &authority)?.await?);
+    assert!(echo.node().speaks_tls());
+    assert_eq!(call(asking.client(), "echo").await?, Raw::from("hi"));
+    // Its certificate is asked for, and looked at.
+    let plain = with(&registry, ClientTls::trusting(&authority.certificate)?);
+    assert_eq!(call(&plain, "echo").await.expect_err("shows none").code(), Code::Unavailable);
+    let other = start("other", &stranger)?.await?;
+    let error = call(other.client(), "echo").await.expect_err("a stranger's");
+    assert_eq!(error.code(), Code::Unavailable);
+    let none = service(&registry, "none").mutual_tls("no PEM", "none", "none");
+    assert_eq!(none.expect_err("no PEM").code(), Code::InvalidArgument);
+    for service in [echo, asking, other] {
+        service.stop().await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_name_is_verified_where_nodes_are_addresses() -> Result<()> {
     let authority = Authority::new();
     let pair = authority.sign(&["greeter.internal"], nothing);

@@ -84,8 +84,8 @@ class Client(BaseClient):
             reply = await client.call("greeter", "Greeter.Hello", {"name": "Ada"}, timeout=2)
 
     A request is a protobuf message, ``bytes``, or whatever can be JSON: a dict, a dataclass, a pydantic model. ``returns`` is
-    the type of the reply. Without it, what answers a protobuf message is of the type that its service says, a JSON reply is what
-    ``json`` makes of it, and any other is ``bytes``. Raises ``TypeError`` where the type of a protobuf reply is not known.
+    the type of the reply. Without it, a JSON reply is what ``json`` makes of it, and any other is ``bytes``; but what answers a
+    protobuf message is of the type that its service says, and where no service says so, a ``TypeError`` asks for ``returns``.
 
     Inside of a handler, calls are part of the call that is served: deadline, trace and metadata go on, and they end when it
     ends. ``detached=True`` makes one that is not.

@@ -119,7 +119,7 @@ class _Tries:
         options = {**call.options, "retry": "never"}
         if not isinstance(options.get("timeout"), str):
             options["timeout"] = max(0.0, self._until - time.monotonic())
-        return Call(call.service, call.endpoint, call.request, options, call.shape)
+        return Call(call.service, call.endpoint, call.request, options, "unary")
 
     def are_over(self, error: Error) -> bool:
         """True where there may be no other, whatever the program says."""

@@ -58,12 +58,14 @@ class Endpoints:
                 raise TypeError(f"{type(handler).__name__} is no grpc.GenericRpcHandler: it has no method `service`")
 
     def _ask(self, handler: Any) -> None:
-        if self._asked is None:
+        asked = self._asked
+        if asked is None:
             on_threads = isinstance(self._service, sync.Service)
-            asked: Any = Asked(self._interceptors, is_later=self._is_later, on_threads=on_threads)
-            self._service._add(asked)
+            asked = Asked(self._interceptors, is_later=self._is_later, on_threads=on_threads)
+            endpoint: Any = asked
+            self._service._add(endpoint)
             self._asked = asked
-        self._asked.add(handler)
+        asked.add(handler)
 
     def add_registered(self, service: str, handlers: Mapping[str, Any]) -> None:
         for name, handler in handlers.items():
