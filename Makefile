@@ -9,14 +9,16 @@ export MICRO_CACHE ?= $(cache)
 help: ## List what can be done here
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
 
-demo: ## Start services in Rust, Python, C and Go, call them, kill one under load; needs only Rust (3 minutes, once)
+demo: ## Start services in Rust, Python, C, Go and Node, call them, kill one under load; needs only Rust (3 minutes, once)
 	@command -v cargo >/dev/null || { echo "cargo is missing: install Rust from https://rustup.rs" >&2; exit 1; }
-	@echo "Building the micro command, the greeter in Rust, libmicro for the one in C and the package for the one in Python,"
+	@echo "Building the micro command, the greeter in Rust, libmicro for the one in C and the packages for Python and Node,"
 	@echo "once and without optimization, in $(CARGO_TARGET_DIR). Nothing is installed elsewhere."
-	@cargo build --locked --package micro-cli --package micro-examples --package micro-ffi --package micro-python \
+	@cargo build --locked --package micro-cli --package micro-examples --package micro-ffi --package micro-python --package micro-node \
 		--lib --bin micro --bin demo --bin greeter-service
 	@if scripts/python --tree "$(CARGO_TARGET_DIR)/debug"; then export MICRO_DEMO_PYTHON=python3 \
 		PYTHONPATH="$(CARGO_TARGET_DIR)/debug/python"; else echo "SKIPPED Python: the demo goes on without"; fi; \
+		if scripts/node --tree "$(CARGO_TARGET_DIR)/debug"; then export MICRO_DEMO_NODE=node; \
+		else echo "SKIPPED Node: the demo goes on without"; fi; \
 		"$(CARGO_TARGET_DIR)/debug/demo"
 
 test: ## Check everything: format, lints, docs, unit and interop tests, the demo
@@ -30,6 +32,7 @@ fuzz: ## Search for inputs that break a promise; SECONDS=600 in all, TARGETS for
 
 bench: ## Measure against bare tonic in a release build; writes docs/benchmarks.md
 	scripts/python --build
+	scripts/node --build
 	cargo xtask bench
 
 chaos: ## Kill, pause, slow, flood and restart a fleet under load; SECONDS=120 SEED= ARGUMENTS=

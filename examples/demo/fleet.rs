@@ -25,6 +25,8 @@ pub(crate) struct Fleet {
     programs: PathBuf,
     /// An interpreter that has the package, if there is one.
     python: Option<PathBuf>,
+    /// A Node that finds the package, if there is one.
+    node: Option<PathBuf>,
     /// The greeter in C, or why there is none.
     c: Result<PathBuf, String>,
     /// The greeter in Go, or why there is none.
@@ -35,6 +37,13 @@ pub(crate) struct Fleet {
 /// The greeter in Python.
 const PYTHON_GREETER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/greeter/service.py");
 
+/// The greeter in Node.
+const NODE_GREETER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/greeter/service.mjs");
+/// How many there are at first.
+pub(crate) const GREETERS: usize = 4;
+/// The one that joins the others under load.
+const NEWCOMER: usize = GREETERS + 1;
+
 impl Fleet {
     pub(crate) fn new(registry: Arc<dyn Registry>, url: String) -> Outcome<Self> {
         let programs = std::env::current_exe()?.parent().map(PathBuf::from).unwrap_or_default();
@@ -43,11 +52,12 @@ impl Fleet {
                 return Err(format!("{program} is not built: run `make demo`").into());
             }
         }
-        let python = std::env::var_os("MICRO_DEMO_PYTHON").filter(|path| !path.is_empty());
-        let python = python.map(PathBuf::from);
+        let named = |variable| std::env::var_os(variable).filter(|path| !path.is_empty());
+        let python = named("MICRO_DEMO_PYTHON").map(PathBuf::from);
+        let node = named("MICRO_DEMO_NODE").map(PathBuf::from);
         let c = native::build(&programs);
         let go = native::build_go(&programs);
-        Ok(Self { registry, url, greeters: Vec::new(), programs, python, c, go, started: 0 })
+        Ok(Self { registry, url, greeters: Vec::new(), programs, python, node, c, go, started: 0 })
     }
 
     /// Why no greeter is written in C, if none is.
@@ -60,9 +70,14 @@ impl Fleet {
         self.go.as_ref().err().map(String::as_str)
     }
 
-    /// True when the second greeter is written in Python.
+    /// True when greeters are written in Python, too.
     pub(crate) fn speaks_python(&self) -> bool {
         self.python.is_some()
+    }
+
+    /// True when the newcomer is written in JavaScript.
+    pub(crate) fn speaks_node(&self) -> bool {
+        self.node.is_some()
     }
 
     /// A command that meets the others in the demo's registry.
@@ -85,6 +100,11 @@ impl Fleet {
     pub(crate) fn start(&mut self) -> Outcome<(u32, &'static str)> {
         self.started += 1;
         let (mut command, language) = match (&self.python, &self.c, &self.go) {
+            _ if self.started == NEWCOMER && self.node.is_some() => {
+                let mut command = Command::new(self.node.clone().unwrap_or_default());
+                command.arg(NODE_GREETER);
+                (self.joined(command), "JavaScript")
+            }
             (Some(python), _, _) if self.started == 2 => {
                 let mut command = Command::new(python);
                 command.arg(PYTHON_GREETER);

@@ -12,6 +12,7 @@ mod discovery;
 mod footprint;
 mod h2load;
 mod library;
+mod node;
 mod options;
 mod plan;
 mod process;
@@ -66,5 +67,6 @@ async fn measure(plan: &Plan, root: &Path) -> Vec<Row> {
     rows.extend(library::rows(plan, root).await);
     rows.extend(c::rows(plan, root).await);
     rows.extend(python::rows(plan).await);
+    rows.extend(node::rows(plan).await);
     rows
 }

@@ -26,7 +26,7 @@ pub(super) struct Language {
     pub(super) title: String,
     /// A file, or a folder, that declares the names.
     pub(super) sources: String,
-    /// How it spells a function of an object: `{Object}.{name}`, `{Object}.{Name}`.
+    /// How it spells a function of an object: `{Object}.{name}`, `{Object}.{camelName}` or `{Object}.{Name}`.
     pub(super) rule: String,
     /// How it spells what is asked, where that is another rule.
     pub(super) asked: Option<String>,
@@ -140,10 +140,21 @@ impl Object {
                 .replace("{object}", &object.to_lowercase())
                 .replace("{AREA}", &self.area().to_uppercase())
                 .replace("{name}", name)
+                .replace("{camelName}", &camel(name))
                 .replace("{Name}", &pascal(name))
                 .replace("{NAME}", &name.to_uppercase()),
         )
     }
+}
+
+/// A name as JavaScript spells it.
+fn camel(name: &str) -> String {
+    let mut words = name.split('_');
+    let first = words.next().unwrap_or_default().to_owned();
+    words.fold(first, |name, word| {
+        let (head, rest) = word.split_at(word.len().min(1));
+        name + &head.to_uppercase() + rest
+    })
 }
 
 /// `set_health` as `SetHealth`.

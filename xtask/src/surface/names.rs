@@ -1,4 +1,4 @@
-//! Names that exist: in the bridge, in the header, in the core, in a package of Python or Go.
+//! Names that exist: in the bridge, in the header, in the core, in packages for Python, Node and Go.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -41,6 +41,7 @@ pub(crate) fn declared(sources: &Path) -> Outcome<BTreeSet<String>> {
             Some("go") if !file.to_string_lossy().ends_with("_test.go") => {
                 go(&fs::read_to_string(&file)?, &mut names);
             }
+            Some("ts") => typescript(&fs::read_to_string(&file)?, &mut names),
             Some("py" | "pyi") => python(&fs::read_to_string(&file)?, &mut names),
             _ => {}
         }
@@ -254,6 +255,52 @@ fn assigned(line: &str) -> Option<String> {
     (end > 0 && assigns).then(|| line[..end].to_owned())
 }
 
+/// `Class.name` for what a class or an interface shows, with what it inherits in its file, and the bare names that a module
+/// exports. A class is how its objects are made.
+fn typescript(text: &str, names: &mut BTreeSet<String>) {
+    let mut parents: Vec<(String, String)> = Vec::new();
+    let mut class = None;
+    for line in text.lines() {
+        let words = line.trim_start();
+        let depth = line.len() - words.len();
+        let mut parts = words.split(|c: char| !c.is_alphanumeric() && c != '_' && c != '#');
+        if depth == 0 && !words.is_empty() {
+            class = None;
+            let exported = words.strip_prefix("export ").unwrap_or(words);
+            let mut parts = exported.split(|c: char| !c.is_alphanumeric() && c != '_');
+            match (parts.next(), parts.next()) {
+                (Some("class" | "interface"), Some(name)) => {
+                    let parent = exported.split_once(" extends ").map(|(_, rest)| rest);
+                    let parent = parent.and_then(|rest| rest.split([' ', '<', '{']).next());
+                    parents.extend(parent.map(|parent| (name.to_owned(), parent.to_owned())));
+                    names.insert(name.to_owned());
+                    class = Some(name.to_owned());
+                }
+                (Some("function" | "const"), Some(name)) if exported != words => {
+                    names.insert(name.to_owned());
+                }
+                _ => {}
+            }
+        } else if let Some(class) = &class
+            && depth == 2
+        {
+            const BEFORE: [&str; 6] = ["async", "static", "readonly", "get", "set", "override"];
+            let name = parts.find(|word| !BEFORE.contains(word)).unwrap_or_default();
+            let after = words.find(name).map_or("", |at| &words[at + name.len()..]);
+            let declares = ["(", "<", ":", "?:", "!:", " ="].iter().any(|it| after.starts_with(it));
+            if declares && !name.is_empty() && !name.starts_with('#') {
+                names.insert(format!("{class}.{name}"));
+            }
+        }
+    }
+    for (name, parent) in parents {
+        let prefix = format!("{parent}.");
+        let inherited = names.iter().filter_map(|known| known.strip_prefix(&prefix));
+        let inherited: Vec<String> = inherited.map(|member| format!("{name}.{member}")).collect();
+        names.extend(inherited);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -286,6 +333,15 @@ mod tests {
         let mut names = BTreeSet::new();
         python(text, &mut names);
         let wanted = ["A", "A.call", "A.code", "A.name", "__version__", "free"];
+        assert_eq!(names.into_iter().collect::<Vec<_>>(), wanted);
+    }
+
+    #[test]
+    fn typescript_declares_what_classes_show_and_modules_export() {
+        let text = "export const raw = 1\nclass Base<T> {\n  #own = 1\n  async send(message: T): Promise<void> {\n    const inner = 1\n  }\n}\nexport class A<T> extends Base<T> {\n  readonly code: number\n  get name(): string {\n  }\n  private secret: string\n}\nexport function free(): void {}\nfunction own() {}\n";
+        let mut names = BTreeSet::new();
+        typescript(text, &mut names);
+        let wanted = ["A", "A.code", "A.name", "A.send", "Base", "Base.send", "free", "raw"];
         assert_eq!(names.into_iter().collect::<Vec<_>>(), wanted);
     }
 

@@ -5,6 +5,7 @@
 mod by_key;
 mod c;
 mod go;
+mod node;
 mod python;
 
 use std::collections::BTreeMap;

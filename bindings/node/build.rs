@@ -1,0 +1,5 @@
+//! Linker arguments of an addon, where a system needs some.
+
+fn main() {
+    napi_build::setup();
+}

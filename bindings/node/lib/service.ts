@@ -1,0 +1,413 @@
+/** Services: what is served, and from when to when. */
+import { type AskOptions, Client, question } from './client.js'
+import { type AnyFormat, raw } from './codec.js'
+import type { Context } from './context.js'
+import { Cancelled, type MicroError as Failed, FailedPrecondition, given, MicroError } from './errors.js'
+import { type AnyHandler, BIDI_STREAM, CLIENT_STREAM, Endpoint, SERVER_STREAM, UNARY } from './handler.js'
+import { failed, thisIsTheProgram } from './logs.js'
+import { checked, type ServiceMiddleware } from './middleware.js'
+import { type NativeServer, native } from './native.js'
+import { explained, flags, type Setting } from './operator.js'
+import { document, type EndpointOptions, type ServiceOptions, type TypedEndpoint } from './options.js'
+import { record, type ServiceRecord } from './registry.js'
+import { defaultRuntime, type Incoming, Kind, type Runtime, type Sink } from './runtime.js'
+
+/** What a program does around the start and the stop of a service. */
+export type Hook = () => unknown
+
+type Moment = 'before start' | 'after start' | 'before stop' | 'after stop'
+
+/** Milliseconds each hook may take. */
+const LIMIT = 60_000
+
+// biome-ignore lint/suspicious/noExplicitAny: the type of a request that was sent as JSON
+type Any = any
+
+/**
+ * A service: a name, endpoints, and the time it is served.
+ *
+ *     const service = new Service('greeter')
+ *     service.handle('Greeter.Hello', async (request) => ({ message: `Hello, ${request.name}!` }))
+ *     await service.run()
+ */
+export class Service {
+  readonly name: string
+  /** @internal */
+  options: ServiceOptions
+  readonly #given: Runtime | undefined
+  readonly #endpoints: Endpoint[] = []
+  readonly #layers: { middleware: ServiceMiddleware; endpoints: readonly string[] }[] = []
+  readonly #hooks = new Map<Moment, Hook[]>()
+  #running: Running | undefined
+  #check: Hook | undefined
+
+  /**
+   * With `argv: true` the flags that the program was started with, such as `--address=:8080`, come before variables, documents
+   * and options; a list of texts does as well. What follows `--` is left to the program. `--help` and `--version` print and
+   * end the program with 0, what is wrong ends it with 2.
+   */
+  constructor(name: string, options: ServiceOptions & { runtime?: Runtime; argv?: boolean | readonly string[] } = {}) {
+    if (typeof name !== 'string') throw new TypeError(`the name of a service is ${typeof name}: give text`)
+    const { runtime, argv = false, ...rest } = options
+    this.name = name
+    this.options = { ...rest, ...flags(name, rest, argv) }
+    this.#given = runtime
+  }
+
+  /** Serves `name`, such as `Greeter.Hello`, with a function of the request and the `Context` that gives the reply. */
+  handle<In = Any, Out = unknown>(
+    name: string,
+    handler: (request: In, context: Context) => Out | Promise<Out>,
+    options?: TypedEndpoint<In, Out>,
+  ): this {
+    return this.#add(name, UNARY, handler, options)
+  }
+
+  /** As `handle`, for one request and many replies: an `async function*`, or one that gives an iterable. */
+  serverStream<In = Any, Out = unknown>(
+    name: string,
+    handler: (request: In, context: Context) => AsyncIterable<Out> | Iterable<Out> | Promise<AsyncIterable<Out>>,
+    options?: TypedEndpoint<In, Out>,
+  ): this {
+    return this.#add(name, SERVER_STREAM, handler, options)
+  }
+
+  /** As `handle`, for many requests, which are read with `for await`, and one reply. */
+  clientStream<In = Any, Out = unknown>(
+    name: string,
+    handler: (requests: AsyncIterableIterator<In>, context: Context) => Out | Promise<Out>,
+    options?: TypedEndpoint<In, Out>,
+  ): this {
+    return this.#add(name, CLIENT_STREAM, handler, options)
+  }
+
+  /** As `handle`, for many messages each way. */
+  bidiStream<In = Any, Out = unknown>(
+    name: string,
+    handler: (
+      requests: AsyncIterableIterator<In>,
+      context: Context,
+    ) => AsyncIterable<Out> | Iterable<Out> | Promise<AsyncIterable<Out>>,
+    options?: TypedEndpoint<In, Out>,
+  ): this {
+    return this.#add(name, BIDI_STREAM, handler, options)
+  }
+
+  #add(name: string, shape: number, handler: AnyHandler, options: TypedEndpoint<Any, Any> = {}): this {
+    if (typeof handler !== 'function')
+      throw new TypeError(`the handler of ${name} is ${typeof handler}: give a function`)
+    if (!(shape & SERVER_STREAM) && handler.constructor.name === 'AsyncGeneratorFunction') {
+      throw new TypeError(
+        `${name} has one reply, but its handler yields: use serverStream or bidiStream, or \`return\` it`,
+      )
+    }
+    if (this.#running !== undefined && !this.#running.isOver) {
+      throw new Error(`${this.name} runs already: add ${name} before it is started`)
+    }
+    const { request, response, ...rest } = options
+    const named: { request?: string; response?: string } = {}
+    const format = (given: AnyFormat | string | undefined, key: 'request' | 'response') => {
+      const type = typeof given === 'string' ? given : given?.typeName
+      if (type !== undefined) named[key] = type
+      return typeof given === 'string' ? undefined : given
+    }
+    const [read, write] = [format(request, 'request'), format(response, 'response')]
+    this.#endpoints.push(new Endpoint(name, shape, handler, { ...rest, ...named }, read, write))
+    return this
+  }
+
+  /**
+   * Puts a function around the handlers: `async (context, next) => …`. `await next()`, or `await next(request)` with another
+   * one, runs the handler and gives its reply, which it returns, or another. What it throws is what the call ends with. The
+   * first one given is the outermost. With `endpoints`, it is around those alone.
+   */
+  use(middleware: ServiceMiddleware, options: { endpoints?: readonly string[] } = {}): this {
+    if (this.#running !== undefined && !this.#running.isOver) {
+      throw new Error(`${this.name} runs already: use middleware before it is started`)
+    }
+    const { endpoints = [] } = options
+    this.#layers.push({ middleware: checked(middleware, 'the middleware of a service'), endpoints })
+    return this
+  }
+
+  /** Runs before the service listens; what it throws ends the start. Hooks of one moment run in order, each for 60 s at most. */
+  beforeStart(hook: Hook): this {
+    return this.#hook('before start', hook)
+  }
+
+  /** Runs once the service is registered; what it throws stops it again, and is what the start throws. */
+  afterStart(hook: Hook): this {
+    return this.#hook('after start', hook)
+  }
+
+  /** Runs before a service that is stopped deregisters. What it throws is logged, and the stop goes on. */
+  beforeStop(hook: Hook): this {
+    return this.#hook('before stop', hook)
+  }
+
+  /** Runs when nothing is served any more. What it throws is logged. */
+  afterStop(hook: Hook): this {
+    return this.#hook('after stop', hook)
+  }
+
+  #hook(moment: Moment, hook: Hook): this {
+    if (typeof hook !== 'function') throw new TypeError(`the hook \`${moment}\` is ${typeof hook}: give a function`)
+    const hooks = this.#hooks.get(moment) ?? []
+    hooks.push(hook)
+    this.#hooks.set(moment, hooks)
+    return this
+  }
+
+  /**
+   * Asked before each registration: while it throws, gives `false` or takes longer than `registerTimeout`, the node is not
+   * registered and health checks fail. The last one given counts.
+   */
+  registerCheck(check: Hook): this {
+    if (typeof check !== 'function') throw new TypeError(`the register check is ${typeof check}: give a function`)
+    this.#check = check
+    return this
+  }
+
+  /** Every setting with its value and what set it, as a start would find them now. Throws `InvalidArgument` for what is wrong. */
+  explain(): Setting[] {
+    return explained(this.name, this.options)
+  }
+
+  /** @internal */
+  async runHooks(moment: Moment, logs: boolean): Promise<void> {
+    for (const hook of this.#hooks.get(moment) ?? []) {
+      try {
+        await limited(hook, moment)
+      } catch (error) {
+        if (!logs) throw error
+        failed(`a hook \`${moment}\` failed`, error)
+      }
+    }
+  }
+
+  /** Listens and registers; resolves when callers may come. A service that runs keeps the program alive. */
+  async start(): Promise<void> {
+    if (this.#running !== undefined && !this.#running.isOver) {
+      throw new Error(`${this.name} runs already: stop it first`)
+    }
+    this.#putLayers()
+    const check = this.#check === undefined ? [] : [checkOf(this.name, this.#check)]
+    const running = new Running(this, this.#given ?? defaultRuntime(), [...this.#endpoints, ...check])
+    this.#running = running
+    try {
+      await this.runHooks('before start', false)
+      await running.start()
+    } catch (error) {
+      running.abandon()
+      throw error
+    }
+    try {
+      await this.runHooks('after start', false)
+    } catch (error) {
+      // Its own error matters more than what goes wrong on the way down.
+      await this.stop().catch(() => undefined)
+      throw error
+    }
+  }
+
+  #putLayers(): void {
+    const known = this.#endpoints.map((endpoint) => endpoint.name)
+    for (const { endpoints } of this.#layers) {
+      const missing = endpoints.filter((name) => !known.includes(name))
+      if (missing.length > 0) {
+        throw new TypeError(`middleware is for ${missing.join(', ')}, and the endpoints are ${known.join(', ')}`)
+      }
+    }
+    for (const endpoint of this.#endpoints) {
+      const mine = this.#layers.filter(({ endpoints }) => endpoints.length === 0 || endpoints.includes(endpoint.name))
+      endpoint.layers = mine.map(({ middleware }) => middleware)
+    }
+  }
+
+  /** Deregisters, finishes running calls within `grace`, and resolves when that is done. Harmless when repeated. */
+  async stop(): Promise<void> {
+    const running = this.#running
+    if (running === undefined) return
+    running.stop()
+    await running.ended
+  }
+
+  /** Resolves when the service is over. */
+  async wait(): Promise<void> {
+    await this.#running?.ended
+  }
+
+  /** Serves until the program is told to end: SIGTERM and SIGINT stop it in order, a second one at once. */
+  async run(): Promise<void> {
+    thisIsTheProgram()
+    let signals = 0
+    const signalled = () => {
+      signals++
+      if (signals > 1 || !this.#running?.isOpen) this.#running?.abort()
+      else this.#running.stop()
+    }
+    process.on('SIGTERM', signalled)
+    process.on('SIGINT', signalled)
+    try {
+      await this.start()
+      if (signals > 0) this.#running?.stop()
+      await this.wait()
+    } catch (error) {
+      if (signals === 0 || !(error instanceof Cancelled)) throw error
+    } finally {
+      process.off('SIGTERM', signalled)
+      process.off('SIGINT', signalled)
+    }
+  }
+
+  /** The service as it is registered, while it runs. */
+  get record(): ServiceRecord {
+    const { record } = this.#up()
+    if (record === undefined) throw new Error(`${this.name} does not run yet: await start()`)
+    return record
+  }
+
+  /** `host:port` it is reached at, while it runs. */
+  get address(): string {
+    return this.record.nodes?.[0]?.address ?? ''
+  }
+
+  /** A client that shares the service's registry and calls in its name, while it runs. */
+  get client(): Client {
+    return this.#up().client
+  }
+
+  /** Says whether it is ready, as health checks ask; `service` is another name, or empty for the server as a whole. */
+  setHealth(serving: boolean, service?: string): void {
+    // Its operator may have given it another name.
+    given(this.#up().server.setHealth(service ?? this.record.name, serving))
+  }
+
+  /** What the service has seen so far: calls by caller and endpoint, running calls, calls it refused. */
+  async stats(options?: AskOptions): Promise<Any> {
+    return JSON.parse(await this.#up().client.ask(question('service.stats', {}), options))
+  }
+
+  #up(): Running {
+    if (this.#running === undefined || this.#running.isOver) {
+      throw new Error(`${this.name} does not run: await start()`)
+    }
+    return this.#running
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop()
+  }
+}
+
+/** A service from its start to its end. */
+class Running implements Sink {
+  readonly holds = true
+  readonly server: NativeServer
+  readonly ended: Promise<void>
+  record: ServiceRecord | undefined
+  isOver = false
+  readonly #service: Service
+  readonly #runtime: Runtime
+  readonly #endpoints: readonly Endpoint[]
+  #opened: (() => void) | undefined
+  #failed: ((error: unknown) => void) | undefined
+  #over!: (error?: unknown) => void
+  #client: Client | undefined
+  #id = 0
+  #isStopping = false
+
+  constructor(service: Service, runtime: Runtime, endpoints: readonly Endpoint[]) {
+    this.#service = service
+    this.#runtime = runtime
+    this.#endpoints = [...endpoints]
+    this.server = given(native.newServer(runtime.native, service.name, document(service.options)))
+    this.ended = new Promise((resolve, reject) => {
+      this.#over = (error) => (error === undefined ? resolve() : reject(error))
+    })
+    // Whoever waits hears of it.
+    this.ended.catch(() => undefined)
+  }
+
+  get isOpen(): boolean {
+    return this.record !== undefined && !this.isOver
+  }
+
+  async start(): Promise<void> {
+    for (const { name, shape, options } of this.#endpoints) given(this.server.method(name, shape, document(options)))
+    await new Promise<void>((opened, failed) => {
+      this.#opened = opened
+      this.#failed = failed
+      this.#id = this.#runtime.begin(this, (token) => this.server.start(this.#runtime.queue, token))
+    })
+  }
+
+  /** Begins the stop. Harmless when repeated. */
+  stop(): void {
+    if (this.#isStopping || this.isOver) return
+    this.#isStopping = true
+    if (!this.isOpen) {
+      this.server.stop()
+      return
+    }
+    void this.#service.runHooks('before stop', true).finally(() => this.server.stop())
+  }
+
+  /** Cuts everything off. */
+  abort(): void {
+    if (this.#id) this.#runtime.cancel(this.#id)
+  }
+
+  /** It did not start. */
+  abandon(): void {
+    this.abort()
+    this.isOver = true
+    this.#over()
+  }
+
+  get client(): Client {
+    this.#client ??= Client.of(this.#runtime, given(this.server.client()))
+    return this.#client
+  }
+
+  tell(event: Incoming): void {
+    if (event.kind === Kind.CALL) {
+      this.#endpoints[event.method]?.serve(this.#runtime, event)
+    } else if (event.kind === Kind.OPENED) {
+      this.record = record(JSON.parse(event.text()))
+      this.#opened?.()
+    }
+  }
+
+  end(_: Incoming, error: Failed | undefined): void {
+    if (this.record === undefined) {
+      this.#failed?.(error ?? new MicroError('the service ended before it had started'))
+      return
+    }
+    // Cancelled is what this program has asked for.
+    const why = error instanceof Cancelled ? undefined : error
+    this.isOver = true
+    void this.#service.runHooks('after stop', true).finally(() => this.#over(why))
+  }
+}
+
+/** The register check, as an endpoint that the core asks. */
+function checkOf(name: string, check: Hook): Endpoint {
+  const ask = async () => {
+    if ((await check()) === false) throw new FailedPrecondition(`the register check of ${name} failed`, { id: name })
+    return Buffer.alloc(0)
+  }
+  return new Endpoint('Register.Check', UNARY, ask, { registerCheck: true } as EndpointOptions, raw, raw)
+}
+
+async function limited(hook: Hook, moment: string): Promise<void> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`a hook \`${moment}\` took longer than ${LIMIT / 1000} s`)), LIMIT)
+  })
+  try {
+    await Promise.race([hook(), late])
+  } finally {
+    clearTimeout(timer)
+  }
+}

@@ -1,0 +1,142 @@
+// Every example as a user runs it, and everything the documents show.
+import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { Client } from '@micro/core'
+import { folder, program, ROOT, start } from './world.mjs'
+
+const EXAMPLES = join(ROOT, 'examples')
+const NAMES = { greeter: 'greeter', streaming: 'numbers', errors: 'accounts' }
+
+/** Runs the client of an example beside its service, which stops as it is told, and ends well. */
+async function scenario(t, example) {
+  const registry = `local://${await folder(t)}`
+  const env = { MICRO_REGISTRY: registry, MICRO_SERVER_ADDRESS: '127.0.0.1:0' }
+  const cwd = join(EXAMPLES, example)
+  const client = new Client({ registry })
+  const watch = await client.watch(NAMES[example])
+  const service = start(t, process.execPath, ['service.mjs'], { cwd, env })
+  assert.equal((await watch.next()).value.action, 'create')
+  client.close()
+  const said = await start(t, process.execPath, ['client.mjs'], { cwd, env }).well()
+  service.child.kill('SIGTERM')
+  const { code, err } = await service.end()
+  assert.equal(code, 0)
+  // What is said at the start.
+  assert.match(err, new RegExp(`^[^\\n]*${NAMES[example]}[^\\n]*\\n$`))
+  return said
+}
+
+test('the greeter greets', async (t) => {
+  assert.match(await scenario(t, 'greeter'), /^Hello, Ada! I am process \d+\.\n$/)
+})
+
+test('streams go every way', async (t) => {
+  assert.equal(
+    await scenario(t, 'streaming'),
+    'counted 1\ncounted 2\ncounted 3\nthe sum is 6\ntwice 1 is 2\ntwice 2 is 4\ntwice 4 is 8\ntwice 8 is 16\n',
+  )
+})
+
+test('errors say what happened', async (t) => {
+  const lines = (await scenario(t, 'errors')).split('\n')
+  assert.deepEqual(lines.slice(0, 2), [
+    'ada has 1815',
+    'NOT_FOUND accounts: bob has no account (1 attempts; look for something else)',
+  ])
+  assert.match(lines[2], /^DEADLINE_EXCEEDED .*\(1 attempts; give it more time\)$/)
+  assert.match(
+    lines[3],
+    /^UNAVAILABLE go.micro.client: service payments: not found: .* \(0 attempts; start it, or waitForReady\)$/,
+  )
+})
+
+test('a registry in JavaScript is found by its URL', async (t) => {
+  const run = start(t, process.execPath, ['registry.mjs'], { cwd: join(EXAMPLES, 'registry') })
+  assert.equal(await run.well(), 'Hello, Ada!\n')
+})
+
+test('middleware sees every call', async (t) => {
+  const run = start(t, process.execPath, ['middleware.mjs'], { cwd: join(EXAMPLES, 'middleware') })
+  assert.deepEqual((await run.well()).trim().split('\n'), [
+    'connects to the database',
+    'Shop.Buy: fine',
+    '2 pieces, to blue',
+    'Shop.Buy: pieces: order at least one',
+    'pieces: order at least one',
+    'Shop.Prices: fine',
+    '[ 6, 12, 18 ]',
+    'and lets it go',
+  ])
+})
+
+async function blocks(page, language) {
+  const text = await readFile(join(ROOT, page), 'utf8')
+  return [...text.matchAll(new RegExp(`\`\`\`${language}\\n(.*?)\`\`\``, 'gs'))].map(([, block]) => block)
+}
+
+test('JavaScript in documents is an example, and the readme shows the greeter whole', async () => {
+  const shown = await blocks('README.md', 'js')
+  const whole = ['service.mjs', 'client.mjs'].map((name) => readFile(join(EXAMPLES, 'greeter', name), 'utf8'))
+  assert.deepEqual(shown, await Promise.all(whole))
+  const examples = []
+  for (const example of await readdir(EXAMPLES)) {
+    for (const name of await readdir(join(EXAMPLES, example)).catch(() => [])) {
+      if (name.endsWith('.mjs')) examples.push(await readFile(join(EXAMPLES, example, name), 'utf8'))
+    }
+  }
+  for (const page of await readdir(join(ROOT, 'docs'))) {
+    if (page === 'node.md' || !page.endsWith('.md')) continue
+    for (const block of await blocks(`docs/${page}`, 'js')) {
+      assert(
+        examples.some((example) => example.includes(block)),
+        `${page} shows code that is in no example:\n${block}`,
+      )
+    }
+  }
+})
+
+test('what the page of Node shows runs as printed', async (t) => {
+  const shown = await blocks('docs/node.md', 'js')
+  assert(shown.length >= 5)
+  for (const block of shown.slice(1)) {
+    const env = { MICRO_REGISTRY: 'memory://page', MICRO_SERVER_ADDRESS: '127.0.0.1:0' }
+    const out = await (await program(t, block, { env })).well()
+    const promised = [...block.matchAll(/\/\/> (.*)/g)].map(([, line]) => line)
+    for (const line of promised) assert(out.split('\n').includes(line), `${line} is not in:\n${out}`)
+  }
+})
+
+test('the first service of the page answers curl', async (t) => {
+  const [service] = await blocks('docs/node.md', 'js')
+  const [, , curl] = (await readFile(join(ROOT, 'docs/node.md'), 'utf8')).match(
+    /```sh\n(MICRO_SERVER_ADDRESS.*?)\n(curl.*?)\n```/s,
+  )
+  const registry = `local://${await folder(t)}`
+  const client = new Client({ registry })
+  const watch = await client.watch('greeter')
+  await program(t, service, { env: { MICRO_REGISTRY: registry, MICRO_SERVER_ADDRESS: '127.0.0.1:0' } })
+  const { value } = await watch.next()
+  client.close()
+  const [{ address }] = value.service.nodes
+  const run = start(t, 'sh', ['-c', curl.replace('localhost:8080', address).replace('curl ', 'curl -s ')])
+  assert.equal(await run.well(), '"Hello, Ada of no tenant!"')
+})
+
+test('TypeScript of the page compiles', async (t) => {
+  const [block] = await blocks('docs/node.md', 'ts')
+  const place = join(ROOT, 'bindings/node/test', `.page-${process.pid}`)
+  await mkdir(place)
+  t.after(() => import('node:fs/promises').then(({ rm }) => rm(place, { recursive: true })))
+  await writeFile(join(place, 'page.mts'), block)
+  const options = {
+    ...JSON.parse(await readFile(join(ROOT, 'bindings/node/test/tsconfig.json'), 'utf8')),
+    include: ['page.mts'],
+  }
+  await writeFile(join(place, 'tsconfig.json'), JSON.stringify(options))
+  const tsc = join(ROOT, 'bindings/node/node_modules/.bin/tsc')
+  const { status, stdout } = spawnSync(tsc, ['--project', place], { encoding: 'utf8' })
+  assert.equal(status, 0, stdout)
+})
