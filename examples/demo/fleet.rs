@@ -29,6 +29,8 @@ pub(crate) struct Fleet {
     node: Option<PathBuf>,
     /// The greeter in C, or why there is none.
     c: Result<PathBuf, String>,
+    /// The greeter in Go, or why there is none.
+    go: Result<PathBuf, String>,
     started: usize,
 }
 
@@ -37,8 +39,10 @@ const PYTHON_GREETER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/greeter/servi
 
 /// The greeter in Node.
 const NODE_GREETER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/greeter/service.mjs");
+/// How many there are at first.
+pub(crate) const GREETERS: usize = 4;
 /// The one that joins the others under load.
-const NEWCOMER: usize = 4;
+const NEWCOMER: usize = GREETERS + 1;
 
 impl Fleet {
     pub(crate) fn new(registry: Arc<dyn Registry>, url: String) -> Outcome<Self> {
@@ -52,12 +56,18 @@ impl Fleet {
         let python = named("MICRO_DEMO_PYTHON").map(PathBuf::from);
         let node = named("MICRO_DEMO_NODE").map(PathBuf::from);
         let c = native::build(&programs);
-        Ok(Self { registry, url, greeters: Vec::new(), programs, python, node, c, started: 0 })
+        let go = native::build_go(&programs);
+        Ok(Self { registry, url, greeters: Vec::new(), programs, python, node, c, go, started: 0 })
     }
 
     /// Why no greeter is written in C, if none is.
     pub(crate) fn lacks_c(&self) -> Option<&str> {
         self.c.as_ref().err().map(String::as_str)
+    }
+
+    /// Why no greeter is written in Go, if none is.
+    pub(crate) fn lacks_go(&self) -> Option<&str> {
+        self.go.as_ref().err().map(String::as_str)
     }
 
     /// True when greeters are written in Python, too.
@@ -89,18 +99,19 @@ impl Fleet {
     /// Starts another greeter, and says in which language it is written.
     pub(crate) fn start(&mut self) -> Outcome<(u32, &'static str)> {
         self.started += 1;
-        let (mut command, language) = match (&self.python, &self.c) {
+        let (mut command, language) = match (&self.python, &self.c, &self.go) {
             _ if self.started == NEWCOMER && self.node.is_some() => {
                 let mut command = Command::new(self.node.clone().unwrap_or_default());
                 command.arg(NODE_GREETER);
                 (self.joined(command), "JavaScript")
             }
-            (Some(python), _) if self.started.is_multiple_of(2) => {
+            (Some(python), _, _) if self.started == 2 => {
                 let mut command = Command::new(python);
                 command.arg(PYTHON_GREETER);
                 (self.joined(command), "Python")
             }
-            (_, Ok(program)) if self.started == 3 => (self.joined(Command::new(program)), "C"),
+            (_, Ok(program), _) if self.started == 3 => (self.joined(Command::new(program)), "C"),
+            (_, _, Ok(program)) if self.started == 4 => (self.joined(Command::new(program)), "Go"),
             _ => (self.program("greeter-service"), "Rust"),
         };
         let child = command.spawn()?;

@@ -1,4 +1,4 @@
-//! Shows what the framework does for three copies of the greeter, and checks every word of it.
+//! Shows what the framework does for four copies of the greeter, and checks every word of it.
 //!
 //! `make demo` builds and runs this. Everything it starts is a process of its own on this machine,
 //! found over multicast DNS on the loopback interface; nothing is installed or left behind.
@@ -14,7 +14,7 @@ use std::time::Instant;
 
 use micro::{Client, registry};
 
-use fleet::Fleet;
+use fleet::{Fleet, GREETERS};
 use load::{Load, Tally};
 use narrator::{bars, paragraph, say, title};
 
@@ -53,7 +53,7 @@ async fn demo() -> Outcome {
     let mut fleet = Fleet::new(registry, url)?;
 
     paragraph(
-        "This demo starts three copies of one small service, examples/greeter/service.rs, .py and .c,\n\
+        "This demo starts four copies of one small service, examples/greeter/service.rs, .py, .c and .go,\n\
          calls them by name and then treats them badly. No server, broker or configuration is\n\
          involved: services announce themselves on the network, here on the loopback only.",
     );
@@ -66,6 +66,9 @@ async fn demo() -> Outcome {
     if let Some(why) = fleet.lacks_c() {
         paragraph(&format!("SKIPPED C: {why}."));
     }
+    if let Some(why) = fleet.lacks_go() {
+        paragraph(&format!("SKIPPED Go: {why}."));
+    }
     start(&mut fleet).await?;
     look(&fleet).await?;
     call(&fleet).await?;
@@ -76,14 +79,14 @@ async fn demo() -> Outcome {
 }
 
 async fn start(fleet: &mut Fleet) -> Outcome {
-    title("Start three greeters");
+    title("Start four greeters");
     say("Each picks a free port and announces itself under the name `greeter`.");
     fleet.expect_none().await?;
-    for _ in 0..3 {
+    for _ in 0..GREETERS {
         let (process, language) = fleet.start()?;
         say(&format!("started process {process}, written in {language}"));
     }
-    fleet.expect_nodes(3).await
+    fleet.expect_nodes(GREETERS).await
 }
 
 async fn look(fleet: &Fleet) -> Outcome {
@@ -93,7 +96,7 @@ async fn look(fleet: &Fleet) -> Outcome {
     let described = fleet.micro(&["describe", "greeter"]).await?;
     expect(&described, "Greeter.Hello")?;
     let nodes = described.matches("127.0.0.1:").count();
-    check(nodes == 3, || format!("three nodes should be described, not {nodes}"))
+    check(nodes == GREETERS, || format!("{GREETERS} nodes should be described, not {nodes}"))
 }
 
 async fn call(fleet: &Fleet) -> Outcome {
@@ -146,7 +149,7 @@ async fn crash(fleet: &mut Fleet, client: &Client) -> Outcome {
     no_failures(&before)?;
     no_failures(&after)?;
     gone(&after, victim)?;
-    fleet.expect_nodes(2).await?;
+    fleet.expect_nodes(GREETERS - 1).await?;
     let health = fleet.micro(&["health", "greeter"]).await?;
     check(!health.contains("not serving"), || "the survivors should be well".to_owned())
 }
@@ -161,7 +164,7 @@ async fn replace(fleet: &mut Fleet, client: &Client) -> Outcome {
     load.calls(UNDER_LOAD).await?;
     let (newcomer, language) = fleet.start()?;
     say(&format!("started process {newcomer}, written in {language}"));
-    fleet.expect_nodes(3).await?;
+    fleet.expect_nodes(GREETERS).await?;
     load.until_answered_by(newcomer).await?;
     let leaver = fleet.terminate().await?;
     let before = load.take();

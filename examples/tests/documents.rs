@@ -1,4 +1,4 @@
-//! Documents cannot lie: every program they show in Rust or C is an example that the other tests run.
+//! Documents cannot lie: every program they show in Rust, C or Go is an example that the other tests run.
 #![allow(clippy::expect_used, clippy::panic, reason = "a test says what it expected by failing")]
 
 use std::fs;
@@ -31,6 +31,17 @@ const IN_C: [&str; 7] = [
     include_str!("../middleware/service.c"),
 ];
 
+const IN_GO: [&str; 8] = [
+    include_str!("../greeter/service.go"),
+    include_str!("../greeter/client.go"),
+    include_str!("../streaming/service.go"),
+    include_str!("../streaming/client.go"),
+    include_str!("../errors/service.go"),
+    include_str!("../errors/client.go"),
+    include_str!("../../bindings/go/docs_test.go"),
+    include_str!("../../bindings/go/microgrpc/microgrpc_test.go"),
+];
+
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
@@ -52,7 +63,7 @@ fn blocks<'a>(text: &'a str, language: &str) -> Vec<&'a str> {
 fn code_in_documents_is_in_an_example() {
     for page in documents() {
         let text = fs::read_to_string(&page).expect("a document");
-        for (language, examples) in [("rust", &EXAMPLES[..]), ("c", &IN_C)] {
+        for (language, examples) in [("rust", &EXAMPLES[..]), ("c", &IN_C), ("go", &IN_GO)] {
             for block in blocks(&text, language) {
                 let shown = examples.iter().any(|example| example.contains(block));
                 assert!(shown, "{} shows code that is in no example:\n{block}", page.display());
@@ -108,6 +119,8 @@ fn a_greeter_moves_from_tonic_by_ten_lines() {
 fn links_in_documents_lead_somewhere() {
     for page in documents() {
         let text = fs::read_to_string(&page).expect("a document");
+        // Code has brackets of its own.
+        let text: String = text.split("```").step_by(2).collect();
         let links = text.split("](").skip(1).filter_map(|rest| Some(rest.split_once(')')?.0));
         for link in links.filter(|link| !link.contains("://") && !link.starts_with('#')) {
             let file = link.split('#').next().unwrap_or_default();
@@ -115,4 +128,10 @@ fn links_in_documents_lead_somewhere() {
             assert!(target.exists(), "{} links to {link}", page.display());
         }
     }
+}
+
+#[test]
+fn the_page_on_go_shows_the_greeter_whole() {
+    let page = fs::read_to_string(root().join("docs/go.md")).expect("the page on Go");
+    assert_eq!(blocks(&page, "go")[..2], IN_GO[..2]);
 }

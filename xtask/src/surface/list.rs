@@ -26,7 +26,7 @@ pub(super) struct Language {
     pub(super) title: String,
     /// A file, or a folder, that declares the names.
     pub(super) sources: String,
-    /// How it spells a function of an object: `{Object}.{name}`, or `{Object}.{camelName}`.
+    /// How it spells a function of an object: `{Object}.{name}`, `{Object}.{camelName}` or `{Object}.{Name}`.
     pub(super) rule: String,
     /// How it spells what is asked, where that is another rule.
     pub(super) asked: Option<String>,
@@ -141,6 +141,7 @@ impl Object {
                 .replace("{AREA}", &self.area().to_uppercase())
                 .replace("{name}", name)
                 .replace("{camelName}", &camel(name))
+                .replace("{Name}", &pascal(name))
                 .replace("{NAME}", &name.to_uppercase()),
         )
     }
@@ -154,4 +155,19 @@ fn camel(name: &str) -> String {
         let (head, rest) = word.split_at(word.len().min(1));
         name + &head.to_uppercase() + rest
     })
+}
+
+/// `set_health` as `SetHealth`.
+pub(super) fn pascal(name: &str) -> String {
+    let mut begins = true;
+    let mut out = String::new();
+    for letter in name.chars() {
+        if letter == '_' || letter == '.' {
+            begins = true;
+        } else {
+            out.extend(if begins { letter.to_uppercase().next() } else { Some(letter) });
+            begins = false;
+        }
+    }
+    out
 }

@@ -1,4 +1,4 @@
-//! Names that exist: in the bridge, in the header, in the core, in packages for Python and Node.
+//! Names that exist: in the bridge, in the header, in the core, in packages for Python, Node and Go.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -38,6 +38,9 @@ pub(crate) fn declared(sources: &Path) -> Outcome<BTreeSet<String>> {
         match extension {
             Some("h") => names.extend(header(&fs::read_to_string(&file)?)),
             Some("rs") => rust(&parse(&file)?.items, &mut names),
+            Some("go") if !file.to_string_lossy().ends_with("_test.go") => {
+                go(&fs::read_to_string(&file)?, &mut names);
+            }
             Some("ts") => typescript(&fs::read_to_string(&file)?, &mut names),
             Some("py" | "pyi") => python(&fs::read_to_string(&file)?, &mut names),
             _ => {}
@@ -202,6 +205,48 @@ fn python(text: &str, names: &mut BTreeSet<String>) {
     }
 }
 
+/// `Type.Name` for methods, fields and methods of interfaces, and the bare names of types, functions, constants and variables.
+fn go(text: &str, names: &mut BTreeSet<String>) {
+    let name = |text: &str| {
+        let end = text.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(text.len());
+        Some(text[..end].to_owned()).filter(|name| !name.is_empty())
+    };
+    let mut kind = None;
+    for line in text.lines() {
+        if let Some(member) = line.strip_prefix('\t') {
+            if let (Some(kind), Some(first)) = (&kind, name(member)) {
+                // Fields may share a line: `Service, Endpoint string`.
+                let mut listed = vec![first];
+                let rest = member.split('`').next().unwrap_or_default();
+                for piece in rest.split(", ").skip(1).filter(|_| !rest.contains('(')) {
+                    listed.extend(name(piece));
+                }
+                names.extend(listed.iter().map(|member| format!("{kind}.{member}")));
+            }
+            continue;
+        }
+        if let Some(rest) = line.strip_prefix("type ") {
+            kind = name(rest);
+            names.extend(kind.clone());
+        } else if let Some(rest) = line.strip_prefix("func (") {
+            kind = None;
+            let Some((receiver, method)) = rest.split_once(") ") else { continue };
+            let owner = receiver.split_whitespace().last().unwrap_or_default();
+            let owner = name(owner.trim_start_matches('*'));
+            if let (Some(owner), Some(method)) = (owner, name(method)) {
+                names.insert(format!("{owner}.{method}"));
+            }
+        } else if let Some(rest) =
+            ["func ", "const ", "var "].iter().find_map(|word| line.strip_prefix(word))
+        {
+            kind = None;
+            names.extend(name(rest));
+        } else if !line.is_empty() {
+            kind = None;
+        }
+    }
+}
+
 /// The name that a line of Python annotates or gives a value.
 fn assigned(line: &str) -> Option<String> {
     let end = line.find(|c: char| !c.is_alphanumeric() && c != '_')?;
@@ -297,6 +342,15 @@ mod tests {
         let mut names = BTreeSet::new();
         typescript(text, &mut names);
         let wanted = ["A", "A.code", "A.name", "A.send", "Base", "Base.send", "free", "raw"];
+        assert_eq!(names.into_iter().collect::<Vec<_>>(), wanted);
+    }
+
+    #[test]
+    fn go_declares_methods_fields_functions_and_methods_of_interfaces() {
+        let text = "type A struct {\n\tId string `json:\"id\"`\n\tService, Endpoint string\n}\n\ntype B interface {\n\tCall(ctx context.Context, a, b int) error\n}\n\nfunc (a *A) Close() error {\n\tlocal := 1\n}\n\nfunc Free[T any](t T) {}\n";
+        let mut names = BTreeSet::new();
+        go(text, &mut names);
+        let wanted = ["A", "A.Close", "A.Endpoint", "A.Id", "A.Service", "B", "B.Call", "Free"];
         assert_eq!(names.into_iter().collect::<Vec<_>>(), wanted);
     }
 }

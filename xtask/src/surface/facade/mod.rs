@@ -4,6 +4,7 @@
 
 mod by_key;
 mod c;
+mod go;
 mod node;
 mod python;
 

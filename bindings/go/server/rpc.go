@@ -1,0 +1,357 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"sync"
+
+	"github.com/micro/micro/bindings/go/errors"
+	"github.com/micro/micro/bindings/go/internal/codec"
+	"github.com/micro/micro/bindings/go/internal/native"
+	"github.com/micro/micro/bindings/go/registry"
+)
+
+// rpc is the server of the core.
+type rpc struct {
+	lock      sync.Mutex
+	opts      Options
+	endpoints []*endpoint
+	native    *native.Server
+	record    *registry.Service
+	stopping  chan struct{}
+	clients   func() map[string]any
+}
+
+// NewServer makes a server.
+func NewServer(opts ...Option) Server { return New(nil, opts...) }
+
+// New makes a server whose client has a document. For the packages of this module.
+func New(clients func() map[string]any, opts ...Option) *Native {
+	made := &rpc{clients: clients, opts: Options{Context: context.Background()}}
+	for _, opt := range opts {
+		opt(&made.opts)
+	}
+	return &Native{made}
+}
+
+// Native is a server of the core. For the packages of this module.
+type Native struct{ *rpc }
+
+func (r *rpc) name() string { return r.opts.Name }
+
+func (r *rpc) String() string { return "micro" }
+
+func (r *rpc) Options() Options {
+	r.lock.Lock()
+	defer r.lock.Unlock()
+	return r.opts
+}
+
+func (r *rpc) Init(opts ...Option) error {
+	r.lock.Lock()
+	defer r.lock.Unlock()
+	if r.native != nil {
+		return running(r.opts.Name)
+	}
+	for _, opt := range opts {
+		opt(&r.opts)
+	}
+	return nil
+}
+
+func running(name string) error {
+	return errors.Newf(errors.CodeFailedPrecondition, "micro", "%s runs already: stop it first", name)
+}
+
+func (r *rpc) NewHandler(value any, opts ...HandlerOption) Handler { return newHandler(value, opts...) }
+
+// NewHandler makes a handler of a value, as Server.NewHandler does.
+func NewHandler(value any, opts ...HandlerOption) Handler { return newHandler(value, opts...) }
+
+func (r *rpc) Handle(given Handler) error {
+	made, ok := given.(*handler)
+	if !ok {
+		return errors.Newf(errors.CodeInvalidArgument, "micro", "%T is no handler of this package: give what NewHandler made", given)
+	}
+	if made.err != nil {
+		return errors.Newf(errors.CodeInvalidArgument, "micro", "%s", made.err)
+	}
+	r.lock.Lock()
+	defer r.lock.Unlock()
+	if r.native != nil {
+		return running(r.opts.Name)
+	}
+	for _, one := range made.endpoints {
+		for _, known := range r.endpoints {
+			if known.name == one.name {
+				return errors.Newf(errors.CodeAlreadyExists, "micro", "there is an endpoint %s already", one.name)
+			}
+		}
+	}
+	r.endpoints = append(r.endpoints, made.endpoints...)
+	return nil
+}
+
+func (r *rpc) Start() error {
+	r.lock.Lock()
+	defer r.lock.Unlock()
+	if r.native != nil {
+		return running(r.opts.Name)
+	}
+	settings, err := r.settings()
+	if err != nil {
+		return err
+	}
+	runtime, err := native.Acquire()
+	if err != nil {
+		if failure, ok := err.(*native.Error); ok {
+			return errors.FromNative(failure, nil)
+		}
+		return err
+	}
+	defer runtime.Release()
+	var all []served
+	for _, one := range r.endpoints {
+		all = append(all, r.served(one))
+	}
+	if check := r.opts.RegisterCheck; check != nil {
+		one := ofCheck(check)
+		all = append(all, served{one, one.handle})
+	}
+	made, failure := native.NewServer(runtime, r.opts.Name, settings, func(call *native.Inbound) { r.serve(all, call) })
+	if failure != nil {
+		return errors.FromNative(failure, nil)
+	}
+	for _, one := range all {
+		settings, err := one.endpoint.settings()
+		if err == nil {
+			if failure := made.Method(one.endpoint.name, one.endpoint.shape, settings); failure != nil {
+				err = errors.FromNative(failure, nil)
+			}
+		}
+		if err != nil {
+			made.Free()
+			return err
+		}
+	}
+	if failure := made.Start(); failure != nil {
+		made.Free()
+		return errors.FromNative(failure, nil)
+	}
+	record, err := registry.Decode[*registry.Service](made.Record)
+	if err != nil {
+		made.Abort()
+		<-made.Over()
+		made.Free()
+		return err
+	}
+	r.native, r.record, r.stopping = made, record, make(chan struct{})
+	return nil
+}
+
+// settings is the document of the service.
+func (r *rpc) settings() ([]byte, error) {
+	document := r.opts.document.Copy()
+	if r.clients != nil {
+		if fields := r.clients(); len(fields) > 0 {
+			if _, told := document.Get("client"); !told {
+				document.Set("client", fields)
+			}
+		}
+	}
+	settings, err := document.JSON()
+	if err != nil {
+		return nil, errors.Newf(errors.CodeInvalidArgument, "micro", "%s", err)
+	}
+	return settings, nil
+}
+
+// Explain is every setting with its value and what set it, as JSON. For the packages of this module.
+func (r *rpc) Explain() ([]byte, error) {
+	r.lock.Lock()
+	defer r.lock.Unlock()
+	settings, err := r.settings()
+	if err != nil {
+		return nil, err
+	}
+	said, failure := native.Explain(r.opts.Name, settings)
+	if failure != nil {
+		return nil, errors.FromNative(failure, nil)
+	}
+	return said, nil
+}
+
+// ofCheck is a register check as an endpoint.
+func ofCheck(check func(context.Context) error) *endpoint {
+	made := &endpoint{
+		name:     "register_check",
+		shape:    native.Unary,
+		response: func() any { return new([]byte) },
+		handle:   func(ctx context.Context, _ Request, _ any) error { return check(ctx) },
+	}
+	made.opts.set("register_check", true)
+	return made
+}
+
+func (r *rpc) Stop() error {
+	running := r.Running()
+	if running == nil {
+		return nil
+	}
+	running.Stop()
+	<-running.Over()
+	return r.Forget()
+}
+
+// Forget lets the server that was stopped, or ended, go. For the packages of this module.
+func (r *rpc) Forget() error {
+	r.lock.Lock()
+	over := r.native
+	r.native, r.record = nil, nil
+	r.lock.Unlock()
+	if over == nil {
+		return nil
+	}
+	failure := over.Err()
+	over.Free()
+	if failure == nil || failure.Status == native.Cancelled || failure.Status == native.Closed {
+		return nil
+	}
+	return errors.FromNative(failure, nil)
+}
+
+// Running is the server while it runs, or nil. For the packages of this module.
+func (r *rpc) Running() *native.Server {
+	r.lock.Lock()
+	defer r.lock.Unlock()
+	return r.native
+}
+
+// Record is the service as it is registered, while it runs; nil otherwise.
+func (r *rpc) Record() *registry.Service {
+	r.lock.Lock()
+	defer r.lock.Unlock()
+	return r.record
+}
+
+// served is an endpoint with the wrappers around it.
+type served struct {
+	endpoint *endpoint
+	handle   HandlerFunc
+}
+
+func (r *rpc) served(one *endpoint) served {
+	handle := one.handle
+	for at := len(r.opts.HdlrWrappers); at > 0; at-- {
+		handle = r.opts.HdlrWrappers[at-1](handle)
+	}
+	return served{one, handle}
+}
+
+// serve begins a call; it is told of it on the goroutine that drains, so it must not wait.
+func (r *rpc) serve(all []served, given *native.Inbound) {
+	if int(given.Method) >= len(all) {
+		go given.Fail(&native.Error{Status: int32(errors.CodeUnimplemented), ID: "micro", Message: "there is no such endpoint"}, nil)
+		return
+	}
+	one := all[given.Method]
+	if one.endpoint.shape != native.Unary {
+		given.Stream()
+	}
+	go r.run(one, given)
+}
+
+func (r *rpc) run(one served, given *native.Inbound) {
+	serving := &call{base: r.opts.Context, native: given, server: r, endpoint: one.endpoint, deadline: given.Deadline}
+	given.OnCancel(serving.cancelled)
+	answered := false
+	defer func() {
+		if !answered {
+			// The handler ended its goroutine.
+			given.Fail(&native.Error{Status: int32(errors.CodeInternal), ID: "micro", Message: one.endpoint.name + " ended without an answer"}, nil)
+		}
+		serving.end(context.Canceled)
+	}()
+	payload, err := serving.handle(one)
+	answered = true
+	tail, wrong := serving.tail()
+	if err == nil {
+		err = wrong
+	}
+	if err == nil {
+		given.Reply(payload, tail)
+	} else {
+		given.Fail(errors.ToNative(err), tail)
+	}
+}
+
+// handle runs the handler, and gives the last message of the answer.
+func (c *call) handle(one served) (payload []byte, err error) {
+	name := one.endpoint.name
+	defer func() {
+		if panicked := recover(); panicked != nil {
+			slog.Error("a handler panicked", "endpoint", name, "panic", fmt.Sprint(panicked), "stack", string(debug.Stack()))
+			// Its text was not meant for the caller, and it may be secret.
+			payload, err = nil, errors.Newf(errors.CodeInternal, "micro", "%s failed: the log of its service says why", name)
+		}
+	}()
+	shape := one.endpoint.shape
+	hasOne := shape == native.Unary || shape == native.ServerStream
+	if hasOne && one.endpoint.request != nil {
+		c.body = one.endpoint.request()
+		err := codec.Decode(c.native.Payload, c.codec(), c.body, "the request of "+name, errors.CodeInvalidArgument)
+		if err != nil {
+			return nil, err
+		}
+	}
+	if shape == native.Unary {
+		rsp := one.endpoint.response()
+		if err := one.handle(c, c, rsp); err != nil {
+			return nil, err
+		}
+		return codec.Encode(rsp, c.codec(), "what "+name+" returned", true)
+	}
+	both := &stream{call: c, one: hasOne}
+	if !hasOne {
+		c.native.Begin()
+	}
+	var rsp any = both
+	if one.endpoint.response != nil {
+		rsp = &withReply{both, one.endpoint.response()}
+	}
+	if err := one.handle(c, c, rsp); err != nil {
+		return nil, err
+	}
+	if replied, ok := rsp.(*withReply); ok {
+		return codec.Encode(replied.reply, c.codec(), "what "+name+" returned", true)
+	}
+	return nil, nil
+}
+
+// withReply is the stream of an endpoint with one reply.
+type withReply struct {
+	Stream
+	reply any
+}
+
+// ReplyTo is where the reply is written to.
+func (w *withReply) ReplyTo() any { return w.reply }
+
+// SetHealth says whether a service is ready. For the packages of this module.
+func (r *rpc) SetHealth(service string, serving bool) error {
+	running := r.Running()
+	if running == nil {
+		return NotRunning(r.opts.Name)
+	}
+	if failure := running.SetHealth(service, serving); failure != nil {
+		return errors.FromNative(failure, nil)
+	}
+	return nil
+}
+
+// NotRunning is what is said of what needs a service that runs. For the packages of this module.
+func NotRunning(name string) error {
+	return errors.Newf(errors.CodeFailedPrecondition, "micro", "%s does not run: start it", name)
+}
