@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use micro::broker::{self, Broker};
 use micro::client::ClientBuilder;
 use micro::registry::{self, Registry, Service};
 use micro::{Client, ClientTls, Code, Result};
@@ -34,6 +35,14 @@ impl Fleet {
             name if self.url.starts_with(name) => self.url.clone(),
             name => format!("{} ({name})", self.url),
         }
+    }
+
+    /// The broker with this URL, whose subscribers are in this fleet.
+    pub(crate) fn broker(&self, url: &str) -> Result<Arc<dyn Broker>> {
+        let url = if url.is_empty() { "http://" } else { url };
+        let broker = broker::connect(url)?;
+        broker.meet(&self.registry);
+        Ok(broker)
     }
 
     pub(crate) fn client(&self) -> Result<Client> {

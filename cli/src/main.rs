@@ -16,7 +16,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use commands::{call, completions, describe, explain, health, services, watch};
+use commands::{call, completions, describe, explain, health, publish, services, subscribe, watch};
 use failure::Failure;
 use fleet::Fleet;
 use output::{Format, Output};
@@ -28,6 +28,15 @@ struct Arguments {
     /// Where services are found: auto, mdns://lo, local:///folder …
     #[arg(long, global = true, env = "MICRO_REGISTRY", value_name = "URL", default_value = "auto")]
     registry: String,
+    /// Where messages are published and subscribed: http://, durable:///var/lib/shop …
+    #[arg(
+        long,
+        global = true,
+        env = "MICRO_BROKER",
+        value_name = "URL",
+        default_value = "http://"
+    )]
+    broker: String,
     /// How results are printed.
     #[arg(long, short, global = true, value_enum, default_value_t)]
     output: Format,
@@ -49,6 +58,10 @@ enum Command {
     Health(health::Options),
     /// Print services and nodes as they come and go, until Ctrl-C.
     Watch(watch::Options),
+    /// Publish a message to a topic.
+    Publish(publish::Options),
+    /// Print messages of a topic as they come, until Ctrl-C.
+    Subscribe(subscribe::Options),
     /// Say which setting of a service comes from where.
     Explain(explain::Options),
     /// Print a script that has a shell complete this command.
@@ -96,6 +109,12 @@ async fn run(arguments: Arguments, output: &mut Output) -> Result<(), Failure> {
         Command::Call(options) => call::run(options, &fleet, output).await,
         Command::Health(options) => health::run(&options, &fleet, output).await,
         Command::Watch(options) => watch::run(&options, &fleet, output).await,
+        Command::Publish(options) => {
+            publish::run(options, &fleet.broker(&arguments.broker)?, output).await
+        }
+        Command::Subscribe(options) => {
+            subscribe::run(&options, &fleet.broker(&arguments.broker)?, output).await
+        }
         Command::Explain(_) | Command::Completions(_) => Ok(()),
     }
 }

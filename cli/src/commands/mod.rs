@@ -5,7 +5,9 @@ pub(crate) mod completions;
 pub(crate) mod describe;
 pub(crate) mod explain;
 pub(crate) mod health;
+pub(crate) mod publish;
 pub(crate) mod services;
+pub(crate) mod subscribe;
 pub(crate) mod watch;
 
 use std::time::Duration;

@@ -1,0 +1,76 @@
+//! Messages from a terminal: published by one command, printed by another.
+#![allow(clippy::expect_used, clippy::panic, reason = "a test says what it expected by failing")]
+
+mod fleet;
+
+use fleet::Fleet;
+use serde_json::json;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+
+#[tokio::test]
+async fn what_was_published_is_printed_by_whoever_comes_later() {
+    let fleet = Fleet::new();
+    let folder = tempfile::tempdir().expect("a folder");
+    let broker = format!("--broker=durable://{}/data", folder.path().display());
+    let publish = ["publish", "orders", r#"{"id":7}"#, "--metadata", "tenant=blue", "--key", "7"];
+    let published = fleet.micro(publish.into_iter().chain([&*broker])).await;
+    assert_eq!((published.code, &*published.stdout), (0, ""), "{}", published.stderr);
+    assert_eq!(published.stderr, "published to orders by durable\n");
+    let text = fleet.micro(["publish", "orders", "no JSON", &broker]).await;
+    assert_eq!(text.code, 0, "{}", text.stderr);
+
+    let subscribe = ["subscribe", "orders", "--from", "first", "--count", "2", &broker];
+    let printed = fleet.micro(subscribe).await;
+    assert_eq!(
+        (printed.code, &*printed.stdout),
+        (0, "{\"id\":7}\nno JSON\n"),
+        "{}",
+        printed.stderr
+    );
+    let printed = fleet.micro(subscribe.into_iter().chain(["-o", "json"])).await;
+    let lines: Vec<serde_json::Value> =
+        printed.stdout.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert_eq!(lines[0]["body"], json!({"id": 7}));
+    assert_eq!(lines[0]["headers"]["tenant"], json!("blue"));
+    assert_eq!(lines[0]["content_type"], json!("application/json"));
+    assert_eq!(
+        (&lines[1]["body"], &lines[1]["content_type"]),
+        (&json!("no JSON"), &json!("text/plain"))
+    );
+    assert!(lines[0]["sequence"].as_u64() < lines[1]["sequence"].as_u64());
+
+    // A queue goes on where it was.
+    let queue = ["subscribe", "orders", "--queue", "q", "--from", "first", "--count", "1", &broker];
+    assert_eq!(fleet.micro(queue).await.stdout, "{\"id\":7}\n");
+    assert_eq!(fleet.micro(queue).await.stdout, "no JSON\n");
+}
+
+#[tokio::test]
+async fn without_options_a_message_goes_to_whoever_subscribes_now() {
+    let fleet = Fleet::new();
+    let mut subscriber = fleet.start(["subscribe", "orders"]);
+    let mut said = BufReader::new(subscriber.stderr.take().expect("a pipe")).lines();
+    let line = said.next_line().await.expect("text").expect("a line");
+    assert_eq!(line, "subscribed to orders by http; Ctrl-C ends");
+    let published = fleet.micro(["publish", "orders", "7"]).await;
+    assert_eq!(published.code, 0, "{}", published.stderr);
+    let mut printed = BufReader::new(subscriber.stdout.take().expect("a pipe")).lines();
+    assert_eq!(printed.next_line().await.expect("text").as_deref(), Some("7"));
+    subscriber.kill().await.expect("it ends");
+}
+
+#[tokio::test]
+async fn mistakes_say_what_would_do() {
+    let fleet = Fleet::new();
+    for (arguments, code, says) in [
+        (&["subscribe", "orders", "--from", "yesterday"][..], 2, "neither `new` nor `first`"),
+        (&["subscribe", "orders", "--from", "first"], 2, "use one that does, such as durable://"),
+        (&["publish", "orders", "1", "--delay", "5s"], 2, "does not know a delay"),
+        (&["publish", "", "1"], 2, "topic \"\""),
+        (&["publish", "orders", "1", "--broker", "durble://"], 2, "did you mean durable://?"),
+    ] {
+        let refused = fleet.micro(arguments.iter().copied()).await;
+        assert_eq!(refused.code, code, "{arguments:?}: {}", refused.stderr);
+        assert!(refused.stderr.contains(says), "{arguments:?}: {}", refused.stderr);
+    }
+}
