@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -85,4 +85,10 @@ export function start(test, command, args, { cwd = HERE, env = {} } = {}) {
       return out
     },
   }
+}
+
+/** Code of a language that a page shows. */
+export async function blocks(page, language) {
+  const text = await readFile(join(ROOT, page), 'utf8')
+  return [...text.matchAll(new RegExp(`\`\`\`${language}\\n(.*?)\`\`\``, 'gs'))].map(([, block]) => block)
 }
