@@ -72,15 +72,15 @@ export function start(test, command, args, { cwd = HERE, env = {} } = {}) {
       assert(out.includes(text), `it ended without "${text}":\n${out}\n${err}`)
     },
     /** How it ends, and what it has printed. */
-    async end() {
-      const late = setTimeout(() => child.kill('SIGKILL'), PATIENCE)
+    async end(patience = PATIENCE) {
+      const late = setTimeout(() => child.kill('SIGKILL'), patience)
       const [code, signal] = await ended
       clearTimeout(late)
       return { code, signal, out, err }
     },
     /** Ends well, and gives what it has printed. */
-    async well() {
-      const { code, signal, out, err } = await this.end()
+    async well(patience = PATIENCE) {
+      const { code, signal, out, err } = await this.end(patience)
       assert.deepEqual({ code, signal, err }, { code: 0, signal: null, err: '' })
       return out
     },
