@@ -148,6 +148,16 @@ impl Context {
         &self.0.endpoint
     }
 
+    /// The message that is being handled, where this is no call.
+    pub fn delivered(&self) -> Option<Arc<crate::broker::Delivered>> {
+        self.extension()
+    }
+
+    /// Whether a message is being handled.
+    pub(crate) fn is_message(&self) -> bool {
+        self.delivered().is_some()
+    }
+
     /// Headers the caller sent. Names ignore case.
     pub fn metadata(&self) -> &Metadata {
         &self.0.metadata

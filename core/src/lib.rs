@@ -45,6 +45,7 @@
 //! | what handlers know of a call | [`Context`], [`Metadata`] |
 //! | failures: what, where, how often tried | [`Error`], [`Code`] |
 //! | JSON, protobuf, bytes | [`codec`] |
+//! | messages by topic | [`broker`] |
 //! | who runs where | [`registry`] |
 //! | an implementation of one's own, chosen by URL | [`plugin`] |
 //! | what a client knows of them | [`directory`] |
@@ -61,9 +62,12 @@
 
 mod atomic;
 pub mod auth;
+pub mod broker;
 pub mod client;
 pub mod codec;
 mod context;
+#[cfg(unix)]
+mod data;
 pub mod directory;
 mod error;
 pub mod fork;

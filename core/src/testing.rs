@@ -4,13 +4,14 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crate::broker;
 use crate::client::{Client, ClientBuilder};
 use crate::error::Result;
 use crate::registry::{self, Registry};
 use crate::service::{Service, ServiceBuilder};
 use crate::transport::network;
 
-/// Services that see each other and no others: a registry and a network in memory.
+/// Services that see each other and no others: a registry, a network and a broker in memory.
 ///
 /// ```
 /// use micro::testing::Fleet;
@@ -30,6 +31,7 @@ use crate::transport::network;
 pub struct Fleet {
     registry: Arc<registry::Memory>,
     network: Arc<network::Memory>,
+    broker: Arc<broker::Memory>,
     services: Mutex<Vec<Arc<Service>>>,
 }
 
@@ -45,6 +47,7 @@ impl Fleet {
         Self {
             registry: Arc::new(registry::Memory::new()),
             network: Arc::new(network::Memory::new()),
+            broker: Arc::new(broker::Memory::new()),
             services: Mutex::default(),
         }
     }
@@ -54,13 +57,14 @@ impl Fleet {
         self.registry.clone()
     }
 
-    /// Makes a service part of the fleet, whatever registry, network and address it was made for. It leaves signals alone and
+    /// Makes a service part of the fleet, whatever registry, network, broker and address it was made for. It leaves signals alone and
     /// stops without waiting for news to spread. For services that the test stops by itself; others are [started](Fleet::start).
     pub fn service(&self, service: ServiceBuilder) -> ServiceBuilder {
         service
             .address("127.0.0.1:0")
             .registry(self.registry())
             .network(self.network.clone())
+            .broker(self.broker.clone())
             .handle_signals(false)
             .quiet(true)
             .propagation(Duration::ZERO)
@@ -85,9 +89,9 @@ impl Fleet {
         self.client_with(Client::builder()).build().expect("a client of the fleet")
     }
 
-    /// Makes a client part of the fleet, whatever registry and network it was made for.
+    /// Makes a client part of the fleet, whatever registry, network and broker it was made for.
     pub fn client_with(&self, client: ClientBuilder) -> ClientBuilder {
-        client.registry(self.registry()).network(self.network.clone())
+        client.registry(self.registry()).network(self.network.clone()).broker(self.broker.clone())
     }
 
     fn services(&self) -> MutexGuard<'_, Vec<Arc<Service>>> {

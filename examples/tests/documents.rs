@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const EXAMPLES: [&str; 14] = [
+const EXAMPLES: [&str; 15] = [
     include_str!("../greeter/service.rs"),
     include_str!("../greeter/client.rs"),
     include_str!("../streaming/service.rs"),
@@ -18,6 +18,7 @@ const EXAMPLES: [&str; 14] = [
     include_str!("guide.rs"),
     include_str!("../build.rs"),
     include_str!("../middleware/middleware.rs"),
+    include_str!("../messages/messages.rs"),
     include_str!("../settings/service.rs"),
 ];
 
@@ -31,7 +32,7 @@ const IN_C: [&str; 7] = [
     include_str!("../middleware/service.c"),
 ];
 
-const IN_GO: [&str; 8] = [
+const IN_GO: [&str; 9] = [
     include_str!("../greeter/service.go"),
     include_str!("../greeter/client.go"),
     include_str!("../streaming/service.go"),
@@ -40,6 +41,7 @@ const IN_GO: [&str; 8] = [
     include_str!("../errors/client.go"),
     include_str!("../../bindings/go/docs_test.go"),
     include_str!("../../bindings/go/microgrpc/microgrpc_test.go"),
+    include_str!("../../bindings/go/microhttp/microhttp_test.go"),
 ];
 
 fn root() -> PathBuf {

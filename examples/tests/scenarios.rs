@@ -12,8 +12,8 @@ use std::time::Duration;
 use micro::registry::{Local, Registry as _};
 use micro::{Client, Code, Json};
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
-use tokio::process::{Child, ChildStderr, Command};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader, Lines};
+use tokio::process::{Child, ChildStderr, ChildStdout, Command};
 use tokio::time::timeout;
 
 /// Longest any step may take.
@@ -216,4 +216,55 @@ async fn middleware_sees_every_call() {
             "INVALID_ARGUMENT go.micro.validator: pieces: order at least one",
         ]
     );
+}
+
+#[tokio::test]
+async fn orders_that_were_published_meanwhile_are_billed_and_one_that_fails_is_looked_at() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let program = || {
+        let mut program = command(env!("CARGO_BIN_EXE_messages"), &folder);
+        program.env("MICRO_BROKER", format!("durable://{}/data", folder.path().display()));
+        program
+    };
+    let publish = async |order: &str| {
+        let output = timeout(PATIENCE, program().arg(order).output()).await;
+        let output = output.expect("it ends in time").expect("it runs");
+        assert!(output.status.success(), "{output:?}");
+    };
+    let next = async |lines: &mut Lines<BufReader<ChildStdout>>| {
+        let line = timeout(PATIENCE, lines.next_line()).await.expect("in time");
+        line.expect("text").expect("a line")
+    };
+    let registry = Local::at(folder.path()).expect("a registry");
+    let mut watcher = registry.watch(Some("billing")).await.expect("a watch");
+    let start = || {
+        let mut service = program().stdout(Stdio::piped()).spawn().expect("it starts");
+        let lines = BufReader::new(service.stdout.take().expect("a pipe")).lines();
+        (service, lines)
+    };
+    let (mut first, mut lines) = start();
+    let registered = timeout(PATIENCE, watcher.next()).await.expect("registered in time");
+    registered.expect("the watch goes on");
+    // It subscribes once it is registered; messages of before are not for a queue that is new.
+    let mut order = 100;
+    while timeout(Duration::from_millis(200), lines.next_line()).await.is_err() {
+        publish(&order.to_string()).await;
+        order += 1;
+    }
+    first.kill().await.expect("it ends");
+    for order in ["7", "13"] {
+        publish(order).await;
+    }
+    let (mut second, mut lines) = start();
+    let mut printed = Vec::new();
+    while printed.len() < 2 {
+        let line = next(&mut lines).await;
+        if !line.starts_with("order 10") {
+            printed.push(line);
+        }
+    }
+    printed.sort();
+    assert_eq!(printed[0], "order 13 was given up: FAILED_PRECONDITION: the card was refused");
+    assert_eq!(printed[1], "order 7, attempt 1");
+    second.kill().await.expect("it ends");
 }

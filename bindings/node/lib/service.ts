@@ -34,7 +34,8 @@ export class Service {
   readonly name: string
   /** @internal */
   options: ServiceOptions
-  readonly #given: Runtime | undefined
+  /** @internal */
+  runtime: Runtime | undefined
   readonly #endpoints: Endpoint[] = []
   readonly #layers: { middleware: ServiceMiddleware; endpoints: readonly string[] }[] = []
   readonly #hooks = new Map<Moment, Hook[]>()
@@ -51,7 +52,7 @@ export class Service {
     const { runtime, argv = false, ...rest } = options
     this.name = name
     this.options = { ...rest, ...flags(name, rest, argv) }
-    this.#given = runtime
+    this.runtime = runtime
   }
 
   /** Serves `name`, such as `Greeter.Hello`, with a function of the request and the `Context` that gives the reply. */
@@ -192,7 +193,7 @@ export class Service {
     }
     this.#putLayers()
     const check = this.#check === undefined ? [] : [checkOf(this.name, this.#check)]
-    const running = new Running(this, this.#given ?? defaultRuntime(), [...this.#endpoints, ...check])
+    const running = new Running(this, this.runtime ?? defaultRuntime(), [...this.#endpoints, ...check])
     this.#running = running
     try {
       await this.runHooks('before start', false)

@@ -2,7 +2,7 @@
 import { threadId } from 'node:worker_threads'
 import { Client } from './client.js'
 import type { ClientOptions } from './options.js'
-import type { Runtime } from './runtime.js'
+import { Runtime } from './runtime.js'
 import type { Service } from './service.js'
 
 let fleets = 0
@@ -19,13 +19,15 @@ export class Fleet {
   readonly url: string
   /** A client of its services. */
   readonly client: Client
-  readonly #runtime: Runtime | undefined
+  readonly #runtime: Runtime
+  readonly #isOwn: boolean
   readonly #services: Service[] = []
   readonly #clients: Client[] = []
 
   constructor(options: { runtime?: Runtime } = {}) {
     this.url = `memory://test-${process.pid}-${threadId}-${fleets++}`
-    this.#runtime = options.runtime
+    this.#isOwn = options.runtime === undefined
+    this.#runtime = options.runtime ?? new Runtime({ workers: 1 })
     this.client = this.newClient()
   }
 
@@ -36,8 +38,7 @@ export class Fleet {
 
   /** Another client. */
   newClient(options: ClientOptions = {}): Client {
-    const runtime = this.#runtime === undefined ? {} : { runtime: this.#runtime }
-    const client = new Client({ ...options, ...this.options, ...runtime })
+    const client = new Client({ ...options, ...this.options, runtime: this.#runtime })
     this.#clients.push(client)
     return client
   }
@@ -47,16 +48,18 @@ export class Fleet {
     const client = { ...service.options.client, network: this.url }
     const within = { ...this.options, address: '127.0.0.1:0', propagation: 0, client }
     service.options = { ...service.options, ...within }
+    service.runtime = this.#runtime
     await service.start()
     this.#services.push(service)
     return service
   }
 
-  /** Closes its clients, then stops its services, the last one first. */
+  /** Closes its clients, then stops its services, the last one first. Nothing of it is left open, also for a test runner. */
   async close(): Promise<void> {
     for (const client of this.#clients) client.close()
     for (const service of this.#services.reverse()) await service.stop()
     this.#services.length = 0
+    if (this.#isOwn) await this.#runtime.close()
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -1,6 +1,6 @@
 //! What happened, told to JavaScript: many events in one call.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use micro_bridge::Callback;
 use napi::bindgen_prelude::{Float64ArraySlice, Function, Uint8ArraySlice, Unknown};
@@ -19,7 +19,8 @@ type Bell = ThreadsafeFunction<(), Unknown<'static>, (), Status, false, true, 1>
 #[napi]
 pub struct Queue {
     pub(crate) queue: Arc<micro_bridge::Queue>,
-    bell: Arc<Bell>,
+    /// Until the queue is closed.
+    bell: Mutex<Option<Arc<Bell>>>,
 }
 
 /// Makes a queue; `ring` is called on the event loop when something waits.
@@ -37,7 +38,7 @@ pub(crate) fn new_queue(
             // A ring that finds another waiting is that one.
             let _ = ringer.call((), ThreadsafeFunctionCallMode::NonBlocking);
         }))?;
-        Ok(Queue { queue, bell })
+        Ok(Queue { queue, bell: Mutex::new(Some(bell)) })
     }))
 }
 
@@ -61,15 +62,14 @@ impl Queue {
     /// Whether the queue keeps the program alive.
     #[napi]
     pub fn hold(&self, env: &Env, hold: bool) {
-        if self.bell.aborted() {
-            return;
-        }
+        let bell = self.bell();
+        let Some(bell) = bell.as_ref().filter(|bell| !bell.aborted()) else { return };
         // SAFETY: this is the thread of the environment, which has not let go of the function, as was just asked.
         unsafe {
             if hold {
-                sys::napi_ref_threadsafe_function(env.raw(), self.bell.raw());
+                sys::napi_ref_threadsafe_function(env.raw(), bell.raw());
             } else {
-                sys::napi_unref_threadsafe_function(env.raw(), self.bell.raw());
+                sys::napi_unref_threadsafe_function(env.raw(), bell.raw());
             }
         }
     }
@@ -83,6 +83,12 @@ impl Queue {
     /// Closes it: what waits is dropped, and nothing more comes in.
     #[napi]
     pub fn close(&self) -> Option<Failure> {
-        done(|| self.queue.close())
+        let closed = done(|| self.queue.close());
+        drop(self.bell().take());
+        closed
+    }
+
+    fn bell(&self) -> MutexGuard<'_, Option<Arc<Bell>>> {
+        self.bell.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -5,7 +5,7 @@ import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { Client } from '@micro/core'
-import { folder, program, ROOT, start } from './world.mjs'
+import { blocks, folder, program, ROOT, start } from './world.mjs'
 
 const EXAMPLES = join(ROOT, 'examples')
 const NAMES = { streaming: 'numbers', errors: 'accounts' }
@@ -82,11 +82,6 @@ test('middleware sees every call', async (t) => {
     'and lets it go',
   ])
 })
-
-async function blocks(page, language) {
-  const text = await readFile(join(ROOT, page), 'utf8')
-  return [...text.matchAll(new RegExp(`\`\`\`${language}\\n(.*?)\`\`\``, 'gs'))].map(([, block]) => block)
-}
 
 test('JavaScript in documents is an example, and the readme shows the greeter whole', async () => {
   const shown = await blocks('README.md', 'js')

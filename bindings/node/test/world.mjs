@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -80,17 +80,23 @@ export function start(test, command, args, { cwd = HERE, env = {} } = {}) {
       assert(out.includes(text), `it ended without "${text}":\n${out}\n${err}`)
     },
     /** How it ends, and what it has printed. */
-    async end() {
-      const late = setTimeout(() => child.kill('SIGKILL'), PATIENCE)
+    async end(patience = PATIENCE) {
+      const late = setTimeout(() => child.kill('SIGKILL'), patience)
       const [code, signal] = await ended
       clearTimeout(late)
       return { code, signal, out, err }
     },
     /** Ends well, and gives what it has printed. */
-    async well() {
-      const { code, signal, out, err } = await this.end()
+    async well(patience = PATIENCE) {
+      const { code, signal, out, err } = await this.end(patience)
       assert.deepEqual({ code, signal, err }, { code: 0, signal: null, err: '' })
       return out
     },
   }
+}
+
+/** Code of a language that a page shows. */
+export async function blocks(page, language) {
+  const text = await readFile(join(ROOT, page), 'utf8')
+  return [...text.matchAll(new RegExp(`\`\`\`${language}\\n(.*?)\`\`\``, 'gs'))].map(([, block]) => block)
 }

@@ -17,6 +17,7 @@ use super::layers::{
 };
 use super::options::CallOptions;
 use super::pool::Sharing;
+use crate::broker::Broker;
 use crate::directory::Cache;
 use crate::error::{Error, Result};
 use crate::forward::Forward;
@@ -38,6 +39,9 @@ pub struct ClientBuilder {
     registry: Option<Arc<dyn Registry>>,
     /// Used where no registry is given.
     registry_url: Option<UrlSetting>,
+    broker: Option<Arc<dyn Broker>>,
+    /// Used where no broker is given.
+    broker_url: Option<UrlSetting>,
     /// Variables are read.
     environment: bool,
     cache: Option<Cache>,
@@ -59,6 +63,8 @@ impl Default for ClientBuilder {
             namespace: DEFAULT_NAMESPACE.into(),
             registry: None,
             registry_url: None,
+            broker: None,
+            broker_url: None,
             environment: true,
             cache: None,
             options: CallOptions::default(),
@@ -238,6 +244,18 @@ impl ClientBuilder {
     /// Finds services here, whatever the environment says.
     pub fn registry(mut self, registry: Arc<dyn Registry>) -> Self {
         self.registry = Some(registry);
+        self
+    }
+
+    /// Publishes messages with this broker. Unless it is called, `MICRO_BROKER` names the broker, or `http://` is it.
+    pub fn broker(mut self, broker: Arc<dyn Broker>) -> Self {
+        self.broker = Some(broker);
+        self
+    }
+
+    /// Publishes messages with the broker of this URL, unless one is given.
+    pub(crate) fn broker_url(mut self, url: UrlSetting) -> Self {
+        self.broker_url = Some(url);
         self
     }
 

@@ -14,6 +14,7 @@ use super::layers::{AttemptWay, CallWay};
 use super::options::CallOptions;
 use super::pool::Pool;
 use super::target::{Callee, Target};
+use crate::broker::Broker;
 use crate::directory::Cache;
 use crate::error::{Error, Result};
 use crate::forward::Forward;
@@ -34,6 +35,7 @@ pub(super) struct Inner {
     pub(super) cache: Cache,
     pub(super) strategy: Arc<dyn Strategy>,
     pub(super) pool: Pool,
+    pub(super) broker: Arc<dyn Broker>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) options: CallOptions,
     pub(super) max_message: usize,
@@ -93,6 +95,11 @@ impl Client {
     /// The registry behind the cache.
     pub fn registry(&self) -> &Arc<dyn Registry> {
         self.0.cache.registry()
+    }
+
+    /// The broker that messages are published with.
+    pub fn broker(&self) -> &Arc<dyn Broker> {
+        &self.0.broker
     }
 
     /// The cached view of the registry that calls go by.

@@ -8,6 +8,7 @@ pub fn warm_up() {
     crate::selector::warm_up();
     crate::transport::warm_up();
     crate::registry::warm_up();
+    crate::broker::warm_up();
     // The seed of its hashes, and its idea of the machine.
     let map = papaya::HashMap::<u64, u64, foldhash::fast::RandomState>::default();
     map.pin().insert(1, 1);
@@ -30,6 +31,7 @@ pub fn in_child() {
     fastrand::seed(now ^ (u64::from(std::process::id()) << 32));
     crate::transport::in_child();
     crate::registry::in_child();
+    crate::broker::in_child();
 }
 
 #[cfg(test)]

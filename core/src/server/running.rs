@@ -66,6 +66,11 @@ impl Server {
         &self.endpoints
     }
 
+    /// How long what runs may go on once it stops.
+    pub(crate) fn grace(&self) -> Duration {
+        self.grace
+    }
+
     /// Answers `NOT_SERVING` to health checks from now on, and goes on serving.
     pub fn unready(&self) {
         self.health.set_all(false);

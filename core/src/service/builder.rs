@@ -9,10 +9,12 @@ use tower_layer::Layer;
 
 use super::hook::{Hook, Hooks, Moment};
 use super::probe::Probe;
+use crate::broker::{Broker, Incoming, MessageHandler, Subscriber};
 use crate::client::{Client, ClientBuilder};
 use crate::codec::Message;
 use crate::context::Context;
 use crate::error::{Error, Result};
+use crate::middleware::{Layers, from_fn};
 use crate::registry::{Labels, Registry};
 use crate::server::{Endpoint, Handler, Request, Response, Server, ServerBuilder};
 use crate::settings::{HIDDEN, Operator, UrlSetting};
@@ -32,6 +34,11 @@ pub struct ServiceBuilder {
     pub(super) registry: Option<Arc<dyn Registry>>,
     /// Used where no registry is given.
     pub(super) registry_url: Option<UrlSetting>,
+    pub(super) broker: Option<Arc<dyn Broker>>,
+    /// Used where no broker is given.
+    pub(super) broker_url: Option<UrlSetting>,
+    pub(super) subscribers: Vec<Subscriber>,
+    pub(super) message_layers: Layers<Incoming, ()>,
     pub(super) operator: Operator,
     pub(super) server: ServerBuilder,
     pub(super) client: ClientBuilder,
@@ -65,6 +72,10 @@ impl ServiceBuilder {
             metadata: Labels::new(),
             registry: None,
             registry_url: None,
+            broker: None,
+            broker_url: None,
+            subscribers: Vec::new(),
+            message_layers: Layers::default(),
             operator: Operator::default(),
             ttl: None,
             interval: None,
@@ -130,6 +141,63 @@ impl ServiceBuilder {
     /// Adds an endpoint that needs more than a name: labels, idempotency, no advertisement.
     pub fn handle(mut self, endpoint: Endpoint) -> Self {
         self.server = self.server.handle(endpoint);
+        self
+    }
+
+    /// Handles messages of a topic, each of which every instance of the service gets. For a queue that instances share, and all else,
+    /// see [`ServiceBuilder::subscriber`].
+    pub fn subscribe<T, F, R>(self, topic: &str, handler: F) -> Self
+    where
+        T: Message,
+        F: Fn(Context, T) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<()>> + Send + 'static,
+    {
+        self.subscriber(Subscriber::new(topic, handler))
+    }
+
+    /// Adds a subscriber that needs more than a topic: a queue, limits, retries.
+    ///
+    /// ```
+    /// use micro::broker::Subscriber;
+    /// use micro::{Context, Json, Service};
+    ///
+    /// let service = Service::builder("billing").subscriber(
+    ///     Subscriber::new("orders", |_: Context, Json(_): Json<u64>| async move { Ok(()) }).queue("billing").max_attempts(3),
+    /// );
+    /// ```
+    pub fn subscriber(mut self, subscriber: Subscriber) -> Self {
+        self.subscribers.push(subscriber);
+        self
+    }
+
+    /// Puts tower middleware around every message; the first added is outermost.
+    pub fn message_layer<L>(mut self, layer: L) -> Self
+    where
+        L: Layer<MessageHandler> + Send + Sync + 'static,
+        L::Service: tower_service::Service<Incoming, Response = (), Error = Error>
+            + Clone
+            + Send
+            + Sync
+            + 'static,
+        <L::Service as tower_service::Service<Incoming>>::Future: Send + 'static,
+    {
+        self.message_layers.add(layer);
+        self
+    }
+
+    /// Puts a function around every message, as [`ServiceBuilder::message_layer`] does a layer.
+    pub fn message_layer_fn<F, R>(self, function: F) -> Self
+    where
+        F: Fn(Incoming, MessageHandler) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<()>> + Send + 'static,
+    {
+        self.message_layer(from_fn(function))
+    }
+
+    /// Publishes and subscribes with this broker, whatever the operator says: `MICRO_BROKER` and `--broker` have no effect then.
+    /// Unless it is called, they name the broker, or `http://` is it.
+    pub fn broker(mut self, broker: Arc<dyn Broker>) -> Self {
+        self.broker = Some(broker);
         self
     }
 

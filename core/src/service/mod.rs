@@ -43,6 +43,7 @@ use heartbeat::Heartbeat;
 use hook::{Hooks, Moment};
 pub(crate) use probe::Probe;
 
+use crate::broker::Consumers;
 use crate::client::Client;
 use crate::error::{Error, Result};
 use crate::registry::{self, Guarded, Registry};
@@ -62,6 +63,7 @@ pub struct Service {
     client: Client,
     registry: Guarded,
     heartbeat: Mutex<Option<Heartbeat>>,
+    consumers: Consumers,
     hooks: Hooks,
     propagation: Duration,
 }
@@ -129,8 +131,13 @@ impl Service {
         beating.stop().await;
         note(&mut last, self.registry.deregister(&self.record()).await.err());
         // Callers learn of it by their watch; until then calls are served as ever.
-        if !self.propagation.is_zero() {
-            tokio::time::sleep(self.propagation).await;
+        let propagation = tokio::time::sleep(self.propagation);
+        let (all_handled, ()) = tokio::join!(self.consumers.end(self.server.grace()), propagation);
+        if !all_handled {
+            tracing::warn!(
+                service = self.name(),
+                "messages whose handlers outlived the grace period were given up"
+            );
         }
         if !self.server.stop().await {
             tracing::warn!(

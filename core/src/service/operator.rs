@@ -102,12 +102,17 @@ impl ServiceBuilder {
             (Some(registry), _) => Some(registry.name().to_owned()),
             (None, url) => url.as_ref().map(|url| url.url().to_owned()),
         };
+        let broker = match (&self.broker, &self.broker_url) {
+            (Some(broker), _) => Some(broker.name().to_owned()),
+            (None, url) => url.as_ref().map(|url| url.url().to_owned()),
+        };
         let own = [
             ("version", Some(self.version.clone())),
             ("id", self.id.clone()),
             ("metadata", (!labels.is_empty()).then(|| labels.join(","))),
             ("advertise", self.advertise.clone()),
             ("registry", registry),
+            ("broker", broker),
             ("register_ttl", self.ttl.map(written)),
             ("register_interval", self.interval.map(written)),
             ("register_timeout", Some(written(self.register_limit))),
@@ -143,6 +148,12 @@ impl ServiceBuilder {
         self.server = self.server.rename(&name);
         self.client = self.client.renamed(&self.name, &name);
         self.name = name;
+        self
+    }
+
+    /// Publishes and subscribes with the broker of this URL, unless one is given.
+    pub(crate) fn broker_url(mut self, url: UrlSetting) -> Self {
+        self.broker_url = Some(url);
         self
     }
 

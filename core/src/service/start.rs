@@ -15,6 +15,7 @@ use super::heartbeat::{Beat, Heartbeat, is_permanent};
 use super::hook::{Check, Moment};
 use super::signal::Signals;
 use super::{STARTED, Service, not_started};
+use crate::broker::{self, Consumer, Consumers, Subscriber};
 use crate::error::{Error, Result};
 use crate::registry::{self, Guarded, Labels, Node, Registry as _};
 use crate::settings::range;
@@ -83,7 +84,15 @@ impl ServiceBuilder {
             (None, Some(url)) => url.registry()?,
             (None, None) => registry::connect("auto")?,
         };
-        let client = self.client.registry(registry.clone()).build()?;
+        let broker = match (self.broker.take(), &self.broker_url) {
+            (Some(broker), _) => broker,
+            (None, Some(url)) => url.broker()?,
+            (None, None) => broker::connect(broker::DEFAULT)?,
+        };
+        for subscriber in &self.subscribers {
+            subscriber.subscription.check(broker.name(), broker.abilities())?;
+        }
+        let client = self.client.registry(registry.clone()).broker(broker.clone()).build()?;
         let registry = Guarded::new(registry, self.register_limit);
         let record = registry::Service {
             name: name.clone(),
@@ -92,7 +101,8 @@ impl ServiceBuilder {
         };
         let record = Arc::new(ArcSwap::from_pointee(record));
         let handle = ServiceHandle { record: record.clone(), client: client.clone() };
-        self.server.home().settle(handle);
+        let home = self.server.home().clone();
+        home.settle(handle);
         let server = self.server.standard(debug::cache(&client)).start().await?;
         match registry.ready().await {
             Err(error) if is_permanent(&error) => return Err(not_started(&name, &error)),
@@ -106,7 +116,7 @@ impl ServiceBuilder {
             ("protocol", "grpc"),
             ("server", "grpc"),
             ("transport", "grpc"),
-            ("broker", "memory"),
+            ("broker", broker.name()),
             ("registry", registry.name()),
             (registry::COMPACT, registry::COMPACT_VERSION),
         ] {
@@ -121,11 +131,16 @@ impl ServiceBuilder {
             }
         }
         let version = record.load().version.clone();
+        // In go-micro's order, after the endpoints.
+        let mut subscriptions: Vec<&Subscriber> =
+            self.subscribers.iter().filter(|subscriber| !subscriber.internal).collect();
+        subscriptions.sort_by(|a, b| b.topic().cmp(a.topic()));
+        let subscriptions = subscriptions.into_iter().map(Subscriber::record);
         record.store(Arc::new(registry::Service {
             name: name.clone(),
             version: version.clone(),
             metadata: Labels::new(),
-            endpoints: server.endpoints().to_vec(),
+            endpoints: server.endpoints().iter().cloned().chain(subscriptions).collect(),
             nodes: vec![Node { id: format!("{name}-{id}"), address: address.clone(), metadata }],
         }));
         let check = (self.check.is_some() || self.probe.is_some()).then_some(Check {
@@ -144,6 +159,16 @@ impl ServiceBuilder {
             registered_at: None,
         });
         let heartbeat = heartbeat.await.map_err(|error| not_started(&name, &error))?;
+        let consumer = Consumer { broker, home, layers: Arc::new(self.message_layers) };
+        let consumers = Consumers::begin(consumer, self.subscribers).await;
+        let consumers = match consumers {
+            Ok(consumers) => consumers,
+            Err(error) => {
+                heartbeat.stop().await;
+                let _ = registry.deregister(&record.load_full()).await;
+                return Err(not_started(&name, &error));
+            }
+        };
         if !self.quiet {
             let registry = registry.name();
             let told =
@@ -160,6 +185,7 @@ impl ServiceBuilder {
             client,
             registry,
             heartbeat: Mutex::new(Some(heartbeat)),
+            consumers,
             hooks: self.hooks,
             propagation: self.propagation,
         };

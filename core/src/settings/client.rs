@@ -31,6 +31,7 @@ use crate::error::Result;
 /// | `name` | sent as `micro-from-service` |
 /// | `namespace` | sent as `micro-namespace`; empty sends none |
 /// | `registry` | URL of a [registry](crate::registry::connect) |
+/// | `broker` | URL of a [broker](crate::broker::connect) |
 /// | `network` | URL of a [network](crate::network::connect) |
 /// | `environment` | `false`: no variables are read |
 /// | `dial_timeout` | a duration: how long making a connection may take |
@@ -48,6 +49,7 @@ pub struct ClientSettings {
     name: Option<String>,
     namespace: Option<String>,
     registry: Option<UrlSetting>,
+    broker: Option<UrlSetting>,
     network: Option<UrlSetting>,
     dial_timeout: Option<Duration>,
     keepalive: Option<Duration>,
@@ -74,6 +76,7 @@ impl Document for ClientSettings {
             name: fields.read("name", |value| value.text_in(&range::NAME))?,
             namespace: fields.read("namespace", |value| value.text_in(&range::NAMESPACE))?,
             registry: fields.read("registry", UrlSetting::read)?,
+            broker: fields.read("broker", UrlSetting::read)?,
             network: fields.read("network", UrlSetting::read)?,
             dial_timeout: fields
                 .read("dial_timeout", |value| value.time_in(&range::DIAL_TIMEOUT))?,
@@ -119,6 +122,11 @@ impl ClientSettings {
                 "the client of a service shares its registry: set `registry` of the service",
             ));
         }
+        if let Some(broker) = &settings.broker {
+            return Err(broker
+                .path()
+                .wrong("the client of a service shares its broker: set `broker` of the service"));
+        }
         if settings.environment.is_some() {
             return Err(path.field("environment").wrong(
                 "the client of a service reads what its service reads: set `environment` of the service",
@@ -148,6 +156,9 @@ impl ClientSettings {
         }
         if let Some(namespace) = self.namespace {
             builder = builder.namespace(&namespace);
+        }
+        if let Some(broker) = self.broker {
+            builder = builder.broker_url(broker);
         }
         if let Some(registry) = self.registry {
             builder = builder.registry_url(registry);

@@ -30,9 +30,9 @@ const FOREIGN: &[Foreign] = &[
         why: "the address of a registry is part of its URL: set --registry scheme://address",
     },
     Foreign {
-        flags: &["broker", "broker_address"],
+        flags: &["broker_address"],
         only: None,
-        why: "there is no broker here: leave it out",
+        why: "the address of a broker is part of its URL: set --broker scheme://address",
     },
     Foreign {
         flags: &["config"],

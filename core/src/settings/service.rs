@@ -25,13 +25,14 @@ use crate::transport::Compression;
 /// | `metadata` | labels of the node: an object of texts |
 /// | `address`, `advertise` | where it listens, such as `":8080"`, and what it registers instead |
 /// | `registry` | URL of a [registry](crate::registry::connect) |
+/// | `broker` | URL of a [broker](crate::broker::connect) |
 /// | `register_ttl`, `register_interval` | durations; zero never forgets, and never renews |
 /// | `register_timeout` | a duration, or `"none"`: for each request to the registry |
 /// | `register_check` | `"tcp://host:port"`, which must take a connection, or `"http://host:port/path"`, which must answer a GET with 200 to 299: asked before each registration |
 /// | `propagation`, `grace` | durations: the two parts of a stop; a `grace` of `"none"` has no end |
 /// | `network` | URL of a [network](crate::network::connect) |
 /// | `tls` | `{"certificate": …, "private_key": …, "authority": …}`, the last one to let in only its clients; each PEM text or `{"file": path}`, which is read again when it changes |
-/// | `client` | [`ClientSettings`] of the client inside; its `registry` is the service's |
+/// | `client` | [`ClientSettings`] of the client inside; its `registry` and `broker` are the service's |
 /// | `max_concurrent_calls`, `max_connections`, `max_concurrent_streams` | how many at once |
 /// | `max_message_size`, `max_header_size`, `max_unsent_replies`, `max_buffered`, `max_buffered_per_connection` | bytes |
 /// | `compression` | `"gzip"`, `"zstd"` or `"none"`: how answers are sent |
@@ -53,6 +54,7 @@ pub struct ServiceSettings {
     metadata: Labels,
     advertise: Option<String>,
     registry: Option<UrlSetting>,
+    broker: Option<UrlSetting>,
     register_ttl: Option<Duration>,
     register_interval: Option<Duration>,
     register_timeout: Option<Duration>,
@@ -102,6 +104,7 @@ impl Document for ServiceSettings {
             metadata: fields.read("metadata", Value::labels)?.unwrap_or_default(),
             advertise: fields.read("advertise", Value::text)?,
             registry: fields.read("registry", UrlSetting::read)?,
+            broker: fields.read("broker", UrlSetting::read)?,
             register_ttl: fields.read("register_ttl", Value::duration)?,
             register_interval: fields.read("register_interval", Value::duration)?,
             register_timeout: fields.read("register_timeout", Value::limit)?,
@@ -160,6 +163,9 @@ impl ServiceSettings {
         }
         if let Some(address) = self.advertise {
             builder = builder.advertise(address);
+        }
+        if let Some(broker) = self.broker {
+            builder = builder.broker_url(broker);
         }
         if let Some(registry) = self.registry {
             builder = builder.registry_url(registry);

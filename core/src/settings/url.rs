@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use super::path::FieldPath;
 use super::value::Value;
+use crate::broker::{self, Broker};
 use crate::error::Result;
 use crate::registry::{self, Registry};
 use crate::transport::network::{self, Network};
 
-/// A registry or a network by its URL, which is opened when it is used.
+/// A registry, a broker or a network by its URL, which is opened when it is used.
 #[derive(Debug, Clone)]
 pub(crate) struct UrlSetting {
     path: FieldPath,
@@ -36,6 +37,14 @@ impl UrlSetting {
     /// As [`registry::connect`], naming what set the URL.
     pub(crate) fn registry(&self) -> Result<Arc<dyn Registry>> {
         registry::connect(&self.url).map_err(|error| self.path.found(&error))
+    }
+
+    /// Opens the broker.
+    ///
+    /// # Errors
+    /// As [`broker::connect`], naming what set the URL.
+    pub(crate) fn broker(&self) -> Result<Arc<dyn Broker>> {
+        broker::connect(&self.url).map_err(|error| self.path.found(&error))
     }
 
     /// Opens the network.

@@ -54,8 +54,33 @@ func (e *events) next(kind string, wait time.Duration) (event, error) {
 	}
 }
 
-// addTo offers `{"op":"next","kind":"call","timeoutMs":5000}`.
+// take takes all events of a kind that have happened.
+func (e *events) take(kind string) []event {
+	e.Lock()
+	defer e.Unlock()
+	taken, kept := []event{}, []event{}
+	for _, seen := range e.kept {
+		if seen["kind"] == kind {
+			taken = append(taken, seen)
+		} else {
+			kept = append(kept, seen)
+		}
+	}
+	e.kept = kept
+	return taken
+}
+
+// addTo offers `{"op":"next","kind":"call","timeoutMs":5000}`, and `{"op":"take","kind":"message"}` for all there are.
 func (e *events) addTo(l *lines) {
+	l.on("take", func(r *request) (interface{}, error) {
+		var ask struct {
+			Kind string `json:"kind"`
+		}
+		if err := r.into(&ask); err != nil {
+			return nil, err
+		}
+		return e.take(ask.Kind), nil
+	})
 	l.on("next", func(r *request) (interface{}, error) {
 		var ask struct {
 			Kind      string `json:"kind"`

@@ -7,7 +7,7 @@
 //	peer gateway [--address 127.0.0.1:0]                                        go-micro's HTTP gateway
 //
 // A service speaks TLS with --certificate and --key, a client with --authority. A client with --static takes the names of services
-// for their addresses.
+// for their addresses. With --subscribe, a service handles messages of these topics.
 //
 // It prints one JSON line when it is up, answers every JSON line it reads, and ends when its stdin does, so a test
 // that dies leaves nothing behind.
@@ -37,6 +37,7 @@ func main() {
 	authority := flags.String("authority", "", "file of the authority a client trusts")
 	certificate := flags.String("certificate", "", "file of the certificate a service shows")
 	key := flags.String("key", "", "file of its key")
+	subscribed := flags.String("subscribe", "", "topics of subscribers, as in orders,audit:queue")
 	static := flags.Bool("static", false, "take names of services for addresses")
 	flags.Parse(os.Args[2:])
 
@@ -57,7 +58,7 @@ func main() {
 	lines := newLines()
 	switch role {
 	case "serve":
-		serve(lines, *name, *address, *version, *id, more)
+		serve(lines, *name, *address, *version, *id, *subscribed, more)
 	case "client":
 		service := newService(*name, "peer.client", more...)
 		addOperations(lines, service)
@@ -93,11 +94,12 @@ func newService(name, fallback string, options ...micro.Option) micro.Service {
 
 func addOperations(lines *lines, service micro.Service) {
 	addCalls(lines, service.Client())
+	addPublish(lines, service.Client(), service.Options().Registry)
 	addRegistry(lines, service.Options().Registry)
 	addWireCalls(lines)
 }
 
-func serve(lines *lines, name, address, version, id string, more []micro.Option) {
+func serve(lines *lines, name, address, version, id, subscribed string, more []micro.Option) {
 	if name == "" {
 		fail(fmt.Errorf("serve needs --name"))
 	}
@@ -119,6 +121,9 @@ func serve(lines *lines, name, address, version, id string, more []micro.Option)
 	events.addTo(lines)
 	greeter := newGreeter(service, events)
 	if err := micro.RegisterHandler(service.Server(), greeter); err != nil {
+		fail(err)
+	}
+	if err := subscribe(service, subscribed, events); err != nil {
 		fail(err)
 	}
 

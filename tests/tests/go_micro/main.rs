@@ -8,6 +8,7 @@
 //! * [`json`]: what either side makes of the other's JSON
 //! * [`errors`]: what an error is on the other side, and when it is tried again
 //! * [`streams`]: both kinds of end, and streams that are never half-closed
+//! * [`messages`]: publishers and subscribers of the HTTP broker
 //! * [`telemetry`]: traces, caller, namespace and what is propagated
 //! * [`gateway`]: our services behind go-micro's HTTP gateway
 //! * [`tls`]: both sides with TLS
@@ -24,6 +25,7 @@ mod discovery;
 mod errors;
 mod gateway;
 mod json;
+mod messages;
 mod streams;
 mod telemetry;
 mod tls;

@@ -5,6 +5,7 @@ use std::sync::{Arc, Weak};
 use papaya::HashMap;
 
 use super::ClientBuilder;
+use crate::broker;
 use crate::client::cached::Store;
 use crate::client::handle::{Client, Inner};
 use crate::client::heads::Heads;
@@ -57,6 +58,12 @@ impl ClientBuilder {
             (None, None, Some(url)) => Cache::new(url.registry()?),
             (None, None, None) => Cache::new(registry::connect("auto")?),
         };
+        let broker = match (self.broker, self.broker_url) {
+            (Some(broker), _) => broker,
+            (None, Some(url)) => url.broker()?,
+            (None, None) => broker::connect(broker::DEFAULT)?,
+        };
+        broker.meet(cache.registry());
         let strategy = match &self.options.strategy {
             Some(strategy) => strategy.clone(),
             None => Arc::new(selector::P2c::new()),
@@ -66,6 +73,7 @@ impl ClientBuilder {
         let replies = Share::new(&buffered, self.max_buffered, self.max_message);
         let inner = Arc::new(Inner {
             name: self.name,
+            broker,
             cache,
             strategy,
             pool: Pool::new(self.dial, self.max_connections, self.sharing),

@@ -38,6 +38,8 @@ pub(super) const SETTINGS: &[Setting] = &[
     .go_micro("server_advertise"),
     of("registry", Form::Text("a URL"), "auto", "Where services are registered and found.")
         .go_micro("registry"),
+    of("broker", Form::Text("a URL"), "http://", "Where messages are published and subscribed.")
+        .go_micro("broker"),
     of("network", Form::Text("a URL"), "tcp://", "Network to serve and call on.").in_documents(),
     of("environment", Form::Truth, "true", "Whether variables are read.").in_documents(),
     of(

@@ -225,8 +225,10 @@ fn a_wrong_flag_says_what_was_meant() {
 #[test]
 fn what_go_micro_has_and_this_does_not_is_refused_with_the_reason() {
     for (flags, says) in [
-        (&["--broker=nats"][..], "--broker: there is no broker here"),
-        (&["--broker_address", "a:1"], "--broker_address: there is no broker here"),
+        (
+            &["--broker_address", "a:1"][..],
+            "--broker_address: the address of a broker is part of its URL",
+        ),
         (&["--server=mucp"], "--server: clients and servers speak gRPC"),
         (
             &["--registry_address=a:1"],
@@ -344,9 +346,15 @@ fn the_table_has_every_key_of_a_document_and_no_other() {
         keys.extend(known(&of).into_iter().map(|key| format!("{prefix}{key}")));
     }
     // Objects whose parts are settings; what the client of a service shares with it.
-    for whole in
-        ["client", "tls", "client.tls", "client.registry", "client.network", "client.environment"]
-    {
+    for whole in [
+        "client",
+        "tls",
+        "client.tls",
+        "client.registry",
+        "client.broker",
+        "client.network",
+        "client.environment",
+    ] {
         assert!(keys.remove(whole), "{whole}");
     }
     let table: BTreeSet<String> = settings::all().map(|setting| setting.key().to_owned()).collect();

@@ -1,0 +1,278 @@
+//! Subscribers at work: takes deliveries, runs handlers, says what became of each, and subscribes again when that ends.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, interval_at, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::subscriber::{Incoming, MessageHandler, Subscriber};
+use super::{Broker, Delivered, Deliveries, Delivery, Settle, Verdict};
+use crate::context::{Arrival, Context, Home};
+use crate::error::{Error, Result};
+use crate::middleware::Layers;
+use crate::resilience::Backoff;
+
+/// The longest pause before a subscription that ended is made again.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+/// What every consumer of a service has.
+#[derive(Clone)]
+pub(crate) struct Consumer {
+    pub(crate) broker: Arc<dyn Broker>,
+    pub(crate) home: Arc<Home>,
+    /// Around every message.
+    pub(crate) layers: Arc<Layers<Incoming, ()>>,
+}
+
+/// Subscribers that are at work.
+#[derive(Debug)]
+pub(crate) struct Consumers {
+    /// No more are taken.
+    ending: CancellationToken,
+    /// Those under way are given up.
+    ended: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Consumers {
+    /// Subscribes all, each once.
+    ///
+    /// # Errors
+    /// What its broker says of a subscription that it will never take. One that cannot be reached is tried again and again.
+    pub(crate) async fn begin(consumer: Consumer, subscribers: Vec<Subscriber>) -> Result<Self> {
+        let consumers = Self {
+            ending: CancellationToken::new(),
+            ended: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        };
+        for subscriber in subscribers {
+            let subscription = subscriber.subscription.clone();
+            subscription.check(consumer.broker.name(), consumer.broker.abilities())?;
+            let deliveries = match consumer.broker.subscribe(subscription).await {
+                Ok(deliveries) => Some(deliveries),
+                Err(error) if error.code() == crate::Code::InvalidArgument => return Err(error),
+                Err(error) => {
+                    tracing::warn!(topic = subscriber.topic(), %error, "cannot subscribe yet");
+                    None
+                }
+            };
+            let handler = consumer.layers.around(subscriber.handler.clone());
+            let at_work = AtWork {
+                consumer: consumer.clone(),
+                topic: subscriber.topic().into(),
+                places: Arc::new(Semaphore::new(subscriber.subscription.max_in_flight)),
+                handler,
+                subscriber,
+                ended: consumers.ended.clone(),
+                running: consumers.tasks.clone(),
+            };
+            let ending = consumers.ending.clone();
+            consumers.tasks.spawn(at_work.run(deliveries, ending));
+        }
+        consumers.tasks.close();
+        Ok(consumers)
+    }
+
+    /// Takes no more messages, and waits at most for `grace` for those under way. True when all were done.
+    pub(crate) async fn end(&self, grace: Duration) -> bool {
+        self.ending.cancel();
+        let is_done = timeout(grace, self.tasks.wait()).await.is_ok();
+        self.ended.cancel();
+        self.tasks.wait().await;
+        is_done
+    }
+}
+
+impl Drop for Consumers {
+    fn drop(&mut self) {
+        self.ending.cancel();
+        self.ended.cancel();
+    }
+}
+
+/// A subscriber at work.
+struct AtWork {
+    consumer: Consumer,
+    topic: Arc<str>,
+    subscriber: Subscriber,
+    handler: MessageHandler,
+    places: Arc<Semaphore>,
+    ended: CancellationToken,
+    running: TaskTracker,
+}
+
+impl AtWork {
+    async fn run(self, mut deliveries: Option<Box<dyn Deliveries>>, ending: CancellationToken) {
+        let mut pause = Duration::from_millis(50);
+        loop {
+            let failed = match &mut deliveries {
+                None => None,
+                Some(deliveries) => {
+                    let begun = Instant::now();
+                    let failed = tokio::select! {
+                        failed = self.take(&mut **deliveries) => failed,
+                        () = ending.cancelled() => break,
+                    };
+                    if begun.elapsed() > LONGEST_PAUSE {
+                        pause = Duration::from_millis(50);
+                    }
+                    Some(failed)
+                }
+            };
+            if let Some(failed) = failed {
+                let queue = self.subscriber.subscription.queue.as_deref();
+                let why =
+                    failed.map_or("its broker ended it".to_owned(), |error| error.to_string());
+                tracing::warn!(
+                    topic = &*self.topic,
+                    queue,
+                    why,
+                    "a subscription ended: it is made again"
+                );
+            }
+            drop(deliveries.take());
+            tokio::select! {
+                () = sleep(pause.mul_f64(0.5 + fastrand::f64() / 2.0)) => {}
+                () = ending.cancelled() => break,
+            }
+            pause = (pause * 2).min(LONGEST_PAUSE);
+            let subscription = self.subscriber.subscription.clone();
+            let subscribed = tokio::select! {
+                subscribed = self.consumer.broker.subscribe(subscription) => subscribed,
+                () = ending.cancelled() => break,
+            };
+            match subscribed {
+                Ok(fresh) => deliveries = Some(fresh),
+                Err(error) => tracing::warn!(topic = &*self.topic, %error, "cannot subscribe yet"),
+            }
+        }
+        // The broker hears verdicts by the subscription, so it ends after the last of them.
+        let most = self.subscriber.subscription.max_in_flight as u32;
+        tokio::select! {
+            _ = self.places.acquire_many(most) => {}
+            () = self.ended.cancelled() => {}
+        }
+    }
+
+    /// Takes deliveries until there are no more, and why.
+    async fn take(&self, deliveries: &mut dyn Deliveries) -> Option<Error> {
+        loop {
+            // Closed by nobody.
+            let place = self.places.clone().acquire_owned().await.ok()?;
+            let delivery = match deliveries.next().await {
+                Ok(Some(delivery)) => delivery,
+                Ok(None) => return None,
+                Err(error) => return Some(error),
+            };
+            let handling = handle(
+                delivery,
+                self.context(),
+                self.handler.clone(),
+                self.subscriber.clone(),
+                self.topic.clone(),
+            );
+            let ended = self.ended.clone();
+            self.running.spawn(async move {
+                let _place = place;
+                tokio::select! {
+                    () = handling => {}
+                    () = ended.cancelled() => {}
+                }
+            });
+        }
+    }
+
+    fn context(&self) -> impl FnOnce(&Delivered, Option<Duration>) -> Context + use<> {
+        let (home, endpoint) = (self.consumer.home.clone(), self.topic.clone());
+        move |delivered, limit| {
+            Context::new(Arrival {
+                home,
+                endpoint,
+                metadata: delivered.message.headers.clone(),
+                deadline: limit.map(|limit| Instant::now() + limit),
+                peer: None,
+            })
+        }
+    }
+}
+
+/// Handles one delivery, and says what became of it.
+async fn handle(
+    delivery: Delivery,
+    context: impl FnOnce(&Delivered, Option<Duration>) -> Context,
+    handler: MessageHandler,
+    subscriber: Subscriber,
+    topic: Arc<str>,
+) {
+    let (delivered, settle) = delivery.into_parts();
+    let delivered = Arc::new(delivered);
+    let context = context(&delivered, subscriber.timeout);
+    context.insert(delivered.clone());
+    let incoming = Incoming { context: context.clone(), delivered: delivered.clone() };
+    let lease = subscriber.subscription.lease;
+    let outcome = run(context, handler, incoming, subscriber.timeout, &*settle, lease).await;
+    let verdict = verdict(outcome, delivered.attempt, &subscriber.retry, &topic);
+    if let Err(error) = settle.settle(verdict).await {
+        tracing::warn!(topic = &*topic, %error,
+            "the broker was not told what became of a message, and may deliver it again");
+    }
+}
+
+/// Runs the handler; a panic and too long a time are failures. While it runs, the lease does not end.
+async fn run(
+    context: Context,
+    handler: MessageHandler,
+    incoming: Incoming,
+    limit: Option<Duration>,
+    settle: &dyn Settle,
+    lease: Duration,
+) -> Result<()> {
+    let handled = async move { handler.run(incoming).await };
+    let handled = AssertUnwindSafe(context.clone().scope(handled)).catch_unwind();
+    let handled = async {
+        match limit {
+            Some(limit) => timeout(limit, handled).await.unwrap_or_else(|_| {
+                Ok(Err(Error::deadline_exceeded(format!(
+                    "the handler did not end within {limit:?}"
+                ))))
+            }),
+            None => handled.await,
+        }
+    };
+    let mut handled = std::pin::pin!(handled);
+    let mut signs = interval_at(Instant::now() + lease / 3, lease / 3);
+    let outcome = loop {
+        tokio::select! {
+            outcome = &mut handled => break outcome,
+            _ = signs.tick() => settle.extend(),
+        }
+    };
+    context.end();
+    outcome.unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<&str>().copied();
+        let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+        Err(Error::internal(format!("panic recovered: {}", text.unwrap_or("no text"))))
+    })
+}
+
+fn verdict(outcome: Result<()>, attempt: u32, backoff: &Backoff, topic: &str) -> Verdict {
+    match outcome {
+        Ok(()) => Verdict::Ack,
+        Err(error) => {
+            tracing::warn!(topic, attempt, %error, "a message was not handled");
+            let reason = error.to_string();
+            match error.forbids_retry() {
+                true => Verdict::Reject(reason),
+                false => {
+                    let after = error.retry_after().unwrap_or_else(|| backoff.wait(attempt));
+                    Verdict::Retry(after, reason)
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! What a queue is told, by the way to it.
+
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, timeout_at};
+
+use crate::broker::{Message, Subscription, Verdict};
+use crate::error::{Code, Error, Result};
+
+/// What a queue is told.
+pub(super) enum Command {
+    /// A consumer comes.
+    Join { subscription: Subscription, joined: oneshot::Sender<Result<Joined>> },
+    /// A consumer has gone.
+    Leave(u64),
+    /// What became of an attempt.
+    Settle { sequence: u64, attempt: u32, verdict: Verdict, done: oneshot::Sender<Result<()>> },
+    /// An attempt goes on.
+    Extend { sequence: u64, attempt: u32 },
+}
+
+/// A consumer's end.
+pub(super) struct Joined {
+    pub(super) consumer: u64,
+    pub(super) messages: mpsc::Receiver<Lent>,
+}
+
+/// A message that is lent.
+#[derive(Debug)]
+pub(super) struct Lent {
+    pub(super) message: Message,
+    pub(super) attempt: u32,
+    pub(super) sequence: u64,
+    pub(super) published: SystemTime,
+}
+
+/// Of which topic and name. Without a name it is one consumer's, and gone with it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct Name {
+    pub(super) topic: String,
+    pub(super) queue: Option<String>,
+}
+
+impl Name {
+    /// Topic of the log where it is written down how far the queue has come. No message has such a topic.
+    pub(super) fn progress(&self) -> Option<Bytes> {
+        let queue = self.queue.as_ref()?;
+        Some(format!("{PROGRESS}{queue}\u{1}{}", self.topic).into())
+    }
+
+    /// The queue whose progress such a topic has.
+    pub(super) fn of_progress(topic: &[u8]) -> Option<Self> {
+        let rest = std::str::from_utf8(topic).ok()?.strip_prefix(PROGRESS)?;
+        let (queue, topic) = rest.split_once('\u{1}')?;
+        Some(Self { topic: topic.into(), queue: Some(queue.into()) })
+    }
+}
+
+/// How topics begin that are progress.
+pub(super) const PROGRESS: &str = "\u{1}progress\u{1}";
+
+pub(super) fn ended() -> Error {
+    Error::new(Code::Unavailable, "the queue has ended")
+}
+
+pub(super) fn refuse(command: Command) {
+    match command {
+        Command::Join { joined, .. } => drop(joined.send(Err(ended()))),
+        Command::Settle { done, .. } => drop(done.send(Err(ended()))),
+        Command::Leave(_) | Command::Extend { .. } => {}
+    }
+}
+
+/// Sends a command, and waits for its answer for as long as a caller may.
+pub(super) async fn ask<T>(
+    queue: &mpsc::Sender<Command>,
+    command: impl FnOnce(oneshot::Sender<Result<T>>) -> Command,
+) -> Result<T> {
+    let (answer, answered) = oneshot::channel();
+    let limit = Instant::now() + Duration::from_secs(30);
+    let told = timeout_at(limit, async {
+        queue.send(command(answer)).await.map_err(|_| ended())?;
+        answered.await.map_err(|_| ended())?
+    });
+    told.await.unwrap_or_else(|_| {
+        Err(Error::new(Code::DeadlineExceeded, "the broker did not answer within 30 s"))
+    })
+}

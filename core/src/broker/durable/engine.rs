@@ -1,0 +1,189 @@
+//! Topics and queues of one data folder, in the process that owns it.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::sync::{mpsc, oneshot};
+
+use super::command::{Command, Joined, Name, PROGRESS, ask};
+use super::progress::Progress;
+use super::queue::begin;
+use crate::broker::stored::{millis, write};
+use crate::broker::{Deliveries, Delivery, Message, Settle, Subscription, Verdict};
+use crate::data::log::{Append, Level, Limit, Log, Recovery, Settings};
+use crate::data::{Disk, Owned};
+use crate::error::{Code, Result};
+
+/// What is kept, and for how long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Retention {
+    /// Bytes of the log.
+    pub(super) bytes: u64,
+    /// Since a message was published.
+    pub(super) age: Duration,
+}
+
+/// Topics and queues.
+pub(super) struct Engine {
+    log: Arc<Log>,
+    level: Level,
+    queues: Mutex<HashMap<Name, mpsc::Sender<Command>>>,
+    /// Queues without a name, so far.
+    nameless: Mutex<u64>,
+}
+
+impl Engine {
+    /// Opens what is in a folder. Blocks.
+    pub(super) fn open(
+        disk: Arc<dyn Disk>,
+        owned: Option<Owned>,
+        settings: Settings,
+        level: Level,
+    ) -> Result<(Self, Recovery)> {
+        let (log, recovery) = Log::open(disk, settings, owned)?;
+        let (queues, nameless) = (Mutex::default(), Mutex::default());
+        Ok((Self { log: Arc::new(log), level, queues, nameless }, recovery))
+    }
+
+    fn queues(&self) -> MutexGuard<'_, HashMap<Name, mpsc::Sender<Command>>> {
+        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns once the message is as safe as was asked for.
+    pub(super) async fn publish(&self, message: &Message) -> Result<()> {
+        let topic = Bytes::copy_from_slice(message.topic.as_bytes());
+        let records = vec![Append { topic, body: write(message) }];
+        self.log.append(records, self.level).await.map(|_| ())
+    }
+
+    /// Begins to deliver.
+    pub(super) async fn subscribe(&self, subscription: Subscription) -> Result<Taking> {
+        let topic = subscription.topic.clone();
+        let name = Name { topic, queue: subscription.queue.clone() };
+        loop {
+            let queue = match &name.queue {
+                Some(_) => {
+                    let mut queues = self.queues();
+                    let known = queues.get(&name).filter(|queue| !queue.is_closed()).cloned();
+                    known.unwrap_or_else(|| {
+                        // Here because it is seldom: queues whose last consumer has gone.
+                        queues.retain(|_, queue| !queue.is_closed());
+                        let queue = begin(self.log.clone(), name.clone());
+                        queues.insert(name.clone(), queue.clone());
+                        queue
+                    })
+                }
+                None => {
+                    *self.nameless.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+                    begin(self.log.clone(), name.clone())
+                }
+            };
+            let subscription = subscription.clone();
+            let joined = ask(&queue, |joined| Command::Join { subscription, joined }).await;
+            match joined {
+                Ok(joined) => return Ok(Taking { queue, joined }),
+                // Its last consumer left at this moment.
+                Err(error) if error.code() == Code::Unavailable && queue.is_closed() => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Removes what need not be kept any longer; how many bytes that gave back.
+    pub(super) async fn tidy(&self, retention: Retention) -> Result<u64> {
+        let oldest = SystemTime::now().checked_sub(retention.age).map_or(0, millis);
+        let before = self.log.expendable(retention.bytes, oldest);
+        // The progress of a queue that was idle for long would go with the messages around it.
+        for topic in self.log.topics_ending_before(PROGRESS.as_bytes(), before) {
+            let Some(last) = self.log.topic_end(&topic).checked_sub(1) else { continue };
+            let one = Limit { records: 1, bytes: usize::MAX };
+            let records = self.log.read(&topic, last, one).await?;
+            let Some(record) = records.into_iter().next() else { continue };
+            let still = Name::of_progress(&topic).is_some() && Progress::read(&record.body).is_ok();
+            if still {
+                let again = vec![Append { topic, body: [record.body, Bytes::new()] }];
+                self.log.append(again, Level::Synced).await?;
+            }
+        }
+        let log = self.log.clone();
+        crate::data::log::blocking(move || log.remove_before(before)).await?
+    }
+
+    /// Writes what was published, and ends.
+    pub(super) async fn close(&self) -> Result<()> {
+        self.log.close().await
+    }
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Engine")
+    }
+}
+
+/// A consumer of a queue in this process.
+pub(super) struct Taking {
+    queue: mpsc::Sender<Command>,
+    joined: Joined,
+}
+
+#[async_trait]
+impl Deliveries for Taking {
+    async fn next(&mut self) -> Result<Option<Delivery>> {
+        let Some(lent) = self.joined.messages.recv().await else { return Ok(None) };
+        let (sequence, attempt) = (lent.sequence, lent.attempt);
+        let queue = self.queue.clone();
+        let settle = Box::new(Attempt { queue, sequence, attempt, is_settled: false });
+        Ok(Some(Delivery::new(lent.message, attempt, Some(sequence), lent.published, settle)))
+    }
+}
+
+impl Drop for Taking {
+    fn drop(&mut self) {
+        let (queue, consumer) = (self.queue.clone(), self.joined.consumer);
+        if let Err(mpsc::error::TrySendError::Full(command)) =
+            queue.try_send(Command::Leave(consumer))
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            runtime.spawn(async move { queue.send(command).await });
+        }
+    }
+}
+
+struct Attempt {
+    queue: mpsc::Sender<Command>,
+    sequence: u64,
+    attempt: u32,
+    is_settled: bool,
+}
+
+#[async_trait]
+impl Settle for Attempt {
+    async fn settle(mut self: Box<Self>, verdict: Verdict) -> Result<()> {
+        self.is_settled = true;
+        let (sequence, attempt) = (self.sequence, self.attempt);
+        ask(&self.queue, |done| Command::Settle { sequence, attempt, verdict, done }).await
+    }
+
+    fn extend(&self) {
+        // One that finds no place is followed by another.
+        let (sequence, attempt) = (self.sequence, self.attempt);
+        let _ = self.queue.try_send(Command::Extend { sequence, attempt });
+    }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        if self.is_settled {
+            return;
+        }
+        // Where this finds no place, the end of the lease does the same.
+        let verdict = Verdict::Retry(Duration::ZERO, "its consumer gave it up".to_owned());
+        let (sequence, attempt, done) = (self.sequence, self.attempt, oneshot::channel().0);
+        let _ = self.queue.try_send(Command::Settle { sequence, attempt, verdict, done });
+    }
+}

@@ -1,0 +1,453 @@
+//! A queue of one topic: reads the log, lends messages to its consumers, and writes down how far it has come.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::command::{Command, Joined, Lent, Name, refuse};
+use super::progress::{Candidate, Loan, MAX_PENDING, Progress};
+use crate::broker::stored::{millis, read, time, write};
+use crate::broker::{Message, Start, Subscription, Verdict};
+use crate::data::log::{Append, Level, Limit, Log, Record};
+use crate::error::Result;
+
+/// Commands that wait for a queue.
+const COMMANDS: usize = 1024;
+/// Bytes of messages read at once.
+const READ_BYTES: usize = 4 << 20;
+/// How long a queue pauses after its log failed.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Begins a queue; it ends once it has no consumers, and is told nothing then.
+pub(super) fn begin(log: Arc<Log>, name: Name) -> mpsc::Sender<Command> {
+    let (sender, commands) = mpsc::channel(COMMANDS);
+    tokio::spawn(async move {
+        let queue = Queue {
+            progress_topic: name.progress(),
+            log,
+            name,
+            progress: None,
+            consumers: BTreeMap::new(),
+            next_consumer: 0,
+            commands,
+            is_changed: false,
+            read: BTreeMap::new(),
+        };
+        queue.run().await;
+    });
+    sender
+}
+
+struct Queue {
+    log: Arc<Log>,
+    name: Name,
+    progress_topic: Option<Bytes>,
+    /// Known once the first consumer has come.
+    progress: Option<Progress>,
+    consumers: BTreeMap<u64, Consumer>,
+    next_consumer: u64,
+    commands: mpsc::Receiver<Command>,
+    /// What is written down is not what is.
+    is_changed: bool,
+    /// Messages that were read and not lent yet.
+    read: BTreeMap<u64, Record>,
+}
+
+struct Consumer {
+    subscription: Subscription,
+    sender: mpsc::Sender<Lent>,
+    /// Messages that it is lent.
+    held: usize,
+}
+
+impl Consumer {
+    fn credit(&self) -> usize {
+        self.subscription.max_in_flight.saturating_sub(self.held)
+    }
+}
+
+/// What is done once the log has taken it.
+#[derive(Default)]
+struct Turn {
+    /// Messages that are lent, and to whom.
+    lent: Vec<(u64, Lent)>,
+    settled: Vec<oneshot::Sender<Result<()>>>,
+    dead: Vec<Append>,
+}
+
+impl Queue {
+    async fn run(mut self) {
+        let log = self.log.clone();
+        let changed = log.changed(self.name.topic.as_bytes());
+        let mut turn = Turn::default();
+        loop {
+            while let Ok(command) = self.commands.try_recv() {
+                self.obey(command, &mut turn).await;
+            }
+            if self.consumers.is_empty() && self.next_consumer > 0 {
+                let _ = self.finish_turn(&mut turn).await;
+                // Whoever comes now begins it anew.
+                self.commands.close();
+                while let Some(command) = self.commands.recv().await {
+                    refuse(command);
+                }
+                return;
+            }
+            let mut next_message = std::pin::pin!(changed.notified());
+            next_message.as_mut().enable();
+            if let Err(error) = self.turn(&mut turn).await {
+                if self.log.is_closed() {
+                    return;
+                }
+                tracing::warn!(topic = self.name.topic, queue = self.name.queue, %error,
+                    "a queue pauses: messages cannot be read or its progress cannot be written");
+                sleep(PAUSE).await;
+                continue;
+            }
+            let until = self.progress.as_ref().and_then(Progress::next_time);
+            let has_credit = self.credit() > 0 && self.pending() < MAX_PENDING;
+            let timer = async {
+                match until {
+                    Some(until) => sleep_until(until).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                command = self.commands.recv() => match command {
+                    Some(command) => self.obey(command, &mut turn).await,
+                    None => return,
+                },
+                () = timer => {}
+                () = next_message, if has_credit => {}
+            }
+        }
+    }
+
+    fn credit(&self) -> usize {
+        self.consumers.values().map(Consumer::credit).sum()
+    }
+
+    fn pending(&self) -> usize {
+        self.progress.as_ref().map_or(0, Progress::pending)
+    }
+
+    async fn obey(&mut self, command: Command, turn: &mut Turn) {
+        match command {
+            Command::Join { subscription, joined } => {
+                let outcome = self.join(subscription).await;
+                if let Err(Ok(Joined { consumer, .. })) = joined.send(outcome) {
+                    self.leave(consumer);
+                }
+            }
+            Command::Leave(consumer) => self.leave(consumer),
+            Command::Settle { sequence, attempt, verdict, done } => {
+                self.settle(sequence, attempt, verdict, turn).await;
+                turn.settled.push(done);
+            }
+            Command::Extend { sequence, attempt } => {
+                if let Some(progress) = &mut self.progress
+                    && progress.is_lent(sequence, attempt)
+                {
+                    progress.extend(sequence, Instant::now());
+                }
+            }
+        }
+    }
+
+    async fn join(&mut self, subscription: Subscription) -> Result<Joined> {
+        if self.progress.is_none() {
+            self.progress = Some(self.restore(subscription.start).await?);
+        }
+        self.next_consumer += 1;
+        let consumer = self.next_consumer;
+        let (sender, messages) = mpsc::channel(subscription.max_in_flight);
+        self.consumers.insert(consumer, Consumer { subscription, sender, held: 0 });
+        Ok(Joined { consumer, messages })
+    }
+
+    /// How far it came before, or where it starts.
+    async fn restore(&mut self, start: Start) -> Result<Progress> {
+        let topic = self.name.topic.as_bytes();
+        if let Some(written) = &self.progress_topic
+            && let Some(last) = self.log.topic_end(written).checked_sub(1)
+        {
+            let one = Limit { records: 1, bytes: usize::MAX };
+            if let Some(record) = self.log.read(written, last, one).await?.first() {
+                let mut progress = Progress::read(&record.body)?;
+                for sequence in progress.unread() {
+                    match self.log.read(topic, sequence, one).await?.into_iter().next() {
+                        Some(record) if record.sequence == sequence => {
+                            take(&mut progress, &self.name.topic, &record);
+                        }
+                        _ => progress.skipped(sequence),
+                    }
+                }
+                return Ok(progress);
+            }
+        }
+        self.is_changed = true;
+        Ok(Progress::starting(match start {
+            Start::New => self.log.topic_end(topic),
+            Start::First => 0,
+            Start::Sequence(sequence) => sequence,
+            Start::Time(time) => self.log.at(topic, millis(time)).await?,
+        }))
+    }
+
+    fn leave(&mut self, consumer: u64) {
+        self.consumers.remove(&consumer);
+        if let Some(progress) = &mut self.progress {
+            progress.left(consumer);
+        }
+    }
+
+    async fn settle(&mut self, sequence: u64, attempt: u32, verdict: Verdict, turn: &mut Turn) {
+        let Some(progress) = &mut self.progress else { return };
+        let Some(loan) = progress.loan(sequence, attempt) else { return };
+        let mut most = u32::MAX;
+        let mut dead_letters = None;
+        if let Some(consumer) = self.consumers.get_mut(&loan.consumer) {
+            consumer.held = consumer.held.saturating_sub(1);
+            most = consumer.subscription.max_attempts;
+            dead_letters = Some(consumer.subscription.dead_letters());
+        }
+        self.is_changed = true;
+        let dead_letters = dead_letters.unwrap_or_else(|| format!("{}.dead", self.name.topic));
+        match verdict {
+            Verdict::Ack => progress.settle(sequence),
+            Verdict::Retry(after, reason) if attempt < most => {
+                let due = (!after.is_zero()).then(|| Instant::now() + after);
+                progress.retry(sequence, due, reason);
+            }
+            Verdict::Retry(_, reason) | Verdict::Reject(reason) => {
+                let candidate = Candidate { sequence, attempts: attempt, reason };
+                self.bury(candidate, &dead_letters, turn).await;
+            }
+        }
+    }
+
+    /// Makes a message a dead letter.
+    async fn bury(&mut self, candidate: Candidate, dead_letters: &str, turn: &mut Turn) {
+        let Candidate { sequence, attempts, reason } = candidate;
+        match self.record(sequence).await {
+            Ok(Some(record)) => match read(&self.name.topic, record.body.clone()) {
+                Ok(message) => turn.dead.push(self.dead(message, dead_letters, attempts, &reason)),
+                // It is kept as it is.
+                Err(_) => turn.dead.push(Append {
+                    topic: Bytes::copy_from_slice(dead_letters.as_bytes()),
+                    body: [record.body, Bytes::new()],
+                }),
+            },
+            Ok(None) => {}
+            Err(error) => {
+                tracing::warn!(topic = self.name.topic, sequence, %error, "a dead letter cannot be read");
+                if let Some(progress) = &mut self.progress {
+                    progress.retry(sequence, Some(Instant::now() + PAUSE), reason);
+                }
+                return;
+            }
+        }
+        tracing::warn!(
+            topic = self.name.topic,
+            queue = self.name.queue,
+            sequence,
+            attempts,
+            reason,
+            "a message is a dead letter"
+        );
+        if let Some(progress) = &mut self.progress {
+            progress.settle(sequence);
+        }
+    }
+
+    fn dead(&self, message: Message, topic: &str, attempts: u32, reason: &str) -> Append {
+        let mut message = Message { due: None, expires: None, ..message };
+        let attempts = attempts.to_string();
+        let queue = self.name.queue.as_deref().unwrap_or_default();
+        // What is no header's value is cut to what is.
+        let reason: String = reason.chars().filter(|c| !c.is_control()).take(500).collect();
+        for (name, value) in [
+            ("micro-dead-topic", self.name.topic.as_str()),
+            ("micro-dead-queue", queue),
+            ("micro-dead-attempts", attempts.as_str()),
+            ("micro-dead-reason", reason.as_str()),
+        ] {
+            if !value.is_empty() && message.headers.insert(name, value).is_err() {
+                let encoded = percent_encoding::utf8_percent_encode(
+                    value,
+                    percent_encoding::NON_ALPHANUMERIC,
+                );
+                let _ = message.headers.insert(name, &encoded.to_string());
+            }
+        }
+        Append { topic: Bytes::copy_from_slice(topic.as_bytes()), body: write(&message) }
+    }
+
+    /// The message with this number, if it is still there.
+    async fn record(&mut self, sequence: u64) -> Result<Option<Record>> {
+        if let Some(record) = self.read.remove(&sequence) {
+            return Ok(Some(record));
+        }
+        let one = Limit { records: 1, bytes: usize::MAX };
+        let records = self.log.read(self.name.topic.as_bytes(), sequence, one).await?;
+        Ok(records.into_iter().next().filter(|record| record.sequence == sequence))
+    }
+
+    /// Reads and lends what can be, and tells the log.
+    async fn turn(&mut self, turn: &mut Turn) -> Result<()> {
+        if let Some(progress) = &mut self.progress {
+            for consumer in progress.advance(Instant::now()) {
+                if let Some(consumer) = self.consumers.get_mut(&consumer) {
+                    consumer.held = consumer.held.saturating_sub(1);
+                }
+            }
+        }
+        loop {
+            self.read_on().await?;
+            let before = turn.lent.len() + turn.dead.len();
+            self.lend(turn).await?;
+            if turn.lent.len() + turn.dead.len() == before || turn.lent.len() >= COMMANDS {
+                break;
+            }
+        }
+        self.finish_turn(turn).await
+    }
+
+    /// Reads as much as consumers can take.
+    async fn read_on(&mut self) -> Result<()> {
+        let credit = self.credit();
+        let Some(progress) = &mut self.progress else { return Ok(()) };
+        if credit == 0 || progress.has_ready() || progress.pending() >= MAX_PENDING {
+            return Ok(());
+        }
+        let limit = Limit { records: credit.min(1024), bytes: READ_BYTES };
+        let topic = self.name.topic.as_bytes();
+        for record in self.log.read(topic, progress.next(), limit).await? {
+            self.is_changed = true;
+            if take(progress, &self.name.topic, &record) {
+                self.read.insert(record.sequence, record);
+            }
+        }
+        Ok(())
+    }
+
+    /// Lends what can be lent to those who have credit.
+    async fn lend(&mut self, turn: &mut Turn) -> Result<()> {
+        let now = Instant::now();
+        while let Some(candidate) = self.progress.as_ref().and_then(Progress::candidate) {
+            let most = self.consumers.iter_mut().max_by_key(|(_, consumer)| consumer.credit());
+            let Some((&id, consumer)) = most else { break };
+            if consumer.credit() == 0 {
+                break;
+            }
+            let sequence = candidate.sequence;
+            let subscription = &consumer.subscription;
+            let (lease, dead_letters) = (subscription.lease, subscription.dead_letters());
+            if candidate.attempts >= subscription.max_attempts {
+                self.is_changed = true;
+                self.bury(candidate, &dead_letters, turn).await;
+                continue;
+            }
+            let record = self.record(sequence).await?;
+            let Some(progress) = &mut self.progress else { break };
+            let message = record.map(|record| (read(&self.name.topic, record.body), record.time));
+            self.is_changed = true;
+            match message {
+                // It waited for too long.
+                Some((Ok(message), _)) if is_over(&message) => progress.skipped(sequence),
+                Some((Ok(message), published)) => {
+                    if let Some(consumer) = self.consumers.get_mut(&id) {
+                        consumer.held += 1;
+                    }
+                    let loan = Loan { consumer: id, lease, until: now + lease };
+                    let attempt = progress.lend(sequence, loan);
+                    let published = time(published).unwrap_or_else(SystemTime::now);
+                    turn.lent.push((id, Lent { message, attempt, sequence, published }));
+                }
+                Some((Err(error), _)) => {
+                    let candidate = Candidate { reason: error.to_string(), ..candidate };
+                    self.bury(candidate, &dead_letters, turn).await;
+                }
+                // Retention has removed it.
+                None => progress.skipped(sequence),
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells the log what has changed, then those who wait for it.
+    async fn finish_turn(&mut self, turn: &mut Turn) -> Result<()> {
+        let written = self.write_down(&mut turn.dead).await;
+        for done in turn.settled.drain(..) {
+            let _ = done.send(written.clone());
+        }
+        for (id, lent) in turn.lent.drain(..) {
+            let sequence = lent.sequence;
+            let consumer = self.consumers.get_mut(&id);
+            let handed = match (&written, consumer) {
+                (Ok(()), Some(consumer)) => consumer.sender.try_send(lent).is_ok(),
+                (Err(_), Some(consumer)) => {
+                    consumer.held = consumer.held.saturating_sub(1);
+                    false
+                }
+                (_, None) => false,
+            };
+            if !handed && let Some(progress) = &mut self.progress {
+                progress.unlend(sequence);
+            }
+        }
+        written
+    }
+
+    async fn write_down(&mut self, dead: &mut Vec<Append>) -> Result<()> {
+        let mut records = std::mem::take(dead);
+        let level = if records.is_empty() { Level::Written } else { Level::Synced };
+        if let (true, Some(topic), Some(progress)) =
+            (self.is_changed, &self.progress_topic, &self.progress)
+        {
+            records.push(Append {
+                topic: topic.clone(),
+                body: [progress.write().into(), Bytes::new()],
+            });
+        }
+        if records.is_empty() {
+            return Ok(());
+        }
+        if let Err(error) = self.log.append(records.clone(), level).await {
+            // Progress is written anew.
+            records.retain(|record| Some(&record.topic) != self.progress_topic.as_ref());
+            *dead = records;
+            return Err(error);
+        }
+        self.is_changed = false;
+        Ok(())
+    }
+}
+
+/// Notes a message that was read; false where it need not be delivered.
+fn take(progress: &mut Progress, topic: &str, record: &Record) -> bool {
+    let sequence = record.sequence;
+    // One that does not read is found when it is lent.
+    let message = read(topic, record.body.clone()).ok();
+    if message.as_ref().is_some_and(is_over) {
+        progress.skipped(sequence);
+        return false;
+    }
+    let now = SystemTime::now();
+    let due = message.as_ref().and_then(|message| message.due);
+    let due = due.and_then(|due| due.duration_since(now).ok()).map(|left| Instant::now() + left);
+    let key = message.and_then(|message| message.key).map(Arc::from);
+    progress.took(sequence, key, due);
+    // One that waits is read again.
+    due.is_none()
+}
+
+/// Whether it is of no use any more.
+fn is_over(message: &Message) -> bool {
+    message.expires.is_some_and(|expires| expires <= SystemTime::now())
+}

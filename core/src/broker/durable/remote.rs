@@ -1,0 +1,187 @@
+//! Messages of a data folder that another process of the machine owns.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
+
+use async_trait::async_trait;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::wire::{
+    Attempt, Done, FromConsumer, Lent, PUBLISH, Publish, SUBSCRIBE, Said, Settled, ToConsumer,
+    Told, Wanted, nonsense,
+};
+use crate::broker::stored::time;
+use crate::broker::{Deliveries, Delivery, Message, Settle, Subscription, Verdict};
+use crate::client::{Client, Outgoing};
+use crate::codec::Proto;
+use crate::data::{OWNER, Socket};
+use crate::error::{Code, Error, Result};
+use crate::registry;
+use crate::streaming::Streaming;
+use crate::transport::network::Network as _;
+
+/// What the owner is called.
+const SERVICE: &str = "micro.data";
+
+/// The way to the owner.
+#[derive(Debug, Clone)]
+pub(super) struct Remote {
+    client: Client,
+    socket: Socket,
+}
+
+impl Remote {
+    pub(super) fn new(socket: Socket) -> Result<Self> {
+        let client = Client::builder()
+            .environment(false)
+            .registry(Arc::new(registry::Memory::new()))
+            .network(Arc::new(socket.clone()))
+            .address(OWNER)
+            .build()?;
+        Ok(Self { client, socket })
+    }
+
+    /// Whether the owner listens.
+    pub(super) async fn greet(&self) -> Result<()> {
+        let greeted = self.socket.connect(OWNER).await;
+        greeted.map(drop).map_err(|error| Error::unavailable(error.to_string()))
+    }
+
+    pub(super) async fn publish(&self, message: &Message) -> Result<()> {
+        let publish = Proto(Publish::new(message));
+        // What is published by a handler is not cut off with its call.
+        let call = self.client.call(SERVICE, PUBLISH, publish).detached().retries(0);
+        let Proto(Done {}) = call.await?;
+        Ok(())
+    }
+
+    pub(super) async fn subscribe(&self, subscription: &Subscription) -> Result<Received> {
+        let stream = self.client.open(SERVICE, SUBSCRIBE).detached().no_timeout();
+        let (outgoing, mut told) = stream.await?;
+        let outgoing: Outgoing<Proto<FromConsumer>> = outgoing;
+        outgoing.send(said(Said::Subscribe(Wanted::new(subscription)))).await?;
+        match told.message().await? {
+            Some(Proto(ToConsumer { told: Some(Told::Subscribed(_)) })) => {}
+            _ => return Err(nonsense("the owner of the data folder did not begin as it should")),
+        }
+        let (sender, messages) = mpsc::channel(subscription.max_in_flight);
+        let way = Arc::new(Way { outgoing, waiting: Mutex::new(Some(HashMap::new())) });
+        let reading = tokio::spawn(read(told, sender, way.clone()));
+        let topic = subscription.topic.clone();
+        Ok(Received { topic, messages, way, _reading: AbortOnDropHandle::new(reading) })
+    }
+}
+
+/// The way back of a subscription.
+struct Way {
+    outgoing: Outgoing<Proto<FromConsumer>>,
+    /// Verdicts that are not written down yet; none after the end.
+    waiting: Mutex<Option<HashMap<Attempt, oneshot::Sender<()>>>>,
+}
+
+/// Reads what the owner tells, until it ends.
+async fn read(
+    mut told: Streaming<Proto<ToConsumer>>,
+    sender: mpsc::Sender<Result<Lent>>,
+    way: Arc<Way>,
+) {
+    loop {
+        match told.message().await {
+            Ok(Some(Proto(ToConsumer { told: Some(Told::Message(lent)) }))) => {
+                if sender.send(Ok(lent)).await.is_err() {
+                    break;
+                }
+            }
+            Ok(Some(Proto(ToConsumer { told: Some(Told::Settled(attempt)) }))) => {
+                let mut waiting = way.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+                if let Some(done) = waiting.as_mut().and_then(|waiting| waiting.remove(&attempt)) {
+                    let _ = done.send(());
+                }
+            }
+            Ok(Some(_)) => {
+                let _ = sender.send(Err(nonsense("the owner said something unknown"))).await;
+                break;
+            }
+            Ok(None) => break,
+            Err(error) => {
+                let _ = sender.send(Err(error)).await;
+                break;
+            }
+        }
+    }
+    way.waiting.lock().unwrap_or_else(PoisonError::into_inner).take();
+}
+
+/// A subscription by way of the owner.
+pub(super) struct Received {
+    topic: String,
+    messages: mpsc::Receiver<Result<Lent>>,
+    way: Arc<Way>,
+    _reading: AbortOnDropHandle<()>,
+}
+
+#[async_trait]
+impl Deliveries for Received {
+    async fn next(&mut self) -> Result<Option<Delivery>> {
+        let Some(lent) = self.messages.recv().await.transpose()? else {
+            return Err(Error::new(Code::Unavailable, "the owner of the data folder has ended"));
+        };
+        let attempt = lent.attempt;
+        let published = time(lent.published).unwrap_or_else(SystemTime::now);
+        let message = lent.message(&self.topic)?;
+        let settle = Box::new(Borrowed { way: self.way.clone(), attempt, is_settled: false });
+        let Attempt { sequence, attempt } = attempt;
+        Ok(Some(Delivery::new(message, attempt, Some(sequence), published, settle)))
+    }
+}
+
+struct Borrowed {
+    way: Arc<Way>,
+    attempt: Attempt,
+    is_settled: bool,
+}
+
+impl Borrowed {
+    /// Sends something without waiting for it.
+    fn tell(&self, said_now: Said) {
+        let way = self.way.clone();
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move { way.outgoing.send(said(said_now)).await });
+        }
+    }
+}
+
+#[async_trait]
+impl Settle for Borrowed {
+    async fn settle(mut self: Box<Self>, verdict: Verdict) -> Result<()> {
+        let gone = || Error::new(Code::Unavailable, "the owner of the data folder has ended");
+        let (done, settled) = oneshot::channel();
+        {
+            let mut waiting = self.way.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            waiting.as_mut().ok_or_else(gone)?.insert(self.attempt, done);
+        }
+        self.is_settled = true;
+        self.way.outgoing.send(said(Said::Settle(Settled::new(self.attempt, verdict)))).await?;
+        settled.await.map_err(|_| gone())
+    }
+
+    fn extend(&self) {
+        self.tell(Said::Extend(self.attempt));
+    }
+}
+
+impl Drop for Borrowed {
+    fn drop(&mut self) {
+        if !self.is_settled {
+            let verdict =
+                Verdict::Retry(std::time::Duration::ZERO, "its consumer gave it up".to_owned());
+            self.tell(Said::Settle(Settled::new(self.attempt, verdict)));
+        }
+    }
+}
+
+fn said(said: Said) -> Proto<FromConsumer> {
+    Proto(FromConsumer { said: Some(said) })
+}

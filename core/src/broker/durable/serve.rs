@@ -1,0 +1,125 @@
+//! The owner of a data folder serves its messages to the other processes of the machine.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use futures_util::StreamExt as _;
+use futures_util::stream::{self, FuturesUnordered, Stream};
+
+use super::engine::{Engine, Taking};
+use super::options::ABILITIES;
+use super::wire::{
+    Attempt, Done, FromConsumer, Lent, PUBLISH, Publish, SUBSCRIBE, Said, ToConsumer, Told,
+    nonsense,
+};
+use crate::broker::stored::millis;
+use crate::broker::{Deliveries as _, Delivery};
+use crate::codec::Proto;
+use crate::context::Context;
+use crate::data::{OWNER, Socket};
+use crate::error::Result;
+use crate::middleware::BoxFuture;
+use crate::server::{Endpoint, Server};
+use crate::streaming::Streaming;
+
+/// Begins to serve; ends when what is returned is dropped.
+pub(super) async fn serve(engine: &Arc<Engine>, socket: Socket) -> Result<Server> {
+    let publishing = engine.clone();
+    let publish = Endpoint::unary(PUBLISH, move |_: Context, Proto(publish): Proto<Publish>| {
+        let engine = publishing.clone();
+        async move {
+            engine.publish(&publish.message()?).await?;
+            Ok(Proto(Done {}))
+        }
+    });
+    let subscribing = engine.clone();
+    let subscribe = Endpoint::bidi_stream(
+        SUBSCRIBE,
+        move |_: Context, said: Streaming<Proto<FromConsumer>>| {
+            let engine = subscribing.clone();
+            async move { deliver(&engine, said).await }
+        },
+    );
+    let server = Server::builder("micro.data").network(Arc::new(socket)).address(OWNER);
+    server.handle(publish).handle(subscribe).start().await
+}
+
+/// A consumer of another process.
+struct Remote {
+    taking: Taking,
+    said: Streaming<Proto<FromConsumer>>,
+    /// What it was lent and has not settled.
+    lent: HashMap<(u64, u32), Delivery>,
+    /// Verdicts that are being written down.
+    settling: FuturesUnordered<BoxFuture<(Attempt, Result<()>)>>,
+}
+
+async fn deliver(
+    engine: &Engine,
+    mut said: Streaming<Proto<FromConsumer>>,
+) -> Result<impl Stream<Item = Result<Proto<ToConsumer>>> + use<>> {
+    let Some(Proto(FromConsumer { said: Some(Said::Subscribe(wanted)) })) = said.message().await?
+    else {
+        return Err(nonsense("a consumer began with something else than its subscription"));
+    };
+    let subscription = wanted.subscription();
+    subscription.check("durable", ABILITIES)?;
+    let taking = engine.subscribe(subscription).await?;
+    let settling = FuturesUnordered::new();
+    let remote = Remote { taking, said, lent: HashMap::new(), settling };
+    let subscribed = stream::once(async { Ok(told(Told::Subscribed(Done {}))) });
+    let rest = stream::unfold(remote, |mut remote| async {
+        remote.next().await.transpose().map(|told| (told, remote))
+    });
+    Ok(subscribed.chain(rest))
+}
+
+impl Remote {
+    async fn next(&mut self) -> Result<Option<Proto<ToConsumer>>> {
+        loop {
+            tokio::select! {
+                said = self.said.message() => match said? {
+                    None => return Ok(None),
+                    Some(Proto(FromConsumer { said: Some(Said::Settle(settled)) })) => {
+                        let at = settled.attempt;
+                        let delivery = self.lent.remove(&(at.sequence, at.attempt));
+                        self.settling.push(Box::pin(async move {
+                            let settled = match delivery {
+                                Some(delivery) => delivery.settle(settled.verdict()).await,
+                                // Of one whose lease has ended, nothing is known any more.
+                                None => Ok(()),
+                            };
+                            (at, settled)
+                        }));
+                    }
+                    Some(Proto(FromConsumer { said: Some(Said::Extend(at)) })) => {
+                        if let Some(delivery) = self.lent.get(&(at.sequence, at.attempt)) {
+                            delivery.extend();
+                        }
+                    }
+                    Some(_) => return Err(nonsense("a consumer said something unknown")),
+                },
+                Some((at, settled)) = self.settling.next() => {
+                    settled?;
+                    return Ok(Some(told(Told::Settled(at))));
+                }
+                delivery = self.taking.next() => {
+                    let Some(delivery) = delivery? else { return Ok(None) };
+                    let delivered = &delivery.delivered;
+                    let sequence = delivered.sequence.unwrap_or_default();
+                    let at = Attempt { sequence, attempt: delivered.attempt };
+                    let published = millis(delivered.published);
+                    let lent = Lent::new(&delivered.message, at, published);
+                    // An older attempt at the same message is over.
+                    self.lent.retain(|(other, _), _| *other != sequence);
+                    self.lent.insert((sequence, at.attempt), delivery);
+                    return Ok(Some(told(Told::Message(lent))));
+                }
+            }
+        }
+    }
+}
+
+fn told(told: Told) -> Proto<ToConsumer> {
+    Proto(ToConsumer { told: Some(told) })
+}
