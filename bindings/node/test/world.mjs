@@ -6,6 +6,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { Fleet } from '@micro/core/testing'
 
 export const ROOT = fileURLToPath(new URL('../../..', import.meta.url))
 const HERE = fileURLToPath(new URL('.', import.meta.url))
@@ -36,6 +37,13 @@ export async function folder(test) {
   const path = await mkdtemp(join(tmpdir(), 'micro-node-'))
   test.after(() => rm(path, { recursive: true, force: true }))
   return path
+}
+
+/** Services and callers that are there for one test. */
+export function fleetOf(test) {
+  const fleet = new Fleet()
+  test.after(() => fleet.close())
+  return fleet
 }
 
 /** Runs a program of its own; its text is a module. */
