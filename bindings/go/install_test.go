@@ -50,9 +50,6 @@ type installed struct {
 
 func install(t *testing.T) *installed {
 	t.Helper()
-	if testing.Short() {
-		t.Skip("it builds programs")
-	}
 	if runtime.GOOS != "linux" {
 		t.Skip("scripts/install is for systems with ELF")
 	}

@@ -12,6 +12,9 @@ import (
 
 // Every test leaves nothing behind: no goroutine, and nothing that the library counts.
 func TestMain(m *testing.M) {
+	if folder := os.Getenv(asService); folder != "" {
+		serveAlone(folder)
+	}
 	slog.SetDefault(slog.New(slog.NewTextHandler(io.Discard, &slog.HandlerOptions{Level: slog.LevelError})))
 	code := m.Run()
 	if err := goleak.Find(); err != nil {

@@ -1,6 +1,7 @@
 //! Messages from a terminal: published by one command, printed by another.
 #![allow(clippy::expect_used, clippy::panic, reason = "a test says what it expected by failing")]
 
+#[allow(dead_code, reason = "other tests use the rest")]
 mod fleet;
 
 use fleet::Fleet;
@@ -12,7 +13,8 @@ async fn what_was_published_is_printed_by_whoever_comes_later() {
     let fleet = Fleet::new();
     let folder = tempfile::tempdir().expect("a folder");
     let broker = format!("--broker=durable://{}/data", folder.path().display());
-    let publish = ["publish", "orders", r#"{"id":7}"#, "--metadata", "tenant=blue", "--key", "7"];
+    let publish =
+        ["publish", "orders", r#"{"id":7}"#, "--metadata", "tenant=blue", "--ordering-key", "7"];
     let published = fleet.micro(publish.into_iter().chain([&*broker])).await;
     assert_eq!((published.code, &*published.stdout), (0, ""), "{}", published.stderr);
     assert_eq!(published.stderr, "published to orders by durable\n");

@@ -32,7 +32,7 @@ const IN_C: [&str; 7] = [
     include_str!("../middleware/service.c"),
 ];
 
-const IN_GO: [&str; 8] = [
+const IN_GO: [&str; 9] = [
     include_str!("../greeter/service.go"),
     include_str!("../greeter/client.go"),
     include_str!("../streaming/service.go"),
@@ -41,6 +41,7 @@ const IN_GO: [&str; 8] = [
     include_str!("../errors/client.go"),
     include_str!("../../bindings/go/docs_test.go"),
     include_str!("../../bindings/go/microgrpc/microgrpc_test.go"),
+    include_str!("../../bindings/go/microhttp/microhttp_test.go"),
 ];
 
 fn root() -> PathBuf {

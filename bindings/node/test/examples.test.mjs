@@ -8,7 +8,8 @@ import { Client } from '@micro/core'
 import { blocks, folder, program, ROOT, start } from './world.mjs'
 
 const EXAMPLES = join(ROOT, 'examples')
-const NAMES = { greeter: 'greeter', streaming: 'numbers', errors: 'accounts' }
+const NAMES = { streaming: 'numbers', errors: 'accounts' }
+const nameOf = (example) => NAMES[example] ?? 'greeter'
 
 /** Runs the client of an example beside its service, which stops as it is told, and ends well. */
 async function scenario(t, example) {
@@ -16,7 +17,7 @@ async function scenario(t, example) {
   const env = { MICRO_REGISTRY: registry, MICRO_SERVER_ADDRESS: '127.0.0.1:0' }
   const cwd = join(EXAMPLES, example)
   const client = new Client({ registry })
-  const watch = await client.watch(NAMES[example])
+  const watch = await client.watch(nameOf(example))
   const service = start(t, process.execPath, ['service.mjs'], { cwd, env })
   assert.equal((await watch.next()).value.action, 'create')
   client.close()
@@ -25,7 +26,7 @@ async function scenario(t, example) {
   const { code, err } = await service.end()
   assert.equal(code, 0)
   // What is said at the start.
-  assert.match(err, new RegExp(`^[^\\n]*${NAMES[example]}[^\\n]*\\n$`))
+  assert.match(err, new RegExp(`^[^\\n]*${nameOf(example)}[^\\n]*\\n$`))
   return said
 }
 
@@ -51,6 +52,16 @@ test('errors say what happened', async (t) => {
     lines[3],
     /^UNAVAILABLE go.micro.client: service payments: not found: .* \(0 attempts; start it, or waitForReady\)$/,
   )
+})
+
+const GREETINGS = 'Hello, Ada!\n1: hello, Ada!\n2: hello, Ada!\nHello, Ada and Grace!\nHello, Ada!\nHello, Grace!\n'
+
+test('what protobuf-es generates is called and served', async (t) => {
+  assert.equal(await scenario(t, 'protobuf-es'), `${GREETINGS}INVALID_ARGUMENT a greeting needs a name\n`)
+})
+
+test('routes and clients of Connect run as they are', async (t) => {
+  assert.equal(await scenario(t, 'connect-es'), `${GREETINGS}InvalidArgument a greeting needs a name\n`)
 })
 
 test('a registry in JavaScript is found by its URL', async (t) => {
@@ -90,6 +101,19 @@ test('JavaScript in documents is an example, and the readme shows the greeter wh
         `${page} shows code that is in no example:\n${block}`,
       )
     }
+  }
+})
+
+test('what pages say has to change is what changes', async () => {
+  const text = await readFile(join(ROOT, 'docs/node-stubs.md'), 'utf8')
+  const shown = [...text.matchAll(/```diff\n(--- (\S+)\n\+\+\+ (\S+)\n.*?)```/gs)]
+  assert(shown.length >= 2)
+  for (const [, block, before, after] of shown) {
+    const { stdout } = spawnSync('diff', ['-u', '--label', before, '--label', after, before, after], {
+      cwd: ROOT,
+      encoding: 'utf8',
+    })
+    assert.equal(block, stdout.replace(/^ $/gm, ''), after)
   }
 })
 

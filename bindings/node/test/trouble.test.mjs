@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { errors, live, MicroError, receiveLogs, Service } from '@micro/core'
 import { Fleet } from '@micro/core/testing'
-import { program, promised, until } from './world.mjs'
+import { PATIENCE, program, promised, until } from './world.mjs'
 
 /** Kinds of things that are counted. */
 const OPERATIONS = 5
@@ -302,7 +302,7 @@ test('calls, with aborts and failures among them, leave memory flat', async (t) 
     await fleet.close()
   `
   const run = await program(t, text, { flags: ['--expose-gc'] })
-  const { rss, heapUsed, external, operations, calls } = JSON.parse(await run.well())
+  const { rss, heapUsed, external, operations, calls } = JSON.parse(await run.well(PATIENCE + count))
   t.diagnostic(
     `${count} calls: rss ${rss.toFixed(1)} MiB, heap ${heapUsed.toFixed(1)} MiB, external ${external.toFixed(1)} MiB`,
   )

@@ -6,6 +6,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { Fleet } from '@micro/core/testing'
 
 export const ROOT = fileURLToPath(new URL('../../..', import.meta.url))
 const HERE = fileURLToPath(new URL('.', import.meta.url))
@@ -36,6 +37,13 @@ export async function folder(test) {
   const path = await mkdtemp(join(tmpdir(), 'micro-node-'))
   test.after(() => rm(path, { recursive: true, force: true }))
   return path
+}
+
+/** Services and callers that are there for one test. */
+export function fleetOf(test) {
+  const fleet = new Fleet()
+  test.after(() => fleet.close())
+  return fleet
 }
 
 /** Runs a program of its own; its text is a module. */
@@ -72,15 +80,15 @@ export function start(test, command, args, { cwd = HERE, env = {} } = {}) {
       assert(out.includes(text), `it ended without "${text}":\n${out}\n${err}`)
     },
     /** How it ends, and what it has printed. */
-    async end() {
-      const late = setTimeout(() => child.kill('SIGKILL'), PATIENCE)
+    async end(patience = PATIENCE) {
+      const late = setTimeout(() => child.kill('SIGKILL'), patience)
       const [code, signal] = await ended
       clearTimeout(late)
       return { code, signal, out, err }
     },
     /** Ends well, and gives what it has printed. */
-    async well() {
-      const { code, signal, out, err } = await this.end()
+    async well(patience = PATIENCE) {
+      const { code, signal, out, err } = await this.end(patience)
       assert.deepEqual({ code, signal, err }, { code: 0, signal: null, err: '' })
       return out
     },

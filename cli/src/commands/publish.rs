@@ -26,8 +26,8 @@ pub(crate) struct Options {
     #[arg(long, value_name = "KEY=VALUE", value_parser = header)]
     metadata: Vec<(String, String)>,
     /// Messages of one key are delivered one after the other.
-    #[arg(long)]
-    key: Option<String>,
+    #[arg(long, value_name = "KEY")]
+    ordering_key: Option<String>,
     /// Deliver it after this time, for example 30s.
     #[arg(long, value_parser = duration)]
     delay: Option<Duration>,
@@ -63,7 +63,7 @@ pub(crate) async fn run(
         message.headers.append(name, value)?;
     }
     message.headers.insert("micro-topic", &message.topic)?;
-    message.key = options.key;
+    message.key = options.ordering_key;
     let after = |time| SystemTime::now().checked_add(time);
     message.due = options.delay.and_then(after);
     message.expires = options.expires.and_then(after);

@@ -10,6 +10,7 @@ mod client;
 mod contest;
 mod discovery;
 mod footprint;
+mod go;
 mod h2load;
 mod library;
 mod node;
@@ -68,5 +69,6 @@ async fn measure(plan: &Plan, root: &Path) -> Vec<Row> {
     rows.extend(c::rows(plan, root).await);
     rows.extend(python::rows(plan).await);
     rows.extend(node::rows(plan).await);
+    rows.extend(go::rows(plan, root).await);
     rows
 }

@@ -203,3 +203,13 @@ func Waiting() int {
 	}
 	return shared.runtime.Numbers().Waiting
 }
+
+// Crossed is what crossed the border so far, for the runtime of the process, for benchmarks.
+func Crossed() Numbers {
+	shared.Lock()
+	defer shared.Unlock()
+	if shared.runtime == nil {
+		return Numbers{}
+	}
+	return shared.runtime.Numbers()
+}
