@@ -1,7 +1,7 @@
 /** Calling services by name. */
 import { codecNumber, decode, encode, JSON_CODEC, leaveNothing, leaving } from './codec.js'
 import { current } from './context.js'
-import { Cancelled, Closed, given, Internal, type MicroError, WrongArgument } from './errors.js'
+import { Closed, given, Internal, WrongArgument } from './errors.js'
 import { Metadata, pack, unpack } from './metadata.js'
 import { around, Call, type ClientMiddleware, checked, Layered, type Reply, type Shape } from './middleware.js'
 import { type NativeClient, native } from './native.js'
@@ -14,6 +14,7 @@ import {
   type TypedOptions,
 } from './options.js'
 import { Pipe, type Write } from './pipe.js'
+import { type Question, question } from './question.js'
 import {
   type Change,
   change,
@@ -24,8 +25,9 @@ import {
   records,
   type ServiceRecord,
 } from './registry.js'
-import { defaultRuntime, type Incoming, type Runtime, type Sink } from './runtime.js'
+import { defaultRuntime, type Incoming, type Runtime } from './runtime.js'
 import { ClientStream, feed, type Opening, opened, Stream } from './streams.js'
+import { aborted, Waiting } from './waiting.js'
 
 const WAIT = 0x100
 const IDEMPOTENT = 0x200
@@ -44,62 +46,7 @@ export interface AskOptions {
 
 // biome-ignore lint/suspicious/noExplicitAny: messages of whatever type
 type AnyOptions = TypedOptions<any, any>
-/** The name of an operation, and its arguments as JSON. */
-type Question = readonly [operation: string, args: string]
-
-/** @internal */
-export function question(operation: string, args: object): Question {
-  return [operation, JSON.stringify(args)]
-}
-
 type Requests<T> = Iterable<T> | AsyncIterable<T>
-
-/** One answer that is waited for. */
-class Waiting implements Sink {
-  readonly holds = true
-  #abort: (() => void) | undefined
-  id = 0
-
-  constructor(
-    private readonly client: Client,
-    private readonly resolve: (value: unknown) => void,
-    private readonly reject: (error: unknown) => void,
-    private readonly read: (event: Incoming) => unknown,
-    private readonly signal: AbortSignal | undefined,
-  ) {}
-
-  begun(runtime: Runtime, id: number): void {
-    this.id = id
-    this.client.underWay.add(id)
-    const { signal } = this
-    if (signal === undefined) return
-    this.#abort = () => {
-      runtime.cancel(id)
-      this.reject(aborted(signal))
-    }
-    signal.addEventListener('abort', this.#abort, { once: true })
-  }
-
-  end(event: Incoming, error: MicroError | undefined): void {
-    this.client.underWay.delete(this.id)
-    if (this.#abort) this.signal?.removeEventListener('abort', this.#abort)
-    if (error) {
-      this.reject(error)
-      return
-    }
-    try {
-      this.resolve(this.read(event))
-    } catch (wrong) {
-      this.reject(wrong)
-    }
-  }
-
-  tell(): void {}
-}
-
-function aborted(signal: AbortSignal): Cancelled {
-  return new Cancelled('the call was aborted', { id: 'micro', cause: signal.reason })
-}
 
 /**
  * Calls services by name, wherever they run.
@@ -318,7 +265,7 @@ export class Client {
       this.#open()
       if (signal?.aborted) throw aborted(signal)
       const parent = current.getStore()?.id ?? 0
-      const waiting = new Waiting(this, resolve, reject, read, signal)
+      const waiting = new Waiting(this.underWay, resolve, reject, read, signal)
       waiting.begun(
         this.#runtime,
         this.#runtime.begin(waiting, (token) => begin(token, parent)),

@@ -1,0 +1,9 @@
+/** What is asked of the core, beside calls. */
+
+/** The name of an operation, and its arguments as JSON. */
+export type Question = readonly [operation: string, args: string]
+
+/** @internal */
+export function question(operation: string, args: object): Question {
+  return [operation, JSON.stringify(args)]
+}
