@@ -51,7 +51,7 @@ microTransport(client, 'greeter', { baseUrl: 'http://localhost' })
 declare const definition: ServiceDefinition
 const Generated = makeGenericClientConstructor(definition, 'Greeter')
 const generated: GrpcClient = createGrpcClient(Generated, client, 'greeter', { timeout: 1000, retries: 1 })
-addService(service, definition, { hello: (_: unknown, callback: () => void) => callback() })
+addService(service, definition, { hello: (_: unknown, callback: (error: null) => void) => callback(null) })
 // @ts-expect-error: no such option
 microChannel(client, 'greeter', { 'grpc.max_receive_message_length': 1 })
 export const told = [generated, reply, stream, together, shape, other]
