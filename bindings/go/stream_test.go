@@ -188,3 +188,50 @@ func TestGoMicrosStreamsEndWithEOF(t *testing.T) {
 	same(t, stream.Recv(&twice), io.EOF)
 	must(t, stream.Error())
 }
+
+func TestAHandlerWhoseReplyIsNotTakenSeesWhyInItsContext(t *testing.T) {
+	fleet := microtest.New(t)
+	service := fleet.Service("test")
+	seen := make(chan error, 1)
+	must(t, micro.HandleServerStream(service, "Test.Flood", func(ctx context.Context, _ []byte, replies *micro.Stream[struct{}, []byte]) error {
+		message := make([]byte, 64<<10)
+		for {
+			if err := replies.Send(message); err != nil {
+				seen <- ctx.Err()
+				return err
+			}
+		}
+	}))
+	fleet.Start(service)
+	caller := fleet.Client()
+	for range 200 {
+		ctx, cancel := context.WithCancel(t.Context())
+		stream, err := micro.ServerStream[[]byte](ctx, caller, "test", "Test.Flood", []byte{})
+		must(t, err)
+		_, err = stream.Recv()
+		must(t, err)
+		cancel()
+		if err := <-seen; err == nil {
+			t.Fatal("it was told to end, and its context was not done")
+		}
+	}
+}
+
+func TestAStreamThatIsKeptAfterItsHandlerIsOver(t *testing.T) {
+	fleet := microtest.New(t)
+	service := fleet.Service("test")
+	kept := make(chan *micro.Stream[int, int], 1)
+	must(t, micro.HandleBidiStream(service, "Test.Keep", func(_ context.Context, numbers *micro.Stream[int, int]) error {
+		kept <- numbers
+		return nil
+	}))
+	fleet.Start(service)
+	stream, err := micro.BidiStream[int, int](t.Context(), fleet.Client(), "test", "Test.Keep")
+	must(t, err)
+	_, err = stream.Recv()
+	same(t, err, io.EOF)
+	numbers := <-kept
+	eventually(t, func() bool { return numbers.Send(1) != nil })
+	_, err = numbers.Recv()
+	same(t, errors.CodeFor(err), errors.CodeCanceled)
+}

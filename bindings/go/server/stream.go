@@ -43,8 +43,11 @@ func (s *stream) Send(msg any) error {
 	payload, err := codec.Encode(msg, s.call.codec(), "what "+s.call.endpoint.name+" sent", true)
 	if err == nil {
 		if failure := s.call.native.Stream().Send(payload); failure != nil {
-			err = s.gone()
-			if failure.Status != native.Stale {
+			if failure.Status == native.Stale {
+				// The library knows before it has told; the context should know, too.
+				<-s.call.native.Stream().Over()
+				err = s.gone()
+			} else {
 				err = errors.FromNative(failure, nil)
 			}
 		}

@@ -289,11 +289,12 @@ func (i *Inbound) cancelled(status int32) {
 	i.status = status
 	call := i.onCancel
 	i.lock.Unlock()
-	if i.stream != nil {
-		i.stream.finish(nil, &Error{Status: status, ID: "micro", Message: "the caller no longer waits for this call"})
-	}
+	// First, so that a handler which the stream tells of the end sees it in its context too.
 	if call != nil {
 		call(status)
+	}
+	if i.stream != nil {
+		i.stream.finish(nil, &Error{Status: status, ID: "micro", Message: "the caller no longer waits for this call"})
 	}
 }
 
@@ -302,6 +303,10 @@ func (i *Inbound) done() {
 	i.server.lock.Lock()
 	delete(i.server.calls, i.ID)
 	i.server.lock.Unlock()
+	if i.stream != nil {
+		// Goroutines that still read or send are told.
+		i.stream.finish(nil, &Error{Status: Cancelled, ID: "micro", Message: "the call was answered"})
+	}
 	i.server.serving.Done()
 }
 

@@ -92,9 +92,8 @@ func (s *Stream) open(headers []byte) {
 
 func (s *Stream) receive(event *Event) {
 	s.lock.Lock()
-	closed := s.isClosed
-	s.lock.Unlock()
-	if !closed {
+	defer s.lock.Unlock()
+	if !s.isClosed {
 		// There is room: no more come than were granted.
 		s.messages <- Received{event.Payload, event.Flags}
 	}

@@ -31,6 +31,8 @@ type call struct {
 	cancel context.CancelFunc
 	begun  time.Time
 	wanted chan struct{}
+	// What is being sent is answered before the result is told.
+	sending sync.WaitGroup
 
 	lock  sync.Mutex
 	sends []line
@@ -132,8 +134,9 @@ func (c *caller) begin(asked line, work func(*call, line) []field) {
 		c.lock.Lock()
 		delete(c.calls, one.id)
 		c.lock.Unlock()
-		one.end()
 		one.cancel()
+		one.sending.Wait()
+		one.end()
 		told := append([]field{{"id", one.id}}, fields...)
 		tell("result", append(told, field{"elapsed_ms", strconv.FormatInt(time.Since(one.begun).Milliseconds(), 10)})...)
 	}()
@@ -204,7 +207,11 @@ func (c *caller) open(one *call, asked line) []field {
 	}
 	one.setHeader(stream.Header)
 	tell("opened", field{"id", one.id})
-	go one.sendAll(send, stream.CloseSend)
+	one.sending.Add(1)
+	go func() {
+		defer one.sending.Done()
+		one.sendAll(send, stream.CloseSend)
+	}()
 	fields := []field{{"code", "0"}}
 	if kind == "client" {
 		var reply []byte
