@@ -298,6 +298,7 @@ async function* streamed<T>(context: Context, spec: MethodImplSpec, run: (own: O
 }
 
 function sendHeaders(context: Context, own: Own): void {
+  if (context.cancelled) return
   for (const [name, value] of pairsOf(own.responseHeader)) context.setHeader(name, value)
 }
 

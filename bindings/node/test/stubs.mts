@@ -2,8 +2,10 @@
 // Types of generated code, for a program that is an ES module.
 import type { MessageShape } from '@bufbuild/protobuf'
 import { type ConnectRouter, createClient } from '@connectrpc/connect'
+import { type Client as GrpcClient, makeGenericClientConstructor, type ServiceDefinition } from '@grpc/grpc-js'
 import { Client, Service, type Stream } from '@micro/core'
 import { connectRoutes, microTransport } from '@micro/core/connect'
+import { addService, createClient as createGrpcClient, microChannel } from '@micro/core/grpc'
 import { format, handle, typedClient } from '@micro/core/protobuf'
 import {
   Greeter,
@@ -45,4 +47,11 @@ const other: HelloReply = await connected.hello({ name: 'Ada' }, { timeoutMs: 10
 connectRoutes(service, (router: ConnectRouter) => router.service(Greeter, { hello: () => ({ message: '' }) }))
 // @ts-expect-error: no such option
 microTransport(client, 'greeter', { baseUrl: 'http://localhost' })
-export const told = [reply, stream, together, shape, other]
+
+declare const definition: ServiceDefinition
+const Generated = makeGenericClientConstructor(definition, 'Greeter')
+const generated: GrpcClient = createGrpcClient(Generated, client, 'greeter', { timeout: 1000, retries: 1 })
+addService(service, definition, { hello: (_: unknown, callback: (error: null) => void) => callback(null) })
+// @ts-expect-error: no such option
+microChannel(client, 'greeter', { 'grpc.max_receive_message_length': 1 })
+export const told = [generated, reply, stream, together, shape, other]
