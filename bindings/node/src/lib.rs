@@ -1,7 +1,7 @@
 //! The native part of the Node package `@micro/core`: converts types and calls one function of the bridge.
 //!
 //! Only JavaScript's own threads touch JavaScript: whatever happens is fetched from a queue, whose bell rings the event loop.
-//! What fails is returned as a [`failure::Failure`], never thrown. Everything a user sees is written in TypeScript, in
+//! What fails is returned as a `Failure`, never thrown. Everything a user sees is written in TypeScript, in
 //! `lib`.
 
 mod client;

@@ -58,7 +58,7 @@ def test_help_prints_the_table_and_ends_the_program_well() -> None:
     [
         (["--adress=:80"], {}, 'greeter: unknown flag "--adress": did you mean --address?'),
         (["--grace=soon"], {}, 'greeter: --grace: "soon" is no duration'),
-        (["--broker=nats"], {}, "greeter: --broker: there is no broker here"),
+        (["--broker_address=a:1"], {}, "greeter: --broker_address: the address of a broker is part of its URL"),
         ([], {"MICRO_SERVER_GRACE": "soon"}, 'greeter: MICRO_SERVER_GRACE: "soon" is no duration'),
         (["--settings=/nowhere.json"], {}, "greeter: /nowhere.json: the settings cannot be read"),
     ],
