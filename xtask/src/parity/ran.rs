@@ -123,7 +123,9 @@ impl Run {
             }
             Some("py") => self.of_python(path, name),
             Some("c") => {
-                self.all(|_, told| last(told, "::") == name && told.matches("::").count() == 1)
+                // After the way it was built and, where they are many, the file.
+                let parts = |told: &str| told.matches("::").count();
+                self.all(|_, told| last(told, "::") == name && (1..=2).contains(&parts(told)))
             }
             Some("toml") => {
                 let scenario = format!("{}/{name}", last(path, "/").trim_end_matches(".toml"));
@@ -183,6 +185,8 @@ fn program_of(path: &str) -> Option<(String, String)> {
     if let Some((_, test)) = path.rsplit_once("/tests/").filter(|_| !path.contains("/src/")) {
         return Some(match test.split_once('/') {
             None => (format!("tests/{test}.rs"), String::new()),
+            // A module that one of the files beside it has.
+            Some((folder, "mod")) => ("tests/".to_owned(), folder.to_owned()),
             Some((folder, module)) => (format!("tests/{folder}/main.rs"), module_of(module)),
         });
     }

@@ -22,7 +22,9 @@ const SOURCE: &str = "
 
 fn read(path: &str) -> Option<String> {
     let text = match path {
-        "core/src/a/mod.rs" | "core/tests/b.rs" | "core/tests/c/d.rs" => SOURCE,
+        "core/src/a/mod.rs" | "core/tests/b.rs" | "core/tests/c/d.rs" | "core/tests/e/mod.rs" => {
+            SOURCE
+        }
         "core/src/registry/contract/cases.rs" => "",
         "core/src/registry/contract/mod.rs" => "one_keeps two_keeps",
         "p/test_a.py" => "async def test_it(fleet):",
@@ -147,6 +149,7 @@ test registry::mdns::tests::contract_suite::one_keeps ... ok
 test registry::mdns::tests::contract_suite::two_keeps ... FAILED
      Running tests/b.rs (target/debug/deps/b-1)
 test stands_alone ... ok
+test e::stands_alone ... ok
      Running tests/main.rs (target/debug/deps/c-1)
      Running tests/c/main.rs (target/debug/deps/c-1)
 test d::stands_alone ... FAILED
@@ -154,6 +157,7 @@ test d::tests::a_call_ends ... ok
      Running tests/run.rs (target/debug/deps/run-1)
 test plain::it_ends ... ok
 test address::it_ends ... ok
+test plain::reply::it_replies ... ok
 
 ==> every client against every server
 test rust->rust/a/it-ends ... ok
@@ -182,6 +186,9 @@ fn a_test_that_is_named_must_have_passed_in_the_run() {
         ("core/src/registry/contract/cases.rs::two_keeps", Verdict::Failed),
         ("c/a.c::it_ends", Verdict::Passed),
         ("c/a.c::it_begins", Verdict::Absent),
+        ("c/a.c::it_replies", Verdict::Passed),
+        ("core/tests/e/mod.rs::stands_alone", Verdict::Passed),
+        ("core/tests/e/mod.rs::a_call_ends", Verdict::Absent),
         ("s/a.toml::it-ends", Verdict::Passed),
         ("s/a.toml::it-begins", Verdict::Absent),
         ("s/a.toml::a-wrong-$case-is-refused", Verdict::Passed),
