@@ -16,6 +16,7 @@ use crate::context::{Arrival, Context, Home};
 use crate::error::{Error, Result};
 use crate::middleware::Layers;
 use crate::resilience::Backoff;
+use crate::server::failure::{panicked, told};
 
 /// The longest pause before a subscription that ended is made again.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
@@ -253,11 +254,11 @@ async fn run(
         }
     };
     context.end();
-    outcome.unwrap_or_else(|panic| {
-        let text = panic.downcast_ref::<&str>().copied();
-        let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-        Err(Error::internal(format!("panic recovered: {}", text.unwrap_or("no text"))))
-    })
+    // A dead letter says why to whoever reads it, as an answer does to its caller.
+    match outcome {
+        Ok(outcome) => outcome.map_err(|error| told(error, &context)),
+        Err(panic) => Err(panicked(panic.as_ref(), &context)),
+    }
 }
 
 fn verdict(outcome: Result<()>, attempt: u32, backoff: &Backoff, topic: &str) -> Verdict {

@@ -5,12 +5,13 @@ use std::time::{Duration, SystemTime};
 use http::HeaderMap;
 
 use super::handle::Client;
+use super::heads::replace;
 use crate::broker::Message as Published;
 use crate::codec::{Codec, Message, Side};
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::forward::forward;
-use crate::metadata::{Metadata, append};
+use crate::metadata::Metadata;
 use crate::middleware::BoxFuture;
 use crate::telemetry::Trace;
 use crate::transport::FROM_SERVICE;
@@ -134,7 +135,8 @@ impl<T: Message> Publish<T> {
         let mut headers = HeaderMap::new();
         let context = if self.is_detached { None } else { Context::current() };
         if let Some(context) = &context {
-            forward(context.metadata().headers(), &mut headers, None, false);
+            let rule = self.client.0.options.forward.as_deref();
+            forward(context.metadata().headers(), &mut headers, rule, false);
         }
         let trace = context.as_ref().map_or_else(Trace::root, |context| context.trace().child());
         trace.write(&mut headers);
@@ -144,19 +146,8 @@ impl<T: Message> Publish<T> {
         if !self.client.name().is_empty() && !headers.contains_key(FROM_SERVICE) {
             ours.insert(FROM_SERVICE.as_str(), self.client.name())?;
         }
-        for more in [ours, self.metadata.clone()] {
-            let more = more.into_headers();
-            for name in more.keys() {
-                headers.remove(name);
-            }
-            let mut last = None;
-            for (name, value) in more {
-                last = name.or(last);
-                if let Some(name) = &last {
-                    append(&mut headers, name.clone(), value)?;
-                }
-            }
-        }
+        replace(&mut headers, ours.headers())?;
+        replace(&mut headers, self.metadata.headers())?;
         Ok(headers)
     }
 }

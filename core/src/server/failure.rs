@@ -12,7 +12,7 @@ pub(super) fn deadline_passed() -> Error {
 
 /// What the caller is told of a handler's failure. What was not meant for callers is in the log alone, under the incident that
 /// they are told.
-pub(super) fn told(error: Error, context: &Context) -> Error {
+pub(crate) fn told(error: Error, context: &Context) -> Error {
     let Some(incident) = error.incident() else { return error };
     tracing::error!(incident, endpoint = context.endpoint(), %error, "handler failed");
     Error::internal(format!("the handler failed: the log of the service says why, at {incident}"))
@@ -20,7 +20,7 @@ pub(super) fn told(error: Error, context: &Context) -> Error {
 }
 
 /// go-micro's error of a handler that panicked (wire reference 1.4), without the text of the panic.
-pub(super) fn panicked(panic: &(dyn Any + Send), context: &Context) -> Error {
+pub(crate) fn panicked(panic: &(dyn Any + Send), context: &Context) -> Error {
     let text = panic
         .downcast_ref::<&str>()
         .map(|text| (*text).to_owned())

@@ -43,7 +43,7 @@ mod descriptors;
 mod dispatch;
 mod encoded;
 mod endpoint;
-mod failure;
+pub(crate) mod failure;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod handler;
