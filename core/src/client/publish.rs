@@ -77,6 +77,14 @@ impl<T: Message> Publish<T> {
         self
     }
 
+    /// Sends all of these headers with it.
+    pub fn metadata_all(mut self, metadata: Metadata) -> Self {
+        if let Err(error) = self.metadata.append_all(metadata) {
+            self.wrong.get_or_insert(error);
+        }
+        self
+    }
+
     /// Writes the message in this codec instead of the one its type prefers.
     pub fn codec(mut self, codec: Codec) -> Self {
         self.codec = Some(codec);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use micro::Error;
+use micro::broker::Delivery;
 use micro::settings::Fields;
 use serde::Serialize;
 
@@ -39,6 +40,19 @@ impl Answer {
         let payload = serde_json::to_vec(value)
             .map_err(|error| Error::internal(format!("cannot write JSON: {error}")))?;
         Ok(Self { payload: payload.into(), flags: flags::JSON })
+    }
+}
+
+/// What is told of something that is followed.
+pub(crate) enum Item {
+    Change(Answer),
+    /// A message, which the host settles.
+    Delivery(Box<Delivery>),
+}
+
+impl From<Answer> for Item {
+    fn from(answer: Answer) -> Self {
+        Self::Change(answer)
     }
 }
 
