@@ -42,6 +42,7 @@ mod message;
 mod stored;
 mod subscriber;
 mod subscription;
+mod supervised;
 
 use std::fmt;
 use std::sync::Arc;
@@ -61,6 +62,7 @@ pub(crate) use self::memory::{in_child, warm_up as warm_up_memory};
 pub use self::message::Message;
 pub use self::subscriber::{Incoming, MessageHandler, Subscriber};
 pub use self::subscription::{Start, Subscription};
+pub(crate) use self::supervised::Supervised;
 use crate::error::Result;
 use crate::registry::Registry;
 
