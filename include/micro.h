@@ -523,9 +523,9 @@ micro_status micro_stream_grant(micro_runtime *runtime, micro_id stream, uint32_
 #define MICRO_REGISTRY_DEREGISTER 517
 
 // Messages of a topic, each lent until micro_settle or the end of what is followed. args {"topic": text, "queue"?: text, "start"?:
-// "new", "first", {"sequence": number} or {"time": milliseconds since 1970}, "max_in_flight"?: number, "max_attempts"?: number,
-// "lease"?: duration, "dead_letters"?: text}. Followed. DELIVERY: the message. Goes on for ever; a subscription that its broker ends
-// is made again.
+// record, "max_in_flight"?: number, "max_attempts"?: number, "lease"?: duration, "dead_letters"?: text}. A start is "new", "first",
+// an object with sequence, a number, or one with time, in milliseconds since 1970. Followed. DELIVERY: the message. Goes on for
+// ever: a subscription that its broker ends is made again.
 #define MICRO_BROKER_SUBSCRIBE 1025
 
 // What the service behind the client has seen so far; the client is that of micro_server_client. args {}. REPLY: a JSON object

@@ -37,9 +37,9 @@ pub const MICRO_REGISTRY_REGISTER: u32 = 0x0204;
 /// Removes the nodes of a record; those that are not known are no error. args {"service": record}. REPLY: nothing.
 pub const MICRO_REGISTRY_DEREGISTER: u32 = 0x0205;
 /// Messages of a topic, each lent until micro_settle or the end of what is followed. args {"topic": text, "queue"?: text, "start"?:
-/// "new", "first", {"sequence": number} or {"time": milliseconds since 1970}, "max_in_flight"?: number, "max_attempts"?: number,
-/// "lease"?: duration, "dead_letters"?: text}. Followed. DELIVERY: the message. Goes on for ever; a subscription that its broker ends
-/// is made again.
+/// record, "max_in_flight"?: number, "max_attempts"?: number, "lease"?: duration, "dead_letters"?: text}. A start is "new", "first",
+/// an object with sequence, a number, or one with time, in milliseconds since 1970. Followed. DELIVERY: the message. Goes on for
+/// ever: a subscription that its broker ends is made again.
 pub const MICRO_BROKER_SUBSCRIBE: u32 = 0x0401;
 /// What the service behind the client has seen so far; the client is that of micro_server_client. args {}. REPLY: a JSON object
 /// with edges (calls by caller and endpoint), in_flight and shed. MICRO_FAILED_PRECONDITION for other clients.

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use futures_util::stream::{Stream, unfold};
-use micro::broker::{Start, Subscription};
+use micro::broker::{Delivery, Start, Subscription};
 use micro::settings::{Fields, Value};
 
-use super::ground::{Args, At, Item};
+use super::ground::{Args, At};
 
 /// Of `broker.subscribe`.
 pub(crate) struct Subscribe {
@@ -57,10 +57,10 @@ impl From<Subscribe> for Subscription {
 pub(crate) async fn subscribe(
     at: At,
     args: Subscribe,
-) -> micro::Result<impl Stream<Item = micro::Result<Item>> + Send + 'static> {
+) -> micro::Result<impl Stream<Item = Delivery> + Send + 'static> {
     let subscribed = at.client.subscribe(args.into()).await?;
     Ok(unfold(subscribed, |mut subscribed| async {
         let delivery = subscribed.next().await;
-        Some((Ok(Item::Delivery(Box::new(delivery))), subscribed))
+        Some((delivery, subscribed))
     }))
 }

@@ -50,12 +50,6 @@ pub(crate) enum Item {
     Delivery(Box<Delivery>),
 }
 
-impl From<Answer> for Item {
-    fn from(answer: Answer) -> Self {
-        Self::Change(answer)
-    }
-}
-
 /// No arguments.
 pub(crate) struct Nothing {}
 

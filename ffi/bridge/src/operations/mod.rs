@@ -14,6 +14,7 @@ mod service;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{BoxStream, Stream, StreamExt as _};
 use micro::Error;
+use micro::broker::Delivery;
 use micro::settings::Fields;
 
 use crate::failure::{Failure, Result};
@@ -56,7 +57,7 @@ operations! {
     /// Removes nodes.
     REGISTRY_DEREGISTER = 0x0205, "registry.deregister", ask(registry::deregister);
     /// Messages of a topic.
-    BROKER_SUBSCRIBE = 0x0401, "broker.subscribe", follow(broker::subscribe);
+    BROKER_SUBSCRIBE = 0x0401, "broker.subscribe", deliver(broker::subscribe);
     /// What the service behind the client has seen.
     SERVICE_STATS = 0x0801, "service.stats", ask(service::stats);
 }
@@ -149,17 +150,31 @@ where
 }
 
 /// An operation that goes on answering.
-fn follow<A, F, W, S, I>(open: F) -> How
+fn follow<A, F, W, S>(open: F) -> How
 where
     A: Args + 'static,
     F: FnOnce(At, A) -> W + 'static,
     W: Future<Output = micro::Result<S>> + Send + 'static,
-    S: Stream<Item = micro::Result<I>> + Send + 'static,
-    I: Into<Item>,
+    S: Stream<Item = micro::Result<Answer>> + Send + 'static,
 {
     How::Follow(Box::new(|at, fields| {
         let opening = open(at, read(fields)?);
-        Ok(Box::pin(async { Ok(opening.await?.map(|item| item.map(Into::into)).boxed()) }))
+        Ok(Box::pin(async { Ok(opening.await?.map(|item| item.map(Item::Change)).boxed()) }))
+    }))
+}
+
+/// An operation that delivers messages.
+fn deliver<A, F, W, S>(open: F) -> How
+where
+    A: Args + 'static,
+    F: FnOnce(At, A) -> W + 'static,
+    W: Future<Output = micro::Result<S>> + Send + 'static,
+    S: Stream<Item = Delivery> + Send + 'static,
+{
+    How::Follow(Box::new(|at, fields| {
+        let opening = open(at, read(fields)?);
+        let lent = |delivery| Ok(Item::Delivery(Box::new(delivery)));
+        Ok(Box::pin(async move { Ok(opening.await?.map(lent).boxed()) }))
     }))
 }
 
