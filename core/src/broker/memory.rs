@@ -194,12 +194,13 @@ impl Settle for Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::broker::contract::Subject;
+    use crate::broker::contract;
 
-    crate::broker_contract!(|| {
+    #[tokio::test]
+    async fn the_contract_holds() {
         let broker = Memory::new();
-        Subject::new(broker.clone(), broker)
-    });
+        contract::check(|| broker.clone()).await;
+    }
 
     #[tokio::test]
     async fn a_publisher_hears_of_the_first_failure_and_all_get_the_message() {

@@ -31,7 +31,8 @@
 mod abilities;
 mod connect;
 mod consumer;
-pub mod contract;
+#[cfg(test)]
+mod contract;
 mod delivery;
 #[cfg(unix)]
 pub mod durable;
