@@ -31,8 +31,7 @@
 mod abilities;
 mod connect;
 mod consumer;
-#[cfg(test)]
-mod contract;
+pub mod contract;
 mod delivery;
 #[cfg(unix)]
 pub mod durable;

@@ -308,14 +308,21 @@ impl Queue {
             }
         }
         loop {
+            // Messages that are passed over, such as those that waited for too long, are not the last there are.
+            let before = self.came_to(turn);
             self.read_on().await?;
-            let before = turn.lent.len() + turn.dead.len();
             self.lend(turn).await?;
-            if turn.lent.len() + turn.dead.len() == before || turn.lent.len() >= COMMANDS {
+            if self.came_to(turn) == before || turn.lent.len() >= COMMANDS {
                 break;
             }
         }
         self.finish_turn(turn).await
+    }
+
+    /// Differs once a message was read, lent, buried or passed over.
+    fn came_to(&self, turn: &Turn) -> (usize, Option<u64>, usize) {
+        let next = self.progress.as_ref().map(Progress::next);
+        (turn.lent.len() + turn.dead.len(), next, self.pending())
     }
 
     /// Reads as much as consumers can take.

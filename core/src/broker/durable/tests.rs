@@ -8,9 +8,8 @@ use tokio::time::timeout;
 
 use super::engine::{Engine, Retention};
 use super::{Durable, Shared};
-use crate::broker::{
-    Broker, Deliveries, Delivery, Message, Start, Subscription, Verdict, contract,
-};
+use crate::broker::contract::Subject;
+use crate::broker::{Broker, Deliveries, Delivery, Message, Start, Subscription, Verdict};
 use crate::data::Forgetful;
 use crate::data::log::{Level, Settings};
 use crate::error::{Code, Result};
@@ -52,18 +51,25 @@ async fn publish(broker: &Durable, topic: &str, body: &str) {
     broker.publish(Message::new(topic, body.to_owned())).await.unwrap();
 }
 
-#[tokio::test]
-async fn the_contract_holds_in_the_process_that_owns_the_folder() {
-    let folder = tempfile::tempdir().unwrap();
-    contract::check(|| Durable::new(folder.path())).await;
+/// In the process that owns the folder.
+mod owner {
+    use super::*;
+
+    crate::broker_contract!(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let broker = Durable::new(folder.path());
+        Subject::new(broker.clone(), broker).keeping(folder)
+    });
 }
 
-#[tokio::test]
-async fn the_contract_holds_in_a_process_that_does_not_own_it() {
-    let (_folder, owner, other) = pair();
-    publish(&owner, "first", "so that it owns the folder").await;
-    contract::check(|| other.clone()).await;
-    assert!(matches!(&**other.shared.way.lock().await.as_ref().unwrap(), super::Way::Other(_)));
+/// Between one that owns the folder and one that does not: the first to publish or subscribe becomes the owner.
+mod other {
+    use super::*;
+
+    crate::broker_contract!(|| {
+        let (folder, first, second) = pair();
+        Subject::new(first, second).keeping(folder)
+    });
 }
 
 #[tokio::test]
