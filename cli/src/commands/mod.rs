@@ -2,6 +2,8 @@
 
 pub(crate) mod call;
 pub(crate) mod completions;
+#[cfg(unix)]
+pub(crate) mod data;
 pub(crate) mod describe;
 pub(crate) mod explain;
 pub(crate) mod health;

@@ -27,6 +27,8 @@ use crate::resilience::Backoff;
 /// | `key` | a text; messages of one key are delivered one after the other |
 /// | `delay` | a duration: not delivered before |
 /// | `expires_in` | a duration: delivered within it, or not at all |
+/// | `id` | a text; published again with the same one, it is delivered once |
+/// | `priority` | 0 to 9, the highest first |
 /// | `exchange` | a topic of the broker to publish to, while the message says its own |
 /// | `detached` | `true`: takes nothing along from the call or message that is being handled |
 #[derive(Debug, Clone, Default)]
@@ -34,6 +36,8 @@ pub struct PublishSettings {
     key: Option<String>,
     delay: Option<Duration>,
     expires_in: Option<Duration>,
+    id: Option<String>,
+    priority: Option<u8>,
     exchange: Option<String>,
     detached: bool,
 }
@@ -47,6 +51,8 @@ impl Document for PublishSettings {
             key: fields.read("key", Value::text)?,
             delay: fields.read("delay", Value::duration)?,
             expires_in: fields.read("expires_in", Value::period)?,
+            id: fields.read("id", Value::text)?,
+            priority: fields.read("priority", Value::count)?,
             exchange: fields.read("exchange", Value::text)?,
             detached: fields.read("detached", Value::flag)?.unwrap_or_default(),
         };
@@ -60,7 +66,8 @@ document!(PublishSettings);
 impl<T: Message> Publish<T> {
     /// Sets all that `settings` say, as if each were set here.
     pub fn settings(mut self, settings: &PublishSettings) -> Self {
-        let PublishSettings { key, delay, expires_in, exchange, detached } = settings.clone();
+        let PublishSettings { key, delay, expires_in, id, priority, exchange, detached } =
+            settings.clone();
         if let Some(key) = key {
             self = self.key(key);
         }
@@ -69,6 +76,12 @@ impl<T: Message> Publish<T> {
         }
         if let Some(life) = expires_in {
             self = self.expires_in(life);
+        }
+        if let Some(id) = id {
+            self = self.id(id);
+        }
+        if let Some(priority) = priority {
+            self = self.priority(priority);
         }
         if let Some(exchange) = exchange {
             self = self.exchange(exchange);

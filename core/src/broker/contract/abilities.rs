@@ -289,3 +289,83 @@ pub(super) async fn messages_of_one_key_keep_their_order(subject: &Subject) {
     again.settle(Verdict::Ack).await.expect("an acknowledgement is taken");
     assert_eq!(taken.take().await.body, "a2", "the next of a key follows once it is handled");
 }
+
+pub(super) async fn an_id_is_delivered_once(subject: &Subject) {
+    if !subject.can().deduplicates {
+        return;
+    }
+    let topic = unique("once");
+    let mut taken = subject.subscribe(worker(&topic)).await;
+    let with = |topic: &str, body: &str, id: &str| {
+        let mut message = Message::new(topic, body.to_owned());
+        message.id = Some(id.into());
+        message
+    };
+    for (nth, id) in ["a", "b", "a", "b", "c"].into_iter().enumerate() {
+        let broker = if nth % 2 == 0 { &subject.publisher } else { &subject.subscriber };
+        let published = timeout(subject.patience, broker.publish(with(&topic, id, id))).await;
+        let published = published.expect("publishing ends in time");
+        published.unwrap_or_else(|error| panic!("what comes again is taken as well: {error}"));
+    }
+    let elsewhere = unique("once");
+    let mut other = subject.subscribe(worker(&elsewhere)).await;
+    subject.publish(with(&elsewhere, "other", "a")).await;
+    assert_eq!(other.take().await.body, "other", "an id is one of its topic");
+    for id in ["a", "b", "c"] {
+        let message = taken.take().await;
+        assert_eq!(message.id.as_deref(), Some(id), "an id is delivered, and once");
+    }
+    taken.nothing("what came again is not delivered").await;
+    let both = [with(&topic, "1", "d"), with(&topic, "2", "d")];
+    let [one, two] = both.map(|message| subject.publisher.publish(message));
+    let (one, two) = timeout(subject.patience, async { tokio::join!(one, two) })
+        .await
+        .expect("publishing ends in time");
+    one.and(two).unwrap_or_else(|error| panic!("two at the same moment are taken: {error}"));
+    taken.take().await;
+    taken.nothing("of two at the same moment, one is delivered").await;
+}
+
+pub(super) async fn the_highest_priority_comes_first(subject: &Subject) {
+    if !subject.can().prioritizes {
+        return;
+    }
+    let topic = unique("priorities");
+    let mut subscription = worker(&topic);
+    subscription.max_in_flight = 1;
+    let mut taken = subject.subscribe(subscription).await;
+    subject.publish(Message::new(&topic, "held")).await;
+    let held = taken.next().await;
+    for (body, key, priority) in [
+        ("k1", Some("k"), 0),
+        ("low", None, 0),
+        ("k2", Some("k"), 9),
+        ("a", None, 5),
+        ("b", None, 5),
+    ] {
+        let mut message = Message::new(&topic, body);
+        message.key = key.filter(|_| subject.can().orders_by_key).map(str::to_owned);
+        message.priority = priority;
+        subject.publish(message).await;
+    }
+    held.settle(Verdict::Ack).await.expect("an acknowledgement is taken");
+    let mut got = Vec::new();
+    for _ in 0..5 {
+        let message = taken.take().await;
+        let priority = match text(&message) {
+            "k2" => 9,
+            "a" | "b" => 5,
+            _ => 0,
+        };
+        assert_eq!(message.priority, priority, "a message keeps its priority");
+        got.push(text(&message).to_owned());
+    }
+    match subject.can().orders_by_key {
+        true => assert_eq!(
+            got,
+            ["a", "b", "k1", "k2", "low"],
+            "but none before an older one of its key"
+        ),
+        false => assert_eq!(got, ["k2", "a", "b", "k1", "low"], "the highest comes first"),
+    }
+}

@@ -237,6 +237,15 @@ pub(super) async fn what_makes_no_sense_is_refused(subject: &Subject) {
     refused(publish("a\nb".into()).await, "a topic with control characters is refused");
     refused(publish("t".repeat(513)).await, "a topic of more than 512 bytes is refused");
     let topic = unique("senseless");
+    for id in [String::new(), "a\0".into(), "i".repeat(201)] {
+        let mut message = Message::new(&topic, "");
+        message.id = Some(id);
+        let published = subject.publisher.publish(message).await;
+        refused(published, "an id that is not 1 to 200 bytes of text is refused");
+    }
+    let mut message = Message::new(&topic, "");
+    message.priority = 10;
+    refused(subject.publisher.publish(message).await, "a priority above 9 is refused");
     let changes: [(&str, Change); 6] = [
         ("no topic", |subscription| subscription.topic = String::new()),
         ("an empty `queue`", |subscription| subscription.queue = Some(String::new())),
@@ -259,10 +268,16 @@ pub(super) async fn what_it_cannot_do_is_refused(subject: &Subject) {
     let hour = Duration::from_secs(3600);
     let mut keyed = Message::new(&topic, "");
     keyed.key = Some("k".into());
+    let mut identified = Message::new(&topic, "");
+    identified.id = Some("i".into());
+    let mut first = Message::new(&topic, "");
+    first.priority = 9;
     for (message, is_able, what) in [
         (Message::new(&topic, "").delay(hour), can.delays, "a delay"),
         (Message::new(&topic, "").expires_in(hour), can.expires, "an expiry"),
         (keyed, can.orders_by_key, "a key"),
+        (identified, can.deduplicates, "an id"),
+        (first, can.prioritizes, "a priority"),
     ] {
         let published = subject.publisher.publish(message).await;
         match is_able {

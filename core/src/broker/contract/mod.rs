@@ -83,6 +83,7 @@ macro_rules! broker_contract {
                 a_lease_lasts_while_it_is_extended_and_not_longer a_queue_goes_on_where_it_was
                 older_messages_are_replayed a_delayed_message_is_held_back
                 an_expired_message_is_not_delivered messages_of_one_key_keep_their_order
+                an_id_is_delivered_once the_highest_priority_comes_first
             }
         }
     };
