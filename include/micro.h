@@ -265,7 +265,7 @@ micro_status micro_cancel(micro_runtime *runtime, micro_id any);
 
 // A message of a topic (`payload`), lent to the program until it says by micro_settle what became of `id`. `meta`: headers, then a
 // block of what is known beside them, as text: topic, type (the content type), attempt, sequence (its number, where the broker keeps
-// messages), published (milliseconds since 1970), key. `method`: the attempt, from 1.
+// messages), published (milliseconds since 1970), key, id, priority. `method`: the attempt, from 1.
 #define MICRO_EVENT_DELIVERY 7
 
 // A watch saw a change (`payload`: JSON).

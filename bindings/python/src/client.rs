@@ -1,6 +1,6 @@
 //! Calls, streams and questions.
 
-use micro_bridge::{Question, Request, operations, request_flags};
+use micro_bridge::{Publication, Question, Request, operations, request_flags};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
 
@@ -17,6 +17,9 @@ pub(crate) struct Client(pub(crate) Held<micro_bridge::Client>);
 /// A request as Python gives it: service, endpoint, payload, metadata, nanoseconds, parent, options and flags.
 type Terms<'py> =
     (String, String, Bound<'py, PyAny>, Option<Bound<'py, PyAny>>, u64, u64, String, u32);
+
+/// A message as Python gives it: topic, payload, metadata, nanoseconds, parent, options and flags.
+type Message<'py> = (String, Bound<'py, PyAny>, Option<Bound<'py, PyAny>>, u64, u64, String, u32);
 
 /// A question as Python gives it: the operation's name, JSON arguments, nanoseconds and parent.
 type Asked = (PyBackedStr, PyBackedStr, u64, u64);
@@ -58,6 +61,30 @@ impl Client {
             queue.begin_with(py, Sink::Stream(stream), |token| {
                 self.0.open(queue.bridge(), request, shape, token)
             })
+        })
+    }
+
+    /// Publishes a message; `future` is told when that is done. Returns its id.
+    fn publish(
+        &self,
+        py: Python<'_>,
+        queue: &Queue,
+        future: Py<PyAny>,
+        message: Message<'_>,
+    ) -> PyResult<u64> {
+        let (topic, payload, meta, timeout_ns, parent, options, flags) = message;
+        let meta = meta.map_or_else(|| Ok(Vec::new()), |meta| crate::headers::block(&meta))?;
+        let publication = Publication {
+            topic: &topic,
+            payload: crate::payload::bytes_of(&payload)?,
+            meta: &meta,
+            timeout_ns,
+            parent: micro_bridge::Id::from_raw(parent),
+            options: &options,
+            flags,
+        };
+        queue.begin_with(py, Sink::Future(future), |token| {
+            self.0.publish(queue.bridge(), publication, token)
         })
     }
 

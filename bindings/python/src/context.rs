@@ -174,6 +174,28 @@ impl Context {
         make.call1((PyBytes::new(py, &self.meta),))
     }
 
+    /// The message of a topic that is handled, as a `micro.Delivery`, which can be settled before the handler returns; `None`
+    /// where this is a call.
+    #[getter]
+    fn delivery<'py>(slf: &Bound<'py, Self>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        static MAKE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        let (py, this) = (slf.py(), slf.get());
+        if micro_bridge::Headers::after(&this.meta).is_empty() {
+            return Ok(None);
+        }
+        let make = MAKE.import(py, "micro._messages", "of_context")?;
+        make.call1((slf, PyBytes::new(py, &this.meta))).map(Some)
+    }
+
+    /// Says what became of the message that is handled.
+    fn _settle(&self, py: Python<'_>, verdict: u32, delay_ns: u64, reason: &str) -> PyResult<bool> {
+        match self.runtime.settle(self.id, verdict, delay_ns, reason) {
+            Ok(()) => Ok(true),
+            Err(failure) if failure.status() == micro_bridge::Status::STALE => Ok(false),
+            Err(failure) => Err(exception(py, &failure, &[])),
+        }
+    }
+
     /// Seconds until the caller stops waiting, never below zero; `None` when it waits for ever.
     #[getter]
     fn remaining(&self) -> Option<f64> {

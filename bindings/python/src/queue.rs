@@ -320,6 +320,11 @@ fn tell_stream(py: Python<'_>, stream: &Py<PyAny>, event: Event) -> PyResult<()>
             let told = (message(py, event.payload)?, event.flags);
             stream.call_method1(intern!(py, "_message"), told)
         }
+        EventKind::Delivery => {
+            let meta = PyBytes::new(py, &event.meta);
+            let told = (message(py, event.payload)?, event.flags, event.id.to_raw(), meta);
+            stream.call_method1(intern!(py, "_delivery"), told)
+        }
         EventKind::Opened => stream.call_method1(intern!(py, "_opened"), (block(py, &event.meta),)),
         EventKind::Writable => stream.call_method0(intern!(py, "_writable")),
         EventKind::End => {

@@ -61,6 +61,18 @@ impl Runtime {
         quiet(py, self.0.grant(Id::from_raw(id), messages))
     }
 
+    /// Says what became of a message, see `micro._messages`; false when that was said, or its subscription has ended.
+    fn settle(
+        &self,
+        py: Python<'_>,
+        id: u64,
+        verdict: u32,
+        delay_ns: u64,
+        reason: &str,
+    ) -> PyResult<bool> {
+        quiet(py, self.0.settle(Id::from_raw(id), verdict, delay_ns, reason))
+    }
+
     fn bound(&self, py: Python<'_>, id: u64, bytes: usize) -> PyResult<bool> {
         quiet(py, self.0.bound(Id::from_raw(id), bytes))
     }

@@ -35,6 +35,11 @@ impl Server {
         self.server.method(name, shape, options).or_raise(py)
     }
 
+    /// Adds a subscriber to a topic; it is numbered with the endpoints.
+    fn subscribe(&self, py: Python<'_>, topic: &str, options: &str) -> PyResult<u32> {
+        self.server.subscribe(topic, options).or_raise(py)
+    }
+
     /// Starts it; `host` is told when callers may come, and when it is over.
     fn start(
         &self,

@@ -115,6 +115,7 @@ pub(crate) fn facts(delivered: &Delivered) -> Bytes {
     let sequence = delivered.sequence.map(|sequence| sequence.to_string());
     let published = delivered.published.duration_since(UNIX_EPOCH).unwrap_or_default();
     let published = published.as_millis().to_string();
+    let priority = (message.priority > 0).then(|| message.priority.to_string());
     let known = [
         ("topic", Some(message.topic.as_str())),
         ("type", message.content_type.as_deref()),
@@ -122,6 +123,8 @@ pub(crate) fn facts(delivered: &Delivered) -> Bytes {
         ("sequence", sequence.as_deref()),
         ("published", Some(published.as_str())),
         ("key", message.key.as_deref()),
+        ("id", message.id.as_deref()),
+        ("priority", priority.as_deref()),
     ];
     pack_facts(&message.headers, known.iter().filter_map(|(name, value)| Some((*name, (*value)?))))
 }

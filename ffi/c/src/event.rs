@@ -23,7 +23,7 @@ pub const MICRO_EVENT_CALL: u16 = 5;
 pub const MICRO_EVENT_CALL_CANCELLED: u16 = 6;
 /// A message of a topic (`payload`), lent to the program until it says by micro_settle what became of `id`. `meta`: headers, then a
 /// block of what is known beside them, as text: topic, type (the content type), attempt, sequence (its number, where the broker keeps
-/// messages), published (milliseconds since 1970), key. `method`: the attempt, from 1.
+/// messages), published (milliseconds since 1970), key, id, priority. `method`: the attempt, from 1.
 pub const MICRO_EVENT_DELIVERY: u16 = 7;
 /// A watch saw a change (`payload`: JSON).
 pub const MICRO_EVENT_CHANGE: u16 = 8;

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from ._errors import Detail as Detail
     from ._errors import Error as Error
     from ._formats import codec as codec
+    from ._messages import Delivered as Delivered
+    from ._messages import Delivery as Delivery
     from ._metadata import Metadata as Metadata
     from ._micro import __version__ as __version__
     from ._middleware import Call as Call
@@ -53,6 +55,8 @@ _WHERE = {
     "ClientStream": "_streams",
     "Code": "_errors",
     "Context": "_context",
+    "Delivered": "_messages",
+    "Delivery": "_messages",
     "Detail": "_errors",
     "Endpoint": "_registry",
     "Error": "_errors",
@@ -85,6 +89,8 @@ __all__ = [
     "ClientStream",
     "Code",
     "Context",
+    "Delivered",
+    "Delivery",
     "Detail",
     "Endpoint",
     "Error",

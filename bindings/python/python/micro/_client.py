@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterable, Iterable
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from collections.abc import AsyncIterable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from . import _codec, _micro
 from ._errors import Closed
 from ._layered import LayeredClientStream, LayeredStream, Opening, layered
+from ._messages import Delivery, LoopDeliveries, lease_of, publication, start_of, taking
 from ._middleware import Call, Layer, around, checked
-from ._options import CallOptions, ClientOptions, document
+from ._options import CallOptions, ClientOptions, PublishOptions, document, name_of
 from ._pipe import LoopPipe, Pipe
 from ._questions import Question, question
 from ._registry import (
@@ -31,6 +32,7 @@ from ._streams import ClientStream, Stream, feed, peek
 from ._terms import Answer, Reply, Terms, options_of, replied, reply, sends_nothing, terms, unary
 
 if TYPE_CHECKING:
+    from datetime import datetime, timedelta
     from typing import Unpack
 
 L = TypeVar("L", bound=Layer)
@@ -336,6 +338,61 @@ class Client(BaseClient):
         while not pipe.check() and pipe.headers is None:
             await pipe.wait()
         return watch
+
+    async def publish(self, topic: str, message: Any, **options: Unpack[PublishOptions]) -> None:
+        """Publishes a message to ``topic``, with the broker of this client; returns once it is as safe as that makes messages.
+
+        A message is what a request can be. Inside of a handler, trace and metadata of what is handled go along.
+        """
+        await self._ask("publish", publication(topic, message, options))
+
+    async def subscribe(
+        self,
+        topic: str,
+        *,
+        returns: type[T] | None = None,
+        queue: str | None = None,
+        start: Literal["new", "first"] | int | datetime | Mapping[str, Any] | None = None,
+        max_in_flight: int | None = None,
+        max_attempts: int | None = None,
+        lease: float | timedelta | None = None,
+        dead_letters: str | None = None,
+        timeout: float | None = None,
+    ) -> Stream[Any, Delivery[T]]:
+        """Takes the messages of ``topic``: an async iterator of :class:`micro.Delivery`, each of which says what became of it.
+        Services rather use :meth:`Service.subscribe`.
+
+        ::
+
+            async with await client.subscribe("orders", queue="billing", returns=Order) as orders:
+                async for delivery in orders:
+                    with delivery:
+                        bill(delivery.message)
+
+        The options are those of a subscriber. ``max_in_flight`` messages are here and not settled; each is to be settled
+        within its ``lease``, or extended. Those that are not settled when this ends are another's. ``timeout`` is for its
+        beginning.
+        """
+        asked = question(
+            "broker.subscribe",
+            timeout,
+            topic=name_of("topic", topic),
+            queue=queue,
+            start=start_of(start),
+            max_in_flight=max_in_flight,
+            max_attempts=max_attempts,
+            lease=lease_of(lease),
+            dead_letters=dead_letters,
+        )
+        runtime, client = self._open()
+        hub = runtime.hub()
+        pipe = LoopDeliveries(runtime._native, taking(runtime._native, returns), hub.loop)
+        self._start(pipe, client.follow(hub.queue, pipe, asked))
+        stream: Stream[Any, Delivery[T]] = Stream(pipe, sends_nothing)
+        # Its end comes with headers too.
+        while not pipe.check() and pipe.headers is None:
+            await pipe.wait()
+        return stream
 
     async def _asked(self, asked: Question) -> Any:
         return (await self._ask("ask", asked))[0]

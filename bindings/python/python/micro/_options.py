@@ -11,7 +11,7 @@ from ._metadata import MetadataLike
 from ._text import text_of
 
 if TYPE_CHECKING:
-    from datetime import timedelta
+    from datetime import datetime, timedelta
 
 Seconds = Union[float, int, "timedelta", str]
 """A duration: seconds, a ``timedelta``, or text such as ``"250ms"``."""
@@ -69,6 +69,8 @@ class ClientOptions(_Routing, total=False):
     """Sent as the service that calls."""
     namespace: str
     """Sent as go-micro's namespace; empty sends none."""
+    broker: str
+    """URL of a broker."""
     network: str
     """URL of a network, such as ``memory://name``."""
     environment: bool
@@ -108,6 +110,54 @@ class ClientOptions(_Routing, total=False):
     """Sent with every call."""
 
 
+class PublishOptions(TypedDict, total=False):
+    """The terms of one message."""
+
+    key: str
+    """Messages of one key are delivered one after the other."""
+    delay: Seconds
+    """Not delivered before."""
+    expires_in: Seconds
+    """Delivered within it, or not at all."""
+    id: str
+    """Published again with the same one, it is delivered once."""
+    priority: int
+    """0 to 9, the highest first."""
+    exchange: str
+    """A topic of the broker to publish to, while the message says its own."""
+    detached: bool
+    """Takes nothing along from the call or message that is being handled."""
+    metadata: MetadataLike | None
+    """Sent along as headers."""
+    codec: str | None
+    """As of calls."""
+    timeout: Seconds | None
+    """Until the broker has it: 10 s unless set, and no more than the call being served has left."""
+
+
+class SubscriberOptions(TypedDict, total=False):
+    """What a subscriber of a service asks of its broker."""
+
+    queue: str
+    """Subscribers of one queue share its messages; without one, each instance gets every message."""
+    start: Literal["new", "first"] | int | datetime | Mapping[str, Any]
+    """Where a queue that is new begins: with new messages unless set, a number is that of a message."""
+    max_in_flight: int
+    """Messages that are handled at a time: 16 unless set."""
+    max_attempts: int
+    """How often a message is delivered before it is a dead letter: 5 unless set."""
+    lease: Seconds
+    """How long a message may be with a process that gives no sign of life: 30 s unless set."""
+    dead_letters: str
+    """Topic of messages that failed too often; that of the subscriber and ``.dead`` unless set."""
+    backoff: Literal["jittered", "go_micro", "none"]
+    """How long a message waits after a failure."""
+    timeout: Seconds
+    """The most time for one message."""
+    internal: bool
+    """Subscribes without telling the registry."""
+
+
 class EndpointOptions(TypedDict, total=False):
     """What callers may know of an endpoint."""
 
@@ -138,6 +188,8 @@ class ServiceOptions(TypedDict, total=False):
     """What it registers instead."""
     registry: str
     """URL of a registry."""
+    broker: str
+    """URL of a broker."""
     network: str
     """URL of a network, such as ``memory://name``."""
     settings: str

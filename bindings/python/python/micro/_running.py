@@ -17,6 +17,7 @@ from ._hooks import Check
 from ._options import document
 from ._registry import Record, record
 from ._runtime import Runtime
+from ._subscriber import Subscriber
 from ._threads import Threads
 
 if TYPE_CHECKING:
@@ -53,7 +54,10 @@ class Running:
             handlers = [*handlers, Check(self.check)]
         served = [handler.served(self.hub, self.runtime._native, threads) for handler in handlers]
         for handler in handlers:
-            self.server.method(handler.name, handler.shape, document(handler.options()))
+            if isinstance(handler, Subscriber):
+                self.server.subscribe(handler.name, document(handler.options()))
+            else:
+                self.server.method(handler.name, handler.shape, document(handler.options()))
         self.id = self.server.start(self.hub.queue, self, served, contextvars.copy_context())
         self.hub.servers.add(self)
         await self.opened

@@ -16,10 +16,11 @@ from ._hooks import Hook, Hooks
 from ._logging import is_program
 from ._middleware import Layer, checked, chosen
 from ._operator import Setting, arguments, explained
-from ._options import EndpointOptions, ServiceOptions, count
+from ._options import EndpointOptions, ServiceOptions, SubscriberOptions, count
 from ._questions import question
 from ._running import Running
 from ._runtime import Runtime, default
+from ._subscriber import Subscriber
 from ._threads import Threads
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ class Service:
         self._threads = count("threads", threads), count("stream_threads", stream_threads)
         self._handlers: list[Handler] = []
         self._layers: list[tuple[Layer, frozenset[str]]] = []
+        self._message_layers: list[tuple[Layer, frozenset[str]]] = []
         self._hooks = Hooks()
         self._check: Hook | None = None
         self._running: Running | None = None
@@ -138,6 +140,28 @@ class Service:
 
         return decorate
 
+    def subscribe(
+        self, topic: str, *, request: Any = None, inline: bool = False, **options: Unpack[SubscriberOptions]
+    ) -> Callable[[F], F]:
+        """Handles the messages of ``topic`` with the decorated function, which takes the message and perhaps the context.
+
+        ::
+
+            @service.subscribe("orders", queue="billing")
+            async def bill(order: Order, context: micro.Context) -> None: ...
+
+        It runs where a handler of calls would. What it raises is a failure: the message is delivered again, where the broker
+        can, and is a dead letter in the end; one that cannot be read is one at once. ``context.delivery`` is the
+        :class:`micro.Delivery`: what is known of the message, and the way to say more than that.
+        """
+
+        def decorate(function: F) -> F:
+            self._add(Subscriber(topic, function, settings=dict(options), request=request, inline=inline, names=names))
+            return function
+
+        names = caller_names()
+        return decorate
+
     def implement(self, descriptor: Any, implementation: Any) -> None:
         """Serves a protobuf service with the methods of an object, which have the names of its methods.
 
@@ -176,6 +200,19 @@ class Service:
             if self._running is not None and not self._running.is_over:
                 raise RuntimeError(f"{self.name} runs already: use middleware before it is started")
             self._layers.append((checked(middleware, "the middleware of a service"), only))
+            return middleware
+
+        return use if middleware is None else use(middleware)
+
+    def use_for_messages(self, middleware: Layer | None = None, *, topics: Iterable[str] = ()) -> Any:
+        """As :meth:`use`, around subscribers: ``async def middleware(message, context, call_next)``. With ``topics``, around
+        those alone."""
+        only = frozenset((topics,) if isinstance(topics, str) else topics)
+
+        def use(middleware: Layer) -> Layer:
+            if self._running is not None and not self._running.is_over:
+                raise RuntimeError(f"{self.name} runs already: use middleware before it is started")
+            self._message_layers.append((checked(middleware, "the middleware of a service"), only))
             return middleware
 
         return use if middleware is None else use(middleware)
@@ -241,14 +278,16 @@ class Service:
             raise
 
     def _put_layers(self) -> None:
-        known = {handler.name for handler in self._handlers}
-        for _, endpoints in self._layers:
-            if missing := endpoints - known:
-                raise ValueError(
-                    f"middleware is for {', '.join(sorted(missing))}, and the endpoints are {', '.join(sorted(known))}"
-                )
-        for handler in self._handlers:
-            handler.layers = chosen(self._layers, handler.name)
+        for what, layers, of_messages in (("endpoints", self._layers, False), ("topics", self._message_layers, True)):
+            handlers = [one for one in self._handlers if isinstance(one, Subscriber) is of_messages]
+            known = {handler.name for handler in handlers}
+            for _, only in layers:
+                if missing := only - known:
+                    raise ValueError(
+                        f"middleware is for {', '.join(sorted(missing))}, and the {what} are {', '.join(sorted(known))}"
+                    )
+            for handler in handlers:
+                handler.layers = chosen(layers, handler.name)
 
     async def stop(self) -> None:
         """Deregisters, finishes running calls within ``grace``, and returns when that is done. From any event loop; harmless

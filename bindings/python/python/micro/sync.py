@@ -8,14 +8,15 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from . import _codec
 from ._client import BaseClient
 from ._errors import Closed, Internal, Stale
+from ._messages import Delivery, QueueDeliveries, lease_of, publication, start_of, taking
 from ._middleware import Call, Layer, around_on_thread, checked, is_async
-from ._options import CallOptions, ServiceOptions
+from ._options import CallOptions, PublishOptions, ServiceOptions, name_of
 from ._pipe import QueuePipe
 from ._provide_on_thread import Provided, provide
 from ._questions import Question, question
@@ -41,6 +42,7 @@ from ._threads import IncomingRequests as Requests
 from ._threads import Slot
 
 if TYPE_CHECKING:
+    from datetime import datetime, timedelta
     from typing import Unpack
 
 L = TypeVar("L", bound=Layer)
@@ -286,6 +288,61 @@ class Client(BaseClient):
         pipe = QueuePipe(runtime._native, lambda payload, _: change(payload), queue)
         self._start(pipe, client.follow(queue, pipe, asked))
         stream: Stream[Any, Change] = Stream(pipe, sends_nothing)
+        # Its end comes with headers too.
+        while not pipe.check() and pipe.headers is None:
+            pipe.wait(pipe._version)
+        return stream
+
+    def publish(self, topic: str, message: Any, **options: Unpack[PublishOptions]) -> None:
+        """Publishes a message to ``topic``, with the broker of this client; returns once it is as safe as that makes messages.
+
+        A message is what a request can be. Inside of a handler, trace and metadata of what is handled go along.
+        """
+        self._ask("publish", publication(topic, message, options))
+
+    def subscribe(
+        self,
+        topic: str,
+        *,
+        returns: type[T] | None = None,
+        queue: str | None = None,
+        start: Literal["new", "first"] | int | datetime | Mapping[str, Any] | None = None,
+        max_in_flight: int | None = None,
+        max_attempts: int | None = None,
+        lease: float | timedelta | None = None,
+        dead_letters: str | None = None,
+        timeout: float | None = None,
+    ) -> Stream[Any, Delivery[T]]:
+        """Takes the messages of ``topic``: an iterator of :class:`micro.Delivery`, each of which says what became of it.
+        Services rather use :meth:`Service.subscribe`.
+
+        ::
+
+            with client.subscribe("orders", queue="billing", returns=Order) as orders:
+                for delivery in orders:
+                    with delivery:
+                        bill(delivery.message)
+
+        The options are those of a subscriber. ``max_in_flight`` messages are here and not settled; each is to be settled
+        within its ``lease``, or extended. Those that are not settled when this ends are another's. ``timeout`` is for its
+        beginning.
+        """
+        asked = question(
+            "broker.subscribe",
+            timeout,
+            topic=name_of("topic", topic),
+            queue=queue,
+            start=start_of(start),
+            max_in_flight=max_in_flight,
+            max_attempts=max_attempts,
+            lease=lease_of(lease),
+            dead_letters=dead_letters,
+        )
+        runtime, client = self._open()
+        queue_of_its_own = runtime.new_queue()
+        pipe = QueueDeliveries(runtime._native, taking(runtime._native, returns), queue_of_its_own)
+        self._start(pipe, client.follow(queue_of_its_own, pipe, asked))
+        stream: Stream[Any, Delivery[T]] = Stream(pipe, sends_nothing)
         # Its end comes with headers too.
         while not pipe.check() and pipe.headers is None:
             pipe.wait(pipe._version)

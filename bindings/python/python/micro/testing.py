@@ -28,7 +28,7 @@ class Fleet:
 
     def __init__(self, *, runtime: Runtime | None = None) -> None:
         self.url = f"memory://test-{os.getpid()}-{next(_numbers)}"
-        """Registry and network of everything in it."""
+        """Registry and network of everything in it, and its broker where no other is given."""
         self._runtime = runtime
         self._services: list[Service] = []
         self._clients: list[Client] = []
@@ -42,7 +42,7 @@ class Fleet:
 
     def new_client(self, **options: Any) -> Client:
         """Another client."""
-        client = Client(runtime=self._runtime, **{**options, **self.options})
+        client = Client(runtime=self._runtime, **self._with(options))
         self._clients.append(client)
         return client
 
@@ -50,12 +50,16 @@ class Fleet:
         """A client for threads."""
         from . import sync
 
-        return sync.Client(runtime=self._runtime, **{**options, **self.options})
+        return sync.Client(runtime=self._runtime, **self._with(options))
+
+    def _with(self, options: dict[str, Any]) -> dict[str, Any]:
+        return {"broker": self.url, **options, **self.options}
 
     async def start(self, service: Service) -> Service:
         """Starts a service in here, whatever registry it was made for."""
         client = {**service._options.get("client", {}), "network": self.url}
         within = {**self.options, "address": "127.0.0.1:0", "propagation": 0, "quiet": True, "client": client}
+        service._options.setdefault("broker", self.url)
         service._options.update(within)
         await service.start()
         self._services.append(service)

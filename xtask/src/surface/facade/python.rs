@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::{Facade, Parameter, Signature};
 use crate::Outcome;
-use crate::surface::table::{ArgumentKind, Question};
+use crate::surface::table::{ArgumentKind, Question, Way};
 
 /// Where the twins are that block.
 const TWINS: &str = "sync.py";
@@ -90,6 +90,8 @@ fn signature(name: &str, method: &Method, question: &Question) -> Signature {
         match name.trim() {
             "self" | "*" => {}
             "timeout" => has_timeout = default == Some("None"),
+            // The type of messages is the language's own.
+            "returns" if question.way == Way::Deliver => {}
             name => signature.parameters.push(Parameter {
                 name: name.to_owned(),
                 kinds: kinds_of(kind),
@@ -106,14 +108,16 @@ fn signature(name: &str, method: &Method, question: &Question) -> Signature {
 
 /// What is wrong with the question that a body makes.
 fn asked(body: &str, question: &Question) -> Option<String> {
-    let head = format!("question(\"{}\", timeout", question.name);
-    let Some((_, rest)) = body.split_once(&head) else {
-        return Some(format!("it does not ask {head}, ...)"));
+    let name = format!("\"{}\"", question.name);
+    let asked = body.match_indices("question(").map(|(at, _)| pieces(within(&body[at..])));
+    let is_this = |pieces: &Vec<String>| {
+        pieces.first() == Some(&name) && pieces.get(1).is_some_and(|second| second == "timeout")
     };
-    let given: BTreeSet<String> = pieces(within(&format!("({rest}")))
-        .iter()
-        .filter_map(|piece| Some(piece.split_once('=')?.0.trim().to_owned()))
-        .collect();
+    let Some(given) = asked.into_iter().find(is_this) else {
+        return Some(format!("it does not ask question({name}, timeout, ...)"));
+    };
+    let given: BTreeSet<String> =
+        given.iter().filter_map(|piece| Some(piece.split_once('=')?.0.trim().to_owned())).collect();
     let taken: BTreeSet<String> =
         question.arguments.iter().map(|argument| argument.name.clone()).collect();
     (given != taken)
