@@ -263,8 +263,11 @@ micro_status micro_cancel(micro_runtime *runtime, micro_id any);
 // (MICRO_DEADLINE_EXCEEDED). The last event of its id.
 #define MICRO_EVENT_CALL_CANCELLED 6
 
-// A message of a topic.
+// A message of a topic (`payload`), lent to the program until it says by micro_settle what became of `id`. `meta`: headers, then a
+// block of what is known beside them, as text: topic, type (the content type), attempt, sequence (its number, where the broker keeps
+// messages), published (milliseconds since 1970), key. `method`: the attempt, from 1.
 #define MICRO_EVENT_DELIVERY 7
+
 // A watch saw a change (`payload`: JSON).
 #define MICRO_EVENT_CHANGE 8
 // A stream that was full takes messages again.
@@ -297,7 +300,7 @@ typedef struct {
     uint16_t flags;
     // How a terminal event ended.
     micro_status status;
-    // The call, stream or watch.
+    // The call, stream, watch or message.
     micro_id id;
     // The number given when the operation was begun or the server started.
     uint64_t token;
@@ -519,6 +522,12 @@ micro_status micro_stream_grant(micro_runtime *runtime, micro_id stream, uint32_
 // Removes the nodes of a record; those that are not known are no error. args {"service": record}. REPLY: nothing.
 #define MICRO_REGISTRY_DEREGISTER 517
 
+// Messages of a topic, each lent until micro_settle or the end of what is followed. args {"topic": text, "queue"?: text, "start"?:
+// record, "max_in_flight"?: number, "max_attempts"?: number, "lease"?: duration, "dead_letters"?: text}. A start is "new", "first",
+// an object with sequence, a number, or one with time, in milliseconds since 1970. Followed. DELIVERY: the message. Goes on for
+// ever: a subscription that its broker ends is made again.
+#define MICRO_BROKER_SUBSCRIBE 1025
+
 // What the service behind the client has seen so far; the client is that of micro_server_client. args {}. REPLY: a JSON object
 // with edges (calls by caller and endpoint), in_flight and shed. MICRO_FAILED_PRECONDITION for other clients.
 #define MICRO_SERVICE_STATS 2049
@@ -562,8 +571,8 @@ micro_status micro_ask(micro_client *client,
                        micro_id *id,
                        micro_error **err);
 
-// Follows something: MICRO_EVENT_OPENED when it does, MICRO_EVENT_CHANGE for each thing that happens and that
-// micro_stream_grant made room for, and one MICRO_EVENT_END: MICRO_CANCELLED by micro_cancel. Up to 1024 things are followed
+// Follows something: MICRO_EVENT_OPENED when it does, MICRO_EVENT_CHANGE for each thing that happens, or
+// MICRO_EVENT_DELIVERY for each message, as micro_stream_grant made room for them, and one MICRO_EVENT_END: MICRO_CANCELLED by micro_cancel. Up to 1024 things are followed
 // by a client at once. Fails as micro_ask does.
 micro_status micro_follow(micro_client *client,
                           micro_queue *queue,
@@ -675,6 +684,73 @@ micro_status micro_call_send_headers(micro_runtime *runtime, micro_id call);
 // What is known of a call that came in, a JSON object with service, endpoint, caller, peer, trace_id, span_id, and the path of one
 // that the endpoint "*" answers. The caller owns `out`.
 micro_status micro_call_describe(micro_runtime *runtime, micro_id call, micro_bytes *out);
+
+/*
+ * Messages of topics
+ */
+
+// It was handled.
+#define MICRO_ACK 0
+// It is to be delivered again, unless that was tried too often already.
+#define MICRO_RETRY 1
+// It is a dead letter.
+#define MICRO_REJECT 2
+// It is still being handled: its lease begins anew.
+#define MICRO_EXTEND 3
+
+// A message to be published. Fields are only ever added: set `size` to `sizeof(micro_message)`, and what is not needed to 0.
+typedef struct {
+    // Size of this struct, as the caller knows it.
+    uint32_t size;
+    // MICRO_REQUEST_WAIT and one MICRO_CODEC_*.
+    uint32_t flags;
+    // What it is about: 1 to 512 bytes of text without control characters.
+    micro_slice topic;
+    // Headers to send: a block made by micro_meta_add, or nothing.
+    micro_slice meta;
+    // The message. Taken, also when the function fails at once.
+    micro_bytes payload;
+    // Nanoseconds to wait until the broker has it: 0 for 10 s, MICRO_NO_TIMEOUT for ever. A shorter deadline of the parent wins.
+    uint64_t timeout_ns;
+    // The call or message that came in of which this is part, or 0: trace and metadata go on, and it ends with that one.
+    micro_id parent;
+    // Everything else, a JSON document (docs/configuration.md), or nothing.
+    micro_slice options;
+} micro_message;
+
+// Publishes a message with the client's broker, which ends in one MICRO_EVENT_REPLY with this `token`, without a payload, once
+// the message is as safe as the broker makes messages. `id` may be NULL. As many are under way at once as calls may be.
+//
+// Fails as micro_client_call does.
+micro_status micro_publish(micro_client *client,
+                           micro_queue *queue,
+                           const micro_message *message,
+                           uint64_t token,
+                           micro_id *id,
+                           micro_error **err);
+
+// Subscribes a service to a topic, before it is started. `options` is a JSON document (docs/configuration.md), or nothing. `method`
+// gets the number by which events name it, in one row with those of micro_server_method.
+//
+// Each message comes as MICRO_EVENT_CALL with that number; its `meta` is that of MICRO_EVENT_DELIVERY. An empty micro_reply says
+// that it was handled, an error that it was not: then it is delivered again, where the broker can, and a dead letter in the end.
+// micro_settle says more.
+micro_status micro_server_subscribe(micro_server *server,
+                                    micro_slice topic,
+                                    micro_slice options,
+                                    uint32_t *method,
+                                    micro_error **err);
+
+// Says what became of a message that MICRO_EVENT_DELIVERY lent, or that came to a subscriber of a service: MICRO_ACK, MICRO_RETRY
+// after `delay_ns`, MICRO_REJECT or MICRO_EXTEND. `reason` is for whoever reads the dead letter. A broker that cannot be told
+// delivers the message again.
+//
+// MICRO_STALE when it was settled, or its subscription has ended. MICRO_ARG for an unknown verdict, and for what is no message.
+micro_status micro_settle(micro_runtime *runtime,
+                          micro_id message,
+                          uint32_t verdict,
+                          uint64_t delay_ns,
+                          micro_slice reason);
 
 /*
  * Metadata: one block of bytes, built and read

@@ -4,10 +4,14 @@
 //! the fleet said no, 2 when the command line made no sense.
 
 mod commands;
+#[cfg(unix)]
+mod confirm;
 mod failure;
 mod fleet;
 mod json;
 mod output;
+#[cfg(unix)]
+mod progress;
 mod reflection;
 mod spelling;
 mod tls;
@@ -16,7 +20,11 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use commands::{call, completions, describe, explain, health, publish, services, subscribe, watch};
+#[cfg(unix)]
+use commands::data;
+use commands::{
+    call, completions, describe, explain, health, jobs, publish, services, subscribe, watch,
+};
 use failure::Failure;
 use fleet::Fleet;
 use output::{Format, Output};
@@ -62,6 +70,11 @@ enum Command {
     Publish(publish::Options),
     /// Print messages of a topic as they come, until Ctrl-C.
     Subscribe(subscribe::Options),
+    /// Show when the jobs of a service run, and what became of their last runs.
+    Jobs(jobs::Options),
+    /// Look after a data folder, where messages of this machine are kept.
+    #[cfg(unix)]
+    Data(data::Options),
     /// Say which setting of a service comes from where.
     Explain(explain::Options),
     /// Print a script that has a shell complete this command.
@@ -100,6 +113,8 @@ async fn run(arguments: Arguments, output: &mut Output) -> Result<(), Failure> {
     let command = match arguments.command {
         Command::Explain(options) => return explain::run(options, output),
         Command::Completions(options) => return completions::run::<Arguments>(&options),
+        #[cfg(unix)]
+        Command::Data(options) => return data::run(&options, &arguments.broker, output),
         command => command,
     };
     let fleet = Fleet::connect(&arguments.registry, arguments.tls.client()?)?;
@@ -115,7 +130,10 @@ async fn run(arguments: Arguments, output: &mut Output) -> Result<(), Failure> {
         Command::Subscribe(options) => {
             subscribe::run(&options, &fleet.broker(&arguments.broker)?, output).await
         }
+        Command::Jobs(options) => jobs::run(&options, &fleet, output).await,
         Command::Explain(_) | Command::Completions(_) => Ok(()),
+        #[cfg(unix)]
+        Command::Data(_) => Ok(()),
     }
 }
 

@@ -113,6 +113,12 @@ impl Output {
         let _ = writeln!(io::stderr(), "{}", printable(text));
     }
 
+    /// Asks the user something; the answer is typed on the same line.
+    pub(crate) fn prompt(&mut self, text: &str) {
+        let mut stderr = io::stderr();
+        let _ = write!(stderr, "{}", printable(text)).and_then(|()| stderr.flush());
+    }
+
     /// Tells the user why the command failed: in words, or for programs as an object in one line, `{"error": {…}}`.
     pub(crate) fn failure(&mut self, failure: &Failure) {
         if failure.is_silent() {

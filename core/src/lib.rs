@@ -46,6 +46,8 @@
 //! | failures: what, where, how often tried | [`Error`], [`Code`] |
 //! | JSON, protobuf, bytes | [`codec`] |
 //! | messages by topic | [`broker`] |
+//! | work by the clock | [`jobs`] |
+//! | a folder of messages that needs looking after | [`data`] |
 //! | who runs where | [`registry`] |
 //! | an implementation of one's own, chosen by URL | [`plugin`] |
 //! | what a client knows of them | [`directory`] |
@@ -67,7 +69,7 @@ pub mod client;
 pub mod codec;
 mod context;
 #[cfg(unix)]
-mod data;
+pub mod data;
 pub mod directory;
 mod error;
 pub mod fork;
@@ -76,6 +78,7 @@ mod forward;
 #[doc(hidden)]
 pub mod fuzzing;
 mod interface;
+pub mod jobs;
 mod metadata;
 pub mod middleware;
 mod named;

@@ -346,3 +346,74 @@ async fn what_a_client_does_not_forward_goes_along_with_no_message_either() {
     assert_eq!(tenants, [None, Some("blue".to_owned())]);
     service.stop().await.expect("stops");
 }
+
+/// A broker that ends every subscription after one message, and refuses every other attempt to subscribe.
+#[derive(Debug, Default)]
+struct Fickle {
+    inside: Memory,
+    attempts: AtomicUsize,
+}
+
+struct Once(Option<Box<dyn micro::broker::Deliveries>>);
+
+#[async_trait::async_trait]
+impl micro::broker::Deliveries for Once {
+    async fn next(&mut self) -> micro::Result<Option<micro::broker::Delivery>> {
+        let Some(inside) = &mut self.0 else { return Ok(None) };
+        let next = inside.next().await;
+        self.0 = None;
+        next
+    }
+}
+
+#[async_trait::async_trait]
+impl Broker for Fickle {
+    fn name(&self) -> &str {
+        "fickle"
+    }
+
+    fn abilities(&self) -> micro::broker::Abilities {
+        self.inside.abilities()
+    }
+
+    async fn publish(&self, message: Message) -> micro::Result<()> {
+        self.inside.publish(message).await
+    }
+
+    async fn subscribe(
+        &self,
+        subscription: micro::broker::Subscription,
+    ) -> micro::Result<Box<dyn micro::broker::Deliveries>> {
+        let attempt = self.attempts.fetch_add(1, Ordering::Relaxed);
+        if attempt % 2 == 1 {
+            return Err(Error::unavailable("not now"));
+        }
+        Ok(Box::new(Once(Some(self.inside.subscribe(subscription).await?))))
+    }
+}
+
+#[tokio::test]
+async fn a_client_takes_messages_itself_also_from_a_broker_that_ends_its_subscriptions() {
+    let broker = Arc::new(Fickle::default());
+    let registry = Arc::new(registry::Memory::new());
+    let client =
+        Client::builder().registry(registry).broker(broker.clone()).build().expect("a client");
+    let mut taken =
+        client.subscribe(micro::broker::Subscription::new("orders")).await.expect("subscribes");
+    for round in 0..3_u64 {
+        let publishing = client.clone();
+        // Nothing is kept for a subscription that is not there yet.
+        let publishing = tokio::spawn(async move {
+            loop {
+                publishing.publish("orders", Json(round)).await.expect("published");
+                tokio::task::yield_now().await;
+            }
+        });
+        let delivery = taken.next().await;
+        publishing.abort();
+        assert_eq!(delivery.delivered.message.body, round.to_string());
+        delivery.settle(Verdict::Ack).await.expect("settled");
+    }
+    let wrong = micro::broker::Subscription::new("");
+    assert_eq!(client.subscribe(wrong).await.expect_err("refused").code(), Code::InvalidArgument);
+}

@@ -2,9 +2,12 @@
 
 pub(crate) mod call;
 pub(crate) mod completions;
+#[cfg(unix)]
+pub(crate) mod data;
 pub(crate) mod describe;
 pub(crate) mod explain;
 pub(crate) mod health;
+pub(crate) mod jobs;
 pub(crate) mod publish;
 pub(crate) mod services;
 pub(crate) mod subscribe;

@@ -17,4 +17,8 @@ pub struct Abilities {
     pub orders_by_key: bool,
     /// A message may be of no use after a time.
     pub expires: bool,
+    /// A message that is published again with the same id, within a time, is delivered once.
+    pub deduplicates: bool,
+    /// Messages of a higher priority are delivered first.
+    pub prioritizes: bool,
 }

@@ -6,20 +6,18 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use tokio::sync::Semaphore;
-use tokio::time::{Instant, interval_at, sleep, timeout};
+use tokio::time::{Instant, interval_at, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::subscriber::{Incoming, MessageHandler, Subscriber};
-use super::{Broker, Delivered, Deliveries, Delivery, Settle, Verdict};
+use super::supervised::Supervised;
+use super::{Broker, Delivered, Delivery, Settle, Verdict};
 use crate::context::{Arrival, Context, Home};
 use crate::error::{Error, Result};
 use crate::middleware::Layers;
 use crate::resilience::Backoff;
 use crate::server::failure::{panicked, told};
-
-/// The longest pause before a subscription that ended is made again.
-const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// What every consumer of a service has.
 #[derive(Clone)]
@@ -53,15 +51,7 @@ impl Consumers {
         };
         for subscriber in subscribers {
             let subscription = subscriber.subscription.clone();
-            subscription.check(consumer.broker.name(), consumer.broker.abilities())?;
-            let deliveries = match consumer.broker.subscribe(subscription).await {
-                Ok(deliveries) => Some(deliveries),
-                Err(error) if error.code() == crate::Code::InvalidArgument => return Err(error),
-                Err(error) => {
-                    tracing::warn!(topic = subscriber.topic(), %error, "cannot subscribe yet");
-                    None
-                }
-            };
+            let deliveries = Supervised::begin(consumer.broker.clone(), subscription).await?;
             let handler = consumer.layers.around(subscriber.handler.clone());
             let at_work = AtWork {
                 consumer: consumer.clone(),
@@ -108,49 +98,10 @@ struct AtWork {
 }
 
 impl AtWork {
-    async fn run(self, mut deliveries: Option<Box<dyn Deliveries>>, ending: CancellationToken) {
-        let mut pause = Duration::from_millis(50);
-        loop {
-            let failed = match &mut deliveries {
-                None => None,
-                Some(deliveries) => {
-                    let begun = Instant::now();
-                    let failed = tokio::select! {
-                        failed = self.take(&mut **deliveries) => failed,
-                        () = ending.cancelled() => break,
-                    };
-                    if begun.elapsed() > LONGEST_PAUSE {
-                        pause = Duration::from_millis(50);
-                    }
-                    Some(failed)
-                }
-            };
-            if let Some(failed) = failed {
-                let queue = self.subscriber.subscription.queue.as_deref();
-                let why =
-                    failed.map_or("its broker ended it".to_owned(), |error| error.to_string());
-                tracing::warn!(
-                    topic = &*self.topic,
-                    queue,
-                    why,
-                    "a subscription ended: it is made again"
-                );
-            }
-            drop(deliveries.take());
-            tokio::select! {
-                () = sleep(pause.mul_f64(0.5 + fastrand::f64() / 2.0)) => {}
-                () = ending.cancelled() => break,
-            }
-            pause = (pause * 2).min(LONGEST_PAUSE);
-            let subscription = self.subscriber.subscription.clone();
-            let subscribed = tokio::select! {
-                subscribed = self.consumer.broker.subscribe(subscription) => subscribed,
-                () = ending.cancelled() => break,
-            };
-            match subscribed {
-                Ok(fresh) => deliveries = Some(fresh),
-                Err(error) => tracing::warn!(topic = &*self.topic, %error, "cannot subscribe yet"),
-            }
+    async fn run(self, mut deliveries: Supervised, ending: CancellationToken) {
+        tokio::select! {
+            () = self.take(&mut deliveries) => {}
+            () = ending.cancelled() => {}
         }
         // The broker hears verdicts by the subscription, so it ends after the last of them.
         let most = self.subscriber.subscription.max_in_flight as u32;
@@ -160,16 +111,11 @@ impl AtWork {
         }
     }
 
-    /// Takes deliveries until there are no more, and why.
-    async fn take(&self, deliveries: &mut dyn Deliveries) -> Option<Error> {
-        loop {
-            // Closed by nobody.
-            let place = self.places.clone().acquire_owned().await.ok()?;
-            let delivery = match deliveries.next().await {
-                Ok(Some(delivery)) => delivery,
-                Ok(None) => return None,
-                Err(error) => return Some(error),
-            };
+    /// Takes deliveries for ever.
+    async fn take(&self, deliveries: &mut Supervised) {
+        // Closed by nobody.
+        while let Ok(place) = self.places.clone().acquire_owned().await {
+            let delivery = deliveries.next().await;
             let handling = handle(
                 delivery,
                 self.context(),

@@ -194,13 +194,12 @@ impl Settle for Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::broker::contract;
+    use crate::broker::contract::Subject;
 
-    #[tokio::test]
-    async fn the_contract_holds() {
+    crate::broker_contract!(|| {
         let broker = Memory::new();
-        contract::check(|| broker.clone()).await;
-    }
+        Subject::new(broker.clone(), broker)
+    });
 
     #[tokio::test]
     async fn a_publisher_hears_of_the_first_failure_and_all_get_the_message() {

@@ -11,6 +11,10 @@ use crate::spelling::quoted;
 
 /// Bytes of a topic's name.
 const TOPIC_BYTES: usize = 512;
+/// Bytes of an id.
+const ID_BYTES: usize = 200;
+/// The highest priority.
+const HIGHEST: u8 = 9;
 
 /// A message: a topic, headers, bytes, and the terms on which it is delivered.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,6 +34,12 @@ pub struct Message {
     pub due: Option<SystemTime>,
     /// Not to be delivered after.
     pub expires: Option<SystemTime>,
+    /// What tells it from all others of its topic: any text of 1 to 200 bytes without control characters. A message that is
+    /// published again with the same one is delivered once.
+    pub id: Option<String>,
+    /// From 0, unless set, to 9: of the messages that could be delivered, those of the highest are delivered first, but none
+    /// before an older one of its key.
+    pub priority: u8,
 }
 
 impl Message {
@@ -43,6 +53,8 @@ impl Message {
             key: None,
             due: None,
             expires: None,
+            id: None,
+            priority: 0,
         }
     }
 
@@ -66,10 +78,25 @@ impl Message {
     /// `INVALID_ARGUMENT`, naming the topic or the term.
     pub fn check(&self, broker: &str, abilities: Abilities) -> Result<()> {
         check_topic(&self.topic)?;
+        if let Some(id) = &self.id
+            && (!(1..=ID_BYTES).contains(&id.len()) || id.chars().any(char::is_control))
+        {
+            return Err(Error::invalid_argument(format!(
+                "`id` of a message has 1 to {ID_BYTES} bytes of text without control characters"
+            )));
+        }
+        if self.priority > HIGHEST {
+            return Err(Error::invalid_argument(format!(
+                "`priority` of a message is 0 to {HIGHEST}, and not {}",
+                self.priority
+            )));
+        }
         for (is_asked, is_able, term) in [
             (self.due.is_some(), abilities.delays, "a delay"),
             (self.key.is_some(), abilities.orders_by_key, "a key"),
             (self.expires.is_some(), abilities.expires, "an expiry"),
+            (self.id.is_some(), abilities.deduplicates, "an id"),
+            (self.priority > 0, abilities.prioritizes, "a priority"),
         ] {
             if is_asked && !is_able {
                 return Err(Error::invalid_argument(format!(

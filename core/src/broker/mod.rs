@@ -31,8 +31,7 @@
 mod abilities;
 mod connect;
 mod consumer;
-#[cfg(test)]
-mod contract;
+pub mod contract;
 mod delivery;
 #[cfg(unix)]
 pub mod durable;
@@ -43,6 +42,7 @@ mod message;
 mod stored;
 mod subscriber;
 mod subscription;
+mod supervised;
 
 use std::fmt;
 use std::sync::Arc;
@@ -62,6 +62,7 @@ pub(crate) use self::memory::{in_child, warm_up as warm_up_memory};
 pub use self::message::Message;
 pub use self::subscriber::{Incoming, MessageHandler, Subscriber};
 pub use self::subscription::{Start, Subscription};
+pub(crate) use self::supervised::Supervised;
 use crate::error::Result;
 use crate::registry::Registry;
 

@@ -25,6 +25,10 @@ struct Head {
     expires: Option<u64>,
     #[prost(string, optional, tag = "5")]
     content_type: Option<String>,
+    #[prost(string, optional, tag = "6")]
+    id: Option<String>,
+    #[prost(uint32, tag = "7")]
+    priority: u32,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -47,6 +51,8 @@ pub(super) fn write(message: &Message) -> [Bytes; 2] {
         due: message.due.map(millis),
         expires: message.expires.map(millis),
         content_type: message.content_type.clone(),
+        id: message.id.clone(),
+        priority: message.priority.into(),
     };
     [head.encode_length_delimited_to_vec().into(), message.body.clone()]
 }
@@ -72,6 +78,8 @@ pub(super) fn read(topic: &str, mut bytes: Bytes) -> Result<Message> {
     message.key = head.key;
     message.due = head.due.and_then(time);
     message.expires = head.expires.and_then(time);
+    message.id = head.id;
+    message.priority = head.priority.min(9) as u8;
     Ok(message)
 }
 
@@ -98,12 +106,18 @@ mod tests {
         message.key = Some("7".into());
         message.due = time(1_700_000_000_123);
         message.expires = time(1_800_000_000_456);
+        message.id = Some("order 7".into());
+        message.priority = 9;
         let bytes = write(&message).concat();
         assert_eq!(read("orders", bytes.clone().into()), Ok(message));
         for cut in 0..4 {
             let error = read("orders", bytes[..cut].to_vec().into()).unwrap_err();
             assert_eq!(error.code(), Code::DataLoss, "cut at {cut}: {error}");
         }
+        // As it was written before messages had ids and priorities.
+        let mut keyed = Message::new("a", "x");
+        keyed.key = Some("k".into());
+        assert_eq!(read("a", Bytes::from_static(b"\x03\x12\x01kx")), Ok(keyed));
         assert_eq!(
             read("a", write(&Message::new("a", "")).concat().into()),
             Ok(Message::new("a", ""))

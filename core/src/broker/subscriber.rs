@@ -138,6 +138,12 @@ impl Subscriber {
         self
     }
 
+    /// What the registry says its messages are.
+    pub(crate) fn schema(mut self, schema: Schema) -> Self {
+        self.schema = schema;
+        self
+    }
+
     /// Topic of its messages.
     pub fn topic(&self) -> &str {
         &self.subscription.topic

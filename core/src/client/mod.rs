@@ -34,6 +34,7 @@ mod reply;
 mod seen;
 mod send;
 mod stream;
+mod subscribe;
 mod target;
 mod terms;
 #[cfg(feature = "tonic")]
@@ -49,3 +50,4 @@ pub(crate) use options::Parent;
 pub use publish::Publish;
 pub use seen::Seen;
 pub use stream::Outgoing;
+pub use subscribe::Subscribed;

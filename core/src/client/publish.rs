@@ -29,6 +29,8 @@ pub struct Publish<T> {
     key: Option<String>,
     due: Option<SystemTime>,
     expires: Option<SystemTime>,
+    id: Option<String>,
+    priority: u8,
     is_detached: bool,
     wrong: Option<Error>,
 }
@@ -62,6 +64,8 @@ impl Client {
             key: None,
             due: None,
             expires: None,
+            id: None,
+            priority: 0,
             is_detached: false,
             wrong: None,
         }
@@ -72,6 +76,14 @@ impl<T: Message> Publish<T> {
     /// Sends a header with it; a name that is given twice has both values.
     pub fn metadata(mut self, name: &str, value: &str) -> Self {
         if let Err(error) = self.metadata.append(name, value) {
+            self.wrong.get_or_insert(error);
+        }
+        self
+    }
+
+    /// Sends all of these headers with it.
+    pub fn metadata_all(mut self, metadata: Metadata) -> Self {
+        if let Err(error) = self.metadata.append_all(metadata) {
             self.wrong.get_or_insert(error);
         }
         self
@@ -101,6 +113,23 @@ impl<T: Message> Publish<T> {
         self
     }
 
+    /// Tells it from all others of its topic: published again with the same id, it is delivered once. 1 to 200 bytes of text
+    /// without control characters.
+    ///
+    /// How long ids are remembered is up to the broker: `durable://` does for two minutes, unless its option `dedup` says
+    /// otherwise. With an id, the broker may send a message again by itself where it does not know what became of it.
+    pub fn id(mut self, id: impl Into<String>) -> Self {
+        self.id = Some(id.into());
+        self
+    }
+
+    /// Delivers it before messages of lower priority that could be delivered as well, but not before an older one of its key:
+    /// 0, unless set, to 9.
+    pub fn priority(mut self, priority: u8) -> Self {
+        self.priority = priority;
+        self
+    }
+
     /// Publishes to this topic of the broker, while the message keeps saying its own: go-micro's `WithExchange`.
     pub fn exchange(mut self, topic: impl Into<String>) -> Self {
         self.exchange = Some(topic.into());
@@ -127,6 +156,8 @@ impl<T: Message> Publish<T> {
         message.key = self.key;
         message.due = self.due;
         message.expires = self.expires;
+        message.id = self.id;
+        message.priority = self.priority;
         broker.publish(message).await
     }
 

@@ -3,6 +3,9 @@
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde::Serialize;
 
 use crate::error::{Code, Error, Result};
 use crate::fork::Uninherited;
@@ -22,6 +25,31 @@ pub(crate) struct Owned {
     _lock: Uninherited<File>,
     /// One more than that of the owner before.
     pub(crate) epoch: u64,
+}
+
+/// Which process has, or had, the files of a folder.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Ownership {
+    /// How many owners there have been, this one included.
+    pub epoch: u64,
+    /// Its process.
+    pub process: u32,
+    /// When it began, in milliseconds since 1970; 0 where an older version wrote it.
+    pub since: u64,
+    /// It has them now.
+    pub is_alive: bool,
+}
+
+impl std::fmt::Display for Ownership {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "process {}", self.process)?;
+        if self.since > 0 {
+            let seconds = (self.since / 1000).cast_signed();
+            write!(f, " since {}", prost_types::Timestamp { seconds, nanos: 0 })?;
+        }
+        Ok(())
+    }
 }
 
 impl Folder {
@@ -85,6 +113,34 @@ impl Folder {
         &self.path
     }
 
+    /// Which process owns it, or did last; none where there never was one.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub(crate) fn owner(path: &Path) -> Result<Option<Ownership>> {
+        let path = path.join(LOCK);
+        let failed = |error: &io::Error| {
+            Error::new(Code::Unavailable, format!("cannot read {}: {error}", path.display()))
+        };
+        let file = match File::open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            opened => opened.map_err(|error| failed(&error))?,
+        };
+        let mut file = Uninherited::new(file);
+        let mut text = String::new();
+        file.read_to_string(&mut text).map_err(|error| failed(&error))?;
+        let is_alive = match file.try_lock_shared() {
+            Ok(()) => false,
+            Err(TryLockError::WouldBlock) => true,
+            Err(TryLockError::Error(error)) => return Err(failed(&error)),
+        };
+        let words: Vec<&str> = text.split_whitespace().collect();
+        let number = |nth: usize| words.get(nth).and_then(|word| word.parse::<u64>().ok());
+        let Some(epoch) = number(0) else { return Ok(None) };
+        let process = number(2).unwrap_or_default() as u32;
+        Ok(Some(Ownership { epoch, process, since: number(4).unwrap_or_default(), is_alive }))
+    }
+
     /// Makes this process the owner, unless another one is.
     ///
     /// # Errors
@@ -118,7 +174,8 @@ fn next_epoch(file: &mut File) -> io::Result<u64> {
     let epoch = epoch.unwrap_or(0) + 1;
     file.rewind()?;
     // Of one length, so that no part of an older text stays behind it.
-    writeln!(file, "{epoch:020} process {:>10}", std::process::id())?;
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+    writeln!(file, "{epoch:020} process {:>10} since {since:020}", std::process::id())?;
     file.sync_all()?;
     Ok(epoch)
 }
@@ -134,7 +191,11 @@ mod tests {
         let first = folder.try_own().unwrap().expect("nothing else owns it");
         assert!(folder.try_own().unwrap().is_none());
         assert_eq!(first.epoch, 1);
+        let owner = Folder::owner(folder.path()).unwrap().unwrap();
+        assert_eq!((owner.epoch, owner.process, owner.is_alive), (1, std::process::id(), true));
+        assert!(owner.to_string().contains(" since 20"), "{owner}");
         drop(first);
+        assert!(!Folder::owner(folder.path()).unwrap().unwrap().is_alive);
         let second = folder.try_own().unwrap().expect("its owner has gone");
         assert_eq!(second.epoch, 2);
     }

@@ -71,11 +71,6 @@ impl CallSettings {
             ("always", Retry::Always),
             ("never", Retry::Never),
         ];
-        let backoffs = [
-            ("jittered", Backoff::Jittered),
-            ("go_micro", Backoff::GoMicro),
-            ("none", Backoff::None),
-        ];
         Ok(Self(CallOptions {
             timeout: fields.read_or_null("timeout", timeout)?,
             metadata: fields.read("metadata", metadata)?.unwrap_or_default(),
@@ -88,7 +83,7 @@ impl CallSettings {
             wait_for_ready: fields.read("wait_for_ready", Value::flag)?,
             retries: fields.read("retries", |value| value.number_in(&range::RETRIES))?,
             retry: fields.read("retry", |value| value.choice(&retries))?,
-            backoff: fields.read("backoff", |value| value.choice(&backoffs))?,
+            backoff: fields.read("backoff", |value| value.choice(&backoffs()))?,
             compression: fields.read("compression", compression)?,
             cached: fields.read("cached", Value::duration)?,
             forward: fields.read("forward", forward)?.map(Arc::new),
@@ -131,6 +126,11 @@ impl ClientBuilder {
     pub fn settings(self, settings: &CallSettings) -> Self {
         self.options(settings)
     }
+}
+
+/// Pauses by name.
+pub(super) fn backoffs() -> [(&'static str, Backoff); 3] {
+    [("jittered", Backoff::Jittered), ("go_micro", Backoff::GoMicro), ("none", Backoff::None)]
 }
 
 /// A compression by name; `none` sends messages as they are.

@@ -107,7 +107,7 @@ fn pool(value: Value) -> Result<DescriptorPool> {
     })
 }
 
-fn schema(
+pub(super) fn schema(
     fields: &mut Fields,
     name: &'static str,
     pool: Option<&DescriptorPool>,

@@ -73,6 +73,12 @@ impl Value {
         self.json.as_bool().ok_or_else(|| self.expected("true or false"))
     }
 
+    /// A whole number.
+    pub fn count<T: TryFrom<u64>>(self) -> Result<T> {
+        let number = self.json.as_u64().and_then(|number| T::try_from(number).ok());
+        number.ok_or_else(|| self.expected("a whole number"))
+    }
+
     /// A whole number in its range.
     pub(super) fn number_in<T: TryFrom<u64>>(self, range: &Range) -> Result<T> {
         let expected = || self.expected(&format!("a whole number: give {range}"));

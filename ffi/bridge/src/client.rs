@@ -5,24 +5,26 @@ use std::fmt;
 use std::sync::{Arc, Weak};
 
 use futures_util::{FutureExt as _, StreamExt as _};
-use micro::settings::ClientSettings;
+use micro::settings::{ClientSettings, PublishSettings};
 use micro::{Code, Error, Raw};
 
 use crate::completion::Ending;
 use crate::desk::{Desk, IN_FLIGHT};
 use crate::event::EventKind;
-use crate::failure::Result;
+use crate::failure::{Failure, Result};
 use crate::flags;
 use crate::flow::Opened;
 use crate::id::{Id, IdKind};
+use crate::lending::Lending;
 use crate::live::{self, Live};
 use crate::metadata::pack_both;
 use crate::operation::Operation;
-use crate::operations::{self, Answer, At};
+use crate::operations::{self, Answer, At, Item};
 use crate::own;
+use crate::publication::Publication;
 use crate::question::{self, Question};
 use crate::queue::Queue;
-use crate::request::{Documents, Request, Terms};
+use crate::request::{Documents, Request, Terms, request_flags};
 use crate::runtime::Runtime;
 use crate::shared::Shared;
 use crate::within::within;
@@ -135,8 +137,8 @@ impl Client {
         })
     }
 
-    /// Follows something. Tells [`EventKind::Opened`] when it does, [`EventKind::Change`] for each thing that happens and that
-    /// [`Runtime::grant`] made room for, and ends in one [`EventKind::End`]: `CANCELLED` when the host ends it.
+    /// Follows something. Tells [`EventKind::Opened`] when it does, [`EventKind::Change`] for each thing that happens, or
+    /// [`EventKind::Delivery`] for each message of a topic, as [`Runtime::grant`] made room for them, and ends in one [`EventKind::End`]: `CANCELLED` when the host ends it.
     ///
     /// # Errors
     /// As [`Client::ask`].
@@ -149,24 +151,73 @@ impl Client {
             .flow(flow.clone())
             .place(self.0.desk.follow(wait)?);
         operation.begin(&self.0.desk.shared, |end| {
-            let teller = end.teller();
+            let (teller, shared) = (end.teller(), self.0.desk.shared.clone());
             let told = async move {
+                let lending = Lending::new(shared);
                 let mut items = part(terms, name, opening).await?;
                 teller.tell(EventKind::Opened, |_| {});
                 while let Some(item) = items.next().await {
-                    let Answer { payload, flags } = item?;
-                    flow.credit.spend(&name, payload.len(), None).await;
-                    teller.tell(EventKind::Change, |event| {
-                        event.flags = flags;
-                        event.payload = payload;
-                    });
+                    match item? {
+                        Item::Change(Answer { payload, flags }) => {
+                            flow.credit.spend(&name, payload.len(), None).await;
+                            teller.tell(EventKind::Change, |event| {
+                                event.flags = flags;
+                                event.payload = payload;
+                            });
+                        }
+                        Item::Delivery(delivery) => {
+                            let bytes = delivery.delivered.message.body.len();
+                            flow.credit.spend(&name, bytes, None).await;
+                            let mut lent = Ok(());
+                            teller.tell(EventKind::Delivery, |event| {
+                                lent = lending.lend(*delivery, event);
+                            });
+                            lent?;
+                        }
+                    }
                 }
                 Ok(())
             };
-            within(parent, told).map(|told| match told {
+            let queue = queue.clone();
+            async move {
+                tokio::select! {
+                    told = within(parent, told) => match told {
+                        Ok(()) => Ending::default(),
+                        Err(error) => error.into(),
+                    },
+                    // What no host is told would be held for ever.
+                    () = queue.gone() => Ending::default(),
+                }
+            }
+        })
+    }
+
+    /// Publishes a message. It ends in one [`EventKind::Reply`], without a payload, once the message is as safe as the broker
+    /// makes messages.
+    ///
+    /// # Errors
+    /// As [`Client::call`].
+    pub fn publish(&self, queue: &Arc<Queue>, message: Publication<'_>, token: u64) -> Result<Id> {
+        let desk = &self.0.desk;
+        desk.shared.check()?;
+        let Publication { topic, payload, meta, timeout_ns, parent, options, flags } = message;
+        flags::check(flags, request_flags::WAIT | u32::from(flags::CODEC), "message")?;
+        let codec = u16::try_from(flags & u32::from(flags::CODEC)).ok().and_then(flags::codec);
+        let codec =
+            codec.ok_or_else(|| Failure::argument("the codec of the message is not known"))?;
+        let terms = question::Terms::of(desk, meta, timeout_ns, parent, flags)?;
+        let mut publish = self.0.client.publish(topic, Raw(payload)).codec(codec);
+        if !options.is_empty() {
+            publish = publish.settings(&PublishSettings::from_json(options)?);
+        }
+        let publish = publish.metadata_all(terms.metadata.clone());
+        let operation = Operation::new(queue, token, IdKind::Operation, EventKind::Reply)
+            .place(desk.message(terms.wait())?);
+        operation.begin(&desk.shared, |_| async move {
+            match part(terms, "the message", publish.into_future()).await {
                 Ok(()) => Ending::default(),
                 Err(error) => error.into(),
-            })
+            }
         })
     }
 

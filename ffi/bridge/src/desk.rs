@@ -22,6 +22,7 @@ pub(crate) const IN_FLIGHT: usize = 1024;
 pub(crate) struct Desk {
     pub(crate) shared: Arc<Shared>,
     calls: Arc<Semaphore>,
+    messages: Arc<Semaphore>,
     questions: Arc<Semaphore>,
     follows: Arc<Semaphore>,
 }
@@ -37,13 +38,14 @@ pub(crate) struct Wait {
 }
 
 impl Desk {
-    /// A desk with so many places for calls and streams.
+    /// A desk with so many places for calls and streams, and as many for messages.
     pub(crate) fn new(shared: Arc<Shared>, calls: usize) -> Self {
         let places =
             |places: usize| Arc::new(Semaphore::new(places.clamp(1, Semaphore::MAX_PERMITS)));
         Self {
             shared,
             calls: places(calls),
+            messages: places(calls),
             questions: places(IN_FLIGHT),
             follows: places(IN_FLIGHT),
         }
@@ -71,6 +73,18 @@ impl Desk {
             &self.calls,
             wait,
             "as many operations are under way as this client may have (max_in_flight): drain the queue, or let the request wait",
+        )
+    }
+
+    /// A place among the messages that are being published.
+    ///
+    /// # Errors
+    /// As [`Desk::call`].
+    pub(crate) fn message(&self, wait: Wait) -> Result<Place> {
+        place(
+            &self.messages,
+            wait,
+            "as many messages are being published as this client may have under way (max_in_flight): drain the queue, or let the message wait",
         )
     }
 

@@ -81,7 +81,7 @@ pub(crate) enum Held {
     Permit {
         _permit: OwnedSemaphorePermit,
     },
-    /// A call that the host has not seen yet.
+    /// A call or a message that the host has not seen yet.
     Waiting(Waiting),
     /// Bytes of a message, which count among those that are held until the host has it.
     Bytes {
@@ -104,16 +104,20 @@ pub(crate) trait Unseen: fmt::Debug + Send + Sync {
     fn forget(&self, id: Id);
 }
 
-/// A call that came in and waits in a queue; forgotten when it is dropped there.
+/// A call or a message that came in and waits in a queue; forgotten when it is dropped there.
 #[derive(Debug)]
 pub(crate) struct Waiting {
     id: Id,
     unseen: Option<Arc<dyn Unseen>>,
-    _permit: OwnedSemaphorePermit,
+    _permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Waiting {
-    pub(crate) fn new(id: Id, unseen: Arc<dyn Unseen>, permit: OwnedSemaphorePermit) -> Self {
+    pub(crate) fn new(
+        id: Id,
+        unseen: Arc<dyn Unseen>,
+        permit: Option<OwnedSemaphorePermit>,
+    ) -> Self {
         Self { id, unseen: Some(unseen), _permit: permit }
     }
 }
@@ -156,8 +160,8 @@ impl Event {
         flags::codec(self.flags).unwrap_or_default()
     }
 
-    /// The host has it: permits are free again, and a call is the host's to answer. False for a call that was over before the
-    /// host could see it.
+    /// The host has it: permits are free again, and a call is the host's to answer. False for a call or a message that was over
+    /// before the host could see it.
     pub(crate) fn take(&mut self) -> bool {
         if let Held::Waiting(waiting) = &mut self.held
             && let Some(unseen) = waiting.unseen.take()

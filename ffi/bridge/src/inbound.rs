@@ -6,12 +6,14 @@ use std::task::{Context as TaskContext, Poll};
 
 use bytes::Bytes;
 use futures_util::Stream;
+use micro::broker::Delivered;
 use micro::server::{Body, Request, Response};
 use micro::{Code, Codec, Context, Error, Messages, Metadata, Shape};
 use tokio::sync::{Notify, oneshot};
 use tokio::task::AbortHandle;
 
 use crate::credit::Credit;
+use crate::delivery::facts;
 use crate::event::{Event, EventKind, Held, NO_TIMEOUT, Unseen, Waiting};
 use crate::failure::{Failure, Result};
 use crate::flags;
@@ -70,12 +72,14 @@ pub(crate) struct Arriving {
     pub(crate) shape: Shape,
     pub(crate) codec: Codec,
     pub(crate) body: Body,
+    /// The message of a topic that it is.
+    pub(crate) delivered: Option<Arc<Delivered>>,
 }
 
 impl From<Request> for Arriving {
     fn from(request: Request) -> Self {
         let Request { context, shape, codec, body, .. } = request;
-        Self { context, shape, codec, body }
+        Self { context, shape, codec, body, delivered: None }
     }
 }
 
@@ -216,7 +220,7 @@ impl Inbound {
 
 /// Serves one call: tells the host, waits for its answer.
 pub(crate) async fn serve(host: Host, method: u32, call: Arriving) -> micro::Result<Response> {
-    let Arriving { context, shape, codec, body } = call;
+    let Arriving { context, shape, codec, body, delivered } = call;
     let (message, messages) = match body {
         Body::Message(message) => (message, None),
         Body::Stream(messages) if shape.client_streams() => (Bytes::new(), Some(messages)),
@@ -258,8 +262,11 @@ pub(crate) async fn serve(host: Host, method: u32, call: Arriving) -> micro::Res
         method,
         timeout_ns: left(&context),
         payload: message,
-        meta: pack(context.metadata()),
-        held: Held::Waiting(Waiting::new(id, served.call.clone(), permit)),
+        meta: match delivered {
+            Some(delivered) => facts(&delivered),
+            None => pack(context.metadata()),
+        },
+        held: Held::Waiting(Waiting::new(id, served.call.clone(), Some(permit))),
         ..Event::new(EventKind::Call, *token, id)
     });
     if !told {

@@ -20,6 +20,18 @@ pub fn pack(metadata: &Metadata) -> Bytes {
     pack_all([metadata])
 }
 
+/// Headers, and a second block of what is known beside them, which is text.
+pub(crate) fn pack_facts<'a>(
+    headers: &Metadata,
+    known: impl Iterator<Item = (&'a str, &'a str)> + Clone,
+) -> Bytes {
+    let size = known.clone().map(|(name, value)| 8 + name.len() + value.len()).sum::<usize>();
+    let mut out = BytesMut::with_capacity(about(headers) + 4 + size);
+    write(entries(headers), &mut out);
+    write(known.map(|(name, value)| (name, Cow::Borrowed(value.as_bytes()))), &mut out);
+    out.freeze()
+}
+
 /// Headers and trailers as two blocks; nothing at all when both are empty, and no second block without trailers.
 pub(crate) fn pack_both(headers: &Metadata, trailers: &Metadata) -> Bytes {
     if entries(trailers).next().is_none() { pack(headers) } else { pack_all([headers, trailers]) }
@@ -28,7 +40,7 @@ pub(crate) fn pack_both(headers: &Metadata, trailers: &Metadata) -> Bytes {
 fn pack_all<const N: usize>(blocks: [&Metadata; N]) -> Bytes {
     let size: usize = blocks.iter().map(|block| about(block)).sum();
     let mut out = BytesMut::with_capacity(size);
-    let entries: u32 = blocks.iter().map(|block| write(block, &mut out)).sum();
+    let entries: u32 = blocks.iter().map(|block| write(entries(block), &mut out)).sum();
     if entries == 0 { Bytes::new() } else { out.freeze() }
 }
 
@@ -46,11 +58,11 @@ fn is_protocol(name: &str) -> bool {
     name.starts_with("grpc-") || matches!(name, "content-type" | "te" | "date")
 }
 
-fn write(metadata: &Metadata, out: &mut BytesMut) -> u32 {
+fn write<'a>(entries: impl Iterator<Item = (&'a str, Cow<'a, [u8]>)>, out: &mut BytesMut) -> u32 {
     let start = out.len();
     out.put_u32_ne(0);
     let mut count = 0u32;
-    for (name, value) in entries(metadata) {
+    for (name, value) in entries {
         out.put_u32_ne(length(name.len()));
         out.put_u32_ne(length(value.len()));
         out.put_slice(name.as_bytes());

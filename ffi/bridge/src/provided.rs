@@ -160,7 +160,7 @@ impl Hosted {
         let deadline = (shape == Shape::Unary).then_some(until);
         let context = Context::of_question(&format!("{self:?}"), name, metadata, deadline);
         let body = Body::Message(Bytes::new());
-        let call = Arriving { context, shape, codec: Codec::Json, body };
+        let call = Arriving { context, shape, codec: Codec::Json, body, delivered: None };
         let opened = async {
             let mut body = serve(Host::clone(&host), operation, call).await?.body;
             if let Body::Stream(messages) = &mut body {

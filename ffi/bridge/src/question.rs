@@ -48,19 +48,32 @@ impl Terms {
     /// # Errors
     /// `ARG` and `INVALID_ARGUMENT` for what cannot be read, `CANCELLED` when the parent is over.
     pub(crate) fn read(question: &Question<'_>, desk: &Desk) -> Result<Self> {
-        flags::check(question.flags, request_flags::WAIT, "question")?;
-        let parent = desk.parent(question.parent)?;
-        let own = match question.timeout_ns {
+        let Question { meta, timeout_ns, parent, flags, .. } = *question;
+        flags::check(flags, request_flags::WAIT, "question")?;
+        Self::of(desk, meta, timeout_ns, parent, flags)
+    }
+
+    /// # Errors
+    /// As [`Terms::read`].
+    pub(crate) fn of(
+        desk: &Desk,
+        meta: &[u8],
+        timeout_ns: u64,
+        parent: Id,
+        flags: u32,
+    ) -> Result<Self> {
+        let parent = desk.parent(parent)?;
+        let own = match timeout_ns {
             0 => Some(deadline_after(PATIENCE)),
             NO_TIMEOUT => None,
             nanos => Some(deadline_after(Duration::from_nanos(nanos))),
         };
         let inherited = parent.as_ref().and_then(Context::deadline);
         Ok(Self {
-            metadata: crate::unpack(question.meta)?,
+            metadata: crate::unpack(meta)?,
             until: own.into_iter().chain(inherited).min(),
             parent,
-            waits: question.flags & request_flags::WAIT != 0,
+            waits: flags & request_flags::WAIT != 0,
         })
     }
 

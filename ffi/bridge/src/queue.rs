@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
 
 use crate::event::{Event, EventKind};
 use crate::failure::{Failure, Result};
@@ -43,6 +44,8 @@ pub struct Queue {
     warned: AtomicBool,
     /// Permits for calls that the host has not seen.
     unseen: Arc<Semaphore>,
+    /// Its host has closed it.
+    gone: CancellationToken,
     /// Those of [`Queue::run`].
     pub(crate) threads: Mutex<Option<Threads>>,
     _live: Live,
@@ -107,6 +110,7 @@ impl Queue {
             since: AtomicU64::new(0),
             warned: AtomicBool::new(false),
             unseen: Arc::new(Semaphore::new(UNSEEN)),
+            gone: CancellationToken::new(),
             threads: Mutex::default(),
             _live: Live::new(live::QUEUE),
         });
@@ -232,6 +236,7 @@ impl Queue {
         self.stamp.check()?;
         log::leave(self);
         drop(self.inbox.shut());
+        self.gone.cancel();
         self.give_wake_back();
         Ok(())
     }
@@ -243,6 +248,11 @@ impl Queue {
             // Waits for them, and they may look at the queue.
             drop(threads);
         }
+    }
+
+    /// Returns once its host has closed it.
+    pub(crate) async fn gone(&self) {
+        self.gone.cancelled().await;
     }
 
     /// Events that wait; none in a child of its process.

@@ -11,6 +11,7 @@ use serde_json::Value;
 use tokio::runtime::Builder;
 
 use crate::completion::Ending;
+use crate::delivery::Said;
 use crate::event::EventKind;
 use crate::failure::{Failure, Result};
 use crate::flow::Flow;
@@ -151,6 +152,35 @@ impl Runtime {
     /// [`Status::ARG`](crate::Status::ARG) for trailers that cannot be sent; the call can still be answered then.
     pub fn reply(&self, call: Id, answer: Result<Bytes, Error>, trailers: &[u8]) -> Result<()> {
         self.inside()?.answer(call, answer, crate::unpack(trailers)?)
+    }
+
+    /// Says what became of a message: one that an [`EventKind::Delivery`] lent, or that came in as a call of a subscriber of a
+    /// service. `verdict` is one of [`verdict`](crate::verdict); `delay_ns` is how long one that is delivered again waits, `reason`
+    /// why, for whoever reads the dead letter. Returns at once; a broker that cannot be told delivers the message again.
+    ///
+    /// # Errors
+    /// [`Status::STALE`](crate::Status::STALE) when it was settled, or its subscription has ended.
+    /// [`Status::ARG`](crate::Status::ARG) for an unknown verdict, and for what is no message.
+    pub fn settle(&self, message: Id, verdict: u32, delay_ns: u64, reason: &str) -> Result<()> {
+        let shared = self.inside()?;
+        let said = Said::read(verdict, delay_ns, reason)?;
+        match shared.things.get(message).ok_or_else(Failure::stale)? {
+            Thing::Delivery(lent) => {
+                let Some(verdict) = said.verdict() else {
+                    lent.extend();
+                    return Ok(());
+                };
+                let lent = shared.things.remove(message).and(lent.take());
+                shared.settle(lent.ok_or_else(Failure::stale)?, verdict);
+                Ok(())
+            }
+            Thing::Call(call) if call.context().delivered().is_some() => match said.answer() {
+                Some(answer) => shared.answer(message, answer, Metadata::new()),
+                // Its handler is at work until it answers, which its broker knows.
+                None => Ok(()),
+            },
+            _ => Err(Failure::argument("this is no message of a topic")),
+        }
     }
 
     /// Sets headers of the answer to a call that came in; without effect once they are sent, with a stream's first message or

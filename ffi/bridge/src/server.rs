@@ -5,9 +5,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use micro::broker::{Incoming, Subscriber};
 use micro::server::{Body, Endpoint, Request};
 use micro::service::ServiceBuilder;
-use micro::settings::{EndpointSettings, Explained, Explanation, ServiceSettings};
+use micro::settings::{
+    EndpointSettings, Explained, Explanation, ServiceSettings, SubscriberSettings,
+};
 use micro::{Codec, Context, Error, Metadata, Service, Shape};
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -15,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::client::Client;
 use crate::completion::Ending;
+use crate::delivery::codec;
 use crate::event::EventKind;
 use crate::failure::{Failure, Result};
 use crate::flags;
@@ -50,9 +54,16 @@ enum State {
 
 struct Planned {
     name: String,
-    shape: Shape,
-    /// Of what is served; the register check is asked by the service itself.
-    settings: Option<EndpointSettings>,
+    what: What,
+}
+
+/// What the host answers.
+enum What {
+    Endpoint(Shape, EndpointSettings),
+    /// Asked by the service itself.
+    RegisterCheck,
+    /// Messages of the topic that it is called.
+    Subscriber(SubscriberSettings),
 }
 
 /// What a service is told: by the program, and by its command line.
@@ -150,9 +161,11 @@ impl Server {
         self.0.shared.check()?;
         let (check, options) = own::take(options, REGISTER_CHECK);
         let settings = EndpointSettings::from_json(&options)?;
-        let settings = match check {
-            None => Some(settings),
-            Some(Value::Bool(true)) if matches!(&*options, "{}") && shape == Shape::Unary => None,
+        let what = match check {
+            None => What::Endpoint(shape, settings),
+            Some(Value::Bool(true)) if matches!(&*options, "{}") && shape == Shape::Unary => {
+                What::RegisterCheck
+            }
             Some(_) => {
                 let why = "write true, alone, for what has one request and one reply";
                 return own::wrong("endpoint settings", REGISTER_CHECK, why);
@@ -163,12 +176,32 @@ impl Server {
                 "the endpoint `*` answers whatever no other does, so it is a stream both ways",
             )));
         }
+        self.plan(Planned { name: name.to_owned(), what })
+    }
+
+    /// Subscribes to a topic; returns the number by which events name it, one row with those of endpoints. `options` is a JSON
+    /// document of [`SubscriberSettings`]. What the broker cannot do is found out by the start.
+    ///
+    /// Each message comes as an [`EventKind::Call`] with that number; its meta is a block of headers, and one of what is known
+    /// beside them, as an [`EventKind::Delivery`] has it. An empty reply says that it was handled, an error that it was not:
+    /// it is delivered again where the broker can, unless it was tried too often. [`Runtime::settle`] says more.
+    ///
+    /// # Errors
+    /// `INVALID_ARGUMENT` for options that cannot be read, `FAILED_PRECONDITION` once it has been started,
+    /// [`Status::FORKED`](crate::Status::FORKED).
+    pub fn subscribe(&self, topic: &str, options: &str) -> Result<u32> {
+        self.0.shared.check()?;
+        let what = What::Subscriber(SubscriberSettings::from_json(options)?);
+        self.plan(Planned { name: topic.to_owned(), what })
+    }
+
+    fn plan(&self, planned: Planned) -> Result<u32> {
         match &mut *self.0.state() {
             State::Made { endpoints, .. } => {
-                endpoints.push(Planned { name: name.to_owned(), shape, settings });
+                endpoints.push(planned);
                 Ok(u32::try_from(endpoints.len() - 1).unwrap_or(u32::MAX))
             }
-            _ => Err(started("add endpoints before it is started")),
+            _ => Err(started("add endpoints and subscribers before it is started")),
         }
     }
 
@@ -301,20 +334,25 @@ async fn start(
     host: &Host,
 ) -> micro::Result<Arc<Service>> {
     let mut builder = settings.builder(&serving.name)?;
-    for (number, planned) in endpoints.into_iter().enumerate() {
+    for (number, Planned { name, what }) in endpoints.into_iter().enumerate() {
         let (host, method) = (host.clone(), u32::try_from(number).unwrap_or(u32::MAX));
-        let Some(settings) = planned.settings else {
-            let of = serving.name.clone();
-            builder = builder.register_check(move || check(host.clone(), method, of.clone()));
-            continue;
+        builder = match what {
+            What::RegisterCheck => {
+                let of = serving.name.clone();
+                builder.register_check(move || check(host.clone(), method, of.clone()))
+            }
+            What::Subscriber(settings) => {
+                let handler = move |incoming| handle(host.clone(), method, incoming);
+                builder.subscriber(settings.apply(Subscriber::raw(name, handler)))
+            }
+            What::Endpoint(shape, settings) => {
+                let handler = move |request: Request| serve(host.clone(), method, request.into());
+                match &*name {
+                    FALLBACK => builder.fallback(handler),
+                    _ => builder.handle(settings.apply(Endpoint::raw(&name, shape, handler))?),
+                }
+            }
         };
-        let handler = move |request: Request| serve(host.clone(), method, request.into());
-        if planned.name == FALLBACK {
-            builder = builder.fallback(handler);
-            continue;
-        }
-        let endpoint = Endpoint::raw(&planned.name, planned.shape, handler);
-        builder = builder.handle(settings.apply(endpoint)?);
     }
     let service = tokio::select! {
         started = builder.start() => Arc::new(started?),
@@ -335,7 +373,17 @@ fn explanation(name: &str, options: &str) -> Result<Explanation> {
 async fn check(host: Host, method: u32, service: String) -> micro::Result<()> {
     let context = Context::of_question(&service, REGISTER_CHECK, Metadata::new(), None);
     let (shape, codec, body) = (Shape::Unary, Codec::Bytes, Body::Message(Bytes::new()));
-    serve(host, method, Arriving { context, shape, codec, body }).await.map(drop)
+    let arriving = Arriving { context, shape, codec, body, delivered: None };
+    serve(host, method, arriving).await.map(drop)
+}
+
+/// Has the host handle a message.
+async fn handle(host: Host, method: u32, incoming: Incoming) -> micro::Result<()> {
+    let Incoming { context, delivered, .. } = incoming;
+    let body = Body::Message(delivered.message.body.clone());
+    let (shape, codec) = (Shape::Unary, codec(&delivered));
+    let arriving = Arriving { context, shape, codec, body, delivered: Some(delivered) };
+    serve(host, method, arriving).await.map(drop)
 }
 
 fn started(what: &str) -> Failure {

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, join_all};
+use micro::broker::{Delivery, Verdict};
 use micro::{Error, Metadata};
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
@@ -176,6 +177,17 @@ impl Shared {
         }
     }
 
+    /// Tells a broker what became of a message.
+    pub(crate) fn settle(&self, delivery: Delivery, verdict: Verdict) {
+        let topic = delivery.delivered.message.topic.clone();
+        self.spawn(async move {
+            if let Err(error) = delivery.settle(verdict).await {
+                tracing::warn!(target: "micro::bridge", topic, %error,
+                    "the broker was not told what became of a message, and may deliver it again");
+            }
+        });
+    }
+
     /// Answers a call that its handler will not answer.
     pub(crate) fn forget_call(&self, id: Id) {
         let dropped = Error::internal("handler dropped the call").with_id("go.micro.server");
@@ -212,6 +224,7 @@ impl Shared {
             match thing {
                 Thing::Operation(Task::Running(task), _) => task.abort(),
                 Thing::Call(call) if self.things.remove(id).is_some() => call.abandon(id),
+                Thing::Delivery(_) => drop(self.things.remove(id)),
                 _ => {}
             }
         }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use micro::{Context, Error, Metadata};
 use tokio::task::AbortHandle;
 
+use crate::delivery::Lent;
 use crate::failure::{Failure, Result};
 use crate::flow::{Flow, no_messages};
 use crate::id::Id;
@@ -17,6 +18,8 @@ pub(crate) enum Thing {
     Operation(Task, Option<Arc<dyn Flow>>),
     /// What came in, to be answered by the host.
     Call(Arc<dyn Call>),
+    /// A message, to be settled by the host.
+    Delivery(Lent),
 }
 
 /// A call that came in.
@@ -56,6 +59,7 @@ impl Thing {
         match self {
             Self::Operation(_, flow) => flow.as_deref().ok_or_else(no_messages),
             Self::Call(call) => Ok(&**call),
+            Self::Delivery(_) => Err(no_messages()),
         }
     }
 
@@ -67,7 +71,7 @@ impl Thing {
                 *slot = Task::Running(task);
                 None
             }
-            Self::Call(_) => None,
+            Self::Call(_) | Self::Delivery(_) => None,
         }
     }
 
@@ -79,7 +83,7 @@ impl Thing {
                 *slot = Task::Unwanted;
                 None
             }
-            Self::Call(_) => None,
+            Self::Call(_) | Self::Delivery(_) => None,
         }
     }
 }

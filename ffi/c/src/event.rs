@@ -21,7 +21,9 @@ pub const MICRO_EVENT_CALL: u16 = 5;
 /// The caller no longer waits for a call that came in: it was cancelled (MICRO_CANCELLED) or its deadline passed
 /// (MICRO_DEADLINE_EXCEEDED). The last event of its id.
 pub const MICRO_EVENT_CALL_CANCELLED: u16 = 6;
-/// A message of a topic.
+/// A message of a topic (`payload`), lent to the program until it says by micro_settle what became of `id`. `meta`: headers, then a
+/// block of what is known beside them, as text: topic, type (the content type), attempt, sequence (its number, where the broker keeps
+/// messages), published (milliseconds since 1970), key. `method`: the attempt, from 1.
 pub const MICRO_EVENT_DELIVERY: u16 = 7;
 /// A watch saw a change (`payload`: JSON).
 pub const MICRO_EVENT_CHANGE: u16 = 8;
@@ -58,7 +60,7 @@ pub struct micro_event {
     pub flags: u16,
     /// How a terminal event ended.
     pub status: micro_status,
-    /// The call, stream or watch.
+    /// The call, stream, watch or message.
     pub id: micro_id,
     /// The number given when the operation was begun or the server started.
     pub token: u64,

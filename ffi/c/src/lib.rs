@@ -46,6 +46,8 @@ mod server;
 
 mod call;
 
+mod message;
+
 mod meta;
 
 mod error;
@@ -64,6 +66,7 @@ pub use debug::*;
 pub use error::*;
 pub use event::*;
 pub use lent::*;
+pub use message::*;
 pub use meta::*;
 pub use question::*;
 pub use queue::*;

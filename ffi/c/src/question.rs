@@ -36,6 +36,11 @@ pub const MICRO_REGISTRY_WATCH: u32 = 0x0203;
 pub const MICRO_REGISTRY_REGISTER: u32 = 0x0204;
 /// Removes the nodes of a record; those that are not known are no error. args {"service": record}. REPLY: nothing.
 pub const MICRO_REGISTRY_DEREGISTER: u32 = 0x0205;
+/// Messages of a topic, each lent until micro_settle or the end of what is followed. args {"topic": text, "queue"?: text, "start"?:
+/// record, "max_in_flight"?: number, "max_attempts"?: number, "lease"?: duration, "dead_letters"?: text}. A start is "new", "first",
+/// an object with sequence, a number, or one with time, in milliseconds since 1970. Followed. DELIVERY: the message. Goes on for
+/// ever: a subscription that its broker ends is made again.
+pub const MICRO_BROKER_SUBSCRIBE: u32 = 0x0401;
 /// What the service behind the client has seen so far; the client is that of micro_server_client. args {}. REPLY: a JSON object
 /// with edges (calls by caller and endpoint), in_flight and shed. MICRO_FAILED_PRECONDITION for other clients.
 pub const MICRO_SERVICE_STATS: u32 = 0x0801;
@@ -87,8 +92,8 @@ pub unsafe extern "C" fn micro_ask(
     unsafe { begin(client, queue, question, id, err, |at, on, it| at.ask(on, it, token)) }
 }
 
-/// Follows something: MICRO_EVENT_OPENED when it does, MICRO_EVENT_CHANGE for each thing that happens and that
-/// micro_stream_grant made room for, and one MICRO_EVENT_END: MICRO_CANCELLED by micro_cancel. Up to 1024 things are followed
+/// Follows something: MICRO_EVENT_OPENED when it does, MICRO_EVENT_CHANGE for each thing that happens, or
+/// MICRO_EVENT_DELIVERY for each message, as micro_stream_grant made room for them, and one MICRO_EVENT_END: MICRO_CANCELLED by micro_cancel. Up to 1024 things are followed
 /// by a client at once. Fails as micro_ask does.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn micro_follow(

@@ -10,7 +10,8 @@ use super::layout::{Field, Layout, Struct};
 use crate::Outcome;
 
 /// Structs that only ever grow, because callers say how large theirs is; all others stay as they are.
-const GROWING: [&str; 4] = ["micro_event", "micro_options", "micro_question", "micro_request"];
+const GROWING: [&str; 5] =
+    ["micro_event", "micro_message", "micro_options", "micro_question", "micro_request"];
 
 /// Everything that programs rely on once they are compiled.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

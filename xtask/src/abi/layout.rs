@@ -57,6 +57,7 @@ pub(crate) fn of_library() -> Layout {
     layout! {
         micro_bytes { ptr, len, own }
         micro_event { kind, flags, status, id, token, method, reserved, timeout_ns, payload, meta, error }
+        micro_message { size, flags, topic, meta, payload, timeout_ns, parent, options }
         micro_meta { blocks, at, read }
         micro_options { size, flags, json, argc, reserved, argv }
         micro_request { size, flags, service, method, meta, payload, timeout_ns, parent, options }

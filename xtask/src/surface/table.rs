@@ -33,8 +33,30 @@ pub(super) struct Question {
     pub(super) name: String,
     pub(super) number: u32,
     pub(super) does: String,
-    pub(super) is_followed: bool,
+    pub(super) way: Way,
     pub(super) arguments: Vec<Argument>,
+}
+
+/// How a question is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    /// Once.
+    Ask,
+    /// With each thing that happens.
+    Follow,
+    /// With each message, which the host settles.
+    Deliver,
+}
+
+impl Way {
+    /// The event that has the answer.
+    pub(super) fn event(self) -> &'static str {
+        match self {
+            Self::Ask => "REPLY",
+            Self::Follow => "CHANGE",
+            Self::Deliver => "DELIVERY",
+        }
+    }
 }
 
 /// An argument, as a façade has it or should have it.
@@ -85,9 +107,11 @@ impl fmt::Display for Argument {
 impl Question {
     /// The events that it is told by.
     pub(super) fn events(&self) -> Vec<String> {
-        let events: &[&str] =
-            if self.is_followed { &["OPENED", "CHANGE", "END"] } else { &["REPLY"] };
-        events.iter().map(|&event| event.to_owned()).collect()
+        let answer = self.way.event().to_owned();
+        match self.way {
+            Way::Ask => vec![answer],
+            Way::Follow | Way::Deliver => vec!["OPENED".to_owned(), answer, "END".to_owned()],
+        }
     }
 }
 
@@ -166,7 +190,18 @@ impl Row {
             name: self.name.value(),
             number: self.number.base10_parse()?,
             does: comment.join(" ").trim_end_matches('.').to_owned(),
-            is_followed: self.how == "follow",
+            way: match self.how.to_string().as_str() {
+                "ask" => Way::Ask,
+                "follow" => Way::Follow,
+                "deliver" => Way::Deliver,
+                other => {
+                    return Err(format!(
+                        "{}: no way to answer is called {other}",
+                        self.name.value()
+                    )
+                    .into());
+                }
+            },
             arguments,
         })
     }

@@ -208,6 +208,9 @@ _DURATIONS = frozenset(
         "body_timeout",
         "idle_timeout",
         "patience",
+        "delay",
+        "expires_in",
+        "lease",
     )
 )
 

@@ -58,8 +58,21 @@ impl Name {
     }
 }
 
+/// How topics of the log begin that no message has.
+pub(super) const INNER: &[u8] = b"\x01";
 /// How topics begin that are progress.
-pub(super) const PROGRESS: &str = "\u{1}progress\u{1}";
+const PROGRESS: &str = "\u{1}progress\u{1}";
+/// How topics begin that say of another that its messages have priorities.
+const PRIORITIES: &str = "\u{1}priorities\u{1}";
+
+pub(super) fn is_priorities(topic: &[u8]) -> bool {
+    topic.starts_with(PRIORITIES.as_bytes())
+}
+
+/// Topic of the log that has a record where messages of `topic` have priorities.
+pub(super) fn priorities(topic: &str) -> Bytes {
+    format!("{PRIORITIES}{topic}").into()
+}
 
 pub(super) fn ended() -> Error {
     Error::new(Code::Unavailable, "the queue has ended")

@@ -2,21 +2,23 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OnceCell, mpsc, oneshot};
 
-use super::command::{Command, Joined, Name, PROGRESS, ask};
+use super::command::{Command, INNER, Joined, Name, ask, is_priorities, priorities};
+use super::ids::{self, Found, Ids};
 use super::progress::Progress;
 use super::queue::begin;
 use crate::broker::stored::{millis, write};
 use crate::broker::{Deliveries, Delivery, Message, Settle, Subscription, Verdict};
 use crate::data::log::{Append, Level, Limit, Log, Recovery, Settings};
 use crate::data::{Disk, Owned};
-use crate::error::{Code, Result};
+use crate::error::{Code, Error, Result};
 
 /// What is kept, and for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +33,12 @@ pub(super) struct Retention {
 pub(super) struct Engine {
     log: Arc<Log>,
     level: Level,
+    /// How long ids are remembered.
+    dedup: Duration,
+    /// Known once a message with an id was published.
+    ids: OnceCell<Arc<Ids>>,
+    /// How many topics have got priorities since this began.
+    ranked: Arc<AtomicUsize>,
     queues: Mutex<HashMap<Name, mpsc::Sender<Command>>>,
     /// Queues without a name, so far.
     nameless: Mutex<u64>,
@@ -43,10 +51,12 @@ impl Engine {
         owned: Option<Owned>,
         settings: Settings,
         level: Level,
+        dedup: Duration,
     ) -> Result<(Self, Recovery)> {
         let (log, recovery) = Log::open(disk, settings, owned)?;
         let (queues, nameless) = (Mutex::default(), Mutex::default());
-        Ok((Self { log: Arc::new(log), level, queues, nameless }, recovery))
+        let (log, ids, ranked) = (Arc::new(log), OnceCell::new(), Arc::default());
+        Ok((Self { log, level, dedup, ids, ranked, queues, nameless }, recovery))
     }
 
     fn queues(&self) -> MutexGuard<'_, HashMap<Name, mpsc::Sender<Command>>> {
@@ -56,8 +66,47 @@ impl Engine {
     /// Returns once the message is as safe as was asked for.
     pub(super) async fn publish(&self, message: &Message) -> Result<()> {
         let topic = Bytes::copy_from_slice(message.topic.as_bytes());
-        let records = vec![Append { topic, body: write(message) }];
-        self.log.append(records, self.level).await.map(|_| ())
+        let mut records = vec![Append { topic, body: write(message) }];
+        if message.priority > 0 {
+            let topic = priorities(&message.topic);
+            if self.log.topic_end(&topic) == 0 {
+                records.push(Append { topic, body: [Bytes::new(), Bytes::new()] });
+            }
+        }
+        let is_newly_ranked = records.len() > 1;
+        match &message.id {
+            Some(id) => self.publish_once(&message.topic, id, records).await?,
+            None => {
+                self.log.append(records, self.level).await?;
+            }
+        }
+        if is_newly_ranked {
+            self.ranked.fetch_add(1, Ordering::Release);
+        }
+        Ok(())
+    }
+
+    /// Writes records unless that was done with this id before.
+    async fn publish_once(&self, topic: &str, id: &str, mut records: Vec<Append>) -> Result<()> {
+        let recall = || Ids::recall(&self.log, self.dedup);
+        let ids = self.ids.get_or_try_init(recall).await?;
+        let writing = loop {
+            match ids.find(topic, id) {
+                Found::Written => return Ok(()),
+                // The sender is dropped at the end, and sends nothing.
+                Found::Writing(mut written) => drop(written.changed().await),
+                Found::New(writing) => break writing,
+            }
+        };
+        records.push(ids::record(topic, id));
+        let (log, level) = (self.log.clone(), self.level);
+        // What is submitted is written, also when the publisher is cancelled now.
+        let written = tokio::spawn(async move {
+            log.append(records, level).await?;
+            writing.done();
+            Ok(())
+        });
+        written.await.unwrap_or_else(|_| Err(Error::new(Code::Unavailable, "the runtime ends")))
     }
 
     /// Begins to deliver.
@@ -72,14 +121,14 @@ impl Engine {
                     known.unwrap_or_else(|| {
                         // Here because it is seldom: queues whose last consumer has gone.
                         queues.retain(|_, queue| !queue.is_closed());
-                        let queue = begin(self.log.clone(), name.clone());
+                        let queue = begin(self.log.clone(), name.clone(), self.ranked.clone());
                         queues.insert(name.clone(), queue.clone());
                         queue
                     })
                 }
                 None => {
                     *self.nameless.lock().unwrap_or_else(PoisonError::into_inner) += 1;
-                    begin(self.log.clone(), name.clone())
+                    begin(self.log.clone(), name.clone(), self.ranked.clone())
                 }
             };
             let subscription = subscription.clone();
@@ -97,14 +146,18 @@ impl Engine {
     pub(super) async fn tidy(&self, retention: Retention) -> Result<u64> {
         let oldest = SystemTime::now().checked_sub(retention.age).map_or(0, millis);
         let before = self.log.expendable(retention.bytes, oldest);
-        // The progress of a queue that was idle for long would go with the messages around it.
-        for topic in self.log.topics_ending_before(PROGRESS.as_bytes(), before) {
+        ids::keep(&self.log, self.dedup, before).await?;
+        // What is known of topics and queues that were idle for long would go with the messages around it.
+        for topic in self.log.topics_ending_before(INNER, before) {
             let Some(last) = self.log.topic_end(&topic).checked_sub(1) else { continue };
             let one = Limit { records: 1, bytes: usize::MAX };
             let records = self.log.read(&topic, last, one).await?;
             let Some(record) = records.into_iter().next() else { continue };
-            let still = Name::of_progress(&topic).is_some() && Progress::read(&record.body).is_ok();
-            if still {
+            let is_kept = match Name::of_progress(&topic) {
+                Some(_) => Progress::read(&record.body).is_ok(),
+                None => is_priorities(&topic),
+            };
+            if is_kept {
                 let again = vec![Append { topic, body: [record.body, Bytes::new()] }];
                 self.log.append(again, Level::Synced).await?;
             }

@@ -6,6 +6,7 @@
 
 mod command;
 mod engine;
+mod ids;
 mod options;
 mod progress;
 mod queue;
@@ -30,7 +31,7 @@ use self::options::{ABILITIES, Options};
 use self::remote::Remote;
 use super::{Abilities, Broker, Deliveries, Delivery, Message, Subscription};
 use crate::data::{Files, Folder, Socket};
-use crate::error::{Error, Reach, Result};
+use crate::error::{Code, Error, Reach, Result};
 use crate::server::Server;
 
 /// How often what need not be kept is removed.
@@ -38,6 +39,8 @@ const TIDY: Duration = Duration::from_secs(30);
 /// How long a process waits before it looks again for an owner that begins or ends at this moment, and how often it looks.
 const LOOK: Duration = Duration::from_millis(20);
 const LOOKS: u32 = 150;
+/// How often a message with an id is sent again where the answer was lost.
+const AGAIN: u32 = 5;
 
 /// Broker of the processes of this machine that name the same data folder. Clones are handles on the same one.
 ///
@@ -136,7 +139,7 @@ impl Shared {
             let owned = folder.try_own()?;
             let Some(owned) = owned else { return Ok((folder, None)) };
             let epoch = owned.epoch;
-            let opened = Engine::open(files, Some(owned), options.settings(), options.level())?;
+            let opened = options.open(files, owned)?;
             Ok((folder, Some((opened, epoch))))
         });
         let (folder, opened) = opened.await??;
@@ -185,6 +188,7 @@ impl Broker for Durable {
 
     async fn publish(&self, message: Message) -> Result<()> {
         message.check(self.name(), ABILITIES)?;
+        let mut again = AGAIN;
         let mut way = self.shared.way(None).await?;
         loop {
             let failed = match &*way {
@@ -194,10 +198,12 @@ impl Broker for Durable {
                     Err(error) => error,
                 },
             };
-            // Published twice is worse than an error that says so.
-            if failed.reach() != Reach::Never {
+            // Without an id, published twice is worse than an error that says so.
+            let was_lost = failed.code() == Code::Unavailable && message.id.is_some() && again > 0;
+            if failed.reach() != Reach::Never && !was_lost {
                 return Err(failed);
             }
+            again -= u32::from(failed.reach() != Reach::Never);
             way = self.shared.way(Some(&way)).await?;
         }
     }
@@ -213,7 +219,7 @@ impl Broker for Durable {
                 }
                 Way::Other(remote) => match remote.subscribe(&subscription).await {
                     Ok(received) => return Ok(Box::new(received)),
-                    Err(error) if error.code() != crate::error::Code::Unavailable => {
+                    Err(error) if error.code() != Code::Unavailable => {
                         return Err(error);
                     }
                     // Its owner has gone, so that nothing was subscribed.

@@ -1,11 +1,13 @@
 //! What a `durable://` URL says.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::engine::Retention;
+use super::engine::{Engine, Retention};
 use crate::broker::Abilities;
-use crate::data::log::{Level, Settings};
+use crate::data::log::{Level, Recovery, Settings};
+use crate::data::{Files, Owned};
 use crate::error::{Error, Result};
 use crate::settings::duration;
 use crate::spelling::{nearest, quoted};
@@ -18,6 +20,8 @@ pub(super) const ABILITIES: Abilities = Abilities {
     delays: true,
     orders_by_key: true,
     expires: true,
+    deduplicates: true,
+    prioritizes: true,
 };
 
 /// How a folder is kept, by whoever owns it.
@@ -27,13 +31,22 @@ pub(super) struct Options {
     is_synced: bool,
     max_bytes: u64,
     max_age: Duration,
+    dedup: Duration,
 }
 
-const NAMES: [&str; 3] = ["ack", "max_bytes", "max_age"];
+const NAMES: [&str; 4] = ["ack", "max_bytes", "max_age", "dedup"];
+/// How long ids may be remembered.
+const DEDUP: std::ops::RangeInclusive<Duration> =
+    Duration::from_secs(1)..=Duration::from_secs(7 * 24 * 60 * 60);
 
 impl Default for Options {
     fn default() -> Self {
-        Self { is_synced: true, max_bytes: 1 << 30, max_age: Duration::from_secs(7 * 24 * 60 * 60) }
+        Self {
+            is_synced: true,
+            max_bytes: 1 << 30,
+            max_age: Duration::from_secs(7 * 24 * 60 * 60),
+            dedup: Duration::from_secs(120),
+        }
     }
 }
 
@@ -64,6 +77,13 @@ impl Options {
                     options.max_age = duration(text)
                         .map_err(|error| wrong(format!("max_age={text}: {error}")))?;
                 }
+                ("dedup", text) => {
+                    options.dedup =
+                        duration(text).map_err(|error| wrong(format!("dedup={text}: {error}")))?;
+                    if !DEDUP.contains(&options.dedup) {
+                        return Err(wrong(format!("dedup={text}: it is 1s to 168h")));
+                    }
+                }
                 (unknown, _) => {
                     let hint = match nearest(unknown, NAMES) {
                         Some(known) => format!(": did you mean {known}?"),
@@ -76,11 +96,13 @@ impl Options {
         Ok(((!path.is_empty()).then(|| path.into()), options))
     }
 
-    pub(super) fn settings(self) -> Settings {
-        Settings::default()
+    /// Opens the files of a folder that this process owns. Blocks.
+    pub(super) fn open(self, files: Arc<Files>, owned: Owned) -> Result<(Engine, Recovery)> {
+        let settings = Settings::default();
+        Engine::open(files, Some(owned), settings, self.level(), self.dedup)
     }
 
-    pub(super) fn level(self) -> Level {
+    fn level(self) -> Level {
         if self.is_synced { Level::Synced } else { Level::Written }
     }
 
@@ -97,10 +119,11 @@ mod tests {
     fn a_url_says_where_and_how() {
         let (path, options) = Options::read("").unwrap();
         assert_eq!((path, options), (None, Options::default()));
-        let url = "/var/lib/shop?ack=written&max_bytes=1000&max_age=2h";
+        let url = "/var/lib/shop?ack=written&max_bytes=1000&max_age=2h&dedup=5m";
         let (path, options) = Options::read(url).unwrap();
         assert_eq!(path, Some("/var/lib/shop".into()));
         assert_eq!(options.level(), Level::Written);
+        assert_eq!(options.dedup, Duration::from_secs(300));
         let retention = Retention { bytes: 1000, age: Duration::from_secs(7200) };
         assert_eq!(options.retention(), retention);
         for (url, hint) in [
@@ -109,6 +132,7 @@ mod tests {
             ("/x?ack=none", "`synced` or `written`"),
             ("/x?max_age=soon", "max_age=soon"),
             ("/x?max_bytes=-1", "a number of bytes"),
+            ("/x?dedup=0s", "1s to 168h"),
         ] {
             let error = Options::read(url).unwrap_err();
             assert!(error.detail().contains(hint), "{url}: {error}");

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -9,8 +10,8 @@ use tokio::sync::mpsc;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::command::{Command, Joined, Lent, Name, refuse};
-use super::progress::{Candidate, Loan, MAX_PENDING, Progress};
+use super::command::{Command, Joined, Lent, Name, priorities, refuse};
+use super::progress::{Candidate, Loan, MAX_PENDING, Progress, Terms};
 use crate::broker::stored::{millis, read, time, write};
 use crate::broker::{Message, Start, Subscription, Verdict};
 use crate::data::log::{Append, Level, Limit, Log, Record};
@@ -20,11 +21,13 @@ use crate::error::Result;
 const COMMANDS: usize = 1024;
 /// Bytes of messages read at once.
 const READ_BYTES: usize = 4 << 20;
+/// Messages among which the ones of the highest priority are looked for.
+const AHEAD: usize = 1024;
 /// How long a queue pauses after its log failed.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Begins a queue; it ends once it has no consumers, and is told nothing then.
-pub(super) fn begin(log: Arc<Log>, name: Name) -> mpsc::Sender<Command> {
+pub(super) fn begin(log: Arc<Log>, name: Name, ranked: Arc<AtomicUsize>) -> mpsc::Sender<Command> {
     let (sender, commands) = mpsc::channel(COMMANDS);
     tokio::spawn(async move {
         let queue = Queue {
@@ -37,6 +40,10 @@ pub(super) fn begin(log: Arc<Log>, name: Name) -> mpsc::Sender<Command> {
             commands,
             is_changed: false,
             read: BTreeMap::new(),
+            read_bytes: 0,
+            is_ranked: false,
+            ranked_seen: None,
+            ranked,
         };
         queue.run().await;
     });
@@ -56,6 +63,13 @@ struct Queue {
     is_changed: bool,
     /// Messages that were read and not lent yet.
     read: BTreeMap<u64, Record>,
+    read_bytes: usize,
+    /// Messages of the topic have priorities.
+    is_ranked: bool,
+    /// What `ranked` was when that was found.
+    ranked_seen: Option<usize>,
+    /// How many topics have got priorities.
+    ranked: Arc<AtomicUsize>,
 }
 
 struct Consumer {
@@ -291,6 +305,7 @@ impl Queue {
     /// The message with this number, if it is still there.
     async fn record(&mut self, sequence: u64) -> Result<Option<Record>> {
         if let Some(record) = self.read.remove(&sequence) {
+            self.read_bytes -= record.body.len();
             return Ok(Some(record));
         }
         let one = Limit { records: 1, bytes: usize::MAX };
@@ -308,32 +323,54 @@ impl Queue {
             }
         }
         loop {
+            // Messages that are passed over, such as those that waited for too long, are not the last there are.
+            let before = self.came_to(turn);
             self.read_on().await?;
-            let before = turn.lent.len() + turn.dead.len();
             self.lend(turn).await?;
-            if turn.lent.len() + turn.dead.len() == before || turn.lent.len() >= COMMANDS {
+            if self.came_to(turn) == before || turn.lent.len() >= COMMANDS {
                 break;
             }
         }
         self.finish_turn(turn).await
     }
 
+    /// Differs once a message was read, lent, buried or passed over.
+    fn came_to(&self, turn: &Turn) -> (usize, Option<u64>, usize) {
+        let next = self.progress.as_ref().map(Progress::next);
+        (turn.lent.len() + turn.dead.len(), next, self.pending())
+    }
+
     /// Reads as much as consumers can take.
     async fn read_on(&mut self) -> Result<()> {
         let credit = self.credit();
+        self.look_for_priorities();
         let Some(progress) = &mut self.progress else { return Ok(()) };
-        if credit == 0 || progress.has_ready() || progress.pending() >= MAX_PENDING {
+        let (wanted, ready) = (if self.is_ranked { AHEAD } else { 1 }, progress.ready());
+        if credit == 0 || ready >= wanted || progress.pending() >= MAX_PENDING {
             return Ok(());
         }
-        let limit = Limit { records: credit.min(1024), bytes: READ_BYTES };
+        let records = if self.is_ranked { AHEAD - ready } else { credit.min(AHEAD) };
+        let limit = Limit { records, bytes: READ_BYTES };
         let topic = self.name.topic.as_bytes();
         for record in self.log.read(topic, progress.next(), limit).await? {
             self.is_changed = true;
-            if take(progress, &self.name.topic, &record) {
+            // What finds no room here is read again when it is lent.
+            if take(progress, &self.name.topic, &record)
+                && (self.read.is_empty() || self.read_bytes + record.body.len() <= READ_BYTES)
+            {
+                self.read_bytes += record.body.len();
                 self.read.insert(record.sequence, record);
             }
         }
         Ok(())
+    }
+
+    fn look_for_priorities(&mut self) {
+        let ranked = self.ranked.load(Ordering::Acquire);
+        if !self.is_ranked && self.ranked_seen != Some(ranked) {
+            self.ranked_seen = Some(ranked);
+            self.is_ranked = self.log.topic_end(&priorities(&self.name.topic)) > 0;
+        }
     }
 
     /// Lends what can be lent to those who have credit.
@@ -441,8 +478,9 @@ fn take(progress: &mut Progress, topic: &str, record: &Record) -> bool {
     let now = SystemTime::now();
     let due = message.as_ref().and_then(|message| message.due);
     let due = due.and_then(|due| due.duration_since(now).ok()).map(|left| Instant::now() + left);
+    let priority = message.as_ref().map_or(0, |message| message.priority);
     let key = message.and_then(|message| message.key).map(Arc::from);
-    progress.took(sequence, key, due);
+    progress.took(sequence, Terms { key, priority, due });
     // One that waits is read again.
     due.is_none()
 }

@@ -29,10 +29,20 @@ pub(super) fn unreadable(disk: &dyn Disk, base: u64, unreadable: Unreadable) -> 
             Code::FailedPrecondition,
             format!("{file} has format {version}, of a newer version: use that, or another folder"),
         ),
-        Unreadable::Unborn => Error::new(Code::DataLoss, format!("{file} is empty")),
-        Unreadable::Damaged(at) => Error::new(
-            Code::DataLoss,
-            format!("{file} is damaged at byte {at}, where there is more behind it"),
-        ),
+        Unreadable::Unborn => damaged(disk, &format!("{file} is empty")),
+        Unreadable::Damaged(at) => {
+            damaged(disk, &format!("{file} is damaged at byte {at}, where there is more behind it"))
+        }
     }
+}
+
+fn damaged(disk: &dyn Disk, what: &str) -> Error {
+    let folder = disk.describe("");
+    let folder = folder.trim_end_matches('/');
+    Error::new(
+        Code::DataLoss,
+        format!(
+            "{what}: `micro data doctor {folder}` says what can be read, and `micro data repair {folder}` keeps that"
+        ),
+    )
 }

@@ -10,6 +10,7 @@
 //! It can be made again from the segment, so one that does not read is no loss.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use bytes::{Buf, BufMut, Bytes};
 
@@ -106,8 +107,22 @@ impl Index {
         out
     }
 
+    /// How many records of each topic have one of these numbers.
+    pub(super) fn count_within(&self, base: u64, numbers: Range<u64>) -> BTreeMap<Bytes, u64> {
+        let is_within =
+            |position: &&Position| numbers.contains(&(base + u64::from(position.number)));
+        let count = |positions: &Vec<Position>| positions.iter().filter(is_within).count() as u64;
+        let counts = self.topics.iter().map(|(topic, positions)| (topic.clone(), count(positions)));
+        counts.filter(|(_, count)| *count > 0).collect()
+    }
+
     /// The index in a file, if it is one of the segment with that base and length.
-    pub(super) fn read(mut bytes: Bytes, base: u64, length: u64) -> Option<(Self, Extent)> {
+    pub(super) fn read(bytes: Bytes, base: u64, length: u64) -> Option<(Self, Extent)> {
+        Self::read_any(bytes).filter(|(_, extent)| (extent.base, extent.length) == (base, length))
+    }
+
+    /// The index in a file, of whichever segment.
+    pub(super) fn read_any(mut bytes: Bytes) -> Option<(Self, Extent)> {
         let head = bytes.get(..HEAD)?;
         if &head[..8] != MAGIC
             || u32_at(head, 8) != VERSION
@@ -122,9 +137,6 @@ impl Index {
             next: bytes.get_u64_le(),
             time: bytes.get_u64_le(),
         };
-        if (extent.base, extent.length) != (base, length) {
-            return None;
-        }
         let mut topics = BTreeMap::new();
         while !bytes.is_empty() {
             let len = bytes.try_get_u16_le().ok()?.into();

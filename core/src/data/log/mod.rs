@@ -9,9 +9,10 @@ mod inbox;
 mod index;
 mod open;
 mod scan;
-mod segment;
+pub(in crate::data) mod segment;
 mod shared;
 mod state;
+pub(in crate::data) mod survey;
 mod terms;
 #[cfg(test)]
 mod tests;
@@ -28,8 +29,9 @@ pub(crate) use self::format::Record;
 use self::inbox::Submission;
 use self::index::{Extent, Index};
 pub(crate) use self::open::Recovery;
-use self::scan::Unreadable;
+pub(in crate::data) use self::scan::Unreadable;
 use self::segment::{Lost, Segment};
+
 use self::shared::Shared;
 use self::state::Found;
 pub(crate) use self::state::Limit;

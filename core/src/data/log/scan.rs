@@ -28,7 +28,7 @@ pub(super) struct Scanned {
 
 /// Why a segment cannot be read.
 #[derive(Debug)]
-pub(super) enum Unreadable {
+pub(in crate::data) enum Unreadable {
     /// The disk says so.
     Io(io::Error),
     /// A crash came before the head was written, so that nothing else was.
@@ -50,7 +50,7 @@ pub(super) fn scan(
     blob: &dyn Blob,
     mut each: impl FnMut(u32, &Record),
 ) -> Result<Scanned, Unreadable> {
-    let mut window = Window { blob, len: blob.len()?, start: 0, bytes: Bytes::new() };
+    let mut window = Window::new(blob)?;
     let head = window.get(0, HEAD)?.unwrap_or_default();
     let head = match Head::read(&head) {
         Ok(head) => head,
@@ -65,8 +65,8 @@ pub(super) fn scan(
     while scanned.end < window.len {
         records.clear();
         let Some(batch) = read_batch(&mut window, &scanned, &mut records)? else {
-            if let Some(damaged) = is_damaged(&mut window, &scanned)? {
-                return Err(Unreadable::Damaged(damaged));
+            if is_damaged(&mut window, &scanned)? {
+                return Err(Unreadable::Damaged(scanned.end));
             }
             scanned.torn = window.len - scanned.end;
             break;
@@ -83,7 +83,7 @@ pub(super) fn scan(
 }
 
 /// The batch at the end of what was scanned, if it is whole.
-fn read_batch(
+pub(super) fn read_batch(
     window: &mut Window<'_>,
     scanned: &Scanned,
     records: &mut Vec<(u32, Record)>,
@@ -107,35 +107,52 @@ fn read_batch(
 }
 
 /// Whether what is unreadable at the end of what was scanned was once on the disk: then a batch behind it says so.
-fn is_damaged(window: &mut Window<'_>, scanned: &Scanned) -> io::Result<Option<u64>> {
+pub(super) fn is_damaged(window: &mut Window<'_>, scanned: &Scanned) -> io::Result<bool> {
     let mut at = scanned.end + 1;
-    while let Some(bytes) = window.get_some(at)? {
-        if let Some((found, head)) = BatchHead::find(scanned.head.salt, &bytes, 0) {
-            if head.synced > scanned.end {
-                return Ok(Some(scanned.end));
-            }
-            at += found as u64 + 1;
-        } else if at + bytes.len() as u64 == window.len {
-            break;
-        } else {
-            // A head may lie across two windows.
-            at += (bytes.len() - BATCH + 1) as u64;
+    while let Some((found, head)) = next_batch(window, scanned.head.salt, at)? {
+        if head.synced > scanned.end {
+            return Ok(true);
         }
+        at = found + 1;
+    }
+    Ok(false)
+}
+
+/// The first head of a batch at `at` or behind it, and where it is.
+pub(super) fn next_batch(
+    window: &mut Window<'_>,
+    salt: u32,
+    at: u64,
+) -> io::Result<Option<(u64, BatchHead)>> {
+    let mut at = at;
+    while let Some(bytes) = window.get_some(at)? {
+        if let Some((found, head)) = BatchHead::find(salt, &bytes, 0) {
+            return Ok(Some((at + found as u64, head)));
+        }
+        if at + bytes.len() as u64 == window.len {
+            break;
+        }
+        // A head may lie across two windows.
+        at += (bytes.len() - BATCH + 1) as u64;
     }
     Ok(None)
 }
 
 /// A part of a file in memory.
-struct Window<'a> {
+pub(super) struct Window<'a> {
     blob: &'a dyn Blob,
-    len: u64,
+    pub(super) len: u64,
     start: u64,
     bytes: Bytes,
 }
 
-impl Window<'_> {
+impl<'a> Window<'a> {
+    pub(super) fn new(blob: &'a dyn Blob) -> io::Result<Self> {
+        Ok(Self { blob, len: blob.len()?, start: 0, bytes: Bytes::new() })
+    }
+
     /// `len` bytes at `offset`, unless the file ends before.
-    fn get(&mut self, offset: u64, len: usize) -> io::Result<Option<Bytes>> {
+    pub(super) fn get(&mut self, offset: u64, len: usize) -> io::Result<Option<Bytes>> {
         if offset.checked_add(len as u64).is_none_or(|end| end > self.len) {
             return Ok(None);
         }

@@ -1,6 +1,8 @@
 //! One file of the log.
 
+use std::collections::BTreeMap;
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -30,17 +32,17 @@ pub(super) enum Lost {
 }
 
 /// Name of the segment with this base.
-pub(super) fn name(base: u64) -> String {
+pub(in crate::data) fn name(base: u64) -> String {
     format!("{base:020}.log")
 }
 
 /// Name of the file that has its index.
-pub(super) fn index_name(base: u64) -> String {
+pub(in crate::data) fn index_name(base: u64) -> String {
     format!("{base:020}.index")
 }
 
 /// The base of the segment or index with this name.
-pub(super) fn base(name: &str, suffix: &str) -> Option<u64> {
+pub(in crate::data) fn base(name: &str, suffix: &str) -> Option<u64> {
     let digits = name.strip_suffix(suffix)?;
     (digits.len() == 20).then(|| digits.parse().ok())?
 }
@@ -168,6 +170,34 @@ pub(super) fn read_index(
     let mut bytes = vec![0; blob.len()? as usize];
     blob.read_at(&mut bytes, 0)?;
     Ok(Index::read(bytes.into(), base, length))
+}
+
+/// What an index says of a segment that is not as it was.
+pub(in crate::data) struct Remembered {
+    index: Index,
+    extent: Extent,
+}
+
+impl Remembered {
+    /// None where `bytes` are no index.
+    pub(in crate::data) fn read(bytes: Bytes) -> Option<Self> {
+        Index::read_any(bytes).map(|(index, extent)| Self { index, extent })
+    }
+
+    /// Bytes that the segment had.
+    pub(in crate::data) fn length(&self) -> u64 {
+        self.extent.length
+    }
+
+    /// Numbers that it had.
+    pub(in crate::data) fn numbers(&self) -> Range<u64> {
+        self.extent.base..self.extent.next
+    }
+
+    /// How many records of each topic had one of these numbers.
+    pub(in crate::data) fn topics(&self, numbers: Range<u64>) -> BTreeMap<Bytes, u64> {
+        self.index.count_within(self.extent.base, numbers)
+    }
 }
 
 /// Bytes that a batch with records of `sizes` takes.

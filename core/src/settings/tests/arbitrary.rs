@@ -5,6 +5,7 @@ use serde_json::Value as Json;
 
 use super::*;
 use crate::error::Code;
+use crate::settings::{PublishSettings, SubscriberSettings};
 
 /// Documents of known fields with any values.
 fn documents() -> impl Strategy<Value = Json> {
@@ -16,7 +17,7 @@ fn documents() -> impl Strategy<Value = Json> {
         "\\PC{0,12}|[0-9.]{1,20}(ms|s|m|h)|(memory|tcp)(://)?[a-z/?=&]{0,8}|none|-----BEGIN.{0,20}"
             .prop_map(Json::from),
     ];
-    let keys = "timeout|wait_for_ready|metadata|addresses|filters|strategy|key|tls|certificate|private_key|authority|file|network|client|limiter|server_name|policy|forward|only|except|credentials|patience|at_least|keepalive|label|version|descriptors|request|\\PC{0,8}";
+    let keys = "start|sequence|time|delay|timeout|wait_for_ready|metadata|addresses|filters|strategy|key|tls|certificate|private_key|authority|file|network|client|limiter|server_name|policy|forward|only|except|credentials|patience|at_least|keepalive|label|version|descriptors|request|\\PC{0,8}";
     leaf.prop_recursive(3, 24, 6, move |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..4).prop_map(Json::from),
@@ -47,6 +48,8 @@ proptest! {
         harmless(ServiceSettings::from_json(&text));
         harmless(ClientSettings::from_json(&text));
         harmless(CallSettings::from_json(&text));
+        harmless(PublishSettings::from_json(&text));
+        harmless(SubscriberSettings::from_json(&text));
         harmless(EndpointSettings::from_json(&text));
     }
 }

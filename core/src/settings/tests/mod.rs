@@ -2,6 +2,7 @@
 
 mod arbitrary;
 mod fields;
+mod messages;
 mod mistakes;
 mod ranges;
 mod sources;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use micro::Error;
+use micro::broker::Delivery;
 use micro::settings::Fields;
 use serde::Serialize;
 
@@ -40,6 +41,13 @@ impl Answer {
             .map_err(|error| Error::internal(format!("cannot write JSON: {error}")))?;
         Ok(Self { payload: payload.into(), flags: flags::JSON })
     }
+}
+
+/// What is told of something that is followed.
+pub(crate) enum Item {
+    Change(Answer),
+    /// A message, which the host settles.
+    Delivery(Box<Delivery>),
 }
 
 /// No arguments.

@@ -5,6 +5,7 @@
 //! checked before it begins; its deadline, its place and its end are the business of [`crate::Client::ask`] and
 //! [`crate::Client::follow`].
 
+mod broker;
 mod client;
 mod ground;
 mod registry;
@@ -13,13 +14,14 @@ mod service;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{BoxStream, Stream, StreamExt as _};
 use micro::Error;
+use micro::broker::Delivery;
 use micro::settings::Fields;
 
 use crate::failure::{Failure, Result};
 use crate::question::{Question, Terms};
 
 use ground::Args;
-pub(crate) use ground::{Answer, At};
+pub(crate) use ground::{Answer, At, Item};
 
 /// Defines the operations: for each a number, the name that messages and languages give it, and what is done.
 macro_rules! operations {
@@ -54,6 +56,8 @@ operations! {
     REGISTRY_REGISTER = 0x0204, "registry.register", ask(registry::register);
     /// Removes nodes.
     REGISTRY_DEREGISTER = 0x0205, "registry.deregister", ask(registry::deregister);
+    /// Messages of a topic.
+    BROKER_SUBSCRIBE = 0x0401, "broker.subscribe", deliver(broker::subscribe);
     /// What the service behind the client has seen.
     SERVICE_STATS = 0x0801, "service.stats", ask(service::stats);
 }
@@ -84,7 +88,7 @@ type Asked = dyn FnOnce(At, Fields) -> micro::Result<BoxFuture<'static, micro::R
 type Followed = dyn FnOnce(At, Fields) -> micro::Result<BoxFuture<'static, micro::Result<Items>>>;
 
 /// What is told of something that is followed.
-pub(crate) type Items = BoxStream<'static, micro::Result<Answer>>;
+pub(crate) type Items = BoxStream<'static, micro::Result<Item>>;
 
 /// What a question asks: the name of its operation, and its work.
 ///
@@ -155,7 +159,22 @@ where
 {
     How::Follow(Box::new(|at, fields| {
         let opening = open(at, read(fields)?);
-        Ok(Box::pin(async { Ok(opening.await?.boxed()) }))
+        Ok(Box::pin(async { Ok(opening.await?.map(|item| item.map(Item::Change)).boxed()) }))
+    }))
+}
+
+/// An operation that delivers messages.
+fn deliver<A, F, W, S>(open: F) -> How
+where
+    A: Args + 'static,
+    F: FnOnce(At, A) -> W + 'static,
+    W: Future<Output = micro::Result<S>> + Send + 'static,
+    S: Stream<Item = Delivery> + Send + 'static,
+{
+    How::Follow(Box::new(|at, fields| {
+        let opening = open(at, read(fields)?);
+        let lent = |delivery| Ok(Item::Delivery(Box::new(delivery)));
+        Ok(Box::pin(async move { Ok(opening.await?.map(lent).boxed()) }))
     }))
 }
 

@@ -41,8 +41,8 @@ impl Facade for Header {
                 question.name, question.number
             ));
         }
-        let answer = if question.is_followed { "CHANGE:" } else { "REPLY:" };
-        if !comment.contains(answer) {
+        let answer = format!("{}:", question.way.event());
+        if !comment.contains(&answer) {
             signature
                 .wrong
                 .push(format!("its comment does not say what is told: write {answer} ..."));

@@ -217,7 +217,7 @@ fn within(text: &str) -> &str {
 mod tests {
     use super::super::parameters;
     use super::*;
-    use crate::surface::table::Argument;
+    use crate::surface::table::{Argument, Way};
 
     const CLIENT: &str = "package client
 
@@ -248,7 +248,7 @@ func (r *rpc) Register(ctx context.Context, service *Service, opts ...RegisterOp
             name: "registry.register".to_owned(),
             number: 0,
             does: String::new(),
-            is_followed: false,
+            way: Way::Ask,
             arguments: vec![
                 argument("service", ArgumentKind::Record, false),
                 argument("ttl", ArgumentKind::Duration, true),

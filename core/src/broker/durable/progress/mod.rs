@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod tests;
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,8 +23,8 @@ pub(super) struct Progress {
     next: u64,
     /// Messages before, which are not settled.
     pending: BTreeMap<u64, Pending>,
-    /// Those that can be lent.
-    ready: BTreeSet<u64>,
+    /// Those that can be lent, by priority.
+    ready: BTreeSet<(Reverse<u8>, u64)>,
     /// Those that cannot be lent before a time.
     waiting: BTreeSet<(Instant, u64)>,
     /// Those that are lent, by the end of their lease.
@@ -37,6 +38,7 @@ struct Pending {
     /// How often it was lent.
     attempts: u32,
     key: Option<Arc<str>>,
+    priority: u8,
     at: At,
     /// Why it failed last.
     reason: String,
@@ -57,6 +59,14 @@ pub(super) struct Loan {
     pub(super) consumer: u64,
     pub(super) lease: Duration,
     pub(super) until: Instant,
+}
+
+/// What a message that was read says of when it may be lent.
+#[derive(Debug, Default)]
+pub(super) struct Terms {
+    pub(super) key: Option<Arc<str>>,
+    pub(super) priority: u8,
+    pub(super) due: Option<Instant>,
 }
 
 /// A message that may be lent.
@@ -97,17 +107,18 @@ impl Progress {
         self.pending.len()
     }
 
-    /// Whether a message can be lent now.
-    pub(super) fn has_ready(&self) -> bool {
-        !self.ready.is_empty()
+    /// How many messages can be lent now.
+    pub(super) fn ready(&self) -> usize {
+        self.ready.len()
     }
 
     /// A message was read: it can be lent from `due` on. One that was read before, of a queue that was written down, gets its key.
-    pub(super) fn took(&mut self, sequence: u64, key: Option<Arc<str>>, due: Option<Instant>) {
+    pub(super) fn took(&mut self, sequence: u64, terms: Terms) {
+        let Terms { key, priority, due } = terms;
         self.next = self.next.max(sequence + 1);
         let known = self.pending.remove(&sequence);
         let (attempts, reason) = known.map_or((0, String::new()), |known| {
-            self.ready.remove(&sequence);
+            self.unplace(sequence, known.priority, known.at);
             (known.attempts, known.reason)
         });
         let at = match &key {
@@ -120,8 +131,8 @@ impl Progress {
                 behind.push_back(sequence);
             }
         }
-        self.pending.insert(sequence, Pending { attempts, key, at, reason });
-        self.place(sequence, at);
+        self.pending.insert(sequence, Pending { attempts, key, priority, at, reason });
+        self.place(sequence, priority, at);
     }
 
     /// A message that need not be delivered was read.
@@ -132,7 +143,7 @@ impl Progress {
 
     /// The first that can be lent.
     pub(super) fn candidate(&self) -> Option<Candidate> {
-        let sequence = *self.ready.first()?;
+        let (_, sequence) = *self.ready.first()?;
         let pending = self.pending.get(&sequence)?;
         Some(Candidate { sequence, attempts: pending.attempts, reason: pending.reason.clone() })
     }
@@ -181,7 +192,7 @@ impl Progress {
     /// Done with it.
     pub(super) fn settle(&mut self, sequence: u64) {
         let Some(pending) = self.pending.remove(&sequence) else { return };
-        self.unplace(sequence, pending.at);
+        self.unplace(sequence, pending.priority, pending.at);
         let Some(key) = pending.key else { return };
         let Some(behind) = self.keys.get_mut(&key) else { return };
         if pending.at == At::Behind {
@@ -267,9 +278,9 @@ impl Progress {
         let mut sequence = 0;
         for (step, attempts) in written.pending.into_iter().zip(written.attempts) {
             sequence += step;
-            let pending = Pending { attempts, key: None, at: At::Ready, reason: String::new() };
-            progress.pending.insert(sequence, pending);
-            progress.ready.insert(sequence);
+            let (key, priority, at, reason) = (None, 0, At::Ready, String::new());
+            progress.pending.insert(sequence, Pending { attempts, key, priority, at, reason });
+            progress.place(sequence, priority, at);
         }
         Ok(progress)
     }
@@ -282,23 +293,24 @@ impl Progress {
     fn put(&mut self, sequence: u64, at: At) {
         let Some(pending) = self.pending.get_mut(&sequence) else { return };
         let before = std::mem::replace(&mut pending.at, at);
-        self.unplace(sequence, before);
-        self.place(sequence, at);
+        let priority = pending.priority;
+        self.unplace(sequence, priority, before);
+        self.place(sequence, priority, at);
     }
 
-    fn place(&mut self, sequence: u64, at: At) {
+    fn place(&mut self, sequence: u64, priority: u8, at: At) {
         match at {
             At::Behind => true,
-            At::Ready => self.ready.insert(sequence),
+            At::Ready => self.ready.insert((Reverse(priority), sequence)),
             At::Waiting(due) => self.waiting.insert((due, sequence)),
             At::Lent(loan) => self.lent.insert((loan.until, sequence)),
         };
     }
 
-    fn unplace(&mut self, sequence: u64, at: At) {
+    fn unplace(&mut self, sequence: u64, priority: u8, at: At) {
         match at {
             At::Behind => true,
-            At::Ready => self.ready.remove(&sequence),
+            At::Ready => self.ready.remove(&(Reverse(priority), sequence)),
             At::Waiting(due) => self.waiting.remove(&(due, sequence)),
             At::Lent(loan) => self.lent.remove(&(loan.until, sequence)),
         };

@@ -8,6 +8,10 @@ fn loan(now: Instant, consumer: u64) -> Loan {
     Loan { consumer, lease: LEASE, until: now + LEASE }
 }
 
+fn terms(key: Option<&str>, due: Option<Instant>) -> Terms {
+    Terms { key: key.map(Arc::from), due, priority: 0 }
+}
+
 /// Lends all that can be lent.
 fn lend(progress: &mut Progress, now: Instant) -> Vec<(u64, u32)> {
     let mut lent = Vec::new();
@@ -23,7 +27,7 @@ fn messages_are_lent_once_until_they_are_settled_or_their_lease_ends() {
     let now = Instant::now();
     let mut progress = Progress::starting(5);
     for sequence in [5, 7, 9] {
-        progress.took(sequence, None, None);
+        progress.took(sequence, Terms::default());
     }
     assert_eq!(lend(&mut progress, now), [(5, 1), (7, 1), (9, 1)]);
     progress.settle(7);
@@ -45,8 +49,8 @@ fn messages_are_lent_once_until_they_are_settled_or_their_lease_ends() {
 fn a_message_waits_for_its_time() {
     let now = Instant::now();
     let mut progress = Progress::default();
-    progress.took(1, None, Some(now + LEASE));
-    progress.took(2, None, None);
+    progress.took(1, terms(None, Some(now + LEASE)));
+    progress.took(2, Terms::default());
     assert_eq!(lend(&mut progress, now), [(2, 1)]);
     progress.retry(2, Some(now + LEASE / 2), "failed".into());
     assert_eq!(progress.next_time(), Some(now + LEASE / 2));
@@ -62,7 +66,7 @@ fn messages_of_a_key_are_lent_one_after_the_other() {
     let now = Instant::now();
     let mut progress = Progress::default();
     for (sequence, key) in [(1, "a"), (2, "a"), (3, "b"), (4, "a")] {
-        progress.took(sequence, Some(key.into()), None);
+        progress.took(sequence, terms(Some(key), None));
     }
     assert_eq!(lend(&mut progress, now), [(1, 1), (3, 1)]);
     progress.retry(1, Some(now + LEASE), String::new());
@@ -75,7 +79,7 @@ fn messages_of_a_key_are_lent_one_after_the_other() {
     progress.settle(4);
     progress.settle(2);
     assert_eq!(lend(&mut progress, now), []);
-    progress.took(5, Some("a".into()), None);
+    progress.took(5, terms(Some("a"), None));
     assert_eq!(lend(&mut progress, now), [(5, 1)]);
     assert_eq!(progress.keys.len(), 2);
     progress.settle(5);
@@ -84,18 +88,33 @@ fn messages_of_a_key_are_lent_one_after_the_other() {
 }
 
 #[test]
+fn a_higher_priority_is_lent_first_and_never_before_an_older_message_of_its_key() {
+    let now = Instant::now();
+    let mut progress = Progress::default();
+    for (sequence, key, priority) in
+        [(1, None, 0), (2, Some("a"), 1), (3, Some("a"), 9), (4, None, 5), (5, None, 5)]
+    {
+        progress.took(sequence, Terms { priority, ..terms(key, None) });
+    }
+    assert_eq!(lend(&mut progress, now), [(4, 1), (5, 1), (2, 1), (1, 1)]);
+    progress.settle(2);
+    progress.retry(1, None, String::new());
+    assert_eq!(lend(&mut progress, now), [(3, 1), (1, 2)]);
+}
+
+#[test]
 fn progress_reads_as_it_was_written() {
     let now = Instant::now();
     let mut progress = Progress::starting(3);
     for sequence in [3, 10, 1000] {
-        progress.took(sequence, Some("k".into()), None);
+        progress.took(sequence, terms(Some("k"), None));
     }
     lend(&mut progress, now);
     progress.settle(10);
     let mut read = Progress::read(&progress.write()).unwrap();
     assert_eq!((read.next(), read.unread()), (1001, vec![3, 1000]));
     for sequence in read.unread() {
-        read.took(sequence, Some("k".into()), None);
+        read.took(sequence, terms(Some("k"), None));
     }
     assert_eq!(lend(&mut read, now), [(3, 2)]);
     assert!(Progress::read(b"\xff").is_err());
@@ -114,9 +133,10 @@ fn whatever_happens_a_message_is_in_one_place_and_none_is_forgotten() {
             match random.u8(..8) {
                 0 | 1 => {
                     let sequence = progress.next() + random.u64(1..3);
-                    let key = ["a", "b"].get(random.usize(..3)).map(|key| Arc::from(*key));
+                    let key = ["a", "b"].get(random.usize(..3)).copied();
                     let due = random.bool().then(|| now + Duration::from_secs(random.u64(..20)));
-                    progress.took(sequence, key, due);
+                    let priority = random.u8(..3);
+                    progress.took(sequence, Terms { priority, ..terms(key, due) });
                     unsettled.insert(sequence);
                 }
                 2 => {

@@ -1,6 +1,8 @@
 //! A durable broker in one process, between two, and over power cuts.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod power;
+mod terms;
+
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -8,12 +10,11 @@ use tokio::time::timeout;
 
 use super::engine::{Engine, Retention};
 use super::{Durable, Shared};
-use crate::broker::{
-    Broker, Deliveries, Delivery, Message, Start, Subscription, Verdict, contract,
-};
+use crate::broker::contract::Subject;
+use crate::broker::{Broker, Deliveries, Delivery, Message, Start, Subscription, Verdict};
 use crate::data::Forgetful;
 use crate::data::log::{Level, Settings};
-use crate::error::{Code, Result};
+use crate::error::Code;
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -40,6 +41,13 @@ fn body(delivery: &Delivery) -> String {
     String::from_utf8(delivery.delivered.message.body.to_vec()).unwrap()
 }
 
+/// What a disk has.
+fn open(disk: &Forgetful, settings: Settings) -> Engine {
+    let dedup = Duration::from_secs(120);
+    let opened = Engine::open(Arc::new(disk.clone()), None, settings, Level::Synced, dedup);
+    opened.unwrap().0
+}
+
 /// Takes the next message and acknowledges it.
 async fn take(deliveries: &mut Box<dyn Deliveries>) -> String {
     let delivery = next(deliveries).await;
@@ -52,18 +60,25 @@ async fn publish(broker: &Durable, topic: &str, body: &str) {
     broker.publish(Message::new(topic, body.to_owned())).await.unwrap();
 }
 
-#[tokio::test]
-async fn the_contract_holds_in_the_process_that_owns_the_folder() {
-    let folder = tempfile::tempdir().unwrap();
-    contract::check(|| Durable::new(folder.path())).await;
+/// In the process that owns the folder.
+mod owner {
+    use super::*;
+
+    crate::broker_contract!(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let broker = Durable::new(folder.path());
+        Subject::new(broker.clone(), broker).keeping(folder)
+    });
 }
 
-#[tokio::test]
-async fn the_contract_holds_in_a_process_that_does_not_own_it() {
-    let (_folder, owner, other) = pair();
-    publish(&owner, "first", "so that it owns the folder").await;
-    contract::check(|| other.clone()).await;
-    assert!(matches!(&**other.shared.way.lock().await.as_ref().unwrap(), super::Way::Other(_)));
+/// Between one that owns the folder and one that does not: the first to publish or subscribe becomes the owner.
+mod other {
+    use super::*;
+
+    crate::broker_contract!(|| {
+        let (folder, first, second) = pair();
+        Subject::new(first, second).keeping(folder)
+    });
 }
 
 #[tokio::test]
@@ -176,10 +191,7 @@ async fn terms_of_messages_hold() {
 async fn old_messages_are_removed_and_an_idle_queue_is_where_it_was() {
     let disk = Forgetful::default();
     let settings = Settings { segment_bytes: 4096, ..Settings::default() };
-    let open = |disk: &Forgetful| {
-        Engine::open(Arc::new(disk.clone()), None, settings, Level::Synced).unwrap().0
-    };
-    let engine = open(&disk);
+    let engine = open(&disk, settings);
     engine.publish(&Message::new("seldom", "1")).await.unwrap();
     let mut taken: Box<dyn Deliveries> =
         Box::new(engine.subscribe(queue("seldom", "idle")).await.unwrap());
@@ -193,7 +205,7 @@ async fn old_messages_are_removed_and_an_idle_queue_is_where_it_was() {
     assert!(freed > 8192, "{freed}");
     engine.publish(&Message::new("seldom", "2")).await.unwrap();
     engine.close().await.unwrap();
-    let engine = open(&disk);
+    let engine = open(&disk, settings);
     let mut taken: Box<dyn Deliveries> =
         Box::new(engine.subscribe(queue("seldom", "idle")).await.unwrap());
     let delivery = next(&mut taken).await;
@@ -202,95 +214,6 @@ async fn old_messages_are_removed_and_an_idle_queue_is_where_it_was() {
         Box::new(engine.subscribe(queue("often", "all")).await.unwrap());
     let first: u32 = take(&mut kept).await.trim_start_matches('0').parse().unwrap();
     assert!((100..199).contains(&first), "{first}");
-}
-
-/// What a ledger outside knows.
-#[derive(Default)]
-struct Ledger {
-    published: BTreeSet<String>,
-    attempts: BTreeMap<String, u32>,
-    /// Acknowledged by a consumer; a power cut may have it forgotten.
-    acked: BTreeSet<String>,
-}
-
-#[test]
-fn nothing_published_is_lost_or_delivered_too_often_in_hundreds_of_power_cuts() {
-    let mut builder = tokio::runtime::Builder::new_multi_thread();
-    let runtime = builder.worker_threads(1).enable_all().build().unwrap();
-    let settings = Settings { segment_bytes: 8192, ..Settings::default() };
-    let mut redelivered = 0;
-    for seed in 0..15 {
-        let mut random = fastrand::Rng::with_seed(seed);
-        let disk = Forgetful::default();
-        let mut ledger = Ledger::default();
-        for cut in 0..15 {
-            let opened = Engine::open(Arc::new(disk.clone()), None, settings, Level::Synced);
-            let (engine, _) = opened.unwrap_or_else(|error| panic!("seed {seed}: {error}"));
-            runtime.block_on(life(&engine, &disk, &mut ledger, &mut random, cut));
-            runtime.block_on(async {
-                let _ = engine.close().await;
-            });
-            disk.cut_power(seed * 100 + cut);
-            disk.switch_on();
-        }
-        let (engine, _) =
-            Engine::open(Arc::new(disk.clone()), None, settings, Level::Synced).unwrap();
-        runtime.block_on(async {
-            let mut taken: Box<dyn Deliveries> =
-                Box::new(engine.subscribe(subscription()).await.unwrap());
-            let missing = |ledger: &Ledger| {
-                ledger.published.iter().filter(|body| !ledger.acked.contains(*body)).count()
-            };
-            while missing(&ledger) > 0 {
-                let delivery = next(&mut taken).await;
-                ledger.acked.insert(body(&delivery));
-                delivery.settle(Verdict::Ack).await.unwrap();
-            }
-        });
-        redelivered += ledger.attempts.values().filter(|attempts| **attempts > 1).count();
-    }
-    assert!(redelivered > 20, "only {redelivered} messages were delivered again");
-}
-
-fn subscription() -> Subscription {
-    let mut subscription = queue("orders", "billing");
-    subscription.max_attempts = 1000;
-    subscription
-}
-
-/// Publishes and consumes until the power is cut.
-async fn life(
-    engine: &Engine,
-    disk: &Forgetful,
-    ledger: &mut Ledger,
-    random: &mut fastrand::Rng,
-    cut: u64,
-) {
-    let Ok(taken) = engine.subscribe(subscription()).await else { return };
-    let mut taken: Box<dyn Deliveries> = Box::new(taken);
-    disk.cut_power_at(random.u64(5..60), cut);
-    for number in 0..20 {
-        let body = format!("{cut}-{number}");
-        let published: Result<()> = engine.publish(&Message::new("orders", body.clone())).await;
-        match published {
-            Ok(()) => ledger.published.insert(body),
-            Err(_) => return,
-        };
-        while let Ok(Ok(Some(delivery))) = timeout(Duration::from_millis(2), taken.next()).await {
-            let body = self::body(&delivery);
-            let attempts = ledger.attempts.entry(body.clone()).or_default();
-            *attempts += 1;
-            match random.u8(..3) {
-                0 => drop(delivery),
-                _ => {
-                    if delivery.settle(Verdict::Ack).await.is_err() {
-                        return;
-                    }
-                    ledger.acked.insert(body);
-                }
-            }
-        }
-    }
 }
 
 #[tokio::test]
