@@ -55,6 +55,11 @@ func (p *Provided) serve(call *native.Inbound) {
 	go p.answer(call)
 }
 
+// ending ends a context with the call it is of.
+type ending context.CancelFunc
+
+func (e ending) Cancelled(int32) { e() }
+
 // answer answers a question, and a panic in the registry with a failure.
 func (p *Provided) answer(call *native.Inbound) {
 	ctx, cancel := context.WithCancel(context.Background())
@@ -64,7 +69,7 @@ func (p *Provided) answer(call *native.Inbound) {
 		ctx, stop = context.WithTimeout(ctx, time.Duration(min(call.Timeout, 1<<62)))
 		defer stop()
 	}
-	call.OnCancel(func(int32) { cancel() })
+	call.OnCancel(ending(cancel))
 	payload, err := p.ask(ctx, call)
 	if err != nil {
 		call.Fail(errors.ToNative(err), nil)

@@ -155,10 +155,15 @@ func opens[In, Out any](ctx context.Context, opened client.Stream, err error) (*
 // or whatever encoding/json takes.
 func Handle[In, Out any](s Service, name string, handler func(context.Context, In) (Out, error), opts ...server.HandlerOption) error {
 	return s.Server().Handle(server.Of(server.Endpoint{
-		Name:     name,
-		Shape:    native.Unary,
-		Request:  func() any { return new(In) },
-		Response: func() any { return new(Out) },
+		Name:  name,
+		Shape: native.Unary,
+		Messages: func() (any, any) {
+			both := new(struct {
+				in  In
+				out Out
+			})
+			return &both.in, &both.out
+		},
 		Handle: func(ctx context.Context, req server.Request, rsp any) (err error) {
 			*rsp.(*Out), err = handler(ctx, *req.Body().(*In))
 			return err
@@ -171,9 +176,9 @@ func Handle[In, Out any](s Service, name string, handler func(context.Context, I
 // HandleServerStream adds an endpoint with one request and many replies.
 func HandleServerStream[In, Out any](s Service, name string, handler func(context.Context, In, *Stream[struct{}, Out]) error, opts ...server.HandlerOption) error {
 	return s.Server().Handle(server.Of(server.Endpoint{
-		Name:    name,
-		Shape:   native.ServerStream,
-		Request: func() any { return new(In) },
+		Name:     name,
+		Shape:    native.ServerStream,
+		Messages: func() (any, any) { return new(In), nil },
 		Handle: func(ctx context.Context, req server.Request, rsp any) error {
 			return handler(ctx, *req.Body().(*In), served[struct{}, Out](rsp.(server.Stream)))
 		},
@@ -187,7 +192,7 @@ func HandleClientStream[In, Out any](s Service, name string, handler func(contex
 	return s.Server().Handle(server.Of(server.Endpoint{
 		Name:     name,
 		Shape:    native.ClientStream,
-		Response: func() any { return new(Out) },
+		Messages: func() (any, any) { return nil, new(Out) },
 		Handle: func(ctx context.Context, _ server.Request, rsp any) (err error) {
 			replied, ok := rsp.(interface{ ReplyTo() any })
 			if !ok {

@@ -22,7 +22,9 @@ use clap::{Parser, Subcommand};
 
 #[cfg(unix)]
 use commands::data;
-use commands::{call, completions, describe, explain, health, publish, services, subscribe, watch};
+use commands::{
+    call, completions, describe, explain, health, jobs, publish, services, subscribe, watch,
+};
 use failure::Failure;
 use fleet::Fleet;
 use output::{Format, Output};
@@ -68,6 +70,8 @@ enum Command {
     Publish(publish::Options),
     /// Print messages of a topic as they come, until Ctrl-C.
     Subscribe(subscribe::Options),
+    /// Show when the jobs of a service run, and what became of their last runs.
+    Jobs(jobs::Options),
     /// Look after a data folder, where messages of this machine are kept.
     #[cfg(unix)]
     Data(data::Options),
@@ -126,6 +130,7 @@ async fn run(arguments: Arguments, output: &mut Output) -> Result<(), Failure> {
         Command::Subscribe(options) => {
             subscribe::run(&options, &fleet.broker(&arguments.broker)?, output).await
         }
+        Command::Jobs(options) => jobs::run(&options, &fleet, output).await,
         Command::Explain(_) | Command::Completions(_) => Ok(()),
         #[cfg(unix)]
         Command::Data(_) => Ok(()),

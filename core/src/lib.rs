@@ -46,6 +46,7 @@
 //! | failures: what, where, how often tried | [`Error`], [`Code`] |
 //! | JSON, protobuf, bytes | [`codec`] |
 //! | messages by topic | [`broker`] |
+//! | work by the clock | [`jobs`] |
 //! | a folder of messages that needs looking after | [`data`] |
 //! | who runs where | [`registry`] |
 //! | an implementation of one's own, chosen by URL | [`plugin`] |
@@ -77,6 +78,7 @@ mod forward;
 #[doc(hidden)]
 pub mod fuzzing;
 mod interface;
+pub mod jobs;
 mod metadata;
 pub mod middleware;
 mod named;

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const EXAMPLES: [&str; 15] = [
+const EXAMPLES: [&str; 16] = [
     include_str!("../greeter/service.rs"),
     include_str!("../greeter/client.rs"),
     include_str!("../streaming/service.rs"),
@@ -19,6 +19,7 @@ const EXAMPLES: [&str; 15] = [
     include_str!("../build.rs"),
     include_str!("../middleware/middleware.rs"),
     include_str!("../messages/messages.rs"),
+    include_str!("../jobs/jobs.rs"),
     include_str!("../settings/service.rs"),
 ];
 

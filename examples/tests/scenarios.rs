@@ -268,3 +268,24 @@ async fn orders_that_were_published_meanwhile_are_billed_and_one_that_fails_is_l
     assert_eq!(printed[1], "order 7, attempt 1");
     second.kill().await.expect("it ends");
 }
+
+#[tokio::test]
+async fn jobs_run_by_the_clock_in_a_fleet_and_on_a_node() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut program = command(env!("CARGO_BIN_EXE_jobs"), &folder);
+    program
+        .env("MICRO_BROKER", format!("durable://{}/data", folder.path().display()))
+        .env("CLEAN_UP", "* * * * * *");
+    let mut service = program.stdout(Stdio::piped()).spawn().expect("it starts");
+    let mut lines = BufReader::new(service.stdout.take().expect("a pipe")).lines();
+    let (mut cleaned, mut refreshed) = (0, 0);
+    while cleaned < 2 || refreshed < 2 {
+        let line = timeout(PATIENCE, lines.next_line()).await.expect("in time");
+        match &*line.expect("text").expect("a line") {
+            "cleaned, attempt 1" => cleaned += 1,
+            "refreshed" => refreshed += 1,
+            other => panic!("{other}"),
+        }
+    }
+    service.kill().await.expect("it ends");
+}

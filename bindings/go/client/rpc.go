@@ -155,19 +155,26 @@ func (r *rpc) Close() error {
 	return nil
 }
 
+// terms are those of a call.
+func (r *rpc) terms(opts []CallOption) CallOptions {
+	r.lock.RLock()
+	defer r.lock.RUnlock()
+	if len(opts) == 0 {
+		return r.opts.CallOptions
+	}
+	terms := r.opts.CallOptions
+	terms.document = terms.document.Copy()
+	for _, opt := range opts {
+		opt(&terms)
+	}
+	return terms
+}
+
 // noNode is what call wrappers see instead of a node.
 var noNode = &registry.Node{}
 
 func (r *rpc) Call(ctx context.Context, req Request, rsp any, opts ...CallOption) error {
-	r.lock.RLock()
-	terms := r.opts.CallOptions
-	r.lock.RUnlock()
-	if len(opts) > 0 {
-		terms.document = terms.document.Copy()
-		for _, opt := range opts {
-			opt(&terms)
-		}
-	}
+	terms := r.terms(opts)
 	if len(terms.CallWrappers) == 0 {
 		return r.call(ctx, noNode, req, rsp, terms)
 	}
@@ -187,8 +194,9 @@ func (r *rpc) call(ctx context.Context, _ *registry.Node, req Request, rsp any, 
 	if err != nil {
 		return err
 	}
+	request.WithMeta = terms.header != nil || terms.trailer != nil
 	result := client.Call(ctx, &request)
-	if terms.header != nil || terms.trailer != nil {
+	if request.WithMeta {
 		headers, trailers := native.ReadMeta(result.Meta)
 		put(terms.header, headers)
 		put(terms.trailer, trailers)

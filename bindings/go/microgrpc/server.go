@@ -70,7 +70,7 @@ func (s *Server) RegisterService(desc *grpc.ServiceDesc, impl any) {
 func (s *Server) add(desc *grpc.ServiceDesc, name string, shape uint32, handle server.HandlerFunc) {
 	made := server.Endpoint{Name: desc.ServiceName + "." + name, Shape: shape, Handle: handle}
 	if shape == native.Unary || shape == native.ClientStream {
-		made.Response = func() any { return new(any) }
+		made.Messages = func() (any, any) { return nil, new(any) }
 	}
 	if err := s.service.Server().Handle(server.Of(made, described(desc.ServiceName, name)...)); err != nil {
 		panic(fmt.Sprintf("%s cannot be registered: %s", made.Name, err))

@@ -17,12 +17,11 @@ type callKey struct{}
 
 // call is one that is served: the context of its handler, and the request that wrappers see.
 type call struct {
-	base     context.Context
-	native   *native.Inbound
-	server   *rpc
-	endpoint *endpoint
-	deadline time.Time
-	body     any
+	base   context.Context
+	native native.Inbound
+	server *rpc
+	*served
+	body any
 
 	lock     sync.Mutex
 	done     chan struct{}
@@ -35,12 +34,12 @@ type call struct {
 func (c *call) Deadline() (time.Time, bool) {
 	base, ok := c.base.Deadline()
 	switch {
-	case c.deadline.IsZero():
+	case c.native.Deadline.IsZero():
 		return base, ok
-	case ok && base.Before(c.deadline):
+	case ok && base.Before(c.native.Deadline):
 		return base, true
 	}
-	return c.deadline, true
+	return c.native.Deadline, true
 }
 
 // Done is made when it is asked for: most handlers do not look.
@@ -67,7 +66,7 @@ func (c *call) Value(key any) any {
 	case callKey{}:
 		return c
 	case scope.Key:
-		return c.native
+		return &c.native
 	case metadata.IncomingKey:
 		return c
 	}
@@ -115,8 +114,8 @@ func (c *call) end(err error) {
 	}
 }
 
-// cancelled hears that nobody waits any more.
-func (c *call) cancelled(status int32) {
+// Cancelled hears that nobody waits any more.
+func (c *call) Cancelled(status int32) {
 	if status == native.Deadline {
 		c.end(context.DeadlineExceeded)
 		return

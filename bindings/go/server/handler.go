@@ -15,9 +15,9 @@ import (
 type endpoint struct {
 	name  string
 	shape uint32
-	// Where the request is read into, and the reply is written to; nil of what streams.
-	request, response func() any
-	handle            HandlerFunc
+	// Where the request is read into, and the reply is written to: nil for what streams.
+	messages func() (request, response any)
+	handle   HandlerFunc
 	// Types of the messages, for those who describe it.
 	in, out reflect.Type
 	opts    HandlerOptions
@@ -25,11 +25,12 @@ type endpoint struct {
 
 // Endpoint is a function with its types, which micro.Handle and its kin make. For the packages of this module.
 type Endpoint struct {
-	Name              string
-	Shape             uint32
-	Request, Response func() any
-	Handle            HandlerFunc
-	In, Out           reflect.Type
+	Name  string
+	Shape uint32
+	// Messages makes what the request is read into, and the reply is written to: nil for what streams.
+	Messages func() (request, response any)
+	Handle   HandlerFunc
+	In, Out  reflect.Type
 }
 
 type handler struct {
@@ -45,8 +46,7 @@ func Of(made Endpoint, opts ...HandlerOption) Handler {
 	one := &endpoint{
 		name:     made.Name,
 		shape:    made.Shape,
-		request:  made.Request,
-		response: made.Response,
+		messages: made.Messages,
 		handle:   made.Handle,
 		in:       made.In,
 		out:      made.Out,
@@ -125,12 +125,11 @@ func newEndpoint(name string, method reflect.Value) *endpoint {
 	case kind.NumIn() == 3 && kind.In(2).Kind() == reflect.Pointer:
 		in, out := kind.In(1), kind.In(2)
 		made.in, made.out = in, out
+		request := in
 		if in.Kind() == reflect.Pointer {
-			made.request = func() any { return reflect.New(in.Elem()).Interface() }
-		} else {
-			made.request = func() any { return reflect.New(in).Interface() }
+			request = in.Elem()
 		}
-		made.response = func() any { return reflect.New(out.Elem()).Interface() }
+		made.messages = func() (any, any) { return reflect.New(request).Interface(), reflect.New(out.Elem()).Interface() }
 		made.handle = func(ctx context.Context, req Request, rsp any) error {
 			body := reflect.ValueOf(req.Body())
 			if in.Kind() != reflect.Pointer {

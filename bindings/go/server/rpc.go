@@ -112,15 +112,20 @@ func (r *rpc) Start() error {
 		return err
 	}
 	defer runtime.Release()
-	var all []served
+	var all []*served
 	for _, one := range r.endpoints {
-		all = append(all, r.served(one))
+		all = append(all, newServed(one, r.opts.HdlrWrappers))
 	}
 	if check := r.opts.RegisterCheck; check != nil {
-		one := ofCheck(check)
-		all = append(all, served{one, one.handle})
+		all = append(all, newServed(ofCheck(check), nil))
 	}
-	made, failure := native.NewServer(runtime, r.opts.Name, settings, func(call *native.Inbound) { r.serve(all, call) })
+	// One piece of memory for all that is known of a call.
+	begin := func() *native.Inbound {
+		one := &call{base: r.opts.Context, server: r}
+		one.native.Owner = one
+		return &one.native
+	}
+	made, failure := native.NewServer(runtime, r.opts.Name, settings, begin, func(call *native.Inbound) { serve(all, call) })
 	if failure != nil {
 		return errors.FromNative(failure, nil)
 	}
@@ -188,7 +193,7 @@ func ofCheck(check func(context.Context) error) *endpoint {
 	made := &endpoint{
 		name:     "register_check",
 		shape:    native.Unary,
-		response: func() any { return new([]byte) },
+		messages: func() (any, any) { return nil, new([]byte) },
 		handle:   func(ctx context.Context, _ Request, _ any) error { return check(ctx) },
 	}
 	made.opts.set("register_check", true)
@@ -240,43 +245,51 @@ func (r *rpc) Record() *registry.Service {
 type served struct {
 	endpoint *endpoint
 	handle   HandlerFunc
+	// What errors call its messages.
+	asked, returned, sent string
 }
 
-func (r *rpc) served(one *endpoint) served {
+func newServed(one *endpoint, wrappers []HandlerWrapper) *served {
 	handle := one.handle
-	for at := len(r.opts.HdlrWrappers); at > 0; at-- {
-		handle = r.opts.HdlrWrappers[at-1](handle)
+	for at := len(wrappers); at > 0; at-- {
+		handle = wrappers[at-1](handle)
 	}
-	return served{one, handle}
+	what := "what " + one.name
+	asked := "a request of " + one.name
+	if one.shape == native.Unary || one.shape == native.ServerStream {
+		asked = "the request of " + one.name
+	}
+	return &served{one, handle, asked, what + " returned", what + " sent"}
 }
 
 // serve begins a call; it is told of it on the goroutine that drains, so it must not wait.
-func (r *rpc) serve(all []served, given *native.Inbound) {
+func serve(all []*served, given *native.Inbound) {
 	if int(given.Method) >= len(all) {
 		go given.Fail(&native.Error{Status: int32(errors.CodeUnimplemented), ID: "micro", Message: "there is no such endpoint"}, nil)
 		return
 	}
-	one := all[given.Method]
-	if one.endpoint.shape != native.Unary {
+	serving := given.Owner.(*call)
+	serving.served = all[given.Method]
+	if serving.endpoint.shape != native.Unary {
 		given.Stream()
 	}
-	go r.run(one, given)
+	go serving.run()
 }
 
-func (r *rpc) run(one served, given *native.Inbound) {
-	serving := &call{base: r.opts.Context, native: given, server: r, endpoint: one.endpoint, deadline: given.Deadline}
-	given.OnCancel(serving.cancelled)
+func (c *call) run() {
+	given := &c.native
+	given.OnCancel(c)
 	answered := false
 	defer func() {
 		if !answered {
 			// The handler ended its goroutine.
-			given.Fail(&native.Error{Status: int32(errors.CodeInternal), ID: "micro", Message: one.endpoint.name + " ended without an answer"}, nil)
+			given.Fail(&native.Error{Status: int32(errors.CodeInternal), ID: "micro", Message: c.endpoint.name + " ended without an answer"}, nil)
 		}
-		serving.end(context.Canceled)
+		c.end(context.Canceled)
 	}()
-	payload, err := serving.handle(one)
+	payload, err := c.answer()
 	answered = true
-	tail, wrong := serving.tail()
+	tail, wrong := c.tail()
 	if err == nil {
 		err = wrong
 	}
@@ -287,9 +300,9 @@ func (r *rpc) run(one served, given *native.Inbound) {
 	}
 }
 
-// handle runs the handler, and gives the last message of the answer.
-func (c *call) handle(one served) (payload []byte, err error) {
-	name := one.endpoint.name
+// answer runs the handler, and gives the last message of the answer.
+func (c *call) answer() (payload []byte, err error) {
+	one, name := c.served, c.endpoint.name
 	defer func() {
 		if panicked := recover(); panicked != nil {
 			slog.Error("a handler panicked", "endpoint", name, "panic", fmt.Sprint(panicked), "stack", string(debug.Stack()))
@@ -299,35 +312,33 @@ func (c *call) handle(one served) (payload []byte, err error) {
 	}()
 	shape := one.endpoint.shape
 	hasOne := shape == native.Unary || shape == native.ServerStream
-	if hasOne && one.endpoint.request != nil {
-		c.body = one.endpoint.request()
-		err := codec.Decode(c.native.Payload, c.codec(), c.body, "the request of "+name, errors.CodeInvalidArgument)
-		if err != nil {
+	var rsp any
+	if one.endpoint.messages != nil {
+		c.body, rsp = one.endpoint.messages()
+	}
+	if hasOne && c.body != nil {
+		if err := codec.Decode(c.native.Payload, c.codec(), c.body, one.asked, errors.CodeInvalidArgument); err != nil {
 			return nil, err
 		}
 	}
 	if shape == native.Unary {
-		rsp := one.endpoint.response()
 		if err := one.handle(c, c, rsp); err != nil {
 			return nil, err
 		}
-		return codec.Encode(rsp, c.codec(), "what "+name+" returned", true)
+		return codec.Encode(rsp, c.codec(), one.returned, true)
 	}
 	both := &stream{call: c, one: hasOne}
 	if !hasOne {
 		c.native.Begin()
 	}
-	var rsp any = both
-	if one.endpoint.response != nil {
-		rsp = &withReply{both, one.endpoint.response()}
+	if rsp == nil {
+		return nil, one.handle(c, c, both)
 	}
-	if err := one.handle(c, c, rsp); err != nil {
+	with := &withReply{both, rsp}
+	if err := one.handle(c, c, with); err != nil {
 		return nil, err
 	}
-	if replied, ok := rsp.(*withReply); ok {
-		return codec.Encode(replied.reply, c.codec(), "what "+name+" returned", true)
-	}
-	return nil, nil
+	return codec.Encode(with.reply, c.codec(), one.returned, true)
 }
 
 // withReply is the stream of an endpoint with one reply.

@@ -40,7 +40,7 @@ func (s *stream) Send(msg any) error {
 	if s.call.endpoint.shape == native.ClientStream {
 		return errors.Newf(errors.CodeInternal, "micro", "%s has one reply: return it", s.call.endpoint.name)
 	}
-	payload, err := codec.Encode(msg, s.call.codec(), "what "+s.call.endpoint.name+" sent", true)
+	payload, err := codec.Encode(msg, s.call.codec(), s.call.sent, true)
 	if err == nil {
 		if failure := s.call.native.Stream().Send(payload); failure != nil {
 			if failure.Status == native.Stale {
@@ -59,7 +59,7 @@ func (s *stream) Send(msg any) error {
 }
 
 func (s *stream) Recv(msg any) error {
-	what := "a request of " + s.call.endpoint.name
+	what := s.call.asked
 	if s.one {
 		if s.read {
 			return io.EOF

@@ -7,6 +7,7 @@ pub(crate) mod data;
 pub(crate) mod describe;
 pub(crate) mod explain;
 pub(crate) mod health;
+pub(crate) mod jobs;
 pub(crate) mod publish;
 pub(crate) mod services;
 pub(crate) mod subscribe;

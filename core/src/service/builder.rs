@@ -14,6 +14,7 @@ use crate::client::{Client, ClientBuilder};
 use crate::codec::Message;
 use crate::context::Context;
 use crate::error::{Error, Result};
+use crate::jobs::{Interval, Job};
 use crate::middleware::{Layers, from_fn};
 use crate::registry::{Labels, Registry};
 use crate::server::{Endpoint, Handler, Request, Response, Server, ServerBuilder};
@@ -39,6 +40,7 @@ pub struct ServiceBuilder {
     pub(super) broker_url: Option<UrlSetting>,
     pub(super) subscribers: Vec<Subscriber>,
     pub(super) message_layers: Layers<Incoming, ()>,
+    pub(super) jobs: Vec<Job>,
     pub(super) operator: Operator,
     pub(super) server: ServerBuilder,
     pub(super) client: ClientBuilder,
@@ -76,6 +78,7 @@ impl ServiceBuilder {
             broker_url: None,
             subscribers: Vec::new(),
             message_layers: Layers::default(),
+            jobs: Vec::new(),
             operator: Operator::default(),
             ttl: None,
             interval: None,
@@ -192,6 +195,32 @@ impl ServiceBuilder {
         R: Future<Output = Result<()>> + Send + 'static,
     {
         self.message_layer(from_fn(function))
+    }
+
+    /// Runs once in each interval, in the whole fleet. See [`Job::every`]; for a name, a node's own jobs and all else
+    /// [`ServiceBuilder::job`].
+    pub fn every<F, R>(self, interval: impl Into<Interval>, handler: F) -> Self
+    where
+        F: Fn(Context) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<()>> + Send + 'static,
+    {
+        self.job(Job::every(interval, handler))
+    }
+
+    /// Runs at the moments that a cron expression names, in UTC, once in the whole fleet. See [`Job::cron`].
+    pub fn cron<F, R>(self, expression: &str, handler: F) -> Self
+    where
+        F: Fn(Context) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<()>> + Send + 'static,
+    {
+        self.job(Job::cron(expression, handler))
+    }
+
+    /// Adds a job that needs more than a schedule: a name, a time zone, a policy for missed runs. Layers around messages stand around
+    /// runs as well.
+    pub fn job(mut self, job: Job) -> Self {
+        self.jobs.push(job);
+        self
     }
 
     /// Publishes and subscribes with this broker, whatever the operator says: `MICRO_BROKER` and `--broker` have no effect then.

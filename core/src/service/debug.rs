@@ -1,11 +1,16 @@
-//! go-micro's `Debug.Cache` (wire reference 11): what the client of a service keeps of replies.
+//! What a service tells of itself beside go-micro's `Debug`.
 //!
-//! go-micro tells the replies themselves, to any caller. They are answers to others, so this tells that they are there.
+//! `Debug.Cache` (wire reference 11) is what its client keeps of replies. go-micro tells the replies themselves, to any caller. They
+//! are answers to others, so this tells that they are there. `Debug.Jobs` is ours.
 
-use serde_json::json;
+use std::time::SystemTime;
+
+use serde_json::{Value, json};
 
 use crate::client::Client;
+use crate::codec::Json;
 use crate::context::Context;
+use crate::jobs::{Board, Run};
 use crate::proto::debug::{CacheRequest, CacheResponse};
 use crate::server::Endpoint;
 
@@ -27,11 +32,45 @@ pub(super) fn cache(client: &Client) -> Endpoint {
     .internal()
 }
 
+/// The jobs of a service, and their last runs. Moments are milliseconds since 1970.
+pub(super) fn jobs(board: &Board) -> Endpoint {
+    let board = board.clone();
+    Endpoint::unary("Debug.Jobs", move |_: Context, _: Json<Value>| {
+        let jobs = board.statuses().into_iter().map(|job| {
+            let runs: Vec<Value> = job.runs.iter().map(run).collect();
+            json!({
+                "name": job.name,
+                "schedule": job.schedule,
+                "scope": job.scope.name(),
+                "next_ms": job.next.map(millis),
+                "runs": runs,
+            })
+        });
+        let jobs: Vec<Value> = jobs.collect();
+        async move { Ok(Json(json!({ "jobs": jobs }))) }
+    })
+    .internal()
+}
+
+fn run(run: &Run) -> Value {
+    json!({
+        "time_ms": millis(run.time),
+        "attempt": run.attempt,
+        "node": run.node,
+        "began_ms": millis(run.began),
+        "took_ms": run.took.map(|took| took.as_millis() as u64),
+        "outcome": run.outcome.name(),
+        "error": run.error,
+    })
+}
+
+fn millis(time: SystemTime) -> u64 {
+    time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis() as u64
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
-
-    use serde_json::Value;
 
     use super::*;
     use crate::testing::Fleet;

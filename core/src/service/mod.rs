@@ -46,6 +46,7 @@ pub(crate) use probe::Probe;
 use crate::broker::Consumers;
 use crate::client::Client;
 use crate::error::{Error, Result};
+use crate::jobs::{self, Jobs};
 use crate::registry::{self, Guarded, Registry};
 use crate::server::Server;
 
@@ -64,6 +65,7 @@ pub struct Service {
     registry: Guarded,
     heartbeat: Mutex<Option<Heartbeat>>,
     consumers: Consumers,
+    jobs: Jobs,
     hooks: Hooks,
     propagation: Duration,
 }
@@ -115,6 +117,11 @@ impl Service {
         self.client.registry()
     }
 
+    /// Its jobs: when each runs next, and what became of its last runs.
+    pub fn jobs(&self) -> Vec<jobs::Status> {
+        self.jobs.statuses()
+    }
+
     /// Stops in order: hooks, readiness, deregistration, running calls, hooks. A second call waits
     /// for the first and does nothing.
     ///
@@ -132,12 +139,15 @@ impl Service {
         note(&mut last, self.registry.deregister(&self.record()).await.err());
         // Callers learn of it by their watch; until then calls are served as ever.
         let propagation = tokio::time::sleep(self.propagation);
-        let (all_handled, ()) = tokio::join!(self.consumers.end(self.server.grace()), propagation);
-        if !all_handled {
-            tracing::warn!(
-                service = self.name(),
-                "messages whose handlers outlived the grace period were given up"
-            );
+        let grace = self.server.grace();
+        let handled = tokio::join!(self.consumers.end(grace), self.jobs.end(grace), propagation);
+        for (is_done, what) in [(handled.0, "messages"), (handled.1, "runs of jobs")] {
+            if !is_done {
+                tracing::warn!(
+                    service = self.name(),
+                    "{what} whose handlers outlived the grace period were given up"
+                );
+            }
         }
         if !self.server.stop().await {
             tracing::warn!(

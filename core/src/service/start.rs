@@ -17,6 +17,7 @@ use super::signal::Signals;
 use super::{STARTED, Service, not_started};
 use crate::broker::{self, Consumer, Consumers, Subscriber};
 use crate::error::{Error, Result};
+use crate::jobs::{self, Board, Jobs, Place};
 use crate::registry::{self, Guarded, Labels, Node, Registry as _};
 use crate::settings::range;
 
@@ -92,6 +93,7 @@ impl ServiceBuilder {
         for subscriber in &self.subscribers {
             subscriber.subscription.check(broker.name(), broker.abilities())?;
         }
+        jobs::check(&self.jobs, broker.name(), broker.abilities())?;
         let client = self.client.registry(registry.clone()).broker(broker.clone()).build()?;
         let registry = Guarded::new(registry, self.register_limit);
         let record = registry::Service {
@@ -103,7 +105,9 @@ impl ServiceBuilder {
         let handle = ServiceHandle { record: record.clone(), client: client.clone() };
         let home = self.server.home().clone();
         home.settle(handle);
-        let server = self.server.standard(debug::cache(&client)).start().await?;
+        let board = Board::default();
+        let server = self.server.standard(debug::cache(&client)).standard(debug::jobs(&board));
+        let server = server.start().await?;
         match registry.ready().await {
             Err(error) if is_permanent(&error) => return Err(not_started(&name, &error)),
             Err(error) => tracing::warn!(service = name, %error, "the registry is not ready"),
@@ -160,9 +164,14 @@ impl ServiceBuilder {
         });
         let heartbeat = heartbeat.await.map_err(|error| not_started(&name, &error))?;
         let consumer = Consumer { broker, home, layers: Arc::new(self.message_layers) };
-        let consumers = Consumers::begin(consumer, self.subscribers).await;
-        let consumers = match consumers {
-            Ok(consumers) => consumers,
+        let begun = async {
+            let consumers = Consumers::begin(consumer.clone(), self.subscribers).await?;
+            let node = format!("{name}-{id}");
+            let place = Place { service: name.clone(), node, consumer, board };
+            Ok((consumers, Jobs::begin(place, self.jobs).await?))
+        };
+        let (consumers, jobs) = match begun.await {
+            Ok(begun) => begun,
             Err(error) => {
                 heartbeat.stop().await;
                 let _ = registry.deregister(&record.load_full()).await;
@@ -186,6 +195,7 @@ impl ServiceBuilder {
             registry,
             heartbeat: Mutex::new(Some(heartbeat)),
             consumers,
+            jobs,
             hooks: self.hooks,
             propagation: self.propagation,
         };

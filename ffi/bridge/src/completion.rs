@@ -110,7 +110,12 @@ impl Completion {
             Event { flags, payload, meta, held, ..Event::new(self.kind, self.token, self.id) };
         // The thread that drains the end finds it no longer counted.
         self.live = None;
-        self.queue.push(event.ended(failure));
+        if live::count(live::OPERATION) == 0 {
+            // There is none whose end might come right behind.
+            self.queue.push_now(event.ended(failure));
+        } else {
+            self.queue.push(event.ended(failure));
+        }
     }
 }
 

@@ -1,9 +1,12 @@
 //! The mechanism of a queue: many push, one drains, and is neither woken twice nor left asleep.
 //!
-//! *Level-triggered*: the bell is rung once something is there and silenced, under the same lock, when the last event is
-//! taken. A bell that only fires at an edge is rung again by a drain that leaves something. So whatever a drain takes, and
-//! whenever it runs, something that waits is something that rings. A thread that adds an event either rings at once, or
-//! leaves it and rings a little later, for that and whatever came meanwhile. Free of tokio and of what events are, for loom.
+//! *Level-triggered*: the bell is rung once something is there and silenced when the last event is taken. A bell that only fires
+//! at an edge is rung again by a drain that leaves something. So whatever a drain takes, and whenever it runs, something that
+//! waits is something that rings. A thread that adds an event either rings at once, or leaves it and rings a little later, for
+//! that and whatever came meanwhile. Free of tokio and of what events are, for loom.
+//!
+//! A bell may sound once the inbox is unlocked: the host that it wakes takes the lock at once, and would wait for the thread that
+//! rings. What sounds after the drain that would have silenced it is silenced by the thread that rang.
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -12,10 +15,17 @@ use crate::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 /// What is rung.
 pub(crate) trait Bell {
+    /// What sounds once the inbox is unlocked.
+    type Chime: Chime;
     /// Something is there.
-    fn ring(&self);
-    /// Nothing is there any more.
-    fn silence(&self);
+    fn ring(&self) -> Option<Self::Chime>;
+    /// Nothing is there any more. Returns how many chimes it has silenced.
+    fn silence(&self) -> usize;
+}
+
+/// The part of a bell that sounds once the inbox is unlocked.
+pub(crate) trait Chime {
+    fn sound(&self);
 }
 
 /// What a drain leaves behind.
@@ -42,6 +52,8 @@ struct State<E, B> {
     bell: B,
     /// The bell rings, and those who wait have been woken.
     rung: bool,
+    /// Chimes that sound, or are about to.
+    chimes: usize,
     /// Threads in [`Inbox::wait`].
     waiting: usize,
     open: bool,
@@ -50,7 +62,7 @@ struct State<E, B> {
 impl<E, B: Bell> Inbox<E, B> {
     pub(crate) fn new(bell: B) -> Self {
         let events = VecDeque::new();
-        let state = State { events, bell, rung: false, waiting: 0, open: true };
+        let state = State { events, bell, rung: false, chimes: 0, waiting: 0, open: true };
         Self { state: Mutex::new(state), arrived: Condvar::new() }
     }
 
@@ -68,11 +80,9 @@ impl<E, B: Bell> Inbox<E, B> {
     /// Rings for what was left, unless it rings or was taken.
     pub(crate) fn ring(&self) {
         let mut state = self.lock();
-        let waiting = state.ring();
+        let rung = state.ring();
         drop(state);
-        if waiting {
-            self.arrived.notify_one();
-        }
+        self.wake(rung);
     }
 
     /// Moves up to `max` events behind those of `batch`, oldest first.
@@ -99,11 +109,13 @@ impl<E, B: Bell> Inbox<E, B> {
     pub(crate) fn close(&self, last: Option<E>) -> bool {
         let mut state = self.lock();
         let was_open = std::mem::replace(&mut state.open, false);
+        let mut rung = None;
         if was_open && let Some(last) = last {
             state.events.push_back(last);
-            state.ring();
+            rung = state.ring();
         }
         drop(state);
+        self.wake(rung);
         self.arrived.notify_all();
         was_open
     }
@@ -123,10 +135,11 @@ impl<E, B: Bell> Inbox<E, B> {
     pub(crate) fn change_bell<R>(&self, change: impl FnOnce(&mut B) -> R) -> R {
         let mut state = self.lock();
         let changed = change(&mut state.bell);
-        if !state.events.is_empty() {
-            state.rung = true;
-            state.bell.ring();
-        }
+        // The one before may have rung.
+        state.rung = false;
+        let rung = state.ring();
+        drop(state);
+        self.wake(rung);
         changed
     }
 
@@ -163,12 +176,24 @@ impl<E, B: Bell> Inbox<E, B> {
         batch: &mut VecDeque<E>,
         max: usize,
     ) -> Left {
-        let (left, wake) = state.take(batch, max);
+        let (left, rung) = state.take(batch, max);
         drop(state);
-        if wake {
+        self.wake(rung);
+        left
+    }
+
+    /// Wakes those that a ring is to wake; the inbox is not locked.
+    fn wake(&self, rung: Option<Rung<B::Chime>>) {
+        let Some(Rung { chime, waiting }) = rung else { return };
+        if waiting {
             self.arrived.notify_one();
         }
-        left
+        let Some(chime) = chime else { return };
+        chime.sound();
+        let mut state = self.lock();
+        if state.chimes > 0 && !state.rung {
+            state.silence();
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State<E, B>> {
@@ -177,21 +202,28 @@ impl<E, B: Bell> Inbox<E, B> {
     }
 }
 
+/// What is left to do of a ring.
+struct Rung<C> {
+    chime: Option<C>,
+    /// A thread waits that has to be woken.
+    waiting: bool,
+}
+
 impl<E, B: Bell> State<E, B> {
-    /// True when a thread waits that has to be woken.
-    fn ring(&mut self) -> bool {
+    fn ring(&mut self) -> Option<Rung<B::Chime>> {
         if self.rung || self.events.is_empty() {
-            return false;
+            return None;
         }
         self.rung = true;
-        self.bell.ring();
-        self.waiting > 0
+        let chime = self.bell.ring();
+        self.chimes += usize::from(chime.is_some());
+        Some(Rung { chime, waiting: self.waiting > 0 })
     }
 
-    /// What is left, and true when a thread that waits has to be woken for it.
-    fn take(&mut self, batch: &mut VecDeque<E>, max: usize) -> (Left, bool) {
+    /// What is left, and what is to be woken for it.
+    fn take(&mut self, batch: &mut VecDeque<E>, max: usize) -> (Left, Option<Rung<B::Chime>>) {
         if self.events.is_empty() || max == 0 {
-            return (self.left(), false);
+            return (self.left(), None);
         }
         if batch.is_empty() && self.events.len() <= max {
             // The two buffers change places, so neither is ever allocated anew.
@@ -202,13 +234,17 @@ impl<E, B: Bell> State<E, B> {
         }
         if !self.events.is_empty() {
             self.rung = false;
-            let wake = self.ring();
-            return (self.left(), wake);
+            let rung = self.ring();
+            return (self.left(), rung);
         }
         if std::mem::take(&mut self.rung) {
-            self.bell.silence();
+            self.silence();
         }
-        (self.left(), false)
+        (self.left(), None)
+    }
+
+    fn silence(&mut self) {
+        self.chimes = self.chimes.saturating_sub(self.bell.silence());
     }
 
     fn left(&self) -> Left {
@@ -234,14 +270,24 @@ mod tests {
     }
 
     impl Bell for Count {
-        fn ring(&self) {
+        type Chime = Silent;
+
+        fn ring(&self) -> Option<Silent> {
             self.rung.set(self.rung.get() + 1);
             self.ringing.set(true);
+            None
         }
 
-        fn silence(&self) {
+        fn silence(&self) -> usize {
             self.ringing.set(false);
+            0
         }
+    }
+
+    struct Silent;
+
+    impl Chime for Silent {
+        fn sound(&self) {}
     }
 
     fn push(inbox: &Inbox<u32, Count>, event: u32) {

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::event::{Event, EventKind};
 use crate::failure::{Failure, Result};
 use crate::id::Id;
-use crate::inbox::{Bell, Inbox, Left};
+use crate::inbox::{Bell, Chime, Inbox, Left};
 use crate::live::{self, Live};
 use crate::log::{self, Listener};
 use crate::stamp::Stamp;
@@ -55,30 +55,47 @@ pub struct Queue {
 #[derive(Default)]
 pub(crate) struct Bells {
     #[cfg(unix)]
-    descriptor: Option<crate::wake::Descriptor>,
+    descriptor: Option<Arc<crate::wake::Descriptor>>,
     callback: Option<Box<dyn Wake>>,
 }
 
 impl Bell for Bells {
-    fn ring(&self) {
-        #[cfg(unix)]
-        if let Some(descriptor) = &self.descriptor {
-            descriptor.wake();
-        }
+    #[cfg(unix)]
+    type Chime = Arc<crate::wake::Descriptor>;
+    #[cfg(not(unix))]
+    type Chime = ();
+
+    fn ring(&self) -> Option<Self::Chime> {
         if let Some(callback) = &self.callback {
             callback.wake();
         }
+        #[cfg(unix)]
+        return self.descriptor.clone();
+        #[cfg(not(unix))]
+        return None;
     }
 
-    fn silence(&self) {
-        #[cfg(unix)]
-        if let Some(descriptor) = &self.descriptor {
-            descriptor.clear();
-        }
+    fn silence(&self) -> usize {
         if let Some(callback) = &self.callback {
             callback.clear();
         }
+        #[cfg(unix)]
+        return self.descriptor.as_ref().map_or(0, |descriptor| descriptor.clear());
+        #[cfg(not(unix))]
+        return 0;
     }
+}
+
+#[cfg(unix)]
+impl Chime for Arc<crate::wake::Descriptor> {
+    fn sound(&self) {
+        self.write();
+    }
+}
+
+#[cfg(not(unix))]
+impl Chime for () {
+    fn sound(&self) {}
 }
 
 impl Queue {
@@ -112,8 +129,10 @@ impl Queue {
         self.inbox.change_bell(|bells| {
             let descriptor = match bells.descriptor.take() {
                 Some(descriptor) => descriptor,
-                None => crate::wake::Descriptor::new()
-                    .map_err(|error| Failure::from(micro::Error::from(error)))?,
+                None => Arc::new(
+                    crate::wake::Descriptor::new()
+                        .map_err(|error| Failure::from(micro::Error::from(error)))?,
+                ),
             };
             Ok(bells.descriptor.insert(descriptor).raw())
         })
@@ -284,10 +303,19 @@ impl Queue {
 
     /// Adds an event; false, and the event is dropped, when the queue is closed.
     pub(crate) fn push(&self, event: Event) -> bool {
+        self.add(event, || self.left.notify_one())
+    }
+
+    /// As [`Queue::push`], and rings at once: nothing will come right behind that the host could take with it.
+    pub(crate) fn push_now(&self, event: Event) -> bool {
+        self.add(event, || self.inbox.ring())
+    }
+
+    fn add(&self, event: Event, ring: impl FnOnce()) -> bool {
         match self.inbox.leave(event) {
             Ok(first) => {
                 if first {
-                    self.left.notify_one();
+                    ring();
                 }
                 true
             }

@@ -35,8 +35,6 @@ mod descriptor {
     use std::io;
     use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd, RawFd};
 
-    use super::Wake;
-
     /// A file descriptor that is readable while the queue holds something: an eventfd on Linux, a pipe elsewhere.
     #[derive(Debug)]
     pub(crate) struct Descriptor {
@@ -68,19 +66,33 @@ mod descriptor {
     }
 
     // Neither can fail in a way that matters: what does not fit is a wake-up that is there already.
-    impl Wake for Descriptor {
+    impl Descriptor {
         #[cfg(target_os = "linux")]
-        fn wake(&self) {
+        pub(crate) fn write(&self) {
             let _ = rustix::io::write(self.read.as_fd(), &1u64.to_ne_bytes());
         }
 
         #[cfg(not(target_os = "linux"))]
-        fn wake(&self) {
+        pub(crate) fn write(&self) {
             let _ = rustix::io::write(self.write.as_fd(), &[1]);
         }
 
-        fn clear(&self) {
-            let _ = rustix::io::read(self.read.as_fd(), &mut [0u8; 8]);
+        /// Makes it unreadable; returns how many writes that took away.
+        #[cfg(target_os = "linux")]
+        pub(crate) fn clear(&self) -> usize {
+            let mut writes = [0u8; 8];
+            let read = rustix::io::read(self.read.as_fd(), &mut writes);
+            read.map_or(0, |_| usize::try_from(u64::from_ne_bytes(writes)).unwrap_or(usize::MAX))
+        }
+
+        /// Makes it unreadable; returns how many writes that took away.
+        #[cfg(not(target_os = "linux"))]
+        pub(crate) fn clear(&self) -> usize {
+            let mut all = 0;
+            while let Ok(read @ 1..) = rustix::io::read(self.read.as_fd(), &mut [0u8; 64]) {
+                all += read;
+            }
+            all
         }
     }
 }

@@ -8,7 +8,7 @@ use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use loom::thread;
 
 use crate::id::{Id, IdKind};
-use crate::inbox::{Bell, Inbox};
+use crate::inbox::{Bell, Chime, Inbox};
 use crate::leases::Leases;
 use crate::models::both;
 use crate::slab::Slab;
@@ -20,6 +20,7 @@ pub const MODELS: &[(&str, fn())] = &[
     ("no_wake_is_lost_by_a_drain_of_all", || no_wake_is_lost(usize::MAX, tell_each)),
     ("no_late_wake_is_lost_by_a_drain_of_one", || no_wake_is_lost(1, tell_all)),
     ("no_late_wake_is_lost_by_a_drain_of_all", || no_wake_is_lost(usize::MAX, tell_all)),
+    ("a_bell_sounds_while_something_waits_and_is_silent_else", a_bell_sounds_while_something_waits),
     ("a_waiting_thread_gets_every_event_once", a_waiting_thread_gets_every_event_once),
     ("waiting_threads_share_the_events", waiting_threads_share_the_events),
     ("a_waiting_thread_hears_of_the_end", a_waiting_thread_hears_of_the_end),
@@ -50,14 +51,52 @@ impl Doorbell {
 }
 
 impl Bell for Doorbell {
-    fn ring(&self) {
+    type Chime = Self;
+
+    fn ring(&self) -> Option<Self> {
         self.rings.fetch_add(1, Ordering::SeqCst);
-        // Not a store: loom does not order one among the swaps of another thread.
-        self.fired.swap(true, Ordering::SeqCst);
+        Some(self.clone())
     }
 
     // An edge is not taken back.
-    fn silence(&self) {}
+    fn silence(&self) -> usize {
+        0
+    }
+}
+
+impl Chime for Doorbell {
+    fn sound(&self) {
+        // Not a store: loom does not order one among the swaps of another thread.
+        self.fired.swap(true, Ordering::SeqCst);
+    }
+}
+
+/// A bell as descriptors are: it sounds until it is silenced, and knows how many have rung.
+#[derive(Clone)]
+struct Siren(Arc<AtomicUsize>);
+
+impl Siren {
+    fn sounds(&self) -> bool {
+        self.0.load(Ordering::SeqCst) > 0
+    }
+}
+
+impl Bell for Siren {
+    type Chime = Self;
+
+    fn ring(&self) -> Option<Self> {
+        Some(self.clone())
+    }
+
+    fn silence(&self) -> usize {
+        self.0.swap(0, Ordering::SeqCst)
+    }
+}
+
+impl Chime for Siren {
+    fn sound(&self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
 }
 
 fn inbox() -> (Arc<Inbox<u32, Doorbell>>, Doorbell) {
@@ -103,6 +142,29 @@ fn no_wake_is_lost(max: usize, tell: fn(&Inbox<u32, Doorbell>, RangeInclusive<u3
     }
     assert_eq!(batch, [1, 2, 3]);
     assert!(bell.rings.load(Ordering::SeqCst) <= 3, "it is rung at most once for each");
+}
+
+fn a_bell_sounds_while_something_waits() {
+    let siren = Siren(Arc::new(AtomicUsize::new(0)));
+    let inbox = Arc::new(Inbox::new(siren.clone()));
+    let tell = |event| {
+        let inbox = inbox.clone();
+        thread::spawn(move || {
+            if inbox.leave(event).expect("open") {
+                inbox.ring();
+            }
+        })
+    };
+    let tellers = [tell(1), tell(2)];
+    let mut batch = VecDeque::new();
+    inbox.drain(&mut batch, 9);
+    for teller in tellers {
+        teller.join().expect("it ends");
+    }
+    assert_eq!(siren.sounds(), inbox.look(VecDeque::len) > 0);
+    inbox.drain(&mut batch, 9);
+    assert_eq!(batch.len(), 2);
+    assert!(!siren.sounds(), "all of it was taken");
 }
 
 fn a_waiting_thread_gets_every_event_once() {

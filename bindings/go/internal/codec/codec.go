@@ -119,8 +119,13 @@ func behind(message any) any {
 
 // Encode is the bytes of a message in a codec. `what` is named by the error when that cannot be.
 func Encode(message any, codec uint32, what string, reply bool) ([]byte, error) {
-	if raw, ok := message.([]byte); ok {
+	switch raw := message.(type) {
+	case []byte:
 		return raw, nil
+	case *[]byte:
+		if codec <= native.Text {
+			return *raw, nil
+		}
 	}
 	message = behind(message)
 	var err error

@@ -79,6 +79,8 @@ type Request struct {
 	Timeout           uint64
 	Parent            ID
 	Options           []byte
+	// Whether the metadata of an answer is wanted; that of a failure always is.
+	WithMeta bool
 }
 
 // Result is how an operation ended.
@@ -91,16 +93,20 @@ type Result struct {
 
 // operation is a unary call, or a question.
 type operation struct {
-	client *Client
-	id     atomic.Uint64
-	done   chan struct{}
-	result Result
+	client   *Client
+	id       atomic.Uint64
+	done     chan struct{}
+	withMeta bool
+	result   Result
 }
 
 var operations = sync.Pool{New: func() any { return &operation{done: make(chan struct{}, 1)} }}
 
 func (o *operation) Told(event *Event) bool {
-	o.result = Result{event.Flags, event.Payload, event.Meta, event.Err}
+	o.result = Result{Flags: event.Flags, Payload: event.Payload(), Err: event.Err}
+	if o.withMeta || event.Err != nil {
+		o.result.Meta = event.Meta()
+	}
 	o.done <- struct{}{}
 	return true
 }
@@ -159,7 +165,7 @@ func (c *Client) Call(ctx context.Context, request *Request) Result {
 	}
 	queue := c.runtime.queue()
 	op := operations.Get().(*operation)
-	op.client = c
+	op.client, op.withMeta = c, request.WithMeta
 	token, ok := queue.table.add(op)
 	if !ok {
 		c.gate.leave()

@@ -9,6 +9,7 @@ func Provide(runtime *Runtime, area uint32, name string, serve func(*Inbound)) (
 	made := &Server{
 		runtime: runtime,
 		gate:    newGate(),
+		made:    func() *Inbound { return new(Inbound) },
 		serve:   serve,
 		opened:  make(chan struct{}),
 		over:    make(chan struct{}),

@@ -24,7 +24,7 @@ const (
 	Log           = C.MICRO_EVENT_LOG
 )
 
-// Event is what a queue told, in Go's memory.
+// Event is what a queue told.
 type Event struct {
 	Kind    uint16
 	Flags   uint16
@@ -32,13 +32,34 @@ type Event struct {
 	ID      ID
 	Method  uint32
 	Timeout uint64
-	Payload []byte
-	Meta    []byte
 	Err     *Error
+	// In the library's memory, until the event is over.
+	payload, meta C.micro_bytes
 }
 
-// Told hears of events, on the goroutine that drains the queue: it returns at once, and keeps what it needs of the event, which
-// is used again. True ends it: its token is forgotten.
+// Payload is a copy of the message, or nil.
+func (e *Event) Payload() []byte { return copied(e.payload) }
+
+// Meta is a copy of the blocks of metadata, or nil.
+func (e *Event) Meta() []byte { return copied(e.meta) }
+
+// together is how large two things are at most that share one piece of memory, which lives as long as either.
+const together = 1024
+
+// Both is Payload and Meta, in one piece where they are small.
+func (e *Event) Both() (payload, meta []byte) {
+	first, second := int(e.payload.len), int(e.meta.len)
+	if first == 0 || second == 0 || first+second > together {
+		return e.Payload(), e.Meta()
+	}
+	both := make([]byte, first+second)
+	copy(both, within(e.payload))
+	copy(both[first:], within(e.meta))
+	return both[:first:first], both[first:]
+}
+
+// Told hears of events, on the goroutine that drains the queue: it returns at once, and keeps no more than copies of the event,
+// which is used again. True ends it: its token is forgotten.
 type Told interface{ Told(*Event) bool }
 
 // batch is how many events one crossing brings at most.
@@ -131,8 +152,8 @@ func (q *Queue) drain() bool {
 				ID:      ID(from.id),
 				Method:  uint32(from.method),
 				Timeout: uint64(from.timeout_ns),
-				Payload: copied(from.payload),
-				Meta:    copied(from.meta),
+				payload: from.payload,
+				meta:    from.meta,
 			}
 			if from.error != nil {
 				event.Err = read(from.status, from.error)
@@ -144,7 +165,7 @@ func (q *Queue) drain() bool {
 			}
 			if event.Kind == Log {
 				if q.logs != nil {
-					q.logs(event.Payload)
+					q.logs(event.Payload())
 				}
 				continue
 			}
@@ -159,16 +180,22 @@ func (q *Queue) drain() bool {
 		if closed {
 			return true
 		}
+		if count < batch {
+			// What was left, or comes from now on, makes the descriptor readable once more.
+			return false
+		}
 	}
+}
+
+func within(from C.micro_bytes) []byte {
+	return unsafe.Slice((*byte)(unsafe.Pointer(from.ptr)), int(from.len))
 }
 
 func copied(from C.micro_bytes) []byte {
 	if from.len == 0 {
 		return nil
 	}
-	made := make([]byte, int(from.len))
-	copy(made, unsafe.Slice((*byte)(unsafe.Pointer(from.ptr)), int(from.len)))
-	return made
+	return append([]byte(nil), within(from)...)
 }
 
 // table gives tokens to those who are told. A token is known before the library hears of it, because events may come first.

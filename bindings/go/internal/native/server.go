@@ -16,6 +16,8 @@ type Server struct {
 	runtime *Runtime
 	server  *C.micro_server
 	gate    gate
+	// Makes a call and begins it, on the goroutine that drains.
+	made    func() *Inbound
 	serve   func(*Inbound)
 	opened  chan struct{}
 	over    chan struct{}
@@ -30,11 +32,13 @@ type Server struct {
 	calls map[ID]*Inbound
 }
 
-// NewServer makes a service that has not started. It retains the runtime until it is freed.
-func NewServer(runtime *Runtime, name string, options []byte, serve func(*Inbound)) (*Server, *Error) {
-	made := &Server{
+// NewServer makes a service that has not started. It retains the runtime until it is freed. Each call is one that `made` makes, and
+// is begun by `serve`, which does not wait.
+func NewServer(runtime *Runtime, name string, options []byte, made func() *Inbound, serve func(*Inbound)) (*Server, *Error) {
+	service := &Server{
 		runtime: runtime,
 		gate:    newGate(),
+		made:    made,
 		serve:   serve,
 		opened:  make(chan struct{}),
 		over:    make(chan struct{}),
@@ -47,11 +51,11 @@ func NewServer(runtime *Runtime, name string, options []byte, serve func(*Inboun
 	nameAt, nameLen := pointer(name)
 	data, size := pointer(options)
 	var err *C.micro_error
-	if status := C.go_server_new(runtime.runtime, nameAt, nameLen, data, size, &made.server, &err); status != C.MICRO_OK {
+	if status := C.go_server_new(runtime.runtime, nameAt, nameLen, data, size, &service.server, &err); status != C.MICRO_OK {
 		return nil, failed(status, err)
 	}
 	runtime.Retain()
-	return made, nil
+	return service, nil
 }
 
 // Explain is every setting with its value and what set it, as a JSON array.
@@ -164,7 +168,7 @@ func (s *Server) Told(event *Event) bool {
 	switch event.Kind {
 	case Opened:
 		s.id.Store(uint64(event.ID))
-		s.Record = event.Payload
+		s.Record = event.Payload()
 		s.isOpen.Store(true)
 		close(s.opened)
 	case Call:
@@ -220,15 +224,9 @@ func (s *Server) call(id ID) *Inbound {
 }
 
 func (s *Server) begin(event *Event) {
-	call := &Inbound{
-		server:  s,
-		ID:      event.ID,
-		Method:  event.Method,
-		Flags:   event.Flags,
-		Timeout: event.Timeout,
-		Payload: event.Payload,
-		Meta:    event.Meta,
-	}
+	call := s.made()
+	call.server, call.ID, call.Method, call.Flags, call.Timeout = s, event.ID, event.Method, event.Flags, event.Timeout
+	call.Payload, call.Meta = event.Both()
 	if event.Timeout != NoTimeout {
 		call.Deadline = time.Now().Add(time.Duration(min(event.Timeout, 1<<62)))
 	}
@@ -250,12 +248,17 @@ type Inbound struct {
 	Meta    []byte
 	// Deadline is when the caller stops waiting; zero where it never does.
 	Deadline time.Time
-	stream   *Stream
+	// Of who made it.
+	Owner  any
+	stream *Stream
 
 	lock     sync.Mutex
 	status   int32
-	onCancel func(status int32)
+	onCancel Cancelling
 }
+
+// Cancelling hears once that nobody waits for the answer any more.
+type Cancelling interface{ Cancelled(status int32) }
 
 // Stream has messages come, and go out; asked for on the goroutine that told of the call, before that goes on.
 func (i *Inbound) Stream() *Stream {
@@ -269,14 +272,14 @@ func (i *Inbound) Stream() *Stream {
 // Begin lets the requests of a stream come.
 func (i *Inbound) Begin() { i.stream.begin() }
 
-// OnCancel has a function called once nobody waits for the answer any more; at once where that is so.
-func (i *Inbound) OnCancel(call func(status int32)) {
+// OnCancel has one hear of it once nobody waits for the answer any more; at once where that is so.
+func (i *Inbound) OnCancel(heard Cancelling) {
 	i.lock.Lock()
 	status := i.status
-	i.onCancel = call
+	i.onCancel = heard
 	i.lock.Unlock()
 	if status != 0 {
-		call(status)
+		heard.Cancelled(status)
 	}
 }
 
@@ -287,11 +290,11 @@ func (i *Inbound) cancelled(status int32) {
 		return
 	}
 	i.status = status
-	call := i.onCancel
+	heard := i.onCancel
 	i.lock.Unlock()
 	// First, so that a handler which the stream tells of the end sees it in its context too.
-	if call != nil {
-		call(status)
+	if heard != nil {
+		heard.Cancelled(status)
 	}
 	if i.stream != nil {
 		i.stream.finish(nil, &Error{Status: status, ID: "micro", Message: "the caller no longer waits for this call"})

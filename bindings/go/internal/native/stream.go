@@ -69,13 +69,13 @@ func (s *Stream) grant(count int) {
 func (s *Stream) Told(event *Event) bool {
 	switch event.Kind {
 	case Opened:
-		s.open(event.Meta)
+		s.open(event.Meta())
 	case Message, Change:
 		s.receive(event)
 	case Writable:
 		s.writable()
 	case End, Reply:
-		s.finish(event.Meta, event.Err)
+		s.finish(event.Meta(), event.Err)
 		return true
 	}
 	return false
@@ -95,7 +95,7 @@ func (s *Stream) receive(event *Event) {
 	defer s.lock.Unlock()
 	if !s.isClosed {
 		// There is room: no more come than were granted.
-		s.messages <- Received{event.Payload, event.Flags}
+		s.messages <- Received{event.Payload(), event.Flags}
 	}
 }
 
