@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+#[cfg(unix)]
+use micro::broker::Durable;
 use micro::broker::{self, Broker};
 use micro::client::ClientBuilder;
 use micro::registry::{self, Registry, Service};
@@ -41,6 +43,20 @@ impl Fleet {
     pub(crate) fn broker(&self, url: &str) -> Result<Arc<dyn Broker>> {
         let url = if url.is_empty() { "http://" } else { url };
         let broker = broker::connect(url)?;
+        broker.meet(&self.registry);
+        Ok(broker)
+    }
+
+    /// The durable broker with this URL; the user's own folder unless another is named.
+    #[cfg(unix)]
+    pub(crate) fn durable(&self, url: &str) -> std::result::Result<Durable, Failure> {
+        let url = if matches!(url, "" | "http://" | "http") { "durable://" } else { url };
+        if !url.starts_with("durable:") {
+            return Err(Failure::usage(format!(
+                "{url} cannot be looked into: name a durable broker, such as --broker durable:///var/lib/shop"
+            )));
+        }
+        let broker = Durable::connect(url)?;
         broker.meet(&self.registry);
         Ok(broker)
     }

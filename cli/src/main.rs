@@ -20,11 +20,11 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-#[cfg(unix)]
-use commands::data;
 use commands::{
     call, completions, describe, explain, health, jobs, publish, services, subscribe, watch,
 };
+#[cfg(unix)]
+use commands::{data, topics};
 use failure::Failure;
 use fleet::Fleet;
 use output::{Format, Output};
@@ -70,6 +70,9 @@ enum Command {
     Publish(publish::Options),
     /// Print messages of a topic as they come, until Ctrl-C.
     Subscribe(subscribe::Options),
+    /// List topics of a durable broker, show what is behind or dead, and put it right.
+    #[cfg(unix)]
+    Topics(topics::Options),
     /// Show when the jobs of a service run, and what became of their last runs.
     Jobs(jobs::Options),
     /// Look after a data folder, where messages of this machine are kept.
@@ -129,6 +132,10 @@ async fn run(arguments: Arguments, output: &mut Output) -> Result<(), Failure> {
         }
         Command::Subscribe(options) => {
             subscribe::run(&options, &fleet.broker(&arguments.broker)?, output).await
+        }
+        #[cfg(unix)]
+        Command::Topics(options) => {
+            topics::run(options, &fleet.durable(&arguments.broker)?.admin(), output).await
         }
         Command::Jobs(options) => jobs::run(&options, &fleet, output).await,
         Command::Explain(_) | Command::Completions(_) => Ok(()),

@@ -5,6 +5,7 @@
 mod fleet;
 
 use fleet::Fleet;
+use micro::broker::{Broker as _, Durable, Start, Subscription, Verdict};
 use serde_json::json;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 
@@ -75,4 +76,70 @@ async fn mistakes_say_what_would_do() {
         assert_eq!(refused.code, code, "{arguments:?}: {}", refused.stderr);
         assert!(refused.stderr.contains(says), "{arguments:?}: {}", refused.stderr);
     }
+}
+
+/// Publishes with the command.
+async fn publish(fleet: &Fleet, broker: &str, topic: &str, messages: &[&str]) {
+    for message in messages {
+        let published = fleet.micro(["publish", topic, message, broker]).await;
+        assert_eq!(published.code, 0, "{}", published.stderr);
+    }
+}
+
+#[tokio::test]
+async fn topics_are_looked_into_and_dead_letters_tried_again() {
+    let fleet = Fleet::new();
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path().join("data");
+    let broker = format!("--broker=durable://{}", data.display());
+    publish(&fleet, &broker, "orders", &["1", "2", "3"]).await;
+    let durable = Durable::new(&data);
+    let mut subscription = Subscription::new("orders");
+    subscription.queue = Some("billing".into());
+    subscription.start = Start::First;
+    let mut taken = durable.subscribe(subscription).await.expect("subscribed");
+    let first = taken.next().await.expect("goes on").expect("a message");
+    first.settle(Verdict::Reject("the card was refused".into())).await.expect("settled");
+    let second = taken.next().await.expect("goes on").expect("a message");
+
+    let listed = fleet.micro(["topics", &broker]).await;
+    assert_eq!(listed.code, 0, "{}", listed.stderr);
+    let line = listed.stdout.lines().find(|line| line.starts_with("orders ")).expect("a line");
+    let cells: Vec<&str> = line.split_whitespace().collect();
+    assert_eq!(cells[..5], ["orders", "3", "1", "billing", "2"], "{line}");
+    assert!(line.ends_with(&format!("of process {}", std::process::id())), "{line}");
+    let shown = fleet.micro(["topics", "show", "orders", &broker]).await;
+    assert!(shown.stdout.contains("of billing"), "{}", shown.stdout);
+    assert!(shown.stdout.contains("after 1 attempts: the card was refused"), "{}", shown.stdout);
+    let json = fleet.micro(["topics", "show", "orders", "-o", "json", &broker]).await.json();
+    assert_eq!(json["letters"][0]["reason"], json!("the card was refused"));
+
+    let retried = fleet.micro(["topics", "retry", "orders", &broker]).await;
+    assert_eq!(retried.stderr, "1 dead letter published again\n");
+    drop((second, taken));
+    durable.close().await.expect("closed");
+    let take = ["subscribe", "orders", "--queue", "billing", "--count", "3", &broker];
+    assert_eq!(fleet.micro(take).await.stdout, "2\n3\n1\n");
+    let replayed =
+        fleet.micro(["topics", "replay", "orders", "billing", "--from", "first", &broker]);
+    let replayed = replayed.await;
+    assert!(replayed.stderr.contains("goes on at 0, 4 behind"), "{}", replayed.stderr);
+
+    let unasked = fleet.micro(["topics", "drop", "queue", "orders", "billing", &broker]).await;
+    assert_eq!(unasked.code, 2, "{}", unasked.stderr);
+    assert!(unasked.stderr.contains("--yes is needed to drop the queue"), "{}", unasked.stderr);
+    let drop = ["topics", "drop", "messages", "orders", "--up-to", "99999999", "--yes", &broker];
+    assert_eq!(fleet.micro(drop).await.stderr, "4 messages dropped\n");
+    let drop = ["topics", "drop", "queue", "orders", "billing", "-y", &broker];
+    assert_eq!(fleet.micro(drop).await.stderr, "1 queue dropped\n");
+    let listed = fleet.micro(["topics", "-o", "json", &broker]).await;
+    let topic: serde_json::Value =
+        listed.stdout.lines().next().expect("a line").parse().expect("JSON");
+    assert_eq!((&topic["name"], &topic["messages"]), (&json!("orders"), &json!(0)));
+    assert_eq!(topic["queues"], json!([]));
+    let slip = fleet.micro(["topics", "show", "order", &broker]).await;
+    assert!(slip.stderr.contains("did you mean `orders`?"), "{}", slip.stderr);
+    let other = fleet.micro(["topics", "--broker", "memory://"]).await;
+    assert_eq!(other.code, 2);
+    assert!(other.stderr.contains("name a durable broker"), "{}", other.stderr);
 }

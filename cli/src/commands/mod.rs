@@ -11,9 +11,14 @@ pub(crate) mod jobs;
 pub(crate) mod publish;
 pub(crate) mod services;
 pub(crate) mod subscribe;
+#[cfg(unix)]
+pub(crate) mod topics;
 pub(crate) mod watch;
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
+
+use micro::broker::Start;
+use prost_reflect::prost_types::Timestamp;
 
 /// Nodes or services asked at once.
 const AT_ONCE: usize = 16;
@@ -24,6 +29,24 @@ fn duration(text: &str) -> Result<Duration, String> {
         Ok(Duration::ZERO) => Err("a timeout is longer than nothing".to_owned()),
         read => read.map_err(|_| "write it as 500ms, 2s or 1m, at most 8784h".to_owned()),
     }
+}
+
+/// Reads where a subscription begins: `new`, `first`, a number or a time.
+fn start(text: &str) -> Result<Start, String> {
+    match text {
+        "new" => return Ok(Start::New),
+        "first" => return Ok(Start::First),
+        _ => {}
+    }
+    if let Ok(sequence) = text.parse() {
+        return Ok(Start::Sequence(sequence));
+    }
+    let time = text.parse::<Timestamp>().ok().and_then(|time| SystemTime::try_from(time).ok());
+    time.map(Start::Time).ok_or_else(|| {
+        format!(
+            "{text:?} is neither `new` nor `first` nor the number of a message nor a time such as 2026-11-28T12:00:00Z"
+        )
+    })
 }
 
 /// Reads a header, `key=value`.
@@ -37,6 +60,15 @@ fn header(text: &str) -> Result<(String, String), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_subscription_begins_at_a_number_or_a_time() {
+        assert_eq!(start("first"), Ok(Start::First));
+        assert_eq!(start("17"), Ok(Start::Sequence(17)));
+        let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+        assert_eq!(start("2023-11-14T22:13:20Z"), Ok(Start::Time(time)));
+        assert!(start("yesterday").is_err());
+    }
 
     #[test]
     fn durations_have_a_unit_and_a_length() {

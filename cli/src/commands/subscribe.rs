@@ -9,6 +9,7 @@ use micro::Code;
 use micro::broker::{Broker, Delivered, Start, Subscription, Verdict};
 use serde_json::{Map, Value, json};
 
+use super::start;
 use crate::failure::Failure;
 use crate::output::{Format, Output};
 
@@ -22,22 +23,12 @@ pub(crate) struct Options {
     /// Share the messages with all of this queue; what is printed is handled.
     #[arg(long)]
     queue: Option<String>,
-    /// Where to begin: new, first, or the number of a message. A queue that is there goes on where it was.
+    /// Where to begin: new, first, the number of a message, or a time such as 2026-11-28T12:00:00Z. A queue that is there goes on where it was.
     #[arg(long, value_name = "WHERE", default_value = "new", value_parser = start)]
     from: Start,
     /// End after so many messages.
     #[arg(long, value_name = "NUMBER")]
     count: Option<u64>,
-}
-
-fn start(text: &str) -> Result<Start, String> {
-    match text {
-        "new" => Ok(Start::New),
-        "first" => Ok(Start::First),
-        number => number.parse().map(Start::Sequence).map_err(|_| {
-            format!("{number:?} is neither `new` nor `first` nor the number of a message")
-        }),
-    }
 }
 
 pub(crate) async fn run(

@@ -10,7 +10,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::{OnceCell, mpsc, oneshot};
 
-use super::command::{Command, INNER, Joined, Name, ask, is_priorities, priorities};
+use super::admin::restore;
+use super::command::{Command, INNER, Joined, Name, ask, is_priorities, of_hidden, priorities};
 use super::ids::{self, Found, Ids};
 use super::progress::Progress;
 use super::queue::begin;
@@ -31,7 +32,7 @@ pub(super) struct Retention {
 
 /// Topics and queues.
 pub(super) struct Engine {
-    log: Arc<Log>,
+    pub(super) log: Arc<Log>,
     level: Level,
     /// How long ids are remembered.
     dedup: Duration,
@@ -42,6 +43,8 @@ pub(super) struct Engine {
     queues: Mutex<HashMap<Name, mpsc::Sender<Command>>>,
     /// Queues without a name, so far.
     nameless: Mutex<u64>,
+    /// Messages are dropped by one at a time.
+    pub(super) dropping: tokio::sync::Mutex<()>,
 }
 
 impl Engine {
@@ -55,8 +58,10 @@ impl Engine {
     ) -> Result<(Self, Recovery)> {
         let (log, recovery) = Log::open(disk, settings, owned)?;
         let (queues, nameless) = (Mutex::default(), Mutex::default());
+        restore(&log)?;
         let (log, ids, ranked) = (Arc::new(log), OnceCell::new(), Arc::default());
-        Ok((Self { log, level, dedup, ids, ranked, queues, nameless }, recovery))
+        let dropping = tokio::sync::Mutex::default();
+        Ok((Self { log, level, dedup, ids, ranked, queues, nameless, dropping }, recovery))
     }
 
     fn queues(&self) -> MutexGuard<'_, HashMap<Name, mpsc::Sender<Command>>> {
@@ -109,31 +114,58 @@ impl Engine {
         written.await.unwrap_or_else(|_| Err(Error::new(Code::Unavailable, "the runtime ends")))
     }
 
-    /// Begins to deliver.
+    /// Queues that are at work.
+    pub(super) fn active(&self) -> Vec<Name> {
+        let queues = self.queues();
+        queues
+            .iter()
+            .filter(|(_, queue)| !queue.is_closed())
+            .map(|(name, _)| name.clone())
+            .collect()
+    }
+
+    /// A queue that is at work.
+    pub(super) fn running(&self, name: &Name) -> Option<mpsc::Sender<Command>> {
+        self.queues().get(name).filter(|queue| !queue.is_closed()).cloned()
+    }
+
+    /// A queue with a name, which begins to work unless it does.
+    pub(super) fn queue(&self, name: &Name) -> mpsc::Sender<Command> {
+        let mut queues = self.queues();
+        let known = queues.get(name).filter(|queue| !queue.is_closed()).cloned();
+        known.unwrap_or_else(|| {
+            // Here because it is seldom: queues whose last consumer has gone.
+            queues.retain(|_, queue| !queue.is_closed());
+            let queue = begin(self.log.clone(), name.clone(), self.ranked.clone());
+            queues.insert(name.clone(), queue.clone());
+            queue
+        })
+    }
+
+    /// Begins to deliver to a consumer of this process.
     pub(super) async fn subscribe(&self, subscription: Subscription) -> Result<Taking> {
+        self.subscribe_for(subscription, std::process::id()).await
+    }
+
+    /// Begins to deliver to a consumer of a process.
+    pub(super) async fn subscribe_for(
+        &self,
+        subscription: Subscription,
+        process: u32,
+    ) -> Result<Taking> {
         let topic = subscription.topic.clone();
         let name = Name { topic, queue: subscription.queue.clone() };
         loop {
             let queue = match &name.queue {
-                Some(_) => {
-                    let mut queues = self.queues();
-                    let known = queues.get(&name).filter(|queue| !queue.is_closed()).cloned();
-                    known.unwrap_or_else(|| {
-                        // Here because it is seldom: queues whose last consumer has gone.
-                        queues.retain(|_, queue| !queue.is_closed());
-                        let queue = begin(self.log.clone(), name.clone(), self.ranked.clone());
-                        queues.insert(name.clone(), queue.clone());
-                        queue
-                    })
-                }
+                Some(_) => self.queue(&name),
                 None => {
                     *self.nameless.lock().unwrap_or_else(PoisonError::into_inner) += 1;
                     begin(self.log.clone(), name.clone(), self.ranked.clone())
                 }
             };
             let subscription = subscription.clone();
-            let joined = ask(&queue, |joined| Command::Join { subscription, joined }).await;
-            match joined {
+            let join = |joined| Command::Join { subscription, process, joined };
+            match ask(&queue, join).await {
                 Ok(joined) => return Ok(Taking { queue, joined }),
                 // Its last consumer left at this moment.
                 Err(error) if error.code() == Code::Unavailable && queue.is_closed() => {}
@@ -154,8 +186,14 @@ impl Engine {
             let records = self.log.read(&topic, last, one).await?;
             let Some(record) = records.into_iter().next() else { continue };
             let is_kept = match Name::of_progress(&topic) {
-                Some(_) => Progress::read(&record.body).is_ok(),
-                None => is_priorities(&topic),
+                Some(_) => {
+                    Progress::read(&record.body).is_ok() && !Progress::is_dropped(&record.body)
+                }
+                // Of a topic of which nothing is left, nothing is hidden either.
+                None => match of_hidden(&topic) {
+                    Some(topic) => self.log.topic_end(topic) > before,
+                    None => is_priorities(&topic),
+                },
             };
             if is_kept {
                 let again = vec![Append { topic, body: [record.body, Bytes::new()] }];

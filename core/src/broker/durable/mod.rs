@@ -4,9 +4,11 @@
 //! through a socket in the folder; when it ends, another takes over, and nothing that was published is lost. Nothing is
 //! replicated: this is for one machine.
 
+mod admin;
 mod command;
 mod engine;
 mod ids;
+mod letters;
 mod options;
 mod progress;
 mod queue;
@@ -26,6 +28,10 @@ use tokio::sync::Mutex;
 use tokio::time::{interval, sleep};
 use tokio_util::task::AbortOnDropHandle;
 
+pub use self::admin::{
+    Admin, Batch, DeadLetter, DeadLetters, Letters, Mark, Oldest, QueueState, Topic, Topics,
+};
+use self::admin::{Answer, Ask};
 use self::engine::{Engine, Taking};
 use self::options::{ABILITIES, Options};
 use self::remote::Remote;
@@ -33,6 +39,7 @@ use super::{Abilities, Broker, Deliveries, Delivery, Message, Subscription};
 use crate::data::{Files, Folder, Socket};
 use crate::error::{Code, Error, Reach, Result};
 use crate::server::Server;
+use crate::spelling::quoted;
 
 /// How often what need not be kept is removed.
 const TIDY: Duration = Duration::from_secs(30);
@@ -76,6 +83,17 @@ impl Durable {
         Self::with(path.into(), Options::default())
     }
 
+    /// The broker of a URL such as `durable:///var/lib/shop?max_age=24h`, as [`broker::connect`](crate::broker::connect) reads it.
+    ///
+    /// # Errors
+    /// `INVALID_ARGUMENT` for one that does not begin with `durable://` or that cannot be read.
+    pub fn connect(url: &str) -> Result<Self> {
+        let rest = url.strip_prefix("durable://").ok_or_else(|| {
+            Error::invalid_argument(format!("{}: it begins with durable://", quoted(url)))
+        })?;
+        Self::from_url_path(rest)
+    }
+
     /// As the URL `durable://` and what follows says; without a path, it is the folder that `MICRO_DATA` names, or the user's.
     pub(super) fn from_url_path(rest: &str) -> Result<Self> {
         let (path, options) = Options::read(rest)?;
@@ -85,6 +103,24 @@ impl Durable {
 
     fn with(folder: PathBuf, options: Options) -> Self {
         Self { shared: Arc::new(Shared { folder, options, way: Mutex::default() }) }
+    }
+
+    /// Asks the owner about the folder.
+    async fn ask(&self, ask: Ask) -> Result<Answer> {
+        let mut way = self.shared.way(None).await?;
+        loop {
+            let failed = match &*way {
+                Way::Own(own) => return own.engine.answer(ask).await,
+                Way::Other(remote) => match remote.ask(&ask).await {
+                    Ok(answer) => return Ok(answer),
+                    Err(error) => error,
+                },
+            };
+            if failed.reach() != Reach::Never {
+                return Err(failed);
+            }
+            way = self.shared.way(Some(&way)).await?;
+        }
     }
 
     /// Ends this process's part: what was published is written, and another process may own the folder. Without, that happens

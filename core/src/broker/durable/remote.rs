@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::AbortOnDropHandle;
 
+use super::admin::{ADMIN, Answer, Ask};
 use super::wire::{
     Attempt, Done, FromConsumer, Lent, PUBLISH, Publish, SUBSCRIBE, Said, Settled, ToConsumer,
     Told, Wanted, nonsense,
@@ -15,12 +16,15 @@ use super::wire::{
 use crate::broker::stored::time;
 use crate::broker::{Deliveries, Delivery, Message, Settle, Subscription, Verdict};
 use crate::client::{Client, Outgoing};
-use crate::codec::Proto;
+use crate::codec::{Json, Proto};
 use crate::data::{OWNER, Socket};
 use crate::error::{Code, Error, Result};
 use crate::registry;
 use crate::streaming::Streaming;
 use crate::transport::network::Network as _;
+
+/// The most time for a question about the folder, which may read all of its indexes.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What the owner is called.
 const SERVICE: &str = "micro.data";
@@ -55,6 +59,12 @@ impl Remote {
         let call = self.client.call(SERVICE, PUBLISH, publish).detached().retries(0);
         let Proto(Done {}) = call.await?;
         Ok(())
+    }
+
+    pub(super) async fn ask(&self, ask: &Ask) -> Result<Answer> {
+        let call = self.client.call(SERVICE, ADMIN, Json(ask.clone())).detached();
+        let Json(answer) = call.timeout(PATIENCE).retries(0).await?;
+        Ok(answer)
     }
 
     pub(super) async fn subscribe(&self, subscription: &Subscription) -> Result<Received> {
@@ -175,8 +185,7 @@ impl Settle for Borrowed {
 impl Drop for Borrowed {
     fn drop(&mut self) {
         if !self.is_settled {
-            let verdict =
-                Verdict::Retry(std::time::Duration::ZERO, "its consumer gave it up".to_owned());
+            let verdict = Verdict::Retry(Duration::ZERO, "its consumer gave it up".to_owned());
             self.tell(Said::Settle(Settled::new(self.attempt, verdict)));
         }
     }

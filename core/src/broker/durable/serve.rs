@@ -6,6 +6,7 @@ use std::sync::Arc;
 use futures_util::StreamExt as _;
 use futures_util::stream::{self, FuturesUnordered, Stream};
 
+use super::admin::{ADMIN, Ask};
 use super::engine::{Engine, Taking};
 use super::options::ABILITIES;
 use super::wire::{
@@ -14,7 +15,7 @@ use super::wire::{
 };
 use crate::broker::stored::millis;
 use crate::broker::{Deliveries as _, Delivery};
-use crate::codec::Proto;
+use crate::codec::{Json, Proto};
 use crate::context::Context;
 use crate::data::{OWNER, Socket};
 use crate::error::Result;
@@ -40,8 +41,13 @@ pub(super) async fn serve(engine: &Arc<Engine>, socket: Socket) -> Result<Server
             async move { deliver(&engine, said).await }
         },
     );
+    let asked = engine.clone();
+    let admin = Endpoint::unary(ADMIN, move |_: Context, Json(ask): Json<Ask>| {
+        let engine = asked.clone();
+        async move { engine.answer(ask).await.map(Json) }
+    });
     let server = Server::builder("micro.data").network(Arc::new(socket)).address(OWNER);
-    server.handle(publish).handle(subscribe).start().await
+    server.handle(publish).handle(subscribe).handle(admin).start().await
 }
 
 /// A consumer of another process.
@@ -62,9 +68,10 @@ async fn deliver(
     else {
         return Err(nonsense("a consumer began with something else than its subscription"));
     };
+    let process = wanted.process;
     let subscription = wanted.subscription();
     subscription.check("durable", ABILITIES)?;
-    let taking = engine.subscribe(subscription).await?;
+    let taking = engine.subscribe_for(subscription, process).await?;
     let settling = FuturesUnordered::new();
     let remote = Remote { taking, said, lent: HashMap::new(), settling };
     let subscribed = stream::once(async { Ok(told(Told::Subscribed(Done {}))) });

@@ -64,6 +64,9 @@ pub(super) struct Wanted {
     lease: u64,
     #[prost(string, optional, tag = "8")]
     dead_letters: Option<String>,
+    /// The consumer's.
+    #[prost(uint32, tag = "9")]
+    pub(super) process: u32,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, prost::Message)]
@@ -163,6 +166,7 @@ impl Wanted {
             max_attempts: subscription.max_attempts,
             lease: subscription.lease.as_millis() as u64,
             dead_letters: subscription.dead_letters.clone(),
+            process: std::process::id(),
         }
     }
 

@@ -43,7 +43,7 @@ pub(super) struct Extent {
 }
 
 /// Positions by topic, each in order.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Index {
     topics: BTreeMap<Bytes, Vec<Position>>,
 }
@@ -64,6 +64,14 @@ impl Index {
     pub(super) fn add_record(&mut self, base: u64, offset: u32, record: &Record) {
         let number = (record.sequence - base) as u32;
         self.add(&record.topic, Position { number, offset });
+    }
+
+    /// Where all records are, in order.
+    pub(super) fn offsets(&self) -> Vec<u32> {
+        let positions = self.topics.values().flatten();
+        let mut offsets: Vec<_> = positions.map(|position| position.offset).collect();
+        offsets.sort_unstable();
+        offsets
     }
 
     /// How many records there are.

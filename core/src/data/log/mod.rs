@@ -5,6 +5,7 @@
 
 mod failure;
 mod format;
+mod hidden;
 mod inbox;
 mod index;
 mod open;
@@ -13,6 +14,7 @@ pub(in crate::data) mod segment;
 mod shared;
 mod state;
 pub(in crate::data) mod survey;
+mod tally;
 mod terms;
 #[cfg(test)]
 mod tests;
@@ -35,7 +37,7 @@ use self::segment::{Lost, Segment};
 use self::shared::Shared;
 use self::state::Found;
 pub(crate) use self::state::Limit;
-pub(crate) use self::terms::{Append, Level, Settings};
+pub(crate) use self::terms::{Append, Hidden, Level, Settings};
 use crate::data::disk::Disk;
 use crate::error::{Code, Error, Result};
 
@@ -126,25 +128,76 @@ impl Log {
     pub(crate) async fn read(&self, topic: &[u8], from: u64, limit: Limit) -> Result<Vec<Record>> {
         let mut from = from;
         loop {
-            let found = self.shared.state().find(topic, from, limit);
-            let (segment, positions) = match found {
-                Found::Nothing => return Ok(Vec::new()),
-                Found::Recent(records) => return Ok(records),
-                Found::Open(segment, positions) => (segment, positions),
-                Found::Full(segment, extent) => {
-                    let index = self.index(&segment, extent).await?;
-                    let number = from.saturating_sub(extent.base) as u32;
-                    let positions = index.find(topic, number, limit.records).to_vec();
-                    if positions.is_empty() {
-                        from = extent.next;
-                        continue;
-                    }
-                    (segment, positions)
+            let (found, hidden) = {
+                let state = self.shared.state();
+                let hidden = state.hidden.get(topic).cloned();
+                from = hidden.as_ref().map_or(from, |hidden| from.max(hidden.before));
+                (state.find(topic, from, limit), hidden)
+            };
+            let mut records = match self.found(topic, from, limit, found).await? {
+                Ok(records) => records,
+                Err(next) => {
+                    from = next;
+                    continue;
                 }
             };
-            let read = move || segment.read(&positions, limit.bytes);
-            return blocking(read).await?.map_err(|lost| self.lost(lost));
+            if let (Some(hidden), Some(last)) = (hidden, records.last()) {
+                from = last.sequence + 1;
+                records.retain(|record| !hidden.has(record.sequence));
+                if records.is_empty() {
+                    continue;
+                }
+            }
+            return Ok(records);
         }
+    }
+
+    /// The records that were found, or where to look next.
+    async fn found(
+        &self,
+        topic: &[u8],
+        from: u64,
+        limit: Limit,
+        found: Found,
+    ) -> Result<std::result::Result<Vec<Record>, u64>> {
+        let (segment, positions) = match found {
+            Found::Nothing => return Ok(Ok(Vec::new())),
+            Found::Recent(records) => return Ok(Ok(records)),
+            Found::Open(segment, positions) => (segment, positions),
+            Found::Full(segment, extent) => {
+                let index = self.index(&segment, extent).await?;
+                let number = from.saturating_sub(extent.base) as u32;
+                let positions = index.find(topic, number, limit.records).to_vec();
+                if positions.is_empty() {
+                    return Ok(Err(extent.next));
+                }
+                (segment, positions)
+            }
+        };
+        let read = move || segment.read(&positions, limit.bytes);
+        blocking(read).await?.map(Ok).map_err(|lost| self.lost(lost))
+    }
+
+    /// The last record of a topic, if it is still there. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](Self::read).
+    pub(crate) fn last(&self, topic: &[u8]) -> Result<Option<Record>> {
+        let Some(last) = self.topic_end(topic).checked_sub(1) else { return Ok(None) };
+        let found = self.shared.state().find_on_disk(topic, last, 1);
+        let (segment, positions) = match found {
+            Found::Open(segment, positions) => (segment, positions),
+            Found::Full(segment, extent) => {
+                let index = load_index(&*self.disk, &self.shared, &segment, extent);
+                let index = index.map_err(|error| unreadable(&*self.disk, extent.base, error))?;
+                let number = last.saturating_sub(extent.base) as u32;
+                (segment, index.find(topic, number, 1).to_vec())
+            }
+            _ => return Ok(None),
+        };
+        let read = segment.read(&positions, usize::MAX).map_err(|lost| self.lost(lost))?;
+        Ok(read.into_iter().next())
     }
 
     /// Whether it takes no more.
@@ -245,34 +298,13 @@ impl Log {
     }
 
     async fn index(&self, segment: &Arc<Segment>, extent: Extent) -> Result<Arc<Index>> {
-        let base = extent.base;
-        let indexes = || self.shared.indexes.lock().unwrap_or_else(PoisonError::into_inner);
-        let held = indexes().iter().find(|(held, _)| *held == base).map(|(_, index)| index.clone());
-        if let Some(index) = held {
-            return Ok(index);
+        if let Some(held) = held_index(&self.shared, extent.base) {
+            return Ok(held);
         }
-        let disk = self.disk.clone();
-        let segment = segment.clone();
-        let read = move || match segment::read_index(&*disk, base, extent.length) {
-            Ok(Some((index, _))) => Ok(index),
-            // Lost or broken: it is made again, and kept if that can be.
-            _ => {
-                let mut index = Index::default();
-                scan::scan(&*segment.blob, |offset, record| {
-                    index.add_record(base, offset, record);
-                })?;
-                let _ = segment::write_index(&*disk, &index, extent);
-                Ok(index)
-            }
-        };
+        let (disk, shared, segment) = (self.disk.clone(), self.shared.clone(), segment.clone());
+        let read = move || load_index(&*disk, &shared, &segment, extent);
         let index = blocking(read).await?;
-        let index = Arc::new(index.map_err(|error| unreadable(&*self.disk, base, error))?);
-        let mut indexes = indexes();
-        if indexes.len() >= INDEXES {
-            indexes.remove(0);
-        }
-        indexes.push((base, index.clone()));
-        Ok(index)
+        index.map_err(|error| unreadable(&*self.disk, extent.base, error))
     }
 
     fn lost(&self, lost: Lost) -> Error {
@@ -287,6 +319,41 @@ impl Drop for Log {
     fn drop(&mut self) {
         self.shared.inbox.close();
     }
+}
+
+fn held_index(shared: &Shared, base: u64) -> Option<Arc<Index>> {
+    let indexes = shared.indexes.lock().unwrap_or_else(PoisonError::into_inner);
+    indexes.iter().find(|(held, _)| *held == base).map(|(_, index)| index.clone())
+}
+
+/// The index of a segment that is full, from memory or its file. Blocks.
+fn load_index(
+    disk: &dyn Disk,
+    shared: &Shared,
+    segment: &Segment,
+    extent: Extent,
+) -> std::result::Result<Arc<Index>, Unreadable> {
+    let base = extent.base;
+    if let Some(held) = held_index(shared, base) {
+        return Ok(held);
+    }
+    let index = match segment::read_index(disk, base, extent.length) {
+        Ok(Some((index, _))) => index,
+        // Lost or broken: it is made again, and kept if that can be.
+        _ => {
+            let mut index = Index::default();
+            scan::scan(&*segment.blob, |offset, record| index.add_record(base, offset, record))?;
+            let _ = segment::write_index(disk, &index, extent);
+            index
+        }
+    };
+    let index = Arc::new(index);
+    let mut indexes = shared.indexes.lock().unwrap_or_else(PoisonError::into_inner);
+    if indexes.len() >= INDEXES {
+        indexes.remove(0);
+    }
+    indexes.push((base, index.clone()));
+    Ok(index)
 }
 
 /// Runs what blocks where it may.

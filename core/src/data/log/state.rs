@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 use super::format::Record;
 use super::index::{Extent, Index, Position};
 use super::segment::Segment;
+use super::terms::Hidden;
 
 /// Bytes of the newest records that are kept in memory, for those who follow closely.
 const RECENT: usize = 8 << 20;
@@ -21,6 +22,8 @@ pub(super) struct State {
     /// The one that is written.
     pub(super) open: Option<Open>,
     topics: HashMap<Bytes, Topic>,
+    /// Of topics some of whose records are not shown.
+    pub(super) hidden: HashMap<Bytes, Arc<Hidden>>,
     /// Which topic's oldest recent record is the next to be forgotten, and how many bytes it has.
     recent: VecDeque<(Bytes, usize)>,
     recent_bytes: usize,
@@ -196,6 +199,11 @@ impl State {
     /// Sequence number behind that of the last record of `topic`; 0 where there was none.
     pub(super) fn topic_next(&self, topic: &[u8]) -> u64 {
         self.topics.get(topic).map_or(0, |topic| topic.next)
+    }
+
+    /// Names of topics that have, or had, a record.
+    pub(super) fn topic_names(&self) -> impl Iterator<Item = &Bytes> {
+        self.topics.iter().filter(|(_, topic)| topic.next > 0).map(|(name, _)| name)
     }
 
     /// How many topics there are.

@@ -1,5 +1,6 @@
 //! What is written, how safely, and how the log is kept.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -53,5 +54,21 @@ pub(crate) struct Append {
 impl Append {
     pub(super) fn size(&self) -> usize {
         Record::size(self.topic.len(), self.body.iter().map(Bytes::len).sum())
+    }
+}
+
+/// Which records of a topic are not shown.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Hidden {
+    /// All before.
+    pub(crate) before: u64,
+    /// And these.
+    pub(crate) numbers: BTreeSet<u64>,
+}
+
+impl Hidden {
+    /// Whether this one is not shown.
+    pub(crate) fn has(&self, number: u64) -> bool {
+        number < self.before || self.numbers.contains(&number)
     }
 }

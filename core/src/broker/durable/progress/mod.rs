@@ -89,6 +89,9 @@ struct Written {
     pending: Vec<u64>,
     #[prost(uint32, repeated, tag = "3")]
     attempts: Vec<u32>,
+    /// The queue is as if it had never been.
+    #[prost(bool, tag = "15")]
+    is_dropped: bool,
 }
 
 impl Progress {
@@ -257,6 +260,21 @@ impl Progress {
         waiting.into_iter().chain(lent).min()
     }
 
+    /// How many messages are lent, and how many wait for their time.
+    pub(super) fn away(&self) -> (usize, usize) {
+        (self.lent.len(), self.waiting.len())
+    }
+
+    /// The first message that is not settled: its number, how often it was lent, and to whom it is.
+    pub(super) fn oldest(&self) -> Option<(u64, u32, Option<u64>)> {
+        let (sequence, pending) = self.pending.first_key_value()?;
+        let consumer = match pending.at {
+            At::Lent(loan) => Some(loan.consumer),
+            _ => None,
+        };
+        Some((*sequence, pending.attempts, consumer))
+    }
+
     /// As it is written down.
     pub(super) fn write(&self) -> Vec<u8> {
         let mut last = 0;
@@ -267,7 +285,17 @@ impl Progress {
         });
         let pending = pending.collect();
         let attempts = self.pending.values().map(|pending| pending.attempts).collect();
-        Written { next: self.next, pending, attempts }.encode_to_vec()
+        Written { next: self.next, pending, attempts, is_dropped: false }.encode_to_vec()
+    }
+
+    /// That the queue is as if it had never been, as it is written down.
+    pub(super) fn dropped() -> Vec<u8> {
+        Written { is_dropped: true, ..Written::default() }.encode_to_vec()
+    }
+
+    /// Whether that was written down.
+    pub(super) fn is_dropped(bytes: &[u8]) -> bool {
+        Written::decode(bytes).is_ok_and(|written| written.is_dropped)
     }
 
     /// What was written down. Messages that were not settled have to be read again: they are [`unread`](Self::unread).

@@ -1,5 +1,7 @@
 //! A queue of one topic: reads the log, lends messages to its consumers, and writes down how far it has come.
 
+mod standing;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,6 +13,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::command::{Command, Joined, Lent, Name, priorities, refuse};
+use super::letters::{Death, bury, is_for};
 use super::progress::{Candidate, Loan, MAX_PENDING, Progress, Terms};
 use crate::broker::stored::{millis, read, time, write};
 use crate::broker::{Message, Start, Subscription, Verdict};
@@ -44,6 +47,7 @@ pub(super) fn begin(log: Arc<Log>, name: Name, ranked: Arc<AtomicUsize>) -> mpsc
             is_ranked: false,
             ranked_seen: None,
             ranked,
+            is_over: false,
         };
         queue.run().await;
     });
@@ -70,9 +74,13 @@ struct Queue {
     ranked_seen: Option<usize>,
     /// How many topics have got priorities.
     ranked: Arc<AtomicUsize>,
+    /// What comes is for another that begins after it.
+    is_over: bool,
 }
 
 struct Consumer {
+    /// Where it is.
+    process: u32,
     subscription: Subscription,
     sender: mpsc::Sender<Lent>,
     /// Messages that it is lent.
@@ -100,10 +108,12 @@ impl Queue {
         let changed = log.changed(self.name.topic.as_bytes());
         let mut turn = Turn::default();
         loop {
-            while let Ok(command) = self.commands.try_recv() {
+            while !self.is_over
+                && let Ok(command) = self.commands.try_recv()
+            {
                 self.obey(command, &mut turn).await;
             }
-            if self.consumers.is_empty() && self.next_consumer > 0 {
+            if self.is_over || (self.consumers.is_empty() && self.next_consumer > 0) {
                 let _ = self.finish_turn(&mut turn).await;
                 // Whoever comes now begins it anew.
                 self.commands.close();
@@ -152,8 +162,8 @@ impl Queue {
 
     async fn obey(&mut self, command: Command, turn: &mut Turn) {
         match command {
-            Command::Join { subscription, joined } => {
-                let outcome = self.join(subscription).await;
+            Command::Join { subscription, process, joined } => {
+                let outcome = self.join(subscription, process).await;
                 if let Err(Ok(Joined { consumer, .. })) = joined.send(outcome) {
                     self.leave(consumer);
                 }
@@ -170,17 +180,27 @@ impl Queue {
                     progress.extend(sequence, Instant::now());
                 }
             }
+            Command::Report(told) => drop(told.send(Ok(self.standing()))),
+            Command::Reset { start, done } => {
+                let outcome = self.reset(start, turn).await;
+                self.is_over |= outcome.is_ok();
+                let _ = done.send(outcome);
+            }
+            Command::Reread => {
+                self.read.clear();
+                self.read_bytes = 0;
+            }
         }
     }
 
-    async fn join(&mut self, subscription: Subscription) -> Result<Joined> {
+    async fn join(&mut self, subscription: Subscription, process: u32) -> Result<Joined> {
         if self.progress.is_none() {
             self.progress = Some(self.restore(subscription.start).await?);
         }
         self.next_consumer += 1;
         let consumer = self.next_consumer;
         let (sender, messages) = mpsc::channel(subscription.max_in_flight);
-        self.consumers.insert(consumer, Consumer { subscription, sender, held: 0 });
+        self.consumers.insert(consumer, Consumer { process, subscription, sender, held: 0 });
         Ok(Joined { consumer, messages })
     }
 
@@ -191,12 +211,14 @@ impl Queue {
             && let Some(last) = self.log.topic_end(written).checked_sub(1)
         {
             let one = Limit { records: 1, bytes: usize::MAX };
-            if let Some(record) = self.log.read(written, last, one).await?.first() {
+            if let Some(record) = self.log.read(written, last, one).await?.first()
+                && !Progress::is_dropped(&record.body)
+            {
                 let mut progress = Progress::read(&record.body)?;
                 for sequence in progress.unread() {
                     match self.log.read(topic, sequence, one).await?.into_iter().next() {
                         Some(record) if record.sequence == sequence => {
-                            take(&mut progress, &self.name.topic, &record);
+                            take(&mut progress, &self.name, &record);
                         }
                         _ => progress.skipped(sequence),
                     }
@@ -205,12 +227,18 @@ impl Queue {
             }
         }
         self.is_changed = true;
-        Ok(Progress::starting(match start {
+        Ok(Progress::starting(self.first(start).await?))
+    }
+
+    /// Number of the first message from there on.
+    async fn first(&self, start: Start) -> Result<u64> {
+        let topic = self.name.topic.as_bytes();
+        Ok(match start {
             Start::New => self.log.topic_end(topic),
             Start::First => 0,
             Start::Sequence(sequence) => sequence,
             Start::Time(time) => self.log.at(topic, millis(time)).await?,
-        }))
+        })
     }
 
     fn leave(&mut self, consumer: u64) {
@@ -280,25 +308,13 @@ impl Queue {
     }
 
     fn dead(&self, message: Message, topic: &str, attempts: u32, reason: &str) -> Append {
-        let mut message = Message { due: None, expires: None, ..message };
-        let attempts = attempts.to_string();
-        let queue = self.name.queue.as_deref().unwrap_or_default();
-        // What is no header's value is cut to what is.
-        let reason: String = reason.chars().filter(|c| !c.is_control()).take(500).collect();
-        for (name, value) in [
-            ("micro-dead-topic", self.name.topic.as_str()),
-            ("micro-dead-queue", queue),
-            ("micro-dead-attempts", attempts.as_str()),
-            ("micro-dead-reason", reason.as_str()),
-        ] {
-            if !value.is_empty() && message.headers.insert(name, value).is_err() {
-                let encoded = percent_encoding::utf8_percent_encode(
-                    value,
-                    percent_encoding::NON_ALPHANUMERIC,
-                );
-                let _ = message.headers.insert(name, &encoded.to_string());
-            }
-        }
+        let death = Death {
+            topic: self.name.topic.clone(),
+            queue: self.name.queue.clone(),
+            attempts,
+            reason: reason.to_owned(),
+        };
+        let message = bury(message, &death);
         Append { topic: Bytes::copy_from_slice(topic.as_bytes()), body: write(&message) }
     }
 
@@ -355,7 +371,7 @@ impl Queue {
         for record in self.log.read(topic, progress.next(), limit).await? {
             self.is_changed = true;
             // What finds no room here is read again when it is lent.
-            if take(progress, &self.name.topic, &record)
+            if take(progress, &self.name, &record)
                 && (self.read.is_empty() || self.read_bytes + record.body.len() <= READ_BYTES)
             {
                 self.read_bytes += record.body.len();
@@ -467,11 +483,12 @@ impl Queue {
 }
 
 /// Notes a message that was read; false where it need not be delivered.
-fn take(progress: &mut Progress, topic: &str, record: &Record) -> bool {
+fn take(progress: &mut Progress, name: &Name, record: &Record) -> bool {
     let sequence = record.sequence;
     // One that does not read is found when it is lent.
-    let message = read(topic, record.body.clone()).ok();
-    if message.as_ref().is_some_and(is_over) {
+    let message = read(&name.topic, record.body.clone()).ok();
+    let is_wanted = |message: &Message| !is_over(message) && is_for(message, name.queue.as_deref());
+    if !message.as_ref().is_none_or(is_wanted) {
         progress.skipped(sequence);
         return false;
     }
