@@ -69,6 +69,11 @@ impl Consumers {
         Ok(consumers)
     }
 
+    /// Takes no more messages.
+    pub(crate) fn take_no_more(&self) {
+        self.ending.cancel();
+    }
+
     /// Takes no more messages, and waits at most for `grace` for those under way. True when all were done.
     pub(crate) async fn end(&self, grace: Duration) -> bool {
         self.ending.cancel();

@@ -122,7 +122,7 @@ impl Service {
         self.jobs.statuses()
     }
 
-    /// Stops in order: hooks, readiness, deregistration, running calls, hooks. A second call waits
+    /// Stops in order: hooks, readiness, no more messages, deregistration, running calls, hooks. A second call waits
     /// for the first and does nothing.
     ///
     /// # Errors
@@ -135,6 +135,7 @@ impl Service {
         let mut last = Ok(());
         note(&mut last, self.hooks.run_all(Moment::BeforeStop).await);
         self.server.unready();
+        self.consumers.take_no_more();
         beating.stop().await;
         note(&mut last, self.registry.deregister(&self.record()).await.err());
         // Callers learn of it by their watch; until then calls are served as ever.

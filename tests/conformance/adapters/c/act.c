@@ -21,6 +21,15 @@ void act_event(const turn *t, const char *name) {
     tell(&line);
 }
 
+/* Tells the payload. */
+static void say(const turn *t) {
+    text line = answer("event");
+    with(&line, "name", slice_of("said"));
+    with(&line, "key", t->key ? slice_in(&t->key->name) : slice_of(""));
+    with_payload(&line, slice_in(&t->payload));
+    tell(&line);
+}
+
 static bool streams_requests(const turn *t) {
     return t->call.method == SUM || t->call.method == CHAT;
 }
@@ -138,6 +147,19 @@ static void describe(turn *t, const char *what) {
     micro_bytes_release(described);
 }
 
+/* What is known of a message beside its headers; `none` where there is nothing by that name. */
+static void add_fact(turn *t, const char *name, const char *none) {
+    micro_meta walk = { micro_meta_rest((micro_slice){ t->call.meta.ptr, t->call.meta.len }), 0, 0 };
+    micro_slice found, value;
+    while (micro_meta_next(&walk, &found, &value)) {
+        if (slice_is(found, name)) {
+            text_add(&t->payload, value.ptr, value.len);
+            return;
+        }
+    }
+    text_say(&t->payload, none);
+}
+
 static micro_error *report(turn *t, micro_slice what) {
     t->payload.len = 0;
     if (slice_is(what, "metadata")) {
@@ -158,6 +180,12 @@ static micro_error *report(turn *t, micro_slice what) {
     } else if (slice_is(what, "deadline")) {
         uint64_t gone_by = house_now() - t->begun;
         text_number(&t->payload, gone_by < t->call.timeout_ns ? (t->call.timeout_ns - gone_by) / 1000000 : 0);
+    } else if (slice_is(what, "delivery")) {
+        static const char *const facts[][2] = { { "topic", "" }, { "attempt", "" }, { "key", "-" }, { "id", "-" }, { "priority", "0" } };
+        for (size_t n = 0; n < sizeof facts / sizeof *facts; n++) {
+            text_say(&t->payload, n ? " " : "");
+            add_fact(t, facts[n][0], facts[n][1]);
+        }
     } else if (slice_is(what, "caller")) {
         describe(t, "caller");
     } else if (slice_is(what, "endpoint")) {
@@ -203,6 +231,35 @@ static micro_error *call(turn *t, micro_slice name, micro_slice next) {
     if (micro_client_call(client, queue, &request, 0, NULL, &error) == MICRO_OK) {
         error = take_reply(t, queue);
     }
+done:
+    micro_bytes_release(meta);
+    micro_queue_free(queue);
+    return error;
+}
+
+/* Publishes the payload as part of what is handled. */
+static micro_error *publish(turn *t, micro_slice topic, micro_slice next) {
+    micro_error *error = NULL;
+    micro_queue *queue = NULL;
+    micro_bytes meta = { 0 };
+    micro_client *client = service_client(t->of, &error);
+    if (error || micro_queue_new(house.runtime, 0, &queue, &error) != MICRO_OK ||
+        micro_meta_add(&meta, slice_of("do"), next, &error) != MICRO_OK) {
+        goto done;
+    }
+    micro_message message = { .size = sizeof message,
+                              .flags = MICRO_CODEC_BYTES,
+                              .topic = topic,
+                              .meta = { meta.ptr, meta.len },
+                              .payload = lent(slice_in(&t->payload)),
+                              .parent = t->call.id };
+    text kept = { 0 };
+    text_set(&kept, slice_in(&t->payload));
+    if (micro_publish(client, queue, &message, 0, NULL, &error) == MICRO_OK) {
+        error = take_reply(t, queue);
+    }
+    text_set(&t->payload, slice_in(&kept));
+    text_free(&kept);
 done:
     micro_bytes_release(meta);
     micro_queue_free(queue);
@@ -317,6 +374,13 @@ static micro_error *act(turn *t, size_t at, uint64_t number) {
     }
     if (slice_is(name, "hold") || slice_is(name, "block")) {
         return hold(t, slice_is(name, "hold"));
+    }
+    if (slice_is(name, "say")) {
+        say(t);
+        return NULL;
+    }
+    if (slice_is(name, "publish")) {
+        return publish(t, value, plan_before(&t->todo, at, "next"));
     }
     if (slice_is(name, "call")) {
         return call(t, value, plan_before(&t->todo, at, "next"));

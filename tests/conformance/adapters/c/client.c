@@ -96,6 +96,29 @@ static void begin(const line *from, uint64_t id, operation_kind kind) {
     }
 }
 
+static void begin_publish(const line *from, uint64_t id) {
+    operation *made = operation_new(id, PUBLISH);
+    text payload = line_payload(from);
+    micro_bytes meta = { 0 };
+    micro_error *error = NULL;
+    micro_status status = micro_meta_add(&meta, slice_of("do"), line_get(from, "do"), &error);
+    if (status == MICRO_OK) {
+        micro_message message = { .size = sizeof message,
+                                  .flags = MICRO_CODEC_BYTES,
+                                  .topic = line_get(from, "topic"),
+                                  .meta = { meta.ptr, meta.len },
+                                  .payload = lent(slice_in(&payload)),
+                                  .options = line_get(from, "settings") };
+        status = micro_publish(client, house.queue, &message, id, &made->micro, &error);
+    }
+    micro_bytes_release(meta);
+    text_free(&payload);
+    if (status != MICRO_OK) {
+        finish(made, status, error, slice_of(""));
+        micro_error_free(error);
+    }
+}
+
 static void begin_many(const line *from, uint64_t id) {
     operation *made = operation_new(id, MANY);
     made->many = many_new(from);
@@ -155,6 +178,8 @@ static void do_locked(const line *request, uint64_t id) {
               slice_is(kind, "server")   ? SERVER_STREAM
               : slice_is(kind, "client") ? CLIENT_STREAM
                                          : BIDI_STREAM);
+    } else if (slice_is(verb, "publish")) {
+        begin_publish(request, id);
     } else if (slice_is(verb, "many")) {
         begin_many(request, id);
     } else if (slice_is(verb, "ask")) {

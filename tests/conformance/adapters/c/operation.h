@@ -14,7 +14,8 @@ typedef enum {
     BIDI_STREAM = MICRO_BIDI_STREAM,
     MANY,
     QUESTION,
-    WATCH
+    WATCH,
+    PUBLISH
 } operation_kind;
 
 /* What a stream is to send, or that it is to send no more. */

@@ -42,6 +42,14 @@ static void start(const line *request, uint64_t id) {
         status = micro_server_method(made->server, slice_of(endpoints[n].name), endpoints[n].kind,
                                      line_get(request, endpoints[n].settings), &method, &error);
     }
+    for (size_t n = 0; status == MICRO_OK && n < request->count; n++) {
+        micro_slice name = request->fields[n].name;
+        if (slice_begins(name, "subscriber.")) {
+            micro_slice topic = name;
+            slice_cut(&topic, '.');
+            status = micro_server_subscribe(made->server, topic, request->fields[n].value, NULL, &error);
+        }
+    }
     if (status == MICRO_OK) {
         status = micro_server_start(made->server, house.queue, (uint64_t)(uintptr_t)made, &error);
     }

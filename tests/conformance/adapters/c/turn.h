@@ -21,6 +21,7 @@ typedef struct service {
 } service;
 
 /* Endpoints in the order of their numbers. */
+/* Those of subscribers follow. */
 enum { ECHO, DO, COUNT, SUM, CHAT, ENDPOINTS };
 
 /* Begins to handle a call, which is taken out of the event. */

@@ -30,6 +30,7 @@ class Client:
         work = {
             "start": self.start,
             "call": self.call,
+            "publish": self.publish,
             "open": self.open,
             "many": self.many,
             "ask": self.ask,
@@ -127,6 +128,18 @@ class Client:
                 *metadata("h.", reply.headers),
                 *metadata("t.", reply.trailers),
             ]
+        result(line.get("id"), fields, begun)
+
+    async def publish(self, line: Line) -> None:
+        begun = time.monotonic()
+        fields: Fields = [("code", 0)]
+        try:
+            plan = {"do": line.get("do")}
+            await self.up().publish(line.get("topic"), line.payload(), codec="bytes", metadata=plan, **line.settings())
+        except asyncio.CancelledError:
+            fields = [("code", 1)]
+        except errors.Error as error:
+            fields = failure(error)
         result(line.get("id"), fields, begun)
 
     async def open(self, line: Line) -> None:

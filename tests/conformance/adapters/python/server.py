@@ -13,7 +13,7 @@ from urllib.parse import unquote_to_bytes
 
 import micro
 import questions
-from adapter import Fields, Key, Line, failure, pattern, tell, value_of
+from adapter import Fields, Key, Line, failure, pattern, shown, tell, value_of
 from micro import errors
 
 
@@ -122,6 +122,12 @@ class Handlers:
             settings = line.settings(f"endpoint.{name}")
             self.service.endpoint(f"Conformance.{name}", **settings)(handler)
         self.service.endpoint("Conformance.Order", internal=True)(order)
+        for name, settings in line.fields:
+            if name.startswith("subscriber."):
+                self.service.subscribe(name.removeprefix("subscriber."), **json.loads(settings))(self.message)
+
+    async def message(self, body: bytes, context: micro.Context) -> None:
+        await self.do(body, context)
 
     async def do(self, request: bytes, context: micro.Context) -> bytes | None:
         turn = Turn(self, context, request)
@@ -262,6 +268,11 @@ class Turn:
                 key.released.wait()
             elif action == "next":
                 following = value
+            elif action == "publish":
+                client = self.handlers.service.client
+                await client.publish(value, bytes(self.payload), codec="bytes", metadata={"do": following})
+            elif action == "say":
+                tell("event", [("name", "said"), ("key", self.key_name), *shown(self.payload)])
             elif action == "call":
                 client = self.handlers.service.client
                 self.payload = await client.call(
@@ -321,6 +332,11 @@ class Turn:
         if what == "deadline":
             left = self.context.remaining
             return "none" if left is None else str(int(left * 1000))
+        if what == "delivery":
+            if self.context.delivery is None:
+                raise errors.InvalidArgument("this is no message")
+            known = self.context.delivery.delivered
+            return f"{known.topic} {known.attempt} {known.key or '-'} {known.id or '-'} {known.priority}"
         if what == "caller":
             return self.context.caller or ""
         if what == "endpoint":

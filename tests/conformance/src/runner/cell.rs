@@ -63,6 +63,11 @@ impl Cell {
         self.begun.fetch_add(1, Ordering::Relaxed)
     }
 
+    /// A folder for the data of one scenario.
+    pub(super) fn data(&self, number: u64) -> String {
+        self.folder.path().join(format!("data-{number}")).to_string_lossy().into_owned()
+    }
+
     /// Address of the shared server.
     pub(super) fn address(&self) -> Option<&String> {
         self.address.get()

@@ -21,19 +21,19 @@ impl Events {
     }
 
     /// Waits for the first event like this at one of `servers`, and takes it.
-    pub(super) async fn take(&self, servers: &[u64], name: &str, key: &str) -> u64 {
+    pub(super) async fn take(&self, servers: &[u64], name: &str, key: &str) -> (u64, Line) {
         loop {
             let changed = self.changed.notified();
             let mut changed = std::pin::pin!(changed);
             changed.as_mut().enable();
-            if let Some(server) = self.take_now(servers, name, key) {
-                return server;
+            if let Some(taken) = self.take_now(servers, name, key) {
+                return taken;
             }
             changed.await;
         }
     }
 
-    fn take_now(&self, servers: &[u64], name: &str, key: &str) -> Option<u64> {
+    fn take_now(&self, servers: &[u64], name: &str, key: &str) -> Option<(u64, Line)> {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         let wanted = |(server, event): &(u64, Line)| {
             servers.contains(server)
@@ -41,6 +41,6 @@ impl Events {
                 && event.get("key") == Some(key)
         };
         let index = told.iter().position(wanted)?;
-        Some(told.remove(index).0)
+        Some(told.remove(index))
     }
 }

@@ -6,12 +6,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::Value;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::Scenario;
 use super::call::{Call, check_failure, check_metadata, check_payload, wanted};
 use super::cell::Cell;
-use super::document::terms;
+use super::document::{document, terms};
 use super::endpoints;
 use super::expect::OneOf;
 use super::process::{Answering, PATIENCE, Process};
@@ -48,6 +49,7 @@ impl<'a> Play<'a> {
         let mut variables = cell.variables();
         variables.insert("key".into(), format!("key-{number}"));
         variables.insert("service".into(), service.clone());
+        variables.insert("data".into(), cell.data(number));
         let mut play = Self {
             cell,
             scenario,
@@ -156,6 +158,7 @@ impl<'a> Play<'a> {
             Step::Start(start) => self.start(start).await,
             Step::Client(start) => self.start_client(start).await,
             Step::Call(call) => self.begin(call, "call", false),
+            Step::Publish(publish) => self.publish(publish),
             Step::Many(call) => self.begin(call, "many", false),
             Step::Open(call) => {
                 let asked = call.kind.as_deref() != Some("client");
@@ -218,7 +221,10 @@ impl<'a> Play<'a> {
             .with("service", &self.service)
             .with("tag", &start.server)
             .with("settings", settings);
-        let line = endpoints::onto(layered(line, &start.layers), &start.endpoints)?;
+        let mut line = endpoints::onto(layered(line, &start.layers), &start.endpoints)?;
+        for (topic, settings) in &start.subscribers {
+            line = line.with(&format!("subscriber.{topic}"), Value::from(document(settings)?));
+        }
         let answer = server.ask("start", |begun| begun.followed(line)).await?;
         if refused(&answer, &start.refused, &start.says)? {
             return Ok(());
@@ -270,6 +276,21 @@ impl<'a> Play<'a> {
         Ok(())
     }
 
+    fn publish(&mut self, it: step::Publish) -> Result<(), String> {
+        let client = self.client()?.clone();
+        let line = Line::new("")
+            .with("topic", &it.topic)
+            .with("do", &it.plan)
+            .with("settings", Value::from(document(&it.settings)?));
+        let line = wanted(it.payload.as_deref(), it.size, it.fill, line)?;
+        let answering = client.begin(|begun| begun.followed(line), "publish");
+        let call = Call::new(client, answering, false);
+        if self.calls.insert(it.id.clone(), call).is_some() {
+            return Err(format!("there is a call `{}` already", it.id));
+        }
+        Ok(())
+    }
+
     fn tell(&mut self, id: &str, verb: &str) -> Result<(), String> {
         self.call(id)?.tell(verb, |line| line);
         Ok(())
@@ -305,9 +326,11 @@ impl<'a> Play<'a> {
         let mut last = 0;
         for _ in 0..event.count {
             let taken = self.cell.events.take(&at, &event.name, key);
-            last = timeout(PATIENCE, taken).await.map_err(|_| {
+            let (server, told) = timeout(PATIENCE, taken).await.map_err(|_| {
                 format!("no event `{}` of {key} within {} s", event.name, PATIENCE.as_secs())
             })?;
+            check_payload(&told, event.payload.as_deref(), event.size, event.fill)?;
+            last = server;
         }
         if let Some(alias) = event.on {
             let server = self.servers.values().find(|server| server.number == last);

@@ -19,6 +19,8 @@ pub(super) enum Step {
     Client(Start),
     /// Begins a unary call.
     Call(Call),
+    /// Publishes a message.
+    Publish(Publish),
     /// Begins a stream.
     Open(Call),
     /// Begins many unary calls.
@@ -87,6 +89,9 @@ pub(super) struct Start {
     /// Settings of endpoints that differ from what they usually are.
     #[serde(default)]
     pub(super) endpoints: BTreeMap<String, Table>,
+    /// Topics that it subscribes to, with the settings of each.
+    #[serde(default)]
+    pub(super) subscribers: BTreeMap<String, Table>,
     /// Middleware around its calls, the outermost first.
     #[serde(default)]
     pub(super) layers: Vec<String>,
@@ -115,6 +120,22 @@ pub(super) struct Call {
     pub(super) settings: Table,
     pub(super) count: Option<u64>,
     pub(super) concurrency: Option<u64>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Publish {
+    pub(super) id: String,
+    pub(super) topic: String,
+    /// What its handler does.
+    #[serde(rename = "do", default)]
+    pub(super) plan: String,
+    pub(super) payload: Option<String>,
+    pub(super) size: Option<Size>,
+    #[serde(default)]
+    pub(super) fill: u64,
+    #[serde(default)]
+    pub(super) settings: Table,
 }
 
 /// A plan, or one for each hop of a chain of calls.
@@ -235,6 +256,11 @@ pub(super) struct Event {
     pub(super) key: Option<String>,
     #[serde(default = "one")]
     pub(super) count: u64,
+    /// What it tells.
+    pub(super) payload: Option<String>,
+    pub(super) size: Option<Size>,
+    #[serde(default)]
+    pub(super) fill: u64,
     /// Calls the server it happened at by this name from now on.
     pub(super) on: Option<String>,
     /// At this server.

@@ -7,8 +7,8 @@ use std::time::Instant;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use micro::client::{Seen, Unary};
-use micro::settings::CallSettings;
-use micro::{Client, Error, Raw, Result};
+use micro::settings::{CallSettings, PublishSettings};
+use micro::{Client, Codec, Error, Raw, Result};
 use micro_conformance::{Line, Payload};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -127,6 +127,27 @@ impl Calls {
                 Err(error) => Err(error),
             };
             result(line, reply.map(|reply| Some(reply.message)), &seen)
+        });
+    }
+
+    pub(crate) fn publish(&self, client: &Client, request: &Line, id: u64) {
+        let settings = request.get("settings").unwrap_or_default();
+        let publish = PublishSettings::from_json(settings).map(|settings| {
+            let topic = request.get("topic").unwrap_or_default();
+            let message = client.publish(topic, Raw(Payload::wanted(request)));
+            let message = message.codec(Codec::Bytes).settings(&settings);
+            message.metadata("do", request.get("do").unwrap_or_default())
+        });
+        self.spawn(id, None, async move {
+            let line = Line::new("result").with("id", id);
+            let published = match publish {
+                Ok(publish) => publish.await,
+                Err(error) => Err(error),
+            };
+            match published {
+                Ok(()) => line.with("code", 0),
+                Err(error) => failure(line, &error),
+            }
         });
     }
 

@@ -42,6 +42,7 @@ pub(crate) async fn serve(
             ("send" | "headers" | "recv" | "close", _) => calls.forward(id, request),
             ("call", Some(client)) => calls.call(client, &request, id),
             ("open", Some(client)) => streams::open(&calls, client, &request, id),
+            ("publish", Some(client)) => calls.publish(client, &request, id),
             ("many", Some(client)) => calls.many(client, request, id),
             ("ask", Some(client)) => questions::ask(&calls, client, &request, id),
             ("follow", Some(client)) => questions::follow(&calls, client, &request, id),

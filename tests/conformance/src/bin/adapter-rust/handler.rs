@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{Stream, stream};
+use micro::broker::Subscriber;
 use micro::server::Endpoint;
-use micro::{Client, Code, Context, Detail, Error, Json, Raw, Result, Streaming};
-use micro_conformance::{Line, Plan, pattern};
+use micro::{Client, Code, Codec, Context, Detail, Error, Json, Raw, Result, Streaming};
+use micro_conformance::{Line, Payload, Plan, pattern};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, watch};
 
@@ -105,6 +106,19 @@ pub(crate) fn endpoints(state: &Arc<State>) -> [Endpoint; 6] {
     ]
 }
 
+/// Does what the plan of each message says.
+pub(crate) fn subscriber(state: &Arc<State>, topic: &str) -> Subscriber {
+    let state = state.clone();
+    Subscriber::raw(topic, move |incoming| {
+        let state = state.clone();
+        async move {
+            let mut turn = Turn::begin(state, incoming.context)?;
+            turn.payload = incoming.delivered.message.body.clone();
+            turn.run(false).await
+        }
+    })
+}
+
 /// Replies of a streaming handler: the plan runs as far as they are taken.
 fn sending(mut turn: Turn) -> impl Stream<Item = Result<Raw>> + Send + 'static {
     let (sender, mut replies) = mpsc::channel(1);
@@ -172,6 +186,19 @@ impl Turn {
         self.state.shared.output.tell(&Line::new("event").with("name", name).with("key", key));
     }
 
+    fn say(&self) {
+        let key = self.key.as_ref().map_or("", |(name, _)| name);
+        let line = Line::new("event").with("name", "said").with("key", key);
+        self.state.shared.output.tell(&Payload::of(&self.payload).onto(line));
+    }
+
+    /// Publishes the payload as part of what is handled.
+    async fn publish(&mut self, topic: &str, plan: &str) -> Result<()> {
+        let client = self.context.client()?;
+        let message = client.publish(topic, Raw(self.payload.clone())).codec(Codec::Bytes);
+        message.metadata("do", plan).await
+    }
+
     fn key(&self) -> Result<&Arc<Key>> {
         let missing = || Error::invalid_argument("the plan needs a key for this");
         self.key.as_ref().map(|(_, key)| key).ok_or_else(missing)
@@ -202,6 +229,8 @@ impl Turn {
                 "key" | "tag" | "begin" => {}
                 "tell" if value == call.to_string() => self.event("reached"),
                 "tell" => {}
+                "publish" => self.publish(value, &next).await?,
+                "say" => self.say(),
                 "report" => self.payload = self.report(value)?.into(),
                 "size" => size = Some(number(value)?),
                 "fill" => fill = number(value)? as u8,
@@ -267,6 +296,20 @@ impl Turn {
                 Some(left) => left.as_millis().to_string(),
                 None => "none".to_owned(),
             }),
+            "delivery" => {
+                let known = self.context.delivered();
+                let known = known.ok_or_else(|| Error::invalid_argument("this is no message"))?;
+                let text = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
+                let message = &known.message;
+                Ok(format!(
+                    "{} {} {} {} {}",
+                    message.topic,
+                    known.attempt,
+                    text(&message.key),
+                    text(&message.id),
+                    message.priority
+                ))
+            }
             "caller" => Ok(self.context.caller().unwrap_or_default().to_owned()),
             "endpoint" => Ok(self.context.endpoint().to_owned()),
             _ => Err(Error::invalid_argument(format!("nothing known of `{what}`"))),

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use micro::settings::{EndpointSettings, ServiceSettings};
+use micro::settings::{EndpointSettings, ServiceSettings, SubscriberSettings};
 use micro::{Error, Result, Service};
 use micro_conformance::Line;
 use tokio::sync::{mpsc, watch};
 
 use crate::Wrong;
-use crate::handler::{Shared, State, endpoints};
+use crate::handler::{Shared, State, endpoints, subscriber};
 use crate::keys::Keys;
 use crate::layers;
 use crate::output::{Output, failure};
@@ -93,6 +93,10 @@ async fn start(request: &Line, shared: &Arc<Shared>) -> Result<Service> {
         let name = endpoint.name().replace("Conformance.", "endpoint.");
         let settings = EndpointSettings::from_json(request.get(&name).unwrap_or_default())?;
         builder = builder.handle(settings.apply(endpoint)?);
+    }
+    for (topic, settings) in request.under("subscriber.") {
+        let settings = SubscriberSettings::from_json(&settings)?;
+        builder = builder.subscriber(settings.apply(subscriber(&state, topic)));
     }
     let service = builder.start().await?;
     give.send_replace(Some(service.client().clone()));
