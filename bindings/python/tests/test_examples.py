@@ -123,6 +123,36 @@ def test_middleware_sees_every_call() -> None:
     ]
 
 
+def test_orders_are_billed_once_and_looked_at_when_they_cannot_be(tmp_path: Path) -> None:
+    environment = {
+        **os.environ,
+        "MICRO_REGISTRY": f"local://{tmp_path}",
+        "MICRO_BROKER": f"durable://{tmp_path}/data",
+        "MICRO_SERVER_ADDRESS": "127.0.0.1:0",
+        "MICRO_QUIET": "true",
+    }
+    publish = [sys.executable, "messages.py"]
+    where = EXAMPLES / "messages"
+    # Published while no service runs.
+    subprocess.run([*publish, "7"], cwd=where, env=environment, check=True, timeout=60)
+    with sync.Client(registry=environment["MICRO_REGISTRY"]) as client, client.watch("billing") as watch:
+        service = subprocess.Popen(publish, cwd=where, env=environment, stdout=subprocess.PIPE, text=True)
+        assert next(watch).action == "create"
+    audit = subprocess.Popen([*publish, "audit"], cwd=where, env=environment, stdout=subprocess.PIPE, text=True)
+    try:
+        assert audit.stdout is not None and service.stdout is not None
+        assert audit.stdout.readline() == "seen 7\n"
+        subprocess.run([*publish, "13"], cwd=where, env=environment, check=True, timeout=60)
+        # Its queue is new, and begins with what is new.
+        line = service.stdout.readline()
+        assert line.startswith("order 13 was given up: FAILED_PRECONDITION: the card was refused")
+        assert audit.stdout.readline() == "seen 13\n"
+    finally:
+        for program in (service, audit):
+            program.kill()
+            program.communicate()
+
+
 def blocks(page: Path) -> list[str]:
     return re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
 
