@@ -20,6 +20,14 @@ const (
 type Received struct {
 	Payload []byte
 	Flags   uint16
+	// Of a message that is lent until something is said of it.
+	Lent *Lent
+}
+
+// Lent is a message of a topic beside its payload.
+type Lent struct {
+	ID   ID
+	Meta []byte
 }
 
 // Stream is messages on their way in, and room for messages on their way out: of a stream that this side opened, of a watch, or
@@ -38,6 +46,8 @@ type Stream struct {
 	taken            []Received
 	read             int
 	granted, largest int
+	// Messages are lent, so none comes before it is asked for.
+	lends bool
 
 	lock     sync.Mutex
 	came     []Received
@@ -60,7 +70,11 @@ func newStream(runtime *Runtime) *Stream {
 }
 
 // begin lets messages come.
-func (s *Stream) begin() { s.grant(firstWindow) }
+func (s *Stream) begin() {
+	if !s.lends {
+		s.grant(firstWindow)
+	}
+}
 
 func (s *Stream) grant(count int) {
 	s.granted += count
@@ -75,7 +89,7 @@ func (s *Stream) Told(event *Event) bool {
 	switch event.Kind {
 	case Opened:
 		s.open(event.Meta())
-	case Message, Change:
+	case Message, Change, Delivery:
 		s.receive(event)
 	case Writable:
 		s.writable()
@@ -96,7 +110,10 @@ func (s *Stream) open(headers []byte) {
 }
 
 func (s *Stream) receive(event *Event) {
-	received := Received{event.Payload(), event.Flags}
+	received := Received{Payload: event.Payload(), Flags: event.Flags}
+	if event.Kind == Delivery {
+		received.Lent = &Lent{event.ID, event.Meta()}
+	}
 	s.lock.Lock()
 	defer s.lock.Unlock()
 	if s.isClosed {
@@ -153,6 +170,9 @@ func (s *Stream) finish(meta []byte, err *Error) {
 
 // Next is the next message; false after the last, where Err says how it ended. One goroutine reads at a time.
 func (s *Stream) Next() (Received, bool) {
+	if s.lends {
+		s.grant(1)
+	}
 	for s.read == len(s.taken) {
 		if !s.take() {
 			return Received{}, false
@@ -162,6 +182,9 @@ func (s *Stream) Next() (Received, bool) {
 	s.taken[s.read] = Received{}
 	s.read++
 	s.granted--
+	if s.lends {
+		return message, true
+	}
 	s.largest = max(s.largest, len(message.Payload), 1)
 	// As many as there is room for; a stream of large messages has few of them under way.
 	if room := max(1, min(window, windowBytes/s.largest)); s.granted <= room/2 {
