@@ -27,8 +27,12 @@ type Message struct {
 	Sequence  uint64
 	Published time.Time
 	// Key is that of messages which are handled one after the other; empty where it has none.
-	Key   string
-	codec uint32
+	Key string
+	// Id is what its publisher named it; empty where it did not.
+	Id string
+	// Priority is 0 to 9.
+	Priority int
+	codec    uint32
 }
 
 // NewMessage makes one of what the library tells of it. For the packages of this module.
@@ -43,6 +47,10 @@ func NewMessage(payload, meta []byte, flags uint32) *Message {
 			made.ContentType = fact.Value
 		case "key":
 			made.Key = fact.Value
+		case "id":
+			made.Id = fact.Value
+		case "priority":
+			made.Priority, _ = strconv.Atoi(fact.Value)
 		case "attempt":
 			made.Attempt, _ = strconv.Atoi(fact.Value)
 		case "sequence":
