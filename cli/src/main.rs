@@ -112,6 +112,7 @@ fn log() {
 
 #[tokio::main(flavor = "current_thread")]
 async fn run(arguments: Arguments, output: &mut Output) -> Result<(), Failure> {
+    micro_nats::provide()?;
     // What needs no fleet.
     let command = match arguments.command {
         Command::Explain(options) => return explain::run(options, output),

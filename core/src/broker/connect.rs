@@ -31,6 +31,8 @@ pub(crate) fn warm_up() {
 /// | `memory://`, `memory://name` | [`Memory::named`]: shared within this process |
 /// | `durable://`, `durable:///var/lib/shop` | [`Durable`](super::Durable): shared on this machine, in a data folder; Unix only |
 ///
+/// The command and the bindings also know `nats://` and `jetstream://`, of the crate `micro-nats`; a program in Rust calls its `provide`.
+///
 /// A scheme alone, `memory`, does as well. A broker of one's own is named by the scheme that it was [provided](provide) as, or
 /// handed over as `Arc<dyn Broker>` without any.
 ///
