@@ -118,7 +118,10 @@ async fn run(arguments: Arguments, output: &mut Output) -> Result<(), Failure> {
         Command::Explain(options) => return explain::run(options, output),
         Command::Completions(options) => return completions::run::<Arguments>(&options),
         #[cfg(unix)]
-        Command::Data(options) => return data::run(&options, &arguments.broker, output),
+        Command::Data(options) => {
+            let fleet = || Ok(Fleet::connect(&arguments.registry, arguments.tls.client()?)?);
+            return data::run(options, &arguments.broker, fleet, output).await;
+        }
         command => command,
     };
     let fleet = Fleet::connect(&arguments.registry, arguments.tls.client()?)?;
