@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, join_all};
 use micro::broker::{Delivery, Verdict};
 use micro::{Error, Metadata};
@@ -180,12 +181,17 @@ impl Shared {
     /// Tells a broker what became of a message.
     pub(crate) fn settle(&self, delivery: Delivery, verdict: Verdict) {
         let topic = delivery.delivered.message.topic.clone();
-        self.spawn(async move {
+        let mut settling = Box::pin(async move {
             if let Err(error) = delivery.settle(verdict).await {
                 tracing::warn!(target: "micro::bridge", topic, %error,
                     "the broker was not told what became of a message, and may deliver it again");
             }
         });
+        // Begun at once, so that it is said before the end of its subscription, should that be next.
+        let _runtime = self.handle.enter();
+        if (&mut settling).now_or_never().is_none() {
+            self.spawn(settling);
+        }
     }
 
     /// Answers a call that its handler will not answer.

@@ -225,3 +225,31 @@ fn a_message_that_waits_in_a_closed_queue_is_anothers() {
     assert_eq!(other.next(EventKind::Delivery).payload, "1");
     host.end();
 }
+
+#[test]
+fn what_was_acknowledged_before_the_end_of_its_subscription_is_never_delivered_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let (owner, other) = (Host::new(), Host::new());
+    let owning = owner.client(&durable(&folder));
+    let args = r#"{"topic": "orders", "queue": "owners"}"#;
+    let first = subscribe(&owner, &owning, args, 1);
+    owner.runtime.cancel(first).unwrap();
+    // One of them has the folder, and the other is told by it.
+    for host in [&owner, &other] {
+        let client = host.client(&durable(&folder));
+        let args = r#"{"topic": "orders", "queue": "q", "start": "first"}"#;
+        for round in 0..40 {
+            let body = Bytes::from(round.to_string());
+            let one = Publication { payload: body.clone(), ..message("orders", "") };
+            client.publish(&host.queue, one, 9).unwrap();
+            let subscription = subscribe(host, &client, args, 2);
+            host.runtime.grant(subscription, 1).unwrap();
+            let event = host.next(EventKind::Delivery);
+            assert_eq!(event.payload, body);
+            host.runtime.settle(event.id, verdict::ACK, 0, "").unwrap();
+            host.runtime.cancel(subscription).unwrap();
+        }
+    }
+    owner.end();
+    other.end();
+}

@@ -1,11 +1,12 @@
 //! Messages of a data folder that another process of the machine owns.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::admin::{ADMIN, Answer, Ask};
@@ -27,6 +28,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What the owner is called.
 const SERVICE: &str = "micro.data";
+
+/// How long the last verdicts of a subscription that ends are waited for.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// The way to the owner.
 #[derive(Debug, Clone)]
@@ -81,7 +85,8 @@ impl Remote {
         let way = Arc::new(Way { outgoing, waiting: Mutex::new(Some(HashMap::new())) });
         let reading = tokio::spawn(read(told, sender, way.clone()));
         let topic = subscription.topic.clone();
-        Ok(Received { topic, messages, way, _reading: AbortOnDropHandle::new(reading) })
+        let reading = Some(AbortOnDropHandle::new(reading));
+        Ok(Received { topic, messages, way, reading })
     }
 }
 
@@ -89,7 +94,30 @@ impl Remote {
 struct Way {
     outgoing: Outgoing<Proto<FromConsumer>>,
     /// Verdicts that are not written down yet; none after the end.
-    waiting: Mutex<Option<HashMap<Attempt, oneshot::Sender<()>>>>,
+    waiting: Mutex<Option<Waiting>>,
+}
+
+/// Those who wait for their verdicts to be written down.
+type Waiting = HashMap<Attempt, oneshot::Sender<()>>;
+
+impl Way {
+    fn waiting(&self) -> MutexGuard<'_, Option<Waiting>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// True when the owner has written down every verdict.
+    fn is_settled(&self) -> bool {
+        self.waiting().as_ref().is_none_or(HashMap::is_empty)
+    }
+}
+
+/// Ends those who wait, however the reading ends.
+struct Over(Arc<Way>);
+
+impl Drop for Over {
+    fn drop(&mut self) {
+        self.0.waiting().take();
+    }
 }
 
 /// Reads what the owner tells, until it ends.
@@ -98,17 +126,22 @@ async fn read(
     sender: mpsc::Sender<Result<Lent>>,
     way: Arc<Way>,
 ) {
+    let _over = Over(way.clone());
     loop {
         match told.message().await {
             Ok(Some(Proto(ToConsumer { told: Some(Told::Message(lent)) }))) => {
-                if sender.send(Ok(lent)).await.is_err() {
+                // What comes for nobody is another's once the subscription has ended.
+                if sender.send(Ok(lent)).await.is_err() && way.is_settled() {
                     break;
                 }
             }
             Ok(Some(Proto(ToConsumer { told: Some(Told::Settled(attempt)) }))) => {
-                let mut waiting = way.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-                if let Some(done) = waiting.as_mut().and_then(|waiting| waiting.remove(&attempt)) {
+                let done = way.waiting().as_mut().and_then(|waiting| waiting.remove(&attempt));
+                if let Some(done) = done {
                     let _ = done.send(());
+                }
+                if sender.is_closed() && way.is_settled() {
+                    break;
                 }
             }
             Ok(Some(_)) => {
@@ -122,7 +155,6 @@ async fn read(
             }
         }
     }
-    way.waiting.lock().unwrap_or_else(PoisonError::into_inner).take();
 }
 
 /// A subscription by way of the owner.
@@ -130,7 +162,18 @@ pub(super) struct Received {
     topic: String,
     messages: mpsc::Receiver<Result<Lent>>,
     way: Arc<Way>,
-    _reading: AbortOnDropHandle<()>,
+    reading: Option<AbortOnDropHandle<()>>,
+}
+
+impl Drop for Received {
+    fn drop(&mut self) {
+        self.messages.close();
+        let Some(reading) = self.reading.take().filter(|_| !self.way.is_settled()) else { return };
+        // Verdicts that are on their way count.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(timeout(LAST_WORDS, reading));
+        }
+    }
 }
 
 #[async_trait]
@@ -169,10 +212,7 @@ impl Settle for Borrowed {
     async fn settle(mut self: Box<Self>, verdict: Verdict) -> Result<()> {
         let gone = || Error::new(Code::Unavailable, "the owner of the data folder has ended");
         let (done, settled) = oneshot::channel();
-        {
-            let mut waiting = self.way.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-            waiting.as_mut().ok_or_else(gone)?.insert(self.attempt, done);
-        }
+        self.way.waiting().as_mut().ok_or_else(gone)?.insert(self.attempt, done);
         self.is_settled = true;
         self.way.outgoing.send(said(Said::Settle(Settled::new(self.attempt, verdict)))).await?;
         settled.await.map_err(|_| gone())
