@@ -1,10 +1,10 @@
 /** Calling services by name. */
-import { codecNumber, decode, encode, JSON_CODEC, leaveNothing, leaving } from './codec.js'
+import { codecNumber, decode, encode, leaveNothing, leaving, streamCodec } from './codec.js'
 import { current } from './context.js'
 import { Closed, given, Internal, WrongArgument } from './errors.js'
-import { Metadata, pack, unpack } from './metadata.js'
-import { around, Call, type ClientMiddleware, checked, Layered, type Reply, type Shape } from './middleware.js'
-import { type NativeClient, native } from './native.js'
+import { pack, unpack } from './metadata.js'
+import { around, Call, type ClientMiddleware, checked, Layered, type Reply, replied, type Shape } from './middleware.js'
+import { type NativeClient, native, WAIT } from './native.js'
 import {
   type CallOptions,
   type ClientOptions,
@@ -12,8 +12,11 @@ import {
   type Milliseconds,
   milliseconds,
   type TypedOptions,
+  type TypedPublish,
+  type TypedQueue,
 } from './options.js'
 import { Pipe, type Write } from './pipe.js'
+import { publish } from './publish.js'
 import { type Question, question } from './question.js'
 import {
   type Change,
@@ -21,15 +24,16 @@ import {
   type Health,
   type KnownNode,
   knownNodes,
+  period,
   record,
   records,
   type ServiceRecord,
 } from './registry.js'
 import { defaultRuntime, type Incoming, type Runtime } from './runtime.js'
 import { ClientStream, feed, type Opening, opened, Stream } from './streams.js'
+import { deliveries, Subscription, since } from './subscription.js'
 import { aborted, Waiting } from './waiting.js'
 
-const WAIT = 0x100
 const IDEMPOTENT = 0x200
 const NOT_IDEMPOTENT = 0x400
 const COMPRESSED = 0x10
@@ -165,6 +169,40 @@ export class Client {
     options?: TypedOptions<Out, In>,
   ): Stream<Out, In> {
     return new Stream(this.#stream(new Call(service, endpoint, requests, { ...options } as CallOptions, 'bidi_stream')))
+  }
+
+  /**
+   * Publishes a message, and resolves once it is as safe as the broker makes messages. Inside of a handler, metadata and trace of
+   * what is handled go along, and it ends with that; not with `detached: true`.
+   */
+  async publish<Out = unknown>(topic: string, message: Out, options: TypedPublish<Out> = {}): Promise<void> {
+    const nothing = () => undefined
+    await this.#wait(nothing, options.signal, (token, parent) =>
+      publish(this.#native, this.#runtime.queue, token, topic, message, options, parent),
+    )
+  }
+
+  /**
+   * Messages of a topic, which the program takes when it is ready for each, and settles: `for await (const delivery of …)`.
+   * Services have handlers for them: see `Service.subscribe`. `options.timeout` is for the beginning.
+   */
+  // biome-ignore lint/suspicious/noExplicitAny: as above
+  subscribe<In = any>(topic: string, options: AskOptions & TypedQueue<In> = {}): Subscription<In> {
+    const { timeout, signal, format, queue, start, maxInFlight, maxAttempts, lease, deadLetters } = options
+    const [operation, args] = question('broker.subscribe', {
+      topic,
+      queue,
+      start: since(start),
+      max_in_flight: maxInFlight,
+      max_attempts: maxAttempts,
+      lease: period(lease),
+      dead_letters: deadLetters,
+    })
+    const pipe = deliveries(this.#runtime, topic, format, maxInFlight)
+    this.#begin(pipe, signal, (token, parent) =>
+      this.#native.follow(this.#runtime.queue, token, operation, args, milliseconds(timeout), parent),
+    )
+    return new Subscription(this.#runtime, pipe)
   }
 
   /** Versions and nodes of a service, as the registry knows them. Throws `NotFound` when there is none. */
@@ -364,26 +402,6 @@ export class Client {
 }
 
 const OWN: unique symbol = Symbol('a client of a service')
-
-/** The codec of a stream, of which the first request may be known. */
-function streamCodec(options: AnyOptions, requests: unknown): number {
-  if (options.codec !== undefined || options.request !== undefined) {
-    return codecNumber(options.codec, undefined, options.request)
-  }
-  if (Array.isArray(requests) && requests.length > 0) return codecNumber(undefined, requests[0])
-  return options.returns ? codecNumber(undefined, undefined, options.returns) : JSON_CODEC
-}
-
-function period(ttl: Milliseconds | undefined): string | undefined {
-  return typeof ttl === 'number' ? `${ttl}ms` : ttl
-}
-
-function replied(answer: unknown): Reply<unknown> {
-  if (typeof answer === 'object' && answer !== null && 'message' in answer) {
-    return { headers: Metadata.none, trailers: Metadata.none, compressed: false, ...answer }
-  }
-  throw new TypeError(`a middleware gave ${typeof answer}: return what \`next\` gave, or \`{ message }\``)
-}
 
 function sendsNothing(): never {
   throw new TypeError('this stream sends no messages: its one request was sent when it was opened')

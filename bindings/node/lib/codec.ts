@@ -191,3 +191,15 @@ export function decode(
     throw new kind(`${what} cannot be read as ${codecOf(codec)}: ${why}`, { id: 'micro', cause })
   }
 }
+
+/** The codec of a stream, of which the first request may be known. */
+export function streamCodec(
+  options: { codec?: Codec; request?: AnyFormat; returns?: AnyFormat },
+  requests: unknown,
+): number {
+  if (options.codec !== undefined || options.request !== undefined) {
+    return codecNumber(options.codec, undefined, options.request)
+  }
+  if (Array.isArray(requests) && requests.length > 0) return codecNumber(undefined, requests[0])
+  return options.returns ? codecNumber(undefined, undefined, options.returns) : JSON_CODEC
+}

@@ -40,7 +40,7 @@ export class Context {
   readonly #runtime: Runtime
   readonly #until: number
   readonly #meta: Buffer | undefined
-  #metadata: Metadata | undefined
+  #read: [headers: Metadata, facts: Metadata] | undefined
   #description: Description | undefined
   #controller: AbortController | undefined
   #cancelled = false
@@ -63,8 +63,14 @@ export class Context {
 
   /** Metadata the caller sent. */
   get metadata(): Metadata {
-    this.#metadata ??= unpack(this.#meta)[0]
-    return this.#metadata
+    this.#read ??= unpack(this.#meta)
+    return this.#read[0]
+  }
+
+  /** @internal What is known of a message beside its metadata. */
+  get facts(): Metadata {
+    this.#read ??= unpack(this.#meta)
+    return this.#read[1]
   }
 
   /** Milliseconds until the caller stops waiting, never below zero; `undefined` when it waits for ever. */

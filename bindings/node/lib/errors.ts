@@ -44,6 +44,8 @@ export interface ErrorOptions {
   http?: number
   /** Protobuf messages that say more. */
   details?: Iterable<Detail>
+  /** False: another attempt would fail as well. Or the milliseconds after which one may not. Calls and messages heed it. */
+  retry?: false | number
   /** What it came from; stays in this process. */
   cause?: unknown
 }
@@ -60,6 +62,11 @@ export class MicroError extends Error {
   readonly http: number
   /** Protobuf messages that say more. */
   readonly details: readonly Detail[]
+  /**
+   * What a handler says about another attempt: false for none, or milliseconds to wait before. A message whose handler forbids
+   * another one is a dead letter at once.
+   */
+  readonly retry: false | number | undefined
   /** The service that was called; of a call that failed. */
   service = ''
   /** The endpoint that was called; of a call that failed. */
@@ -88,6 +95,7 @@ export class MicroError extends Error {
     this.id = text(options.id ?? '')
     this.http = options.http ?? 0
     this.details = Array.from(options.details ?? [])
+    this.retry = options.retry
   }
 
   /** Spelling of the code, such as `NOT_FOUND`. */

@@ -14,9 +14,9 @@ import {
   WrongArgument,
 } from './errors.js'
 import { failed } from './logs.js'
-import type { ServiceMiddleware } from './middleware.js'
-import type { Failure } from './native.js'
-import type { EndpointOptions } from './options.js'
+import { inside, type ServiceMiddleware } from './middleware.js'
+import type { Failure, NativeServer } from './native.js'
+import { document, type EndpointOptions } from './options.js'
 import { Pipe, type Write } from './pipe.js'
 import type { Incoming, Runtime } from './runtime.js'
 import { Requests } from './streams.js'
@@ -32,8 +32,17 @@ export type AnyHandler = (request: any, context: Context) => unknown
 
 const NONE = Buffer.alloc(0)
 
+/** What a service serves: an endpoint, or a subscriber. */
+export interface Served {
+  readonly name: string
+  /** Tells the core of it, which numbers them in this order. */
+  declare(server: NativeServer): void
+  /** Serves a call or a message that came in. */
+  serve(runtime: Runtime, event: Incoming): void
+}
+
 /** An endpoint of a service, or an operation of what is provided. */
-export class Endpoint {
+export class Endpoint implements Served {
   layers: readonly ServiceMiddleware[] = []
   readonly #what: string
   readonly #asked: string
@@ -50,7 +59,10 @@ export class Endpoint {
     this.#asked = `the request of ${name}`
   }
 
-  /** Serves a call that came in. */
+  declare(server: NativeServer): void {
+    given(server.method(this.name, this.shape, document(this.options)))
+  }
+
   serve(runtime: Runtime, event: Incoming): void {
     const context = new Context(runtime, event)
     if (context.isLate) {
@@ -83,18 +95,9 @@ export class Endpoint {
 
   /** The handler, behind its middleware. */
   readonly #call = (request: unknown, context: Context): unknown => {
-    if (this.layers.length === 0) return this.handler(request, context)
-    const way = (place: number, request: unknown): unknown => {
-      const layer = this.layers[place]
-      context.request = request
-      if (layer === undefined) return this.handler(request, context)
-      let own = request
-      return layer(context, async (...other: [unknown?]) => {
-        if (other.length > 0) own = other[0]
-        return await way(place + 1, own)
-      })
-    }
-    return way(0, request)
+    return this.layers.length === 0
+      ? this.handler(request, context)
+      : inside(this.layers, this.handler, request, context)
   }
 
   #stream(runtime: Runtime, context: Context, event: Incoming): Promise<unknown> {
@@ -156,39 +159,45 @@ export class Endpoint {
   }
 
   #fail(runtime: Runtime, context: Context, error: unknown): void {
-    runtime.calls.delete(context.id)
-    const meant = this.#meant(context, error)
-    const details = meant.details.map(({ typeUrl, value }) => ({ typeUrl, value: Buffer.from(value) }))
-    const code = meant.code === Code.OK ? Code.UNKNOWN : meant.code
-    const said = meant.detail || meant.status
-    const { native } = runtime
-    try {
-      told(context, native.fail(context.id, code, meant.http, meant.id, said, details, context.trailers))
-    } catch (second) {
-      failed(`the error of ${this.name} cannot be sent`, second)
-      const told = `${this.name} failed: the log of its service says why`
-      native.fail(context.id, Code.INTERNAL, 0, 'micro', told, [], NONE)
-    }
+    fail(runtime, context, this.name, error)
   }
+}
 
-  /** What the caller is told of what a handler threw. */
-  #meant(context: Context, error: unknown): MicroError {
-    const own = error instanceof WrongArgument || error instanceof Forked || error instanceof Panic
-    if (error instanceof MicroError && !own) return error
-    if (context.cancelled && error instanceof Error && error.name === 'AbortError') {
-      return new Cancelled(`${this.name} was cancelled`, { id: 'micro' })
-    }
-    failed(`${this.name} threw ${error instanceof Error ? error.name : typeof error}`, error)
-    // Its text was not meant for the caller, and it may be secret.
-    return new Internal(`${this.name} failed: the log of its service says why`, { id: 'micro' })
+/** Answers a call or a message with what its handler threw. */
+export function fail(runtime: Runtime, context: Context, name: string, error: unknown): void {
+  runtime.calls.delete(context.id)
+  const failure = meant(context, name, error)
+  const details = failure.details.map(({ typeUrl, value }) => ({ typeUrl, value: Buffer.from(value) }))
+  const code = failure.code === Code.OK ? Code.UNKNOWN : failure.code
+  const said = failure.detail || failure.status
+  const { native } = runtime
+  try {
+    const retry = failure.retry === false ? Infinity : (failure.retry ?? NaN)
+    told(context, native.fail(context.id, code, failure.http, failure.id, said, details, retry, context.trailers))
+  } catch (second) {
+    failed(`the error of ${name} cannot be sent`, second)
+    const told = `${name} failed: the log of its service says why`
+    native.fail(context.id, Code.INTERNAL, 0, 'micro', told, [], NaN, NONE)
   }
+}
+
+/** What the caller is told of what a handler threw. */
+function meant(context: Context, name: string, error: unknown): MicroError {
+  const own = error instanceof WrongArgument || error instanceof Forked || error instanceof Panic
+  if (error instanceof MicroError && !own) return error
+  if (context.cancelled && error instanceof Error && error.name === 'AbortError') {
+    return new Cancelled(`${name} was cancelled`, { id: 'micro' })
+  }
+  failed(`${name} threw ${error instanceof Error ? error.name : typeof error}`, error)
+  // Its text was not meant for the caller, and it may be secret.
+  return new Internal(`${name} failed: the log of its service says why`, { id: 'micro' })
 }
 
 /** Stands for the reply of a stream whose replies were sent. */
 const SENT: unique symbol = Symbol('sent')
 
 /** What else waits on the call's signal hears of it, where the caller had left before it was answered. */
-function told(context: Context, answered: boolean | Failure): void {
+export function told(context: Context, answered: boolean | Failure): void {
   if (!given(answered) && !context.cancelled) context.leave()
 }
 

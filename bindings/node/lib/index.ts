@@ -9,8 +9,16 @@ export { Context, context } from './context.js'
 export { Code, type Detail, type ErrorOptions, MicroError } from './errors.js'
 export * as errors from './kinds.js'
 export { type LogLevel, type LogRecord, receiveLogs, setLogLevel } from './logs.js'
+export { type Delivered, Delivery, MessageContext } from './messages.js'
 export { Metadata, type MetadataLike, type MetadataValue, pack } from './metadata.js'
-export { Call, type ClientMiddleware, type Reply, type ServiceMiddleware, type Shape } from './middleware.js'
+export {
+  Call,
+  type ClientMiddleware,
+  type MessageMiddleware,
+  type Reply,
+  type ServiceMiddleware,
+  type Shape,
+} from './middleware.js'
 export { live, version } from './native.js'
 export type { Setting } from './operator.js'
 export type {
@@ -18,12 +26,20 @@ export type {
   ClientOptions,
   EndpointOptions,
   Milliseconds,
+  PublishOptions,
+  QueueOptions,
   ServiceOptions,
+  Start,
+  SubscriberOptions,
   TypedEndpoint,
   TypedOptions,
+  TypedPublish,
+  TypedQueue,
+  TypedSubscriber,
 } from './options.js'
 export { Provided, provide, type Registry } from './provide.js'
 export type { Change, Endpoint, Health, KnownNode, Node, ServiceRecord } from './registry.js'
 export { Runtime, type RuntimeOptions } from './runtime.js'
 export { type Hook, Service } from './service.js'
 export { ClientStream, Requests, Stream } from './streams.js'
+export { Subscription } from './subscription.js'

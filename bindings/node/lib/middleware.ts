@@ -1,7 +1,8 @@
 /** Middleware: functions around the handlers of a service, and around the calls of a client. */
 import { type Context, current } from './context.js'
 import { Closed } from './errors.js'
-import type { Metadata } from './metadata.js'
+import type { MessageContext } from './messages.js'
+import { Metadata } from './metadata.js'
 import type { CallOptions } from './options.js'
 import type { Pipe, Write } from './pipe.js'
 import type { Opening } from './streams.js'
@@ -46,10 +47,41 @@ export type ClientMiddleware = (call: Call, next: (call?: Call) => Promise<any>)
 // biome-ignore lint/suspicious/noExplicitAny: what goes through depends on the endpoint
 export type ServiceMiddleware = (context: Context, next: (request?: unknown) => Promise<any>) => unknown
 
+/** Around the handler of a message: `next()`, or `next(message)` with another message, runs it. */
+export type MessageMiddleware = (context: MessageContext, next: (message?: unknown) => Promise<void>) => unknown
+
 /** @internal */
 export function checked<F>(middleware: F, what: string): F {
   if (typeof middleware !== 'function') throw new TypeError(`${what} is ${typeof middleware}: give a function`)
   return middleware
+}
+
+/** @internal What a middleware gave, as a reply. */
+export function replied(answer: unknown): Reply<unknown> {
+  if (typeof answer === 'object' && answer !== null && 'message' in answer) {
+    return { headers: Metadata.none, trailers: Metadata.none, compressed: false, ...answer }
+  }
+  throw new TypeError(`a middleware gave ${typeof answer}: return what \`next\` gave, or \`{ message }\``)
+}
+
+/** @internal Runs a handler inside of middleware, the first given outermost. */
+export function inside<C extends Context>(
+  layers: readonly ((context: C, next: (request?: unknown) => Promise<never>) => unknown)[],
+  handler: (request: unknown, context: C) => unknown,
+  request: unknown,
+  context: C,
+): unknown {
+  const way = (place: number, request: unknown): unknown => {
+    const layer = layers[place]
+    context.request = request
+    if (layer === undefined) return handler(request, context)
+    let own = request
+    return layer(context, async (...other: [unknown?]) => {
+      if (other.length > 0) own = other[0]
+      return (await way(place + 1, own)) as never
+    })
+  }
+  return way(0, request)
 }
 
 /** @internal The way of a call through middleware, the first given outermost. */

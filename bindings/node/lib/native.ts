@@ -32,8 +32,10 @@ export interface NativeRuntime {
     said: string,
     detail: string,
     details: { typeUrl: string; value: Buffer }[],
+    retry: number,
     trailers: Uint8Array,
   ): boolean | Failure
+  settle(id: number, verdict: number, delay: number, reason: string): boolean | Failure
   setHeaders(id: number, headers: Uint8Array): Failure | null
   sendHeaders(id: number): Failure | null
   checkMetadata(block: Uint8Array): Failure | null
@@ -63,6 +65,18 @@ export interface NativeClient {
     options: string,
     flags: number,
   ): number | Failure
+  publish(
+    queue: NativeQueue,
+    token: number,
+    topic: string,
+    message: Uint8Array,
+    length: number,
+    meta: Uint8Array,
+    timeout: number,
+    parent: number,
+    options: string,
+    flags: number,
+  ): number | Failure
   ask(
     queue: NativeQueue,
     token: number,
@@ -83,11 +97,15 @@ export interface NativeClient {
 
 export interface NativeServer {
   method(name: string, shape: number, options: string): number | Failure
+  subscribe(topic: string, options: string): number | Failure
   start(queue: NativeQueue, token: number): number | Failure
   stop(): Failure | null
   setHealth(service: string, serving: boolean): Failure | null
   client(): NativeClient | Failure
 }
+
+/** The flag of what waits for its place while as much is under way as may be. */
+export const WAIT = 0x100
 
 interface Native {
   VERSION: string

@@ -54,10 +54,85 @@ export interface TypedOptions<Out, In> extends CallOptions {
   returns?: Format<In>
 }
 
+/** The terms of a message. */
+export interface PublishOptions {
+  /** Messages of one key are delivered one after the other. */
+  key?: string
+  /** Not delivered before. */
+  delay?: Milliseconds
+  /** Delivered within it, or not at all. */
+  expiresIn?: Milliseconds
+  /** Published again with the same id, it is delivered once: 1 to 200 bytes of text. */
+  id?: string
+  /** 0 to 9: of messages that wait, the highest is delivered first. */
+  priority?: number
+  /** The topic of the broker to publish to, while the message says its own. */
+  exchange?: string
+  /** Takes nothing along from the call or message that is being handled. */
+  detached?: boolean
+  /** Sent along as headers. */
+  metadata?: MetadataLike
+  /** Milliseconds to wait until the broker has it: 10 000 unless given, `Infinity` for ever. */
+  timeout?: number
+  /** What it is on the wire; as the message suggests unless set. */
+  codec?: Codec
+  /** Waits no longer when it is aborted; the message may have been published nevertheless. */
+  signal?: AbortSignal
+}
+
+/** The terms of a message, with its type. */
+export interface TypedPublish<Out> extends PublishOptions {
+  /** How it is written. */
+  format?: Format<Out>
+}
+
+/** Where a queue that is new begins: a message by its number, or by its time in milliseconds since 1970. */
+export type Start = 'new' | 'first' | { sequence: number } | { time: number | Date }
+
+/** What a subscription asks of its broker. What that cannot do it refuses. */
+export interface QueueOptions {
+  /** Subscribers of one queue share its messages, in every process and every language; without one, each gets all. */
+  queue?: string
+  /** Where a queue that is new begins: with what is published from then on unless set. */
+  start?: Start
+  /** Messages that are delivered and not settled, 1 to 65 536: 16 unless set. With 1, one after the other. */
+  maxInFlight?: number
+  /** How often a message is delivered before it is a dead letter, 1 to 1000: 5 unless set. */
+  maxAttempts?: number
+  /** How long a message may be with a consumer that gives no sign of life, 100 ms to a day: 30 s unless set. */
+  lease?: Milliseconds
+  /** Topic of messages that failed too often; that of the subscription and `.dead` unless set. */
+  deadLetters?: string
+}
+
+/** What a subscription asks of its broker, with the type of its messages. */
+export interface TypedQueue<In> extends QueueOptions {
+  /** How messages are read; without it, JSON, text or bytes, as they were published. One that cannot be read is a dead letter. */
+  format?: Format<In>
+}
+
+/** What a subscriber of a service asks of its broker, and what may be known of it. */
+export interface SubscriberOptions extends QueueOptions {
+  /** How long a message waits after a failure. */
+  backoff?: 'jittered' | 'go_micro' | 'none'
+  /** The most time for one message: one that takes longer has failed. No limit unless set. */
+  timeout?: Milliseconds
+  /** Subscribes without telling the registry. */
+  internal?: boolean
+}
+
+/** What a subscriber asks of its broker, and what may be known of it, with the type of its messages. */
+export interface TypedSubscriber<In> extends SubscriberOptions {
+  /** As that of a `TypedQueue`. Or the name of the type. */
+  format?: Format<In> | string
+}
+
 /** What a client is told. */
 export interface ClientOptions extends Routing {
   /** URL of a registry. */
   registry?: string
+  /** URL of a broker, such as `durable:///var/lib/shop`. */
+  broker?: string
   /** Sent as the service that calls. */
   name?: string
   /** Sent as go-micro's namespace; empty sends none. */
@@ -140,6 +215,8 @@ export interface ServiceOptions {
   advertise?: string
   /** URL of a registry. */
   registry?: string
+  /** URL of a broker, such as `durable:///var/lib/shop`. */
+  broker?: string
   /** URL of a network, such as `memory://name`. */
   network?: string
   /** A JSON file of settings, which come before these options. */
@@ -239,6 +316,7 @@ function plain(value: unknown, key: string, where: string): unknown {
     case 'object':
       if (value === null) return null
       if (Array.isArray(value)) return value.map((one, place) => plain(one, key, `${where}[${place}]`))
+      if (value instanceof Date) return value.getTime()
       if (value instanceof Uint8Array) return Buffer.from(value).toString('utf8')
       return object(value, where)
   }

@@ -64,7 +64,11 @@ export class Pipe implements Sink {
   #reads = false
   #left: Error | undefined
 
-  constructor(runtime: Runtime, read: Read) {
+  constructor(
+    runtime: Runtime,
+    read: Read,
+    private readonly window = WINDOW,
+  ) {
     this.#runtime = runtime
     this.#read = read
   }
@@ -74,7 +78,7 @@ export class Pipe implements Sink {
     this.id = id
     this.#reads = true
     given(this.#runtime.native.bound(id, WINDOW_BYTES))
-    given(this.#runtime.native.grant(id, WINDOW))
+    given(this.#runtime.native.grant(id, this.window))
   }
 
   tell(event: Incoming): void {
@@ -86,6 +90,7 @@ export class Pipe implements Sink {
     switch (event.kind) {
       case Kind.MESSAGE:
       case Kind.CHANGE:
+      case Kind.DELIVERY:
         this.#arrived(event)
         break
       case Kind.OPENED:
@@ -181,7 +186,7 @@ export class Pipe implements Sink {
     }
     this.#owed++
     this.#owedBytes += bytes
-    if (this.#reads && (this.#owed >= WINDOW / 2 || this.#owedBytes >= TOLD) && !this.ended) {
+    if (this.#reads && (this.#owed >= this.window / 2 || this.#owedBytes >= TOLD) && !this.ended) {
       this.#runtime.native.grant(this.id, this.#owed)
       this.#owed = 0
       this.#owedBytes = 0

@@ -1,4 +1,5 @@
 /** What a registry knows. */
+import type { Milliseconds } from './options.js'
 
 /** One running instance of a service. */
 export interface Node {
@@ -100,4 +101,9 @@ export function knownNodes(text: string): KnownNode[] {
     inFlight: in_flight,
     latency: latency_ms ?? undefined,
   }))
+}
+
+/** @internal A time to live as the core reads it. */
+export function period(ttl: Milliseconds | undefined): string | undefined {
+  return typeof ttl === 'number' ? `${ttl}ms` : ttl
 }

@@ -1,7 +1,7 @@
 /** A service from its start to its end. */
 import { Client } from './client.js'
 import { Cancelled, type MicroError as Failed, given, MicroError } from './errors.js'
-import type { Endpoint } from './handler.js'
+import type { Served } from './handler.js'
 import { type NativeServer, native } from './native.js'
 import { document, type ServiceOptions } from './options.js'
 import { record, type ServiceRecord } from './registry.js'
@@ -25,7 +25,7 @@ export class Running implements Sink {
   isOver = false
   readonly #service: Runs
   readonly #runtime: Runtime
-  readonly #endpoints: readonly Endpoint[]
+  readonly #endpoints: readonly Served[]
   #opened: (() => void) | undefined
   #failed: ((error: unknown) => void) | undefined
   #over!: (error?: unknown) => void
@@ -33,7 +33,7 @@ export class Running implements Sink {
   #id = 0
   #isStopping = false
 
-  constructor(service: Runs, runtime: Runtime, endpoints: readonly Endpoint[]) {
+  constructor(service: Runs, runtime: Runtime, endpoints: readonly Served[]) {
     this.#service = service
     this.#runtime = runtime
     this.#endpoints = [...endpoints]
@@ -50,7 +50,7 @@ export class Running implements Sink {
   }
 
   async start(): Promise<void> {
-    for (const { name, shape, options } of this.#endpoints) given(this.server.method(name, shape, document(options)))
+    for (const endpoint of this.#endpoints) endpoint.declare(this.server)
     await new Promise<void>((opened, failed) => {
       this.#opened = opened
       this.#failed = failed

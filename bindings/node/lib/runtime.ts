@@ -14,6 +14,7 @@ export const Kind = {
   END: 4,
   CALL: 5,
   CALL_CANCELLED: 6,
+  DELIVERY: 7,
   CHANGE: 8,
   WRITABLE: 9,
   LOG: 11,

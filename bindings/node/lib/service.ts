@@ -5,13 +5,15 @@ import type { Context } from './context.js'
 import { Cancelled, FailedPrecondition, given } from './errors.js'
 import { type AnyHandler, BIDI_STREAM, CLIENT_STREAM, Endpoint, SERVER_STREAM, UNARY } from './handler.js'
 import { failed, thisIsTheProgram } from './logs.js'
-import { checked, type ServiceMiddleware } from './middleware.js'
+import type { Delivery, MessageContext } from './messages.js'
+import { checked, type MessageMiddleware, type ServiceMiddleware } from './middleware.js'
 import { explained, flags, type Setting } from './operator.js'
-import type { EndpointOptions, ServiceOptions, TypedEndpoint } from './options.js'
+import type { EndpointOptions, ServiceOptions, TypedEndpoint, TypedSubscriber } from './options.js'
 import { question } from './question.js'
 import type { ServiceRecord } from './registry.js'
 import { type Moment, Running } from './running.js'
 import { defaultRuntime, type Runtime } from './runtime.js'
+import { type AnySubscriber, Subscriber } from './subscriber.js'
 
 /** What a program does around the start and the stop of a service. */
 export type Hook = () => unknown
@@ -36,7 +38,9 @@ export class Service {
   /** @internal */
   runtime: Runtime | undefined
   readonly #endpoints: Endpoint[] = []
+  readonly #subscribers: Subscriber[] = []
   readonly #layers: { middleware: ServiceMiddleware; endpoints: readonly string[] }[] = []
+  readonly #messageLayers: MessageMiddleware[] = []
   readonly #hooks = new Map<Moment, Hook[]>()
   #running: Running | undefined
   #check: Hook | undefined
@@ -101,9 +105,7 @@ export class Service {
         `${name} has one reply, but its handler yields: use serverStream or bidiStream, or \`return\` it`,
       )
     }
-    if (this.#running !== undefined && !this.#running.isOver) {
-      throw new Error(`${this.name} runs already: add ${name} before it is started`)
-    }
+    this.#mayAdd(name)
     const { request, response, ...rest } = options
     const named: { request?: string; response?: string } = {}
     const format = (given: AnyFormat | string | undefined, key: 'request' | 'response') => {
@@ -117,14 +119,60 @@ export class Service {
   }
 
   /**
+   * Handles messages of `topic`, which are delivered by the broker of the service. What the handler throws has the message
+   * delivered again where the broker can, `maxAttempts` times, and is then the reason of a dead letter; at once if it forbids
+   * another attempt, `new errors.NotFound('no such customer', { retry: false })`.
+   *
+   * With `manual: true` the handler gets the `Delivery` and settles it by `ack`, `retry` or `reject`. One that ends without has
+   * failed.
+   */
+  subscribe<In = Any>(
+    topic: string,
+    handler: (delivery: Delivery<In>, context: MessageContext) => unknown,
+    options: TypedSubscriber<In> & { manual: true },
+  ): this
+  subscribe<In = Any>(
+    topic: string,
+    handler: (message: In, context: MessageContext) => unknown,
+    options?: TypedSubscriber<In> & { manual?: false },
+  ): this
+  subscribe(topic: string, handler: AnySubscriber, options: TypedSubscriber<Any> & { manual?: boolean } = {}): this {
+    if (typeof handler !== 'function')
+      throw new TypeError(`the subscriber of ${topic} is ${typeof handler}: give a function`)
+    this.#mayAdd(topic)
+    const { format, manual = false, timeout, ...rest } = options
+    const type = typeof format === 'string' ? format : format?.typeName
+    // Without one, there is no limit.
+    const limit = timeout === undefined || timeout === Infinity ? {} : { timeout }
+    const terms = { ...rest, ...limit, ...(type === undefined ? {} : { request: type }) }
+    const read = typeof format === 'string' ? undefined : format
+    this.#subscribers.push(new Subscriber(topic, handler, terms, read, manual))
+    return this
+  }
+
+  /**
+   * As `use`, around the handlers of messages: `async (context, next) => …`. What it throws, the message fails with; without
+   * `next`, the message is handled.
+   */
+  useForMessages(middleware: MessageMiddleware): this {
+    this.#mayAdd('middleware')
+    this.#messageLayers.push(checked(middleware, 'the middleware of messages'))
+    return this
+  }
+
+  #mayAdd(what: string): void {
+    if (this.#running !== undefined && !this.#running.isOver) {
+      throw new Error(`${this.name} runs already: add ${what} before it is started`)
+    }
+  }
+
+  /**
    * Puts a function around the handlers: `async (context, next) => …`. `await next()`, or `await next(request)` with another
    * one, runs the handler and gives its reply, which it returns, or another. What it throws is what the call ends with. The
    * first one given is the outermost. With `endpoints`, it is around those alone.
    */
   use(middleware: ServiceMiddleware, options: { endpoints?: readonly string[] } = {}): this {
-    if (this.#running !== undefined && !this.#running.isOver) {
-      throw new Error(`${this.name} runs already: use middleware before it is started`)
-    }
+    this.#mayAdd('middleware')
     const { endpoints = [] } = options
     this.#layers.push({ middleware: checked(middleware, 'the middleware of a service'), endpoints })
     return this
@@ -192,7 +240,8 @@ export class Service {
     }
     this.#putLayers()
     const check = this.#check === undefined ? [] : [checkOf(this.name, this.#check)]
-    const running = new Running(this, this.runtime ?? defaultRuntime(), [...this.#endpoints, ...check])
+    const served = [...this.#endpoints, ...check, ...this.#subscribers]
+    const running = new Running(this, this.runtime ?? defaultRuntime(), served)
     this.#running = running
     try {
       await this.runHooks('before start', false)
@@ -222,6 +271,7 @@ export class Service {
       const mine = this.#layers.filter(({ endpoints }) => endpoints.length === 0 || endpoints.includes(endpoint.name))
       endpoint.layers = mine.map(({ middleware }) => middleware)
     }
+    for (const subscriber of this.#subscribers) subscriber.layers = [...this.#messageLayers]
   }
 
   /** Deregisters, finishes running calls within `grace`, and resolves when that is done. Harmless when repeated. */

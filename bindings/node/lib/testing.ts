@@ -15,7 +15,7 @@ let fleets = 0
  *     await fleet.client.call('greeter', 'Greeter.Hello', { name: 'Ada' })
  */
 export class Fleet {
-  /** Registry and network of everything in it. */
+  /** Registry, network and broker of everything in it; a service or a client may have another broker. */
   readonly url: string
   /** A client of its services. */
   readonly client: Client
@@ -38,7 +38,7 @@ export class Fleet {
 
   /** Another client. */
   newClient(options: ClientOptions = {}): Client {
-    const client = new Client({ ...options, ...this.options, runtime: this.#runtime })
+    const client = new Client({ broker: this.url, ...options, ...this.options, runtime: this.#runtime })
     this.#clients.push(client)
     return client
   }
@@ -47,7 +47,7 @@ export class Fleet {
   async start(service: Service): Promise<Service> {
     const client = { ...service.options.client, network: this.url }
     const within = { ...this.options, address: '127.0.0.1:0', propagation: 0, client }
-    service.options = { ...service.options, ...within }
+    service.options = { broker: this.url, ...service.options, ...within }
     service.runtime = this.#runtime
     await service.start()
     this.#services.push(service)

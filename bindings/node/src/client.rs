@@ -1,6 +1,6 @@
 //! Calls, streams and questions.
 
-use micro_bridge::{Question, Request, operations, request_flags};
+use micro_bridge::{Publication, Question, Request, operations, request_flags};
 use napi::Either;
 use napi_derive::napi;
 
@@ -57,6 +57,33 @@ impl Client {
             };
             begun.map(of_id)
         })
+    }
+
+    /// Publishes a message; an event tells when its broker has it. Returns its id.
+    #[napi]
+    pub fn publish(
+        &self,
+        queue: &Queue,
+        token: f64,
+        topic: String,
+        message: &[u8],
+        length: u32,
+        meta: &[u8],
+        timeout: f64,
+        parent: f64,
+        options: String,
+        flags: u32,
+    ) -> Either<f64, Failure> {
+        let publication = Publication {
+            topic: &topic,
+            payload: bytes(message, length),
+            meta,
+            timeout_ns: nanoseconds(timeout),
+            parent: id(parent),
+            options: &options,
+            flags,
+        };
+        told(|| self.0.publish(&queue.queue, publication, whole(token)).map(of_id))
     }
 
     /// Asks a question; an event tells the answer. Returns its id.

@@ -7,6 +7,8 @@ use napi::Either;
 use napi::bindgen_prelude::Buffer;
 use napi_derive::napi;
 
+use crate::number::period;
+
 /// What went wrong.
 #[napi(object)]
 pub struct Failure {
@@ -112,5 +114,16 @@ pub(crate) fn error(code: i32, http: i32, id: String, detail: String) -> Error {
         (_, 0) => Error::new(code, detail).with_id(id),
         (Code::Unknown, http) => Error::from_http(id, detail, http),
         (code, http) => Error::new(code, detail).with_id(id).with_http_code(http),
+    }
+}
+
+/// The error with what it says about another attempt: after so many milliseconds, infinity for never, no number for nothing.
+pub(crate) fn again(error: Error, retry: f64) -> Error {
+    if retry.is_nan() {
+        error
+    } else if retry == f64::INFINITY {
+        error.without_retry()
+    } else {
+        error.with_retry_after(period(retry))
     }
 }

@@ -9,8 +9,8 @@ use micro_bridge::{Status, live as alive};
 use napi::{Either, Env};
 use napi_derive::napi;
 
-use crate::failure::{Detail, Failure, done, error, told};
-use crate::number::{id, of_token, period, whole};
+use crate::failure::{Detail, Failure, again, done, error, told};
+use crate::number::{id, nanoseconds, of_token, period, whole};
 use crate::payload::bytes;
 
 /// How long a service that was not stopped may take to leave its registry when its program or thread ends.
@@ -126,6 +126,19 @@ impl Runtime {
         quiet(|| self.inner.reply(id(number), Ok(bytes(message, length)), trailers))
     }
 
+    /// Says what became of a message. False when it was said already, or is of no use any more.
+    #[napi]
+    pub fn settle(
+        &self,
+        number: f64,
+        verdict: u32,
+        delay: f64,
+        reason: String,
+    ) -> Either<bool, Failure> {
+        let delay = nanoseconds(delay.max(0.0));
+        quiet(|| self.inner.settle(id(number), verdict, delay, &reason))
+    }
+
     /// Answers a call that came in with an error. False when the caller no longer waits.
     #[napi]
     #[allow(clippy::too_many_arguments, reason = "an object costs more than its parts")]
@@ -137,9 +150,10 @@ impl Runtime {
         said: String,
         detail: String,
         details: Vec<Detail>,
+        retry: f64,
         trailers: &[u8],
     ) -> Either<bool, Failure> {
-        let error = error(code, http, said, detail);
+        let error = again(error(code, http, said, detail), retry);
         let attach =
             |error: micro_bridge::core::Error, detail: Detail| error.with_attached(detail.into());
         let error = details.into_iter().fold(error, attach);

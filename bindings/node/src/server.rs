@@ -46,6 +46,12 @@ impl Server {
         told(|| self.server.method(&name, micro_bridge::shape(shape)?, &options))
     }
 
+    /// Adds a subscriber to a topic; it is numbered as endpoints are.
+    #[napi]
+    pub fn subscribe(&self, topic: String, options: String) -> Either<u32, Failure> {
+        told(|| self.server.subscribe(&topic, &options))
+    }
+
     /// Starts it; events tell when callers may come, their calls, and when it is over. Returns its id.
     #[napi]
     pub fn start(&self, queue: &Queue, token: f64) -> Either<f64, Failure> {

@@ -87,6 +87,29 @@ test('middleware sees every call', async (t) => {
   ])
 })
 
+test('orders are billed, also those that were published before, and given up with a reason', async (t) => {
+  const broker = `durable://${await folder(t)}`
+  const env = {
+    MICRO_REGISTRY: `local://${await folder(t)}`,
+    MICRO_SERVER_ADDRESS: '127.0.0.1:0',
+    MICRO_BROKER: broker,
+  }
+  const run = (...args) =>
+    start(t, process.execPath, ['messages.mjs', ...args], { cwd: join(EXAMPLES, 'messages'), env })
+  const first = run()
+  // Messages of before it has subscribed are not for a queue that is new.
+  for (let order = 100; !first.out.includes('order 10'); order++) await run(String(order)).well()
+  first.child.kill('SIGTERM')
+  assert.equal((await first.end()).code, 0)
+  // Nothing runs that would bill these.
+  for (const order of ['8', '13']) await run(order).well()
+  const second = run()
+  await second.says('order 8, attempt 1')
+  await second.says('order 13 was given up: FAILED_PRECONDITION: the card was refused')
+  second.child.kill('SIGTERM')
+  assert.equal((await second.end()).code, 0)
+})
+
 test('JavaScript in documents is an example, and the readme shows the greeter whole', async () => {
   const shown = await blocks('README.md', 'js')
   const whole = ['service.mjs', 'client.mjs'].map((name) => readFile(join(EXAMPLES, 'greeter', name), 'utf8'))

@@ -4,6 +4,7 @@ import {
   Code,
   type Context,
   context,
+  type Delivered,
   errors,
   type Format,
   MicroError,
@@ -64,6 +65,38 @@ client.use(async (call, next) => {
   call.options.timeout ??= '1s'
   return await next()
 })
+service.subscribe<Hello>('greetings', async ({ name }, own) => {
+  const at: Date = own.published
+  const known: Delivered = own
+  const number: number | undefined = own.sequence
+  return [name, at, known, number, own.remaining]
+})
+service.subscribe<Hello>(
+  'greetings',
+  (delivery) => {
+    const settled: boolean = delivery.message.name === '' ? delivery.reject('no name') : delivery.ack()
+    return settled
+  },
+  { manual: true, queue: 'q', start: { time: new Date() }, lease: '1s' },
+)
+// @ts-expect-error: a message is no delivery
+service.subscribe<Hello>('greetings', (message) => message.ack())
+// @ts-expect-error: no such option
+service.subscribe('greetings', () => undefined, { ques: 'q' })
+service.useForMessages(async (own, next) => {
+  if (own.attempt > 1) await next(own.message)
+})
+await client.publish('greetings', { name: 'Ada' }, { delay: '1s', key: 'ada', signal: new AbortController().signal })
+await client.publish('points', { x: 1 }, { format: point })
+// @ts-expect-error: a point has no y
+await client.publish('points', { y: 1 }, { format: point })
+for await (const delivery of client.subscribe('points', { format: point, queue: 'q', maxInFlight: 1 })) {
+  const x: number = delivery.message.x
+  if (x > 1) delivery.retry(1000, 'later')
+}
+await using greetings = client.subscribe<Hello>('greetings')
+const greeted: string | undefined = (await greetings.next()).value?.message.name
+
 service.use(async (own: Context, next) => (own.metadata.text('tenant') ? await next() : { message: '' }))
 
 const registry: Registry = {
@@ -75,4 +108,4 @@ const registry: Registry = {
 }
 await using mine = provide('mine', registry)
 await using fleet = new Fleet()
-export const told = [greeting, message, trailers, total, x, bytes, mine.url, fleet.client, context()?.caller]
+export const told = [greeted, greeting, message, trailers, total, x, bytes, mine.url, fleet.client, context()?.caller]

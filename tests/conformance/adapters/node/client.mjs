@@ -47,7 +47,8 @@ export class Client {
       case 'open':
       case 'many':
       case 'ask':
-      case 'follow': {
+      case 'follow':
+      case 'publish': {
         const call = new Call(id)
         this.calls.set(id, call)
         call.done = this[line.verb](line, call).finally(() => this.calls.delete(id))
@@ -161,6 +162,18 @@ export class Client {
     try {
       const [args, options] = argumentsOf(line, call.signal)
       fields = [['code', 0], ...told(await ask(this.up(), line.get('operation'), args, options))]
+    } catch (error) {
+      fields = failed(error)
+    }
+    result(call.id, fields, begun)
+  }
+
+  async publish(line, call) {
+    const begun = performance.now()
+    let fields = [['code', 0]]
+    try {
+      const options = { ...line.settings(), metadata: { do: line.get('do') }, codec: 'bytes', signal: call.signal }
+      await this.up().publish(line.get('topic'), line.payload(), options)
     } catch (error) {
       fields = failed(error)
     }

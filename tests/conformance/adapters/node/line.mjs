@@ -56,6 +56,12 @@ export class Line {
     return this.fields.filter(([known]) => known === name).map(([, value]) => value.toString())
   }
 
+  /** What is said of each name that begins with `prefix`. */
+  under(prefix) {
+    const own = this.fields.filter(([name]) => name.startsWith(prefix))
+    return own.map(([name, value]) => [name.slice(prefix.length), value.toString()])
+  }
+
   get(name, otherwise = '') {
     return this.raw(name)?.toString() ?? otherwise
   }

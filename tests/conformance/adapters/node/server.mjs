@@ -1,7 +1,7 @@
 // The server's part: one service at a time, and one interpreter of plans behind its endpoints.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { errors, MicroError, raw, Service } from '@micro/core'
-import { binOf, decoded, failure, pattern, tell, text } from './line.mjs'
+import { binOf, decoded, failure, pattern, shown, tell, text } from './line.mjs'
 import { ask, told } from './questions.mjs'
 
 /** What handlers under one key count, and what they wait for. */
@@ -144,6 +144,9 @@ class Handlers {
     service.clientStream('Conformance.Sum', sum, options('Sum'))
     const chat = (requests, context) => new Turn(this, context, Buffer.alloc(0), requests).run(true)
     service.bidiStream('Conformance.Chat', chat, options('Chat'))
+    for (const [topic, settings] of line.under('subscriber.')) {
+      service.subscribe(topic, one, { ...JSON.parse(settings), format: raw })
+    }
   }
 }
 
@@ -284,6 +287,12 @@ class Turn {
           this.payload = await handlers.service.client.call(value, 'Conformance.Do', this.payload, options)
           break
         }
+        case 'say':
+          tell('event', [['name', 'said'], ['key', this.keyName], ...shown(this.payload)])
+          break
+        case 'publish':
+          await handlers.service.client.publish(value, this.payload, { codec: 'bytes', metadata: { do: following } })
+          break
         case 'begin':
           context.sendHeaders()
           break
@@ -344,6 +353,10 @@ class Turn {
       return own.map(([name, value]) => `${name}: ${text(value)}\n`).join('')
     }
     if (what === 'deadline') return context.remaining === undefined ? 'none' : String(Math.floor(context.remaining))
+    if (what === 'delivery') {
+      const { topic, attempt, key = '-', messageId = '-', priority } = context
+      return [topic, attempt, key, messageId, priority].join(' ')
+    }
     if (what === 'caller') return context.caller
     if (what === 'endpoint') return context.endpoint
     throw new errors.InvalidArgument(`nothing known of \`${what}\``)

@@ -8,12 +8,14 @@ use super::{Facade, Parameter, Signature};
 use crate::Outcome;
 use crate::surface::list::snake;
 use crate::surface::names::files;
-use crate::surface::table::{ArgumentKind, Question};
+use crate::surface::table::{ArgumentKind, Question, Way};
 
 /// Where options are.
 const OPTIONS: &str = "options.ts";
 /// The type of what every operation takes beside its arguments: a timeout and a signal.
 const ASKED: &str = "AskOptions";
+/// The type of how messages are written and read.
+const FORMAT: &str = "Format<";
 /// The type of durations.
 const DURATION: &str = "Milliseconds";
 
@@ -21,8 +23,11 @@ const DURATION: &str = "Milliseconds";
 pub(super) struct Package {
     /// By `Class.name`: where, its parameters, and its body.
     methods: BTreeMap<String, Method>,
-    options: BTreeMap<String, BTreeMap<String, bool>>,
+    options: Interfaces,
 }
+
+/// Members of interfaces and their types, with those of the one that each extends.
+type Interfaces = BTreeMap<String, BTreeMap<String, String>>;
 
 struct Method {
     file: String,
@@ -32,7 +37,7 @@ struct Method {
 
 impl Package {
     pub(super) fn read(folder: &Path) -> Outcome<Self> {
-        let (mut methods, mut options) = (BTreeMap::new(), BTreeMap::new());
+        let (mut methods, mut options) = (BTreeMap::new(), Interfaces::new());
         for path in files(folder)? {
             let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             if path.extension().is_none_or(|end| end != "ts") {
@@ -51,16 +56,29 @@ impl Package {
 impl Facade for Package {
     fn signatures(&self, name: &str, question: &Question) -> Vec<Signature> {
         let found = self.methods.get(name);
-        found.map(|method| signature(name, method, question)).into_iter().collect()
+        let read = |method| signature(name, method, question, &self.options);
+        found.map(read).into_iter().collect()
     }
 
     fn options(&self) -> BTreeMap<String, BTreeMap<String, bool>> {
-        self.options.clone()
+        let spelled = |(name, kind): (&String, &String)| {
+            let is_duration = kind.split('|').any(|kind| kind.trim() == DURATION);
+            (snake(name), is_duration)
+        };
+        let read = |(name, members): (&String, &BTreeMap<String, String>)| {
+            (name.clone(), members.iter().map(spelled).collect())
+        };
+        self.options.iter().map(read).collect()
     }
 }
 
 /// A method as the check sees it: its parameters, and beside them those options that not every operation has.
-fn signature(name: &str, method: &Method, question: &Question) -> Signature {
+fn signature(
+    name: &str,
+    method: &Method,
+    question: &Question,
+    interfaces: &Interfaces,
+) -> Signature {
     let mut signature =
         Signature { place: format!("{}: {name}", method.file), ..Signature::default() };
     let mut has_options = false;
@@ -73,6 +91,15 @@ fn signature(name: &str, method: &Method, question: &Question) -> Signature {
             continue;
         }
         has_options = kind.trim().starts_with(ASKED) && (has_default || name.ends_with('?'));
+        let named = kind
+            .split('&')
+            .filter_map(|kind| interfaces.get(kind.split('<').next().unwrap_or_default().trim()));
+        let members = named.flatten().filter(|(_, kind)| {
+            // How messages are read is the language's own.
+            !(question.way == Way::Deliver && kind.starts_with(FORMAT))
+        });
+        let optional = members.map(|(name, kind)| parameter(name, kind, true));
+        signature.parameters.extend(optional);
         let own = kind.split_once('{').and_then(|(_, rest)| rest.rsplit_once('}'));
         for member in own.map_or(Vec::new(), |(own, _)| pieces(own, ';')) {
             let (name, kind) = member.split_once(':').unwrap_or((member.as_str(), ""));
@@ -184,9 +211,9 @@ fn pieces(text: &str, between: char) -> Vec<String> {
     trimmed.filter(|piece| !piece.is_empty()).collect()
 }
 
-/// Every interface with its own options and those of the one it extends, as the core spells them.
-fn interfaces(text: &str) -> BTreeMap<String, BTreeMap<String, bool>> {
-    let mut types: BTreeMap<String, BTreeMap<String, bool>> = BTreeMap::new();
+/// Every interface with its own members and those of the one it extends.
+fn interfaces(text: &str) -> Interfaces {
+    let mut types = Interfaces::new();
     let mut current = String::new();
     for line in text.lines() {
         if let Some(declared) = line.trim_start_matches("export ").strip_prefix("interface ") {
@@ -201,8 +228,7 @@ fn interfaces(text: &str) -> BTreeMap<String, BTreeMap<String, bool>> {
             && name.chars().all(char::is_alphanumeric)
             && let Some(options) = types.get_mut(&current)
         {
-            let is_duration = kind.split('|').any(|kind| kind.trim() == DURATION);
-            options.insert(snake(name), is_duration);
+            options.insert(name.to_owned(), kind.to_owned());
         } else if line.starts_with('}') {
             current.clear();
         }
