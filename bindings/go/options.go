@@ -73,6 +73,14 @@ func Registry(url string) Option {
 	}
 }
 
+// Broker is the URL of the broker that its subscribers and its client use, such as "durable://"; "http://" unless set.
+func Broker(url string) Option {
+	return func(o *Options) {
+		ofServer(server.Broker(url))(o)
+		ofClient(client.Broker(url))(o)
+	}
+}
+
 // Network is the URL of a network, such as "memory://name".
 func Network(url string) Option {
 	return func(o *Options) {
@@ -120,6 +128,11 @@ func WrapCall(w ...client.CallWrapper) Option { return ofClient(client.WrapCall(
 
 // WrapHandler puts functions around handlers, the first one outermost.
 func WrapHandler(w ...server.HandlerWrapper) Option { return ofServer(server.WrapHandler(w...)) }
+
+// WrapSubscriber puts functions around subscribers, the first one outermost.
+func WrapSubscriber(w ...server.SubscriberWrapper) Option {
+	return ofServer(server.WrapSubscriber(w...))
+}
 
 // BeforeStart runs before the service listens; what it returns ends the start.
 func BeforeStart(hook func() error) Option {

@@ -97,7 +97,7 @@ func (s *service) build() {
 		fields := map[string]any{}
 		for key, value := range told.Fields() {
 			// They are the service's.
-			if key != "registry" && key != "network" && key != "environment" {
+			if key != "registry" && key != "broker" && key != "network" && key != "environment" {
 				fields[key] = value
 			}
 		}

@@ -31,6 +31,12 @@ impl Fleet {
         &*self.registry
     }
 
+    /// The registry, for a service.
+    #[cfg(unix)]
+    pub(crate) fn shared(&self) -> Arc<dyn Registry> {
+        self.registry.clone()
+    }
+
     /// The registry in words.
     pub(crate) fn place(&self) -> String {
         match self.registry.name() {

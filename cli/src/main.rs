@@ -112,12 +112,16 @@ fn log() {
 
 #[tokio::main(flavor = "current_thread")]
 async fn run(arguments: Arguments, output: &mut Output) -> Result<(), Failure> {
+    micro_nats::provide()?;
     // What needs no fleet.
     let command = match arguments.command {
         Command::Explain(options) => return explain::run(options, output),
         Command::Completions(options) => return completions::run::<Arguments>(&options),
         #[cfg(unix)]
-        Command::Data(options) => return data::run(&options, &arguments.broker, output),
+        Command::Data(options) => {
+            let fleet = || Ok(Fleet::connect(&arguments.registry, arguments.tls.client()?)?);
+            return data::run(options, &arguments.broker, fleet, output).await;
+        }
         command => command,
     };
     let fleet = Fleet::connect(&arguments.registry, arguments.tls.client()?)?;

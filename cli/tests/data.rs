@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use fleet::Fleet;
 use micro::broker::{Broker as _, Durable, Message};
 use serde_json::json;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
 
 /// A folder with five messages of 100 bytes.
 async fn filled(folder: &Path) -> PathBuf {
@@ -71,6 +72,41 @@ async fn a_damaged_folder_is_found_and_repaired_and_what_is_lost_is_listed() {
     let left = fleet.micro(subscribe).await;
     let ends: Vec<_> = left.stdout.lines().map(|line| &line[99..]).collect();
     assert_eq!(ends, ["0", "1", "3", "4"]);
+}
+
+#[tokio::test]
+async fn a_folder_is_served_to_a_fleet_by_a_name() {
+    let fleet = Fleet::new();
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path().join("data");
+    let text = data.to_str().expect("text");
+    let serve = ["data", "serve", text, "--name", "shop-data", "--", "--address=127.0.0.1:0"];
+    let mut serving = fleet.start(serve);
+    let mut said = BufReader::new(serving.stderr.take().expect("a pipe")).lines();
+    let line = said.next_line().await.expect("text").expect("a line");
+    let process = serving.id().expect("it runs");
+    assert!(line.starts_with(&format!("process {process} owns {text} and serves it")), "{line}");
+    // Once it is found; a publisher waits for that for some seconds.
+    let broker = "--broker=durable://shop-data";
+    let published = fleet.micro(["publish", "orders", "7", broker]).await;
+    assert_eq!(published.code, 0, "{}", published.stderr);
+    let taken = ["subscribe", "orders", "--from", "first", "--count", "1", broker];
+    assert_eq!(fleet.micro(taken).await.stdout, "7\n");
+    let topics = fleet.micro(["topics", "-o", "json", broker]).await.json();
+    assert_eq!((&topics["name"], &topics["messages"]), (&json!("orders"), &json!(1)));
+    let doctor = fleet.micro(["data", "doctor", text]).await;
+    assert!(
+        doctor.stdout.contains(&format!("owner   process {process} since 20")),
+        "{}",
+        doctor.stdout
+    );
+    let another = fleet.micro(["data", "serve", text]).await;
+    assert_eq!(another.code, 1);
+    let says = format!("is already open by process {process} since 20");
+    assert!(another.stderr.contains(&says), "{}", another.stderr);
+    let repair = fleet.micro(["data", "repair", text]).await;
+    assert_eq!((repair.code, repair.stderr.contains("is sound")), (0, true), "{}", repair.stderr);
+    serving.kill().await.expect("it ends");
 }
 
 #[tokio::test]

@@ -289,3 +289,13 @@ async fn jobs_run_by_the_clock_in_a_fleet_and_on_a_node() {
     }
     service.kill().await.expect("it ends");
 }
+
+#[tokio::test]
+async fn orders_are_announced_by_the_transaction_that_takes_them() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut program = command(env!("CARGO_BIN_EXE_outbox"), &folder);
+    let output = timeout(PATIENCE, program.arg(folder.path()).output()).await;
+    let output = output.expect("it ends in time").expect("it runs");
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "announced 7\nannounced 8\n");
+}

@@ -8,6 +8,8 @@
 //! * [`h2spec`]: the conformance suite for HTTP/2
 //! * [`host`]: other machines, and cables to them
 //! * [`hostile`]: peers that break HTTP/2's rules on purpose, and the process they attack
+//! * [`ledger`]: what a broker acknowledged, and what became of it
+//! * [`servers`]: NATS and Redis
 //! * [`suite`]: what a suite that others wrote said of us, for `docs/conformance.md`
 //! * [`testing`]: gRPC's own interop suite, as a service and as a client
 //! * [`toolchain`]: what a test needs from the machine, and what happens without it
@@ -30,11 +32,13 @@ pub mod go;
 pub mod h2spec;
 pub mod host;
 pub mod hostile;
+pub mod ledger;
 pub mod namespace;
 pub mod ours;
 pub mod peer;
 mod prepare;
 pub mod python;
+pub mod servers;
 pub mod suite;
 pub mod testing;
 pub mod toolchain;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::testing::foreign;
 use crate::toolchain::{Missing, Need};
-use crate::{conformance, go, h2spec, hostile, python};
+use crate::{conformance, go, h2spec, hostile, python, servers};
 
 impl Need {
     /// Builds the peer; an error says which toolchain is missing.
@@ -17,6 +17,8 @@ impl Need {
             Self::Hostile => hostile::environment(),
             Self::GrpcGo => foreign::go(),
             Self::GrpcJava => foreign::java(),
+            Self::Nats => servers::nats(),
+            Self::Redis => servers::redis(),
         }
     }
 }

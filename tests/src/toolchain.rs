@@ -26,6 +26,10 @@ pub enum Need {
     GrpcGo,
     /// grpc-java's interop client and server of `interop/grpc-java`; needs `java` and `mvn`.
     GrpcJava,
+    /// The server pinned in `interop/nats-server`; needs `python3` with `venv`.
+    Nats,
+    /// `redis-server`, as the system has it.
+    Redis,
 }
 
 impl Need {
@@ -39,6 +43,8 @@ impl Need {
             Self::Hostile => "MICRO_TEST_HOSTILE",
             Self::GrpcGo => "MICRO_TEST_GRPC_GO",
             Self::GrpcJava => "MICRO_TEST_GRPC_JAVA",
+            Self::Nats => "MICRO_TEST_NATS_SERVER",
+            Self::Redis => "MICRO_TEST_REDIS_SERVER",
         }
     }
 

@@ -41,6 +41,12 @@ type Client interface {
 	Nodes(ctx context.Context, service string) ([]registry.KnownNode, error)
 	// Stats is what this client has seen so far, as JSON: calls, failures and latencies by endpoint.
 	Stats(ctx context.Context) ([]byte, error)
+	// NewMessage makes a message. Its payload is a protobuf message, []byte, or whatever encoding/json takes.
+	NewMessage(topic string, payload any, opts ...MessageOption) Message
+	// Publish publishes a message, and returns once its broker has it.
+	Publish(ctx context.Context, msg Message, opts ...PublishOption) error
+	// Subscribe takes messages of a topic, each of which the program settles; from when it returns until the context ends.
+	Subscribe(ctx context.Context, topic string, opts ...SubscribeOption) (*Subscription, error)
 	// Watch tells what changes of all services, or of one with WatchService, from when it returns until the context ends.
 	Watch(ctx context.Context, opts ...WatchOption) (*Watch, error)
 	// Close cancels what is under way and lets it go; harmless when repeated.
@@ -105,6 +111,16 @@ func Call(ctx context.Context, req Request, rsp any, opts ...CallOption) error {
 // NewRequest makes a request with the DefaultClient.
 func NewRequest(service, endpoint string, body any, opts ...RequestOption) Request {
 	return DefaultClient.NewRequest(service, endpoint, body, opts...)
+}
+
+// NewMessage makes a message with the DefaultClient.
+func NewMessage(topic string, payload any, opts ...MessageOption) Message {
+	return DefaultClient.NewMessage(topic, payload, opts...)
+}
+
+// Publish publishes a message with the DefaultClient.
+func Publish(ctx context.Context, msg Message, opts ...PublishOption) error {
+	return DefaultClient.Publish(ctx, msg, opts...)
 }
 
 // NewStream opens a stream with the DefaultClient.

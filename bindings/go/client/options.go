@@ -187,6 +187,9 @@ func Name(name string) Option { return func(o *Options) { o.set("name", name) } 
 // Namespace is sent as go-micro's namespace; empty sends none.
 func Namespace(name string) Option { return func(o *Options) { o.set("namespace", name) } }
 
+// Broker is the URL of a broker, such as "durable://"; "http://" unless set.
+func Broker(url string) Option { return func(o *Options) { o.set("broker", url) } }
+
 // Network is the URL of a network, such as "memory://name".
 func Network(url string) Option { return func(o *Options) { o.set("network", url) } }
 

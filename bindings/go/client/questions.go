@@ -140,20 +140,29 @@ func (r *rpc) Watch(ctx context.Context, opts ...WatchOption) (*Watch, error) {
 	}
 	// What the context has left is for the whole of it.
 	asked.Timeout = uint64(terms.timeout)
-	opened, failure := client.Follow(asked)
-	if failure != nil {
-		return nil, errors.FromNative(failure, nil)
-	}
-	made := &Watch{ctx, opened, context.AfterFunc(ctx, opened.Cancel)}
-	// It does end when the context does.
-	if _, err := opened.Opened(context.WithoutCancel(ctx)); err != nil {
+	opened, unfollow, err := follow(ctx, client, asked)
+	if err != nil {
 		return nil, err
 	}
-	if _, failure, over := opened.End(); over && failure != nil {
-		made.Stop()
-		return nil, errors.FromNative(failure, nil)
+	return &Watch{ctx, opened, unfollow}, nil
+}
+
+// follow returns once what was asked is followed; that ends when the context does, unless that is undone.
+func follow(ctx context.Context, client *native.Client, asked *native.Question) (*native.Stream, func() bool, error) {
+	opened, failure := client.Follow(asked)
+	if failure != nil {
+		return nil, nil, errors.FromNative(failure, nil)
 	}
-	return made, nil
+	unfollow := context.AfterFunc(ctx, opened.Cancel)
+	// It does end when the context does.
+	if _, err := opened.Opened(context.WithoutCancel(ctx)); err != nil {
+		return nil, nil, err
+	}
+	if meta, failure, over := opened.End(); over && failure != nil {
+		unfollow()
+		return nil, nil, errors.FromNative(failure, meta)
+	}
+	return opened, unfollow, nil
 }
 
 // Next waits for the next change. CodeAborted when it fell too far behind and should begin anew, CodeCanceled once it is stopped.

@@ -247,21 +247,8 @@ func (r *rpc) request(ctx context.Context, req Request, terms *CallOptions, shap
 	if made.Timeout, err = timeout(ctx, parent, given, terms.noDeadline); err != nil {
 		return made, err
 	}
-	md := metadata.Outgoing(ctx)
-	if terms.metadata != nil {
-		if md == nil {
-			md = metadata.MD{}
-		}
-		for name, values := range terms.metadata {
-			md.Set(name, values...)
-		}
-	}
-	if len(md) > 0 {
-		block, failure := native.Meta(md.Entries())
-		if failure != nil {
-			return made, errors.FromNative(failure, nil)
-		}
-		made.Meta = block
+	if made.Meta, err = headers(ctx, terms.metadata); err != nil {
+		return made, err
 	}
 	if !terms.document.Empty() {
 		if made.Options, err = terms.document.JSON(); err != nil {
@@ -269,6 +256,27 @@ func (r *rpc) request(ctx context.Context, req Request, terms *CallOptions, shap
 		}
 	}
 	return made, nil
+}
+
+// headers is the block of those of a context and of others.
+func headers(ctx context.Context, more metadata.MD) ([]byte, error) {
+	md := metadata.Outgoing(ctx)
+	if more != nil {
+		if md == nil {
+			md = metadata.MD{}
+		}
+		for name, values := range more {
+			md.Set(name, values...)
+		}
+	}
+	if len(md) == 0 {
+		return nil, nil
+	}
+	block, failure := native.Meta(md.Entries())
+	if failure != nil {
+		return nil, errors.FromNative(failure, nil)
+	}
+	return block, nil
 }
 
 // kind is the codec of a request: as it says, as the client says, or by its type.
@@ -287,6 +295,23 @@ func (r *rpc) kind(req Request, terms *CallOptions) (uint32, error) {
 		}
 		return codec.Natural(req.Body()), nil
 	}
+	return spoken(said)
+}
+
+// contentType is the codec of a message: as it says, as the client says, or by its type.
+func (r *rpc) contentType(said string, message any) (uint32, error) {
+	if said == "" {
+		r.lock.RLock()
+		said = r.opts.ContentType
+		r.lock.RUnlock()
+	}
+	if said == "" {
+		return codec.Natural(message), nil
+	}
+	return spoken(said)
+}
+
+func spoken(said string) (uint32, error) {
 	kind, ok := codec.ByContentType(said)
 	if !ok {
 		return 0, errors.Newf(errors.CodeInvalidArgument, "micro",

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/micro/micro/bindings/go/broker"
 	"github.com/micro/micro/bindings/go/errors"
 	"github.com/micro/micro/bindings/go/internal/codec"
 	"github.com/micro/micro/bindings/go/internal/native"
@@ -22,6 +23,8 @@ type call struct {
 	server *rpc
 	*served
 	body any
+	// Of a topic.
+	message *broker.Message
 
 	lock     sync.Mutex
 	done     chan struct{}
@@ -69,6 +72,8 @@ func (c *call) Value(key any) any {
 		return &c.native
 	case metadata.IncomingKey:
 		return c
+	case broker.Key{}:
+		return c.message
 	}
 	return c.base.Value(key)
 }

@@ -16,6 +16,7 @@ type Options struct {
 	Advertise    string
 	Metadata     map[string]string
 	HdlrWrappers []HandlerWrapper
+	SubWrappers  []SubscriberWrapper
 	// Context is that of its handlers.
 	Context context.Context
 
@@ -177,6 +178,9 @@ func Metadata(labels map[string]string) Option {
 // Registry is the URL of a registry, such as "mdns://"; "host://name" is one given to micro.Provide.
 func Registry(url string) Option { return func(o *Options) { o.set("registry", url) } }
 
+// Broker is the URL of a broker, such as "durable://"; "http://" unless set.
+func Broker(url string) Option { return func(o *Options) { o.set("broker", url) } }
+
 // Network is the URL of a network, such as "memory://name".
 func Network(url string) Option { return func(o *Options) { o.set("network", url) } }
 
@@ -302,4 +306,9 @@ func Limiter(limits Limits) Option { return func(o *Options) { o.set("limiter", 
 // WrapHandler puts functions around handlers, the first one outermost.
 func WrapHandler(w ...HandlerWrapper) Option {
 	return func(o *Options) { o.HdlrWrappers = append(o.HdlrWrappers, w...) }
+}
+
+// WrapSubscriber puts functions around subscribers, the first one outermost.
+func WrapSubscriber(w ...SubscriberWrapper) Option {
+	return func(o *Options) { o.SubWrappers = append(o.SubWrappers, w...) }
 }

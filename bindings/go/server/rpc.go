@@ -15,13 +15,14 @@ import (
 
 // rpc is the server of the core.
 type rpc struct {
-	lock      sync.Mutex
-	opts      Options
-	endpoints []*endpoint
-	native    *native.Server
-	record    *registry.Service
-	stopping  chan struct{}
-	clients   func() map[string]any
+	lock        sync.Mutex
+	opts        Options
+	endpoints   []*endpoint
+	subscribers []*subscriber
+	native      *native.Server
+	record      *registry.Service
+	stopping    chan struct{}
+	clients     func() map[string]any
 }
 
 // NewServer makes a server.
@@ -119,6 +120,9 @@ func (r *rpc) Start() error {
 	if check := r.opts.RegisterCheck; check != nil {
 		all = append(all, newServed(ofCheck(check), nil))
 	}
+	for _, one := range r.subscribers {
+		all = append(all, one.served(r.opts.SubWrappers))
+	}
 	// One piece of memory for all that is known of a call.
 	begin := func() *native.Inbound {
 		one := &call{base: r.opts.Context, server: r}
@@ -130,13 +134,7 @@ func (r *rpc) Start() error {
 		return errors.FromNative(failure, nil)
 	}
 	for _, one := range all {
-		settings, err := one.endpoint.settings()
-		if err == nil {
-			if failure := made.Method(one.endpoint.name, one.endpoint.shape, settings); failure != nil {
-				err = errors.FromNative(failure, nil)
-			}
-		}
-		if err != nil {
+		if err := one.add(made); err != nil {
 			made.Free()
 			return err
 		}
@@ -247,6 +245,27 @@ type served struct {
 	handle   HandlerFunc
 	// What errors call its messages.
 	asked, returned, sent string
+	// Of a topic.
+	subscriber *subscriber
+	deliver    SubscriberFunc
+}
+
+// add has the server know it.
+func (s *served) add(to *native.Server) error {
+	var settings []byte
+	var failure *native.Error
+	var err error
+	if s.subscriber != nil {
+		if settings, err = s.subscriber.settings(); err == nil {
+			failure = to.Subscribe(s.subscriber.topic, settings)
+		}
+	} else if settings, err = s.endpoint.settings(); err == nil {
+		failure = to.Method(s.endpoint.name, s.endpoint.shape, settings)
+	}
+	if failure != nil {
+		err = errors.FromNative(failure, nil)
+	}
+	return err
 }
 
 func newServed(one *endpoint, wrappers []HandlerWrapper) *served {
@@ -259,7 +278,7 @@ func newServed(one *endpoint, wrappers []HandlerWrapper) *served {
 	if one.shape == native.Unary || one.shape == native.ServerStream {
 		asked = "the request of " + one.name
 	}
-	return &served{one, handle, asked, what + " returned", what + " sent"}
+	return &served{endpoint: one, handle: handle, asked: asked, returned: what + " returned", sent: what + " sent"}
 }
 
 // serve begins a call; it is told of it on the goroutine that drains, so it must not wait.
@@ -287,6 +306,11 @@ func (c *call) run() {
 		}
 		c.end(context.Canceled)
 	}()
+	if c.subscriber != nil {
+		c.receive()
+		answered = true
+		return
+	}
 	payload, err := c.answer()
 	answered = true
 	tail, wrong := c.tail()

@@ -22,6 +22,10 @@ type Server interface {
 	//	func (g *Greeter) Hello(ctx context.Context, req *Request, rsp *Response) error
 	//	func (g *Greeter) Talk(ctx context.Context, stream server.Stream) error
 	NewHandler(value any, opts ...HandlerOption) Handler
+	// Subscribe adds a subscriber to a topic, before it is started.
+	Subscribe(subscriber Subscriber) error
+	// NewSubscriber makes a subscriber of a function such as func(context.Context, *Message) error.
+	NewSubscriber(topic string, value any, opts ...SubscriberOption) Subscriber
 	// Start listens and registers; it returns when callers may come.
 	Start() error
 	// Stop deregisters, finishes running calls within the grace, and returns when that is done; harmless when repeated.

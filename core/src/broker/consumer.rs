@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, interval_at, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -108,6 +108,10 @@ impl AtWork {
             () = self.take(&mut deliveries) => {}
             () = ending.cancelled() => {}
         }
+        tokio::select! {
+            () = self.take_rest(&mut deliveries) => {}
+            () = self.ended.cancelled() => {}
+        }
         // The broker hears verdicts by the subscription, so it ends after the last of them.
         let most = self.subscriber.subscription.max_in_flight as u32;
         tokio::select! {
@@ -121,22 +125,39 @@ impl AtWork {
         // Closed by nobody.
         while let Ok(place) = self.places.clone().acquire_owned().await {
             let delivery = deliveries.next().await;
-            let handling = handle(
-                delivery,
-                self.context(),
-                self.handler.clone(),
-                self.subscriber.clone(),
-                self.topic.clone(),
-            );
-            let ended = self.ended.clone();
-            self.running.spawn(async move {
-                let _place = place;
-                tokio::select! {
-                    () = handling => {}
-                    () = ended.cancelled() => {}
-                }
-            });
+            self.begin(delivery, place);
         }
+    }
+
+    /// Takes what has arrived already, and would be lost.
+    async fn take_rest(&self, deliveries: &mut Supervised) {
+        if !deliveries.drain().await {
+            return;
+        }
+        while let Ok(place) = self.places.clone().acquire_owned().await {
+            match deliveries.rest().await {
+                Some(delivery) => self.begin(delivery, place),
+                None => return,
+            }
+        }
+    }
+
+    fn begin(&self, delivery: Delivery, place: OwnedSemaphorePermit) {
+        let handling = handle(
+            delivery,
+            self.context(),
+            self.handler.clone(),
+            self.subscriber.clone(),
+            self.topic.clone(),
+        );
+        let ended = self.ended.clone();
+        self.running.spawn(async move {
+            let _place = place;
+            tokio::select! {
+                () = handling => {}
+                () = ended.cancelled() => {}
+            }
+        });
     }
 
     fn context(&self) -> impl FnOnce(&Delivered, Option<Duration>) -> Context + use<> {

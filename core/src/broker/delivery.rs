@@ -16,6 +16,13 @@ pub trait Deliveries: Send {
     /// # Errors
     /// Why there are no more for now; whoever subscribed subscribes again.
     async fn next(&mut self) -> Result<Option<Delivery>>;
+
+    /// Asks for no more. True where what has arrived would be lost with the subscription: then [`next`](Self::next) tells the
+    /// rest of it, and `None` at its end. False, as it is unless an implementation says otherwise, where it would be delivered to
+    /// another.
+    async fn drain(&mut self) -> bool {
+        false
+    }
 }
 
 /// A message as it is delivered, and the way to say what became of it.

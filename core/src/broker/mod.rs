@@ -32,9 +32,11 @@ mod abilities;
 mod connect;
 mod consumer;
 pub mod contract;
+mod dead;
 mod delivery;
 #[cfg(unix)]
 pub mod durable;
+pub mod envelope;
 mod http;
 mod memory;
 mod message;

@@ -54,6 +54,19 @@ impl Supervised {
         }
     }
 
+    /// Asks for no more messages, and says whether there is a [rest](Self::rest).
+    pub(crate) async fn drain(&mut self) -> bool {
+        match &mut self.deliveries {
+            Some(deliveries) => deliveries.drain().await,
+            None => false,
+        }
+    }
+
+    /// The next message of what had arrived before it was drained.
+    pub(crate) async fn rest(&mut self) -> Option<Delivery> {
+        self.deliveries.as_mut()?.next().await.ok().flatten()
+    }
+
     async fn subscribe(&mut self) -> Result<()> {
         let subscribed = self.broker.subscribe(self.subscription.clone()).await;
         let subscribed = subscribed.inspect_err(|error| {

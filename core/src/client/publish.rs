@@ -142,11 +142,14 @@ impl<T: Message> Publish<T> {
         self
     }
 
-    async fn send(mut self) -> Result<()> {
+    /// The message as it would be published, for what publishes it later, such as an outbox.
+    ///
+    /// # Errors
+    /// `INVALID_ARGUMENT` for metadata, or a message, that cannot be written.
+    pub fn into_message(mut self) -> Result<Published> {
         if let Some(error) = self.wrong.take() {
             return Err(error);
         }
-        let broker = self.client.broker().clone();
         let codec = self.codec.unwrap_or_else(T::preferred);
         let headers = self.headers()?;
         let body = self.message.into_bytes(codec, Side::Client)?;
@@ -158,7 +161,12 @@ impl<T: Message> Publish<T> {
         message.expires = self.expires;
         message.id = self.id;
         message.priority = self.priority;
-        broker.publish(message).await
+        Ok(message)
+    }
+
+    async fn send(self) -> Result<()> {
+        let broker = self.client.broker().clone();
+        broker.publish(self.into_message()?).await
     }
 
     /// What go-micro's publishers send (wire reference 6.2), what is inherited, and what the message was given, which comes first.

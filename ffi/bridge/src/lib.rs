@@ -22,6 +22,7 @@ mod completion;
 mod credit;
 mod delivery;
 mod desk;
+mod engines;
 mod event;
 mod failure;
 pub mod flags;

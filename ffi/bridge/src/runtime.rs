@@ -12,6 +12,7 @@ use tokio::runtime::Builder;
 
 use crate::completion::Ending;
 use crate::delivery::Said;
+use crate::engines;
 use crate::event::EventKind;
 use crate::failure::{Failure, Result};
 use crate::flow::Flow;
@@ -80,6 +81,7 @@ impl Runtime {
         }
         fork::watch();
         provided::open_scheme();
+        engines::provide();
         if let Some(level) = settings.log {
             log::set_level(level);
         }

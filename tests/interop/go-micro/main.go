@@ -7,7 +7,8 @@
 //	peer gateway [--address 127.0.0.1:0]                                        go-micro's HTTP gateway
 //
 // A service speaks TLS with --certificate and --key, a client with --authority. A client with --static takes the names of services
-// for their addresses. With --subscribe, a service handles messages of these topics.
+// for their addresses. With --subscribe, a service handles messages of these topics. With --nats, messages go by the NATS server at
+// this address.
 //
 // It prints one JSON line when it is up, answers every JSON line it reads, and ends when its stdin does, so a test
 // that dies leaves nothing behind.
@@ -20,6 +21,8 @@ import (
 	"os"
 
 	"github.com/micro/go-micro/v2"
+	"github.com/micro/go-micro/v2/broker"
+	"github.com/micro/go-micro/v2/broker/nats"
 	selector "github.com/micro/go-micro/v2/client/selector/static"
 	"github.com/micro/go-micro/v2/server"
 )
@@ -39,6 +42,7 @@ func main() {
 	key := flags.String("key", "", "file of its key")
 	subscribed := flags.String("subscribe", "", "topics of subscribers, as in orders,audit:queue")
 	static := flags.Bool("static", false, "take names of services for addresses")
+	natsServer := flags.String("nats", "", "address of a NATS server that carries messages")
 	flags.Parse(os.Args[2:])
 
 	// go-micro reads the command line itself and does not know these flags.
@@ -50,6 +54,9 @@ func main() {
 	}
 	if *certificate != "" {
 		more = append(more, showing(*certificate, *key))
+	}
+	if *natsServer != "" {
+		more = append(more, micro.Broker(nats.NewBroker(broker.Addrs(*natsServer))))
 	}
 	if *static {
 		more = append(more, micro.Selector(selector.NewSelector()))

@@ -34,8 +34,10 @@ func addPublish(l *lines, c client.Client, r registry.Registry) {
 			return nil, err
 		}
 		// A message without a subscriber stays in the publisher, and would come again with the next one.
-		if err := found(r, ask.Topic); err != nil {
-			return nil, err
+		if c.Options().Broker.String() == "http" {
+			if err := found(r, ask.Topic); err != nil {
+				return nil, err
+			}
 		}
 		var options []client.MessageOption
 		if ask.ContentType != "" {

@@ -26,6 +26,7 @@ mod errors;
 mod gateway;
 mod json;
 mod messages;
+mod nats;
 mod streams;
 mod telemetry;
 mod tls;

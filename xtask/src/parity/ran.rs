@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use super::cited::{self, CONTRACT};
+use super::cited::{self, contract_of};
 use crate::Outcome;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,7 +118,7 @@ impl Run {
     pub(super) fn verdict(&self, test: &str, read: impl Fn(&str) -> Option<String>) -> Verdict {
         let Some((path, name)) = cited::parts(test) else { return Verdict::Absent };
         match path.rsplit_once('.').map(|(_, kind)| kind) {
-            _ if path == CONTRACT => {
+            _ if contract_of(path).is_some() => {
                 self.all(|_, told| told.ends_with(&format!("::contract_suite::{name}")))
             }
             Some("py") => self.of_python(path, name),

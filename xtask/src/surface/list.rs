@@ -157,6 +157,18 @@ fn camel(name: &str) -> String {
     })
 }
 
+/// `setHealth` as `set_health`.
+pub(super) fn snake(name: &str) -> String {
+    let mut out = String::new();
+    for letter in name.chars() {
+        if letter.is_uppercase() {
+            out.push('_');
+        }
+        out.extend(letter.to_lowercase());
+    }
+    out
+}
+
 /// `set_health` as `SetHealth`.
 pub(super) fn pascal(name: &str) -> String {
     let mut begins = true;

@@ -236,18 +236,49 @@ type Question struct {
 
 // Ask asks a question and waits for the answer.
 func (c *Client) Ask(ctx context.Context, question *Question) Result {
+	return c.begin(ctx, func(queue *Queue, token uint64) (C.micro_id, *Error) { return c.question(queue, question, 0, token) })
+}
+
+// Publication is a message to be published.
+type Publication struct {
+	Topic   string
+	Flags   uint32
+	Meta    []byte
+	Payload []byte
+	Timeout uint64
+	Parent  ID
+	Options []byte
+}
+
+// Publish publishes a message and waits until its broker has it.
+func (c *Client) Publish(ctx context.Context, message *Publication) Result {
+	return c.begin(ctx, func(queue *Queue, token uint64) (C.micro_id, *Error) {
+		topic, topicLen := pointer(message.Topic)
+		meta, metaLen := pointer(message.Meta)
+		payload, payloadLen := pointer(message.Payload)
+		options, optionsLen := pointer(message.Options)
+		var id C.micro_id
+		var err *C.micro_error
+		status := C.go_publish(c.client, queue.queue, C.uint32_t(message.Flags), topic, topicLen, meta, metaLen, payload, payloadLen,
+			C.uint64_t(message.Timeout), C.micro_id(message.Parent), options, optionsLen, C.uint64_t(token), &id, &err)
+		return id, failed(status, err)
+	})
+}
+
+// begin begins an operation and waits for its end.
+func (c *Client) begin(ctx context.Context, submit func(*Queue, uint64) (C.micro_id, *Error)) Result {
 	if !c.gate.enter() {
 		return Result{Err: errClosed}
 	}
 	queue := c.runtime.queue()
 	op := operations.Get().(*operation)
-	op.client = c
+	op.client, op.withMeta = c, false
 	token, ok := queue.table.add(op)
 	if !ok {
 		c.gate.leave()
 		return Result{Err: errClosed}
 	}
-	id, failure := c.question(queue, question, 0, token)
+	id, failure := submit(queue, token)
 	if failure == nil {
 		c.began(&op.id, id)
 	}
@@ -267,7 +298,7 @@ func (c *Client) Follow(question *Question) (*Stream, *Error) {
 	defer c.gate.leave()
 	queue := c.runtime.queue()
 	made := newStream(c.runtime)
-	made.client = c
+	made.client, made.lends = c, question.Operation == BrokerSubscribe
 	token, ok := queue.table.add(made)
 	if !ok {
 		return nil, errClosed

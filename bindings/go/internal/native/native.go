@@ -22,6 +22,12 @@ package native
 #cgo nocallback go_ask
 #cgo noescape go_provide
 #cgo nocallback go_provide
+#cgo noescape go_publish
+#cgo nocallback go_publish
+#cgo noescape go_server_subscribe
+#cgo nocallback go_server_subscribe
+#cgo noescape go_settle
+#cgo nocallback go_settle
 #cgo noescape go_send
 #cgo nocallback go_send
 #cgo noescape go_reply
@@ -153,7 +159,16 @@ const (
 	RegistryRegister   = C.MICRO_REGISTRY_REGISTER
 	RegistryDeregister = C.MICRO_REGISTRY_DEREGISTER
 	ServiceStats       = C.MICRO_SERVICE_STATS
+	BrokerSubscribe    = C.MICRO_BROKER_SUBSCRIBE
 	AreaRegistry       = C.MICRO_AREA_REGISTRY
+)
+
+// What is said of a message.
+const (
+	Ack    = C.MICRO_ACK
+	Retry  = C.MICRO_RETRY
+	Reject = C.MICRO_REJECT
+	Extend = C.MICRO_EXTEND
 )
 
 // Error is a failure as the library tells it.

@@ -20,6 +20,7 @@ const (
 	Call          = C.MICRO_EVENT_CALL
 	CallCancelled = C.MICRO_EVENT_CALL_CANCELLED
 	Change        = C.MICRO_EVENT_CHANGE
+	Delivery      = C.MICRO_EVENT_DELIVERY
 	Writable      = C.MICRO_EVENT_WRITABLE
 	Log           = C.MICRO_EVENT_LOG
 )

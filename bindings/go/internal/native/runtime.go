@@ -6,8 +6,10 @@ import "C"
 import (
 	"encoding/json"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // Runtime is the threads of the library, and the queues on which it tells.
@@ -131,6 +133,21 @@ func (r *Runtime) Cancel(id ID) {
 	if id != 0 && r.gate.enter() {
 		C.micro_cancel(r.runtime, C.micro_id(id))
 		r.gate.leave()
+	}
+}
+
+// Settle says what became of a message. Stale where that was said before, or it is the program's no more.
+func (r *Runtime) Settle(message ID, verdict uint32, after time.Duration, reason string) *Error {
+	if !r.gate.enter() {
+		return errClosed
+	}
+	defer r.gate.leave()
+	at, length := pointer(strings.ToValidUTF8(reason, "\uFFFD"))
+	switch status := C.go_settle(r.runtime, C.micro_id(message), C.uint32_t(verdict), C.uint64_t(max(0, after)), at, length); status {
+	case C.MICRO_OK:
+		return nil
+	default:
+		return &Error{Status: int32(status), ID: "micro", Message: "nothing can be said of this message any more: " + text(C.micro_status_name(status))}
 	}
 }
 

@@ -80,6 +80,15 @@ func (s *Server) Method(name string, shape uint32, options []byte) *Error {
 	return failed(status, err)
 }
 
+// Subscribe adds a subscriber to a topic; they are numbered in one row with methods.
+func (s *Server) Subscribe(topic string, options []byte) *Error {
+	at, length := pointer(topic)
+	data, size := pointer(options)
+	var err *C.micro_error
+	status := C.go_server_subscribe(s.server, at, length, data, size, &err)
+	return failed(status, err)
+}
+
 // Start listens, registers and serves. It returns when callers may come, or with why they may not.
 func (s *Server) Start() *Error {
 	queue := s.runtime.queue()
@@ -324,6 +333,12 @@ func (i *Inbound) Reply(payload, trailers []byte) {
 	tail, tailLen := pointer(trailers)
 	C.go_reply(runtime.runtime, C.micro_id(i.ID), data, size, tail, tailLen)
 	runtime.gate.leave()
+}
+
+// Settle says what became of a message that came in. It is answered with that.
+func (i *Inbound) Settle(verdict uint32, after time.Duration, reason string) {
+	defer i.done()
+	_ = i.server.runtime.Settle(i.ID, verdict, after, reason)
 }
 
 // Fail answers with a failure.

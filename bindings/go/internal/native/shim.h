@@ -86,6 +86,31 @@ static inline micro_status go_provide(micro_runtime *runtime, uint32_t area, con
     return micro_provide(runtime, area, GO_SLICE(name), queue, token, id, err);
 }
 
+static inline micro_status go_publish(micro_client *client, micro_queue *queue, uint32_t flags, const void *topic,
+                                      size_t topic_len, const void *meta, size_t meta_len, const void *payload,
+                                      size_t payload_len, uint64_t timeout_ns, micro_id parent, const void *options,
+                                      size_t options_len, uint64_t token, micro_id *id, micro_error **err) {
+    micro_message message = { .size = sizeof message,
+                              .flags = flags,
+                              .topic = GO_SLICE(topic),
+                              .meta = GO_SLICE(meta),
+                              .payload = GO_BYTES(payload),
+                              .timeout_ns = timeout_ns,
+                              .parent = parent,
+                              .options = GO_SLICE(options) };
+    return micro_publish(client, queue, &message, token, id, err);
+}
+
+static inline micro_status go_server_subscribe(micro_server *server, const void *topic, size_t topic_len, const void *json,
+                                               size_t json_len, micro_error **err) {
+    return micro_server_subscribe(server, GO_SLICE(topic), GO_SLICE(json), NULL, err);
+}
+
+static inline micro_status go_settle(micro_runtime *runtime, micro_id message, uint32_t verdict, uint64_t delay_ns,
+                                     const void *reason, size_t reason_len) {
+    return micro_settle(runtime, message, verdict, delay_ns, GO_SLICE(reason));
+}
+
 static inline micro_status go_send(micro_runtime *runtime, micro_id stream, const void *message, size_t message_len) {
     return micro_stream_send(runtime, stream, GO_BYTES(message), 0);
 }

@@ -9,9 +9,10 @@ import (
 	"sync/atomic"
 )
 
-// Messages a stream may be ahead of its reader, and about how many bytes of them.
+// Messages a stream may be ahead of its reader: while it is not known how large they are, and then, with about how many bytes.
 const (
-	window      = 64
+	firstWindow = 32
+	window      = 256
 	windowBytes = 1 << 20
 )
 
@@ -19,23 +20,37 @@ const (
 type Received struct {
 	Payload []byte
 	Flags   uint16
+	// Of a message that is lent until something is said of it.
+	Lent *Lent
+}
+
+// Lent is a message of a topic beside its payload.
+type Lent struct {
+	ID   ID
+	Meta []byte
 }
 
 // Stream is messages on their way in, and room for messages on their way out: of a stream that this side opened, of a watch, or
 // of a call that came in.
 type Stream struct {
-	runtime  *Runtime
-	client   *Client
-	id       atomic.Uint64
-	messages chan Received
-	opened   chan struct{}
-	over     chan struct{}
-	room     chan struct{}
+	runtime *Runtime
+	client  *Client
+	id      atomic.Uint64
+	opened  chan struct{}
+	over    chan struct{}
+	room    chan struct{}
+	// That there is something in `came`, or never will be.
+	arrived chan struct{}
 
-	// Of the reader alone.
+	// Of the reader alone: what it took, and up to where it was read.
+	taken            []Received
+	read             int
 	granted, largest int
+	// Messages are lent, so none comes before it is asked for.
+	lends bool
 
 	lock     sync.Mutex
+	came     []Received
 	isOpened bool
 	isClosed bool
 	isOver   bool
@@ -46,16 +61,20 @@ type Stream struct {
 
 func newStream(runtime *Runtime) *Stream {
 	return &Stream{
-		runtime:  runtime,
-		messages: make(chan Received, window),
-		opened:   make(chan struct{}),
-		over:     make(chan struct{}),
-		room:     make(chan struct{}, 1),
+		runtime: runtime,
+		opened:  make(chan struct{}),
+		over:    make(chan struct{}),
+		room:    make(chan struct{}, 1),
+		arrived: make(chan struct{}, 1),
 	}
 }
 
 // begin lets messages come.
-func (s *Stream) begin() { s.grant(window / 2) }
+func (s *Stream) begin() {
+	if !s.lends {
+		s.grant(firstWindow)
+	}
+}
 
 func (s *Stream) grant(count int) {
 	s.granted += count
@@ -70,7 +89,7 @@ func (s *Stream) Told(event *Event) bool {
 	switch event.Kind {
 	case Opened:
 		s.open(event.Meta())
-	case Message, Change:
+	case Message, Change, Delivery:
 		s.receive(event)
 	case Writable:
 		s.writable()
@@ -91,18 +110,36 @@ func (s *Stream) open(headers []byte) {
 }
 
 func (s *Stream) receive(event *Event) {
+	received := Received{Payload: event.Payload(), Flags: event.Flags}
+	if event.Kind == Delivery {
+		received.Lent = &Lent{event.ID, event.Meta()}
+	}
 	s.lock.Lock()
 	defer s.lock.Unlock()
-	if !s.isClosed {
-		// There is room: no more come than were granted.
-		s.messages <- Received{event.Payload(), event.Flags}
+	if s.isClosed {
+		return
+	}
+	// No more come than were granted.
+	if s.came = append(s.came, received); len(s.came) == 1 {
+		ring(s.arrived)
 	}
 }
 
-func (s *Stream) writable() {
+func (s *Stream) writable() { ring(s.room) }
+
+// ring has one who waits, or comes to wait, go on.
+func ring(bell chan struct{}) {
 	select {
-	case s.room <- struct{}{}:
+	case bell <- struct{}{}:
 	default:
+	}
+}
+
+// close says that no more messages come; the stream is locked.
+func (s *Stream) close() {
+	if !s.isClosed {
+		s.isClosed = true
+		ring(s.arrived)
 	}
 }
 
@@ -113,10 +150,7 @@ func (s *Stream) last(err *Error) {
 	if s.err == nil {
 		s.err = err
 	}
-	if !s.isClosed {
-		s.isClosed = true
-		close(s.messages)
-	}
+	s.close()
 }
 
 func (s *Stream) finish(meta []byte, err *Error) {
@@ -130,26 +164,55 @@ func (s *Stream) finish(meta []byte, err *Error) {
 		s.isOpened = true
 		close(s.opened)
 	}
-	if !s.isClosed {
-		s.isClosed = true
-		close(s.messages)
-	}
+	s.close()
 	close(s.over)
 }
 
 // Next is the next message; false after the last, where Err says how it ended. One goroutine reads at a time.
 func (s *Stream) Next() (Received, bool) {
-	message, ok := <-s.messages
-	if !ok {
-		return message, false
+	if s.lends {
+		s.grant(1)
 	}
+	for s.read == len(s.taken) {
+		if !s.take() {
+			return Received{}, false
+		}
+	}
+	message := s.taken[s.read]
+	s.taken[s.read] = Received{}
+	s.read++
 	s.granted--
+	if s.lends {
+		return message, true
+	}
 	s.largest = max(s.largest, len(message.Payload), 1)
 	// As many as there is room for; a stream of large messages has few of them under way.
 	if room := max(1, min(window, windowBytes/s.largest)); s.granted <= room/2 {
 		s.grant(room - s.granted)
 	}
 	return message, true
+}
+
+// take waits for messages, and takes all there are; false after the last.
+func (s *Stream) take() bool {
+	for {
+		s.lock.Lock()
+		if len(s.came) > 0 {
+			// The two change places, so neither is made anew.
+			s.taken, s.came = s.came, s.taken[:0]
+			s.read = 0
+			s.lock.Unlock()
+			return true
+		}
+		closed := s.isClosed
+		s.lock.Unlock()
+		if closed {
+			// For others that come here.
+			ring(s.arrived)
+			return false
+		}
+		<-s.arrived
+	}
 }
 
 // Opened waits for the headers, and returns their block.

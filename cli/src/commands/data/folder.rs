@@ -11,6 +11,11 @@ pub(super) struct FolderOption {
 }
 
 impl FolderOption {
+    /// Whether it was given.
+    pub(super) fn is_given(&self) -> bool {
+        self.folder.is_some()
+    }
+
     /// Its path, given what --broker says.
     pub(super) fn path(&self, broker: &str) -> Result<PathBuf, Failure> {
         let path = broker.strip_prefix("durable://").and_then(|rest| rest.split('?').next());

@@ -4,10 +4,12 @@ mod doctor;
 mod folder;
 mod lost;
 mod repair;
+mod serve;
 
 use clap::Subcommand;
 
 use crate::failure::Failure;
+use crate::fleet::Fleet;
 use crate::output::Output;
 
 #[derive(clap::Args)]
@@ -22,11 +24,19 @@ enum What {
     Doctor(doctor::Options),
     /// Keep what can be read of a damaged data folder, and set aside what cannot. No process may use the folder.
     Repair(repair::Options),
+    /// Own a data folder in a process of its own, and serve it to others, until Ctrl-C.
+    Serve(serve::Options),
 }
 
-pub(crate) fn run(options: &Options, broker: &str, output: &mut Output) -> Result<(), Failure> {
-    match &options.what {
-        What::Doctor(options) => doctor::run(options, broker, output),
-        What::Repair(options) => repair::run(options, broker, output),
+pub(crate) async fn run(
+    options: Options,
+    broker: &str,
+    fleet: impl FnOnce() -> Result<Fleet, Failure>,
+    output: &mut Output,
+) -> Result<(), Failure> {
+    match options.what {
+        What::Doctor(options) => doctor::run(&options, broker, output),
+        What::Repair(options) => repair::run(&options, broker, output),
+        What::Serve(options) => serve::run(options, broker, &fleet()?, output).await,
     }
 }

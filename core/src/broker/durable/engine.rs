@@ -143,6 +143,7 @@ impl Engine {
     }
 
     /// Begins to deliver to a consumer of this process.
+    #[cfg(test)]
     pub(super) async fn subscribe(&self, subscription: Subscription) -> Result<Taking> {
         self.subscribe_for(subscription, std::process::id()).await
     }

@@ -1,15 +1,11 @@
 //! What a dead letter says of itself, and which queue a message is for that was one.
 
 use http::header::HeaderName;
-use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use percent_encoding::percent_decode_str;
 
 use crate::broker::Message;
+use crate::broker::dead::{ATTEMPTS, QUEUE, REASON, TOPIC, encoded, put};
 
-/// Headers of dead letters.
-const TOPIC: &str = "micro-dead-topic";
-const QUEUE: &str = "micro-dead-queue";
-const ATTEMPTS: &str = "micro-dead-attempts";
-const REASON: &str = "micro-dead-reason";
 /// The one queue that a message is for: it was its dead letter, and is tried again.
 const ONLY: HeaderName = HeaderName::from_static("micro-retry-queue");
 
@@ -20,23 +16,6 @@ pub(super) struct Death {
     pub(super) queue: Option<String>,
     pub(super) attempts: u32,
     pub(super) reason: String,
-}
-
-/// Makes a message a dead letter.
-pub(super) fn bury(message: Message, death: &Death) -> Message {
-    let mut message = Message { due: None, expires: None, ..message };
-    let attempts = death.attempts.to_string();
-    // What is no header's value is cut to what is.
-    let reason: String = death.reason.chars().filter(|c| !c.is_control()).take(500).collect();
-    for (name, value) in [
-        (TOPIC, death.topic.as_str()),
-        (QUEUE, death.queue.as_deref().unwrap_or_default()),
-        (ATTEMPTS, attempts.as_str()),
-        (REASON, reason.as_str()),
-    ] {
-        put(&mut message, name, value);
-    }
-    message
 }
 
 /// Why a message is a dead letter, if it is one.
@@ -68,18 +47,4 @@ pub(super) fn is_for(message: &Message, queue: Option<&str>) -> bool {
     let Some(only) = message.headers.headers().get(ONLY) else { return true };
     let Some(queue) = queue else { return false };
     only.as_bytes() == queue.as_bytes() || only.as_bytes() == encoded(queue).as_bytes()
-}
-
-/// A header, in a form that a header can have.
-fn put(message: &mut Message, name: &str, value: &str) {
-    message.headers.remove(name);
-    let is_plain = value.chars().all(|c| c.is_ascii() && !c.is_ascii_control() && c != '%');
-    let value = if is_plain { value.to_owned() } else { encoded(value) };
-    if !value.is_empty() {
-        let _ = message.headers.insert(name, &value);
-    }
-}
-
-fn encoded(text: &str) -> String {
-    utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
 }

@@ -19,8 +19,8 @@ mod tests;
 mod wire;
 
 use std::fmt;
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -33,19 +33,26 @@ pub use self::admin::{
 };
 use self::admin::{Answer, Ask};
 use self::engine::{Engine, Taking};
-use self::options::{ABILITIES, Options};
+use self::options::{ABILITIES, Options, Place};
 use self::remote::Remote;
-use super::{Abilities, Broker, Deliveries, Delivery, Message, Subscription};
-use crate::data::{Files, Folder, Socket};
+use self::serve::{Serves, endpoints};
+use super::{Abilities, Broker, Deliveries, Delivery, Memory, Message, Subscription};
+use crate::client::Client;
+use crate::data::{Files, Folder, OWNER, Socket};
 use crate::error::{Code, Error, Reach, Result};
-use crate::server::Server;
+use crate::registry::Registry;
+use crate::server::{Endpoint, Server};
 use crate::spelling::quoted;
+use crate::transport::network::Network as _;
 
 /// How often what need not be kept is removed.
 const TIDY: Duration = Duration::from_secs(30);
 /// How long a process waits before it looks again for an owner that begins or ends at this moment, and how often it looks.
 const LOOK: Duration = Duration::from_millis(20);
 const LOOKS: u32 = 150;
+/// The same of a service that has gone elsewhere.
+const NAMED_LOOK: Duration = Duration::from_millis(100);
+const NAMED_LOOKS: u32 = 50;
 /// How often a message with an id is sent again where the answer was lost.
 const AGAIN: u32 = 5;
 
@@ -59,8 +66,12 @@ pub struct Durable {
 }
 
 struct Shared {
-    folder: PathBuf,
+    place: Place,
     options: Options,
+    /// Where a broker with a name is found.
+    registry: OnceLock<Arc<dyn Registry>>,
+    /// Who calls a broker with a name, unless it is to be made.
+    client: Option<Client>,
     way: Mutex<Option<Arc<Way>>>,
 }
 
@@ -80,7 +91,45 @@ struct Own {
 impl Durable {
     /// The broker of the data folder at `path`, which is made unless it is there. Nothing is opened yet.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self::with(path.into(), Options::default())
+        Self::with(Place::Folder(path.into()), Options::default(), None)
+    }
+
+    /// The broker that the service `name` serves, for a team's machines that share one: `micro data serve --name`, or a service with
+    /// [`endpoints`](Self::endpoints). `client` finds it, on its terms of TLS and metadata; the URL `durable://name` makes one, of the
+    /// registry of the service or client that it belongs to. Nothing is replicated: the messages are on the one machine that serves them.
+    ///
+    /// # Errors
+    /// `INVALID_ARGUMENT` for what is no name of a service.
+    pub fn named(client: Client, name: &str) -> Result<Self> {
+        match Options::read(name)? {
+            (place @ Place::Named(_), options) => Ok(Self::with(place, options, Some(client))),
+            _ => Err(Error::invalid_argument(format!("{} is no name of a service", quoted(name)))),
+        }
+    }
+
+    /// What a service has to [handle](crate::service::ServiceBuilder::handle) so that others reach this broker by its name, as
+    /// `durable://name`. It is for one node at a time: two that serve different folders share nothing. There is no authentication yet: who
+    /// can call the service can publish, subscribe and [drop](Admin). Give it TLS with client certificates, or a network of its own.
+    pub fn endpoints(&self) -> [Endpoint; 3] {
+        endpoints(self)
+    }
+
+    /// Makes this process the owner of the folder now, and not only when it is used.
+    ///
+    /// # Errors
+    /// `FAILED_PRECONDITION` where another process is, naming it, or where the broker is a service's.
+    pub async fn own(&self) -> Result<()> {
+        let Some(folder) = self.shared.place.folder()? else {
+            return Err(Error::failed_precondition("a broker with a name has no folder to own"));
+        };
+        match &*self.shared.way(None).await? {
+            Way::Own(_) => Ok(()),
+            Way::Other(_) => Err(Error::failed_precondition(format!(
+                "{} is already open by {}",
+                folder.display(),
+                owner(&folder)
+            ))),
+        }
     }
 
     /// The broker of a URL such as `durable:///var/lib/shop?max_age=24h`, as [`broker::connect`](crate::broker::connect) reads it.
@@ -94,19 +143,21 @@ impl Durable {
         Self::from_url_path(rest)
     }
 
-    /// As the URL `durable://` and what follows says; without a path, it is the folder that `MICRO_DATA` names, or the user's.
+    /// As the URL `durable://` and what follows says.
     pub(super) fn from_url_path(rest: &str) -> Result<Self> {
-        let (path, options) = Options::read(rest)?;
-        let path = path.map_or_else(Folder::default_path, Ok)?;
-        Ok(Self::with(path, options))
+        let (place, options) = Options::read(rest)?;
+        place.folder()?;
+        Ok(Self::with(place, options, None))
     }
 
-    fn with(folder: PathBuf, options: Options) -> Self {
-        Self { shared: Arc::new(Shared { folder, options, way: Mutex::default() }) }
+    fn with(place: Place, options: Options, client: Option<Client>) -> Self {
+        let (registry, way) = (OnceLock::new(), Mutex::default());
+        Self { shared: Arc::new(Shared { place, options, registry, client, way }) }
     }
 
     /// Asks the owner about the folder.
     async fn ask(&self, ask: Ask) -> Result<Answer> {
+        let mut looks = NAMED_LOOKS;
         let mut way = self.shared.way(None).await?;
         loop {
             let failed = match &*way {
@@ -119,7 +170,7 @@ impl Durable {
             if failed.reach() != Reach::Never {
                 return Err(failed);
             }
-            way = self.shared.way(Some(&way)).await?;
+            way = self.shared.instead(&way, failed, &mut looks).await?;
         }
     }
 
@@ -138,6 +189,35 @@ impl Durable {
 }
 
 impl Shared {
+    /// The way in place of one that failed so, before anything was done.
+    async fn instead(&self, broken: &Arc<Way>, failed: Error, looks: &mut u32) -> Result<Arc<Way>> {
+        if let Place::Named(_) = self.place {
+            // Its client finds where it is now.
+            *looks = looks.checked_sub(1).ok_or(failed)?;
+            sleep(NAMED_LOOK).await;
+            return Ok(broken.clone());
+        }
+        self.way(Some(broken)).await
+    }
+
+    /// The way to the service of this name.
+    fn named(&self, name: &str) -> Result<Way> {
+        let client = match (&self.client, self.registry.get()) {
+            (Some(client), _) => client.clone(),
+            (None, Some(registry)) => Client::builder()
+                .registry(registry.clone())
+                .broker(Arc::new(Memory::new()))
+                .build()?,
+            (None, None) => {
+                return Err(Error::failed_precondition(format!(
+                    "durable://{name} is found in a registry, and this broker knows none: give it to a service or a client, or let it \
+                     meet one"
+                )));
+            }
+        };
+        Ok(Way::Other(Remote::named(client, name)))
+    }
+
     /// The way that is known, or a new one in place of `broken`.
     async fn way(&self, broken: Option<&Arc<Way>>) -> Result<Arc<Way>> {
         let mut way = self.way.lock().await;
@@ -159,16 +239,21 @@ impl Shared {
             }
             sleep(LOOK).await;
         }
+        let folder = self.place.folder()?.unwrap_or_default();
         Err(Error::unavailable(format!(
-            "the owner of the data folder {} cannot be reached: {}",
-            self.folder.display(),
+            "the owner of the data folder {}, {}, cannot be reached: {}",
+            folder.display(),
+            owner(&folder),
             last.detail()
         )))
     }
 
     /// Owns the folder, or finds its owner. The error within is of one that begins or ends.
     async fn look(&self) -> Result<Result<Way>> {
-        let (path, options) = (self.folder.clone(), self.options);
+        let (path, options) = match &self.place {
+            Place::Named(name) => return self.named(name).map(Ok),
+            place => (place.folder()?.unwrap_or_default(), self.options),
+        };
         let opened = crate::data::log::blocking(move || -> Result<_> {
             let folder = Folder::open(&path)?;
             let files = Arc::new(Files::new(folder.path()));
@@ -182,8 +267,11 @@ impl Shared {
         let socket = Socket::within(folder.path())
             .map_err(|error| Error::failed_precondition(error.to_string()))?;
         let Some(((engine, recovery), epoch)) = opened else {
-            let remote = Remote::new(socket)?;
-            return Ok(remote.greet().await.map(|()| Way::Other(remote)));
+            let listens = socket.connect(OWNER).await.map(drop);
+            return match listens {
+                Ok(()) => Ok(Ok(Way::Other(Remote::new(&socket)?))),
+                Err(error) => Ok(Err(Error::unavailable(error.to_string()))),
+            };
         };
         let folder = folder.path().display();
         match recovery.torn_bytes {
@@ -222,9 +310,15 @@ impl Broker for Durable {
         ABILITIES
     }
 
+    fn meet(&self, registry: &Arc<dyn Registry>) {
+        if let Place::Named(_) = self.shared.place {
+            let _ = self.shared.registry.set(registry.clone());
+        }
+    }
+
     async fn publish(&self, message: Message) -> Result<()> {
         message.check(self.name(), ABILITIES)?;
-        let mut again = AGAIN;
+        let (mut again, mut looks) = (AGAIN, NAMED_LOOKS);
         let mut way = self.shared.way(None).await?;
         loop {
             let failed = match &*way {
@@ -240,29 +334,56 @@ impl Broker for Durable {
                 return Err(failed);
             }
             again -= u32::from(failed.reach() != Reach::Never);
-            way = self.shared.way(Some(&way)).await?;
+            way = self.shared.instead(&way, failed, &mut looks).await?;
         }
     }
 
     async fn subscribe(&self, subscription: Subscription) -> Result<Box<dyn Deliveries>> {
+        self.deliver(subscription, std::process::id()).await
+    }
+}
+
+impl Serves for Durable {
+    async fn take(&self, message: Message) -> Result<()> {
+        self.publish(message).await
+    }
+
+    async fn deliver(
+        &self,
+        subscription: Subscription,
+        process: u32,
+    ) -> Result<Box<dyn Deliveries>> {
         subscription.check(self.name(), ABILITIES)?;
+        let mut looks = NAMED_LOOKS;
         let mut way = self.shared.way(None).await?;
         loop {
             match &*way {
                 Way::Own(own) => {
-                    let taking = own.engine.subscribe(subscription).await?;
+                    let taking = own.engine.subscribe_for(subscription, process).await?;
                     return Ok(Box::new(Owned { taking, _way: way.clone() }));
                 }
                 Way::Other(remote) => match remote.subscribe(&subscription).await {
                     Ok(received) => return Ok(Box::new(received)),
-                    Err(error) if error.code() != Code::Unavailable => {
-                        return Err(error);
-                    }
                     // Its owner has gone, so that nothing was subscribed.
-                    Err(_) => way = self.shared.way(Some(&way)).await?,
+                    Err(error) if error.code() == Code::Unavailable => {
+                        way = self.shared.instead(&way, error, &mut looks).await?;
+                    }
+                    Err(error) => return Err(error),
                 },
             }
         }
+    }
+
+    async fn answer(&self, ask: Ask) -> Result<Answer> {
+        self.ask(ask).await
+    }
+}
+
+/// The process that owns a folder, in words.
+fn owner(folder: &Path) -> String {
+    match Folder::owner(folder) {
+        Ok(Some(owner)) => owner.to_string(),
+        _ => "another process".to_owned(),
     }
 }
 
@@ -281,6 +402,6 @@ impl Deliveries for Owned {
 
 impl fmt::Debug for Durable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Durable").field("folder", &self.shared.folder).finish_non_exhaustive()
+        f.debug_struct("Durable").field("place", &self.shared.place).finish_non_exhaustive()
     }
 }

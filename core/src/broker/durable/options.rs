@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::engine::{Engine, Retention};
 use crate::broker::Abilities;
 use crate::data::log::{Level, Recovery, Settings};
-use crate::data::{Files, Owned};
+use crate::data::{Files, Folder, Owned};
 use crate::error::{Error, Result};
 use crate::settings::duration;
 use crate::spelling::{nearest, quoted};
@@ -23,6 +23,38 @@ pub(super) const ABILITIES: Abilities = Abilities {
     deduplicates: true,
     prioritizes: true,
 };
+
+/// Where a broker is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Place {
+    /// In the user's own folder.
+    Default,
+    /// In this folder.
+    Folder(PathBuf),
+    /// With the service of this name.
+    Named(String),
+}
+
+impl Place {
+    /// The folder, unless it is with a service.
+    ///
+    /// # Errors
+    /// `FAILED_PRECONDITION` where the user's own is not known.
+    pub(super) fn folder(&self) -> Result<Option<PathBuf>> {
+        match self {
+            Self::Default => Folder::default_path().map(Some),
+            Self::Folder(path) => Ok(Some(path.clone())),
+            Self::Named(_) => Ok(None),
+        }
+    }
+}
+
+/// Characters of a service's name.
+const MAX_NAME: usize = 200;
+
+fn is_of_name(character: char) -> bool {
+    character.is_ascii_alphanumeric() || "-_.".contains(character)
+}
 
 /// How a folder is kept, by whoever owns it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,13 +83,33 @@ impl Default for Options {
 }
 
 impl Options {
-    /// The folder and the options in what follows `durable://`.
-    pub(super) fn read(rest: &str) -> Result<(Option<PathBuf>, Self)> {
+    /// Where it is and the options in what follows `durable://`.
+    pub(super) fn read(rest: &str) -> Result<(Place, Self)> {
         let wrong = |what: String| Error::invalid_argument(format!("durable://{rest}: {what}"));
         let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
-        if !path.is_empty() && !path.starts_with('/') {
+        let place = match path {
+            "" => Place::Default,
+            path if path.starts_with('/') => Place::Folder(path.into()),
+            path if path.contains('/') || path.starts_with('.') => {
+                let path = path.trim_start_matches("./");
+                return Err(wrong(format!(
+                    "a folder is an absolute path, after three slashes: durable:///{path}; \
+                     what follows two slashes is the name of a service that serves one"
+                )));
+            }
+            name if name.len() <= MAX_NAME && name.chars().all(is_of_name) => {
+                Place::Named(name.to_owned())
+            }
+            name => {
+                return Err(wrong(format!(
+                    "{} is no name of a service: use up to {MAX_NAME} letters, digits, `.`, `-` and `_`",
+                    quoted(name)
+                )));
+            }
+        };
+        if let (Place::Named(name), false) = (&place, query.is_empty()) {
             return Err(wrong(format!(
-                "a folder is an absolute path, after three slashes: durable:///{path}"
+                "what is kept is said where {name} is served: leave out the options"
             )));
         }
         let mut options = Self::default();
@@ -93,7 +145,7 @@ impl Options {
                 }
             }
         }
-        Ok(((!path.is_empty()).then(|| path.into()), options))
+        Ok((place, options))
     }
 
     /// Opens the files of a folder that this process owns. Blocks.
@@ -118,16 +170,22 @@ mod tests {
     #[test]
     fn a_url_says_where_and_how() {
         let (path, options) = Options::read("").unwrap();
-        assert_eq!((path, options), (None, Options::default()));
+        assert_eq!((path, options), (Place::Default, Options::default()));
         let url = "/var/lib/shop?ack=written&max_bytes=1000&max_age=2h&dedup=5m";
         let (path, options) = Options::read(url).unwrap();
-        assert_eq!(path, Some("/var/lib/shop".into()));
+        assert_eq!(path, Place::Folder("/var/lib/shop".into()));
         assert_eq!(options.level(), Level::Written);
         assert_eq!(options.dedup, Duration::from_secs(300));
         let retention = Retention { bytes: 1000, age: Duration::from_secs(7200) };
         assert_eq!(options.retention(), retention);
+        let (place, options) = Options::read("shop-data").unwrap();
+        assert_eq!((place, options), (Place::Named("shop-data".into()), Options::default()));
         for (url, hint) in [
-            ("shop", "durable:///shop"),
+            ("./shop", "durable:///shop;"),
+            ("a/b", "durable:///a/b;"),
+            ("..", "three slashes"),
+            ("shop data", "is no name of a service"),
+            ("shop?ack=written", "said where shop is served"),
             ("/x?acks=synced", "did you mean ack?"),
             ("/x?ack=none", "`synced` or `written`"),
             ("/x?max_age=soon", "max_age=soon"),

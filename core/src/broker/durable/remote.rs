@@ -21,7 +21,6 @@ use crate::data::{OWNER, Socket};
 use crate::error::{Code, Error, Result};
 use crate::registry;
 use crate::streaming::Streaming;
-use crate::transport::network::Network as _;
 
 /// The most time for a question about the folder, which may read all of its indexes.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -33,45 +32,47 @@ const SERVICE: &str = "micro.data";
 #[derive(Debug, Clone)]
 pub(super) struct Remote {
     client: Client,
-    socket: Socket,
+    service: Arc<str>,
+    /// This process, where it is on the owner's machine; else 0.
+    process: u32,
 }
 
 impl Remote {
-    pub(super) fn new(socket: Socket) -> Result<Self> {
+    /// Through the socket of the folder.
+    pub(super) fn new(socket: &Socket) -> Result<Self> {
         let client = Client::builder()
             .environment(false)
             .registry(Arc::new(registry::Memory::new()))
             .network(Arc::new(socket.clone()))
             .address(OWNER)
             .build()?;
-        Ok(Self { client, socket })
+        Ok(Self { client, service: SERVICE.into(), process: std::process::id() })
     }
 
-    /// Whether the owner listens.
-    pub(super) async fn greet(&self) -> Result<()> {
-        let greeted = self.socket.connect(OWNER).await;
-        greeted.map(drop).map_err(|error| Error::unavailable(error.to_string()))
+    /// Through the service of this name.
+    pub(super) fn named(client: Client, service: &str) -> Self {
+        Self { client, service: service.into(), process: 0 }
     }
 
     pub(super) async fn publish(&self, message: &Message) -> Result<()> {
         let publish = Proto(Publish::new(message));
         // What is published by a handler is not cut off with its call.
-        let call = self.client.call(SERVICE, PUBLISH, publish).detached().retries(0);
+        let call = self.client.call(&self.service, PUBLISH, publish).detached().retries(0);
         let Proto(Done {}) = call.await?;
         Ok(())
     }
 
     pub(super) async fn ask(&self, ask: &Ask) -> Result<Answer> {
-        let call = self.client.call(SERVICE, ADMIN, Json(ask.clone())).detached();
+        let call = self.client.call(&self.service, ADMIN, Json(ask.clone())).detached();
         let Json(answer) = call.timeout(PATIENCE).retries(0).await?;
         Ok(answer)
     }
 
     pub(super) async fn subscribe(&self, subscription: &Subscription) -> Result<Received> {
-        let stream = self.client.open(SERVICE, SUBSCRIBE).detached().no_timeout();
+        let stream = self.client.open(&self.service, SUBSCRIBE).detached().no_timeout();
         let (outgoing, mut told) = stream.await?;
         let outgoing: Outgoing<Proto<FromConsumer>> = outgoing;
-        outgoing.send(said(Said::Subscribe(Wanted::new(subscription)))).await?;
+        outgoing.send(said(Said::Subscribe(Wanted::new(subscription, self.process)))).await?;
         match told.message().await? {
             Some(Proto(ToConsumer { told: Some(Told::Subscribed(_)) })) => {}
             _ => return Err(nonsense("the owner of the data folder did not begin as it should")),

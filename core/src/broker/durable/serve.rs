@@ -6,15 +6,15 @@ use std::sync::Arc;
 use futures_util::StreamExt as _;
 use futures_util::stream::{self, FuturesUnordered, Stream};
 
-use super::admin::{ADMIN, Ask};
-use super::engine::{Engine, Taking};
+use super::admin::{ADMIN, Answer, Ask};
+use super::engine::Engine;
 use super::options::ABILITIES;
 use super::wire::{
     Attempt, Done, FromConsumer, Lent, PUBLISH, Publish, SUBSCRIBE, Said, ToConsumer, Told,
     nonsense,
 };
 use crate::broker::stored::millis;
-use crate::broker::{Deliveries as _, Delivery};
+use crate::broker::{Deliveries, Delivery, Message, Subscription};
 use crate::codec::{Json, Proto};
 use crate::context::Context;
 use crate::data::{OWNER, Socket};
@@ -23,36 +23,76 @@ use crate::middleware::BoxFuture;
 use crate::server::{Endpoint, Server};
 use crate::streaming::Streaming;
 
+/// What takes and delivers messages for other processes.
+pub(super) trait Serves: Clone + Send + Sync + 'static {
+    /// Takes a message.
+    fn take(&self, message: Message) -> impl Future<Output = Result<()>> + Send;
+
+    /// Begins to deliver to a consumer of that process; 0 where it is none of this machine.
+    fn deliver(
+        &self,
+        subscription: Subscription,
+        process: u32,
+    ) -> impl Future<Output = Result<Box<dyn Deliveries>>> + Send;
+
+    /// Answers questions about the folder.
+    fn answer(&self, ask: Ask) -> impl Future<Output = Result<Answer>> + Send;
+}
+
+impl Serves for Arc<Engine> {
+    async fn take(&self, message: Message) -> Result<()> {
+        self.publish(&message).await
+    }
+
+    async fn deliver(
+        &self,
+        subscription: Subscription,
+        process: u32,
+    ) -> Result<Box<dyn Deliveries>> {
+        Ok(Box::new(self.subscribe_for(subscription, process).await?))
+    }
+
+    async fn answer(&self, ask: Ask) -> Result<Answer> {
+        Engine::answer(self, ask).await
+    }
+}
+
 /// Begins to serve; ends when what is returned is dropped.
 pub(super) async fn serve(engine: &Arc<Engine>, socket: Socket) -> Result<Server> {
-    let publishing = engine.clone();
+    let server = Server::builder("micro.data").network(Arc::new(socket)).address(OWNER);
+    let server = endpoints(engine).into_iter().fold(server, |server, one| server.handle(one));
+    server.start().await
+}
+
+/// What other processes call.
+pub(super) fn endpoints<S: Serves>(serves: &S) -> [Endpoint; 3] {
+    let publishing = serves.clone();
     let publish = Endpoint::unary(PUBLISH, move |_: Context, Proto(publish): Proto<Publish>| {
-        let engine = publishing.clone();
+        let serves = publishing.clone();
         async move {
-            engine.publish(&publish.message()?).await?;
+            serves.take(publish.message()?).await?;
             Ok(Proto(Done {}))
         }
     });
-    let subscribing = engine.clone();
+    let subscribing = serves.clone();
     let subscribe = Endpoint::bidi_stream(
         SUBSCRIBE,
         move |_: Context, said: Streaming<Proto<FromConsumer>>| {
-            let engine = subscribing.clone();
-            async move { deliver(&engine, said).await }
+            let serves = subscribing.clone();
+            async move { deliver(&serves, said).await }
         },
     );
-    let asked = engine.clone();
+    let asked = serves.clone();
     let admin = Endpoint::unary(ADMIN, move |_: Context, Json(ask): Json<Ask>| {
-        let engine = asked.clone();
-        async move { engine.answer(ask).await.map(Json) }
+        let serves = asked.clone();
+        async move { serves.answer(ask).await.map(Json) }
     });
-    let server = Server::builder("micro.data").network(Arc::new(socket)).address(OWNER);
-    server.handle(publish).handle(subscribe).handle(admin).start().await
+    [publish, subscribe, admin]
 }
 
 /// A consumer of another process.
 struct Remote {
-    taking: Taking,
+    taking: Box<dyn Deliveries>,
     said: Streaming<Proto<FromConsumer>>,
     /// What it was lent and has not settled.
     lent: HashMap<(u64, u32), Delivery>,
@@ -60,10 +100,10 @@ struct Remote {
     settling: FuturesUnordered<BoxFuture<(Attempt, Result<()>)>>,
 }
 
-async fn deliver(
-    engine: &Engine,
+async fn deliver<S: Serves>(
+    serves: &S,
     mut said: Streaming<Proto<FromConsumer>>,
-) -> Result<impl Stream<Item = Result<Proto<ToConsumer>>> + use<>> {
+) -> Result<impl Stream<Item = Result<Proto<ToConsumer>>> + use<S>> {
     let Some(Proto(FromConsumer { said: Some(Said::Subscribe(wanted)) })) = said.message().await?
     else {
         return Err(nonsense("a consumer began with something else than its subscription"));
@@ -71,7 +111,7 @@ async fn deliver(
     let process = wanted.process;
     let subscription = wanted.subscription();
     subscription.check("durable", ABILITIES)?;
-    let taking = engine.subscribe_for(subscription, process).await?;
+    let taking = serves.deliver(subscription, process).await?;
     let settling = FuturesUnordered::new();
     let remote = Remote { taking, said, lent: HashMap::new(), settling };
     let subscribed = stream::once(async { Ok(told(Told::Subscribed(Done {}))) });

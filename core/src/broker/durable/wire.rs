@@ -64,7 +64,7 @@ pub(super) struct Wanted {
     lease: u64,
     #[prost(string, optional, tag = "8")]
     dead_letters: Option<String>,
-    /// The consumer's.
+    /// The consumer's; 0 where that is on another machine.
     #[prost(uint32, tag = "9")]
     pub(super) process: u32,
 }
@@ -150,7 +150,7 @@ fn joined(topic: &str, head: Bytes, body: Bytes) -> Result<Message> {
 }
 
 impl Wanted {
-    pub(super) fn new(subscription: &Subscription) -> Self {
+    pub(super) fn new(subscription: &Subscription, process: u32) -> Self {
         let (from_sequence, from_time) = match subscription.start {
             Start::New => (None, None),
             Start::First => (Some(0), None),
@@ -166,7 +166,7 @@ impl Wanted {
             max_attempts: subscription.max_attempts,
             lease: subscription.lease.as_millis() as u64,
             dead_letters: subscription.dead_letters.clone(),
-            process: std::process::id(),
+            process,
         }
     }
 

@@ -5,7 +5,6 @@
 
 mod send;
 mod serve;
-mod wire;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
@@ -17,9 +16,8 @@ use tokio::sync::mpsc;
 use tokio::time::{interval, sleep};
 use tokio_util::task::AbortOnDropHandle;
 
-use self::send::{deliver, with_local};
+use self::send::{BROADCAST, deliver, with_local};
 use self::serve::{Listening, Subscriptions, listen};
-use self::wire::BROADCAST;
 use super::{Abilities, Broker, Deliveries, Delivery, Message, Subscription};
 use crate::directory::Cache;
 use crate::error::{Code, Error, Result};

@@ -13,12 +13,13 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::wire::{self, BROADCAST};
-use crate::broker::Message;
+use crate::broker::{Message, envelope};
 use crate::error::{Error, Result};
 use crate::registry::{Node, Service};
 use crate::transport::network::Io;
 
+/// Version of subscriptions without a queue.
+pub(super) const BROADCAST: &str = "ff.http.broadcast";
 /// How long one subscriber may take to accept a message.
 const PATIENCE: Duration = Duration::from_secs(40);
 /// Bytes of an answer, which nothing is done with.
@@ -29,7 +30,7 @@ const ANSWER_BYTES: usize = 64 << 10;
 /// # Errors
 /// Of the first queue whose members all fail, or of all without a queue where every one of them fails: the message is to be sent again.
 pub(super) async fn deliver(message: &Message, subscribed: &[Service]) -> Result<()> {
-    let body = wire::write(message);
+    let body = envelope::write(message);
     let is_for = |node: &&Node| {
         let label = |name: &str| node.metadata.get(name).map(String::as_str);
         label("broker") == Some("http") && label("topic") == Some(&message.topic)

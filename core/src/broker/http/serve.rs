@@ -19,8 +19,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::wire::read;
-use crate::broker::{Delivery, Settle, Verdict};
+use crate::broker::{Delivery, Settle, Verdict, envelope};
 use crate::error::{Error, Result};
 use crate::fork::Uninherited;
 use crate::transport::network::Io;
@@ -119,7 +118,7 @@ async fn take(
     };
     let body = timeout(ARRIVAL, body).await.map_err(|_| unread("it took too long".into()))?;
     let body = body.map_err(|error| unread(error.to_string()))?.to_bytes();
-    let message = read(&body).map_err(internal)?;
+    let message = envelope::read(&body, None).map_err(internal)?;
     let sender = {
         let subscriptions = subscriptions.lock().unwrap_or_else(PoisonError::into_inner);
         let known = id.and_then(|id| subscriptions.get(&id));

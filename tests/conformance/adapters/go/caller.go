@@ -66,6 +66,8 @@ func (c *caller) do(asked line) {
 		go c.stop(id)
 	case "call":
 		c.begin(asked, c.call)
+	case "publish":
+		c.begin(asked, c.publish)
 	case "open":
 		c.begin(asked, c.open)
 	case "many":
@@ -170,6 +172,19 @@ func (c *caller) call(one *call, asked line) []field {
 		return append(failure(err), told...)
 	}
 	return append(append([]field{{"code", "0"}}, shown(reply)...), told...)
+}
+
+func (c *caller) publish(one *call, asked line) []field {
+	mine := c.up()
+	if mine == nil {
+		return failure(noClient())
+	}
+	message := mine.NewMessage(asked.get("topic"), asked.payload(), client.WithMessageContentType("application/grpc+bytes"))
+	err := mine.Publish(one.ctx, message, client.PublishDocument(asked.get("settings")), client.PublishMetadata(metadata.Pairs("do", asked.get("do"))))
+	if err != nil {
+		return failure(err)
+	}
+	return []field{{"code", "0"}}
 }
 
 func (c *caller) open(one *call, asked line) []field {

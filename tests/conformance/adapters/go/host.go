@@ -156,7 +156,21 @@ func (h *host) handle(service micro.Service, asked line) error {
 		_, err := one.run(true)
 		return err
 	}
-	return micro.HandleBidiStream(service, "Conformance.Chat", chat, settings("Chat"))
+	if err := micro.HandleBidiStream(service, "Conformance.Chat", chat, settings("Chat")); err != nil {
+		return err
+	}
+	message := func(ctx context.Context, payload []byte) error {
+		_, err := do(ctx, payload)
+		return err
+	}
+	for _, one := range asked.fields {
+		if topic, ok := strings.CutPrefix(one.name, "subscriber."); ok {
+			if err := micro.Subscribe(service, topic, message, server.SubscriberDocument(one.value)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 func (h *host) ask(id field) {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	stderrors "errors"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	micro "github.com/micro/micro/bindings/go"
+	"github.com/micro/micro/bindings/go/broker"
 	"github.com/micro/micro/bindings/go/client"
 	"github.com/micro/micro/bindings/go/errors"
 	"github.com/micro/micro/bindings/go/metadata"
@@ -180,6 +182,13 @@ func (t *turn) act() error {
 			<-key.released
 		case "next":
 			following = value
+		case "publish":
+			message := t.service.Client().NewMessage(value, t.payload, client.WithMessageContentType("application/grpc+bytes"))
+			if err := t.service.Client().Publish(t.ctx, message, client.PublishMetadata(metadata.Pairs("do", following))); err != nil {
+				return err
+			}
+		case "say":
+			tell("event", append([]field{{"name", "said"}, {"key", t.keyName}}, shown(t.payload)...)...)
 		case "call":
 			request := t.service.Client().NewRequest(value, "Conformance.Do", t.payload, client.WithContentType("application/grpc+bytes"))
 			var reply []byte
@@ -278,6 +287,12 @@ func (t *turn) report(what string) (string, error) {
 			return "none", nil
 		}
 		return strconv.FormatInt(time.Until(deadline).Milliseconds(), 10), nil
+	case "delivery":
+		message, ok := broker.FromContext(t.ctx)
+		if !ok {
+			return "", errors.Newf(errors.CodeInvalidArgument, "", "this is no message")
+		}
+		return fmt.Sprintf("%s %d %s %s %d", message.Topic, message.Attempt, cmp.Or(message.Key, "-"), cmp.Or(message.Id, "-"), message.Priority), nil
 	case "caller", "endpoint":
 		info, ok := server.Describe(t.ctx)
 		if !ok {

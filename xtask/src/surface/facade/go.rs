@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::{Facade, Parameter, Signature};
 use crate::Outcome;
-use crate::surface::list::pascal;
+use crate::surface::list::{pascal, snake};
 use crate::surface::names::files;
 use crate::surface::table::{ArgumentKind, Question};
 
@@ -120,7 +120,7 @@ impl Facade for Module {
                 let makers = self.makers.get(option).map_or(&[][..], Vec::as_slice);
                 let own = makers.iter().filter(|(name, _)| name != "timeout");
                 signature.parameters.extend(own.map(|(name, kind)| Parameter {
-                    name: name.clone(),
+                    name: snake(name),
                     kinds: kinds_of(kind),
                     is_optional: true,
                 }));

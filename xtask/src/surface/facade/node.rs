@@ -6,6 +6,7 @@ use std::path::Path;
 
 use super::{Facade, Parameter, Signature};
 use crate::Outcome;
+use crate::surface::list::snake;
 use crate::surface::names::files;
 use crate::surface::table::{ArgumentKind, Question};
 
@@ -207,16 +208,4 @@ fn interfaces(text: &str) -> BTreeMap<String, BTreeMap<String, bool>> {
         }
     }
     types
-}
-
-/// A name as the core spells it.
-fn snake(name: &str) -> String {
-    let mut out = String::new();
-    for letter in name.chars() {
-        if letter.is_uppercase() {
-            out.push('_');
-        }
-        out.extend(letter.to_lowercase());
-    }
-    out
 }

@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::command::{Command, Joined, Lent, Name, priorities, refuse};
-use super::letters::{Death, bury, is_for};
+use super::letters::is_for;
 use super::progress::{Candidate, Loan, MAX_PENDING, Progress, Terms};
 use crate::broker::stored::{millis, read, time, write};
 use crate::broker::{Message, Start, Subscription, Verdict};
@@ -278,7 +278,14 @@ impl Queue {
         let Candidate { sequence, attempts, reason } = candidate;
         match self.record(sequence).await {
             Ok(Some(record)) => match read(&self.name.topic, record.body.clone()) {
-                Ok(message) => turn.dead.push(self.dead(message, dead_letters, attempts, &reason)),
+                Ok(message) => {
+                    let queue = self.name.queue.as_deref();
+                    let dead = message.into_dead_letter(dead_letters, queue, attempts, &reason);
+                    turn.dead.push(Append {
+                        topic: Bytes::copy_from_slice(dead_letters.as_bytes()),
+                        body: write(&dead),
+                    });
+                }
                 // It is kept as it is.
                 Err(_) => turn.dead.push(Append {
                     topic: Bytes::copy_from_slice(dead_letters.as_bytes()),
@@ -305,17 +312,6 @@ impl Queue {
         if let Some(progress) = &mut self.progress {
             progress.settle(sequence);
         }
-    }
-
-    fn dead(&self, message: Message, topic: &str, attempts: u32, reason: &str) -> Append {
-        let death = Death {
-            topic: self.name.topic.clone(),
-            queue: self.name.queue.clone(),
-            attempts,
-            reason: reason.to_owned(),
-        };
-        let message = bury(message, &death);
-        Append { topic: Bytes::copy_from_slice(topic.as_bytes()), body: write(&message) }
     }
 
     /// The message with this number, if it is still there.

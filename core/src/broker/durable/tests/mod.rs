@@ -1,5 +1,6 @@
 //! A durable broker in one process, between two, and over power cuts.
 
+mod named;
 mod power;
 mod terms;
 

@@ -1,4 +1,5 @@
-//! A message as go-micro's HTTP broker carries it: JSON with its headers and its body in base64 (wire reference 6.1).
+//! A message as go-micro's brokers carry it: JSON with its headers and its body in base64 (wire reference 6.1). Its HTTP and its
+//! NATS broker do, and so does every broker of one's own that is to be understood by programs with go-micro.
 
 use std::collections::BTreeMap;
 
@@ -8,15 +9,12 @@ use bytes::Bytes;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use serde::{Deserialize, Serialize};
 
-use crate::broker::Message;
+use super::Message;
 use crate::error::{Error, Result};
 use crate::metadata::Metadata;
 
 const CONTENT_TYPE: &str = "Content-Type";
 const TOPIC: &str = "Micro-Topic";
-
-/// Version of subscriptions without a queue.
-pub(super) const BROADCAST: &str = "ff.http.broadcast";
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Envelope {
@@ -27,8 +25,9 @@ struct Envelope {
     body: Option<String>,
 }
 
-/// The message as it is sent. Of a header that is there twice, Go has room for one: both values, with a comma in between.
-pub(super) fn write(message: &Message) -> Bytes {
+/// The message as it is sent, with its topic as the header `Micro-Topic`. Of a header that is there twice, Go has room for one:
+/// both values, with a comma in between. Terms, such as a key, are not carried.
+pub fn write(message: &Message) -> Bytes {
     let mut header = BTreeMap::new();
     for name in message.headers.headers().keys() {
         let values = message.headers.headers().get_all(name);
@@ -45,11 +44,12 @@ pub(super) fn write(message: &Message) -> Bytes {
     serde_json::to_vec(&envelope).unwrap_or_default().into()
 }
 
-/// The message in a request.
+/// The message that [`write`] or a program with go-micro wrote. Its topic is `topic`, as a broker knows it, or else what its header
+/// `Micro-Topic` says.
 ///
 /// # Errors
-/// `INTERNAL`, in go-micro's words, as its subscribers answer.
-pub(super) fn read(bytes: &[u8]) -> Result<Message> {
+/// `INTERNAL`, in go-micro's words, as its subscribers answer: for what is no such message, and for one without a topic.
+pub fn read(bytes: &[u8], topic: Option<&str>) -> Result<Message> {
     let wrong = |why: String| {
         Error::from_http("go.micro.broker", format!("Error parsing request body: {why}"), 500)
     };
@@ -58,7 +58,8 @@ pub(super) fn read(bytes: &[u8]) -> Result<Message> {
     let body = STANDARD.decode(envelope.body.unwrap_or_default());
     let body = body.map_err(|error| wrong(error.to_string()))?;
     let mut header = envelope.header.unwrap_or_default();
-    let topic = header.remove(TOPIC).filter(|topic| !topic.is_empty());
+    let said = header.remove(TOPIC).filter(|topic| !topic.is_empty());
+    let topic = topic.map(str::to_owned).or(said);
     let topic = topic.ok_or_else(|| Error::from_http("go.micro.broker", "Topic not found", 500))?;
     let mut message = Message::new(topic, body);
     message.content_type = header.remove(CONTENT_TYPE);
@@ -98,12 +99,13 @@ mod tests {
         message.content_type = Some("application/json".into());
         let written = r#"{"Header":{"A":"b","Content-Type":"application/json","Micro-Id":"1","Micro-Topic":"greetings"},"Body":"aGk="}"#;
         assert_eq!(write(&message), written);
-        assert_eq!(read(written.as_bytes()), Ok(message.clone()));
+        assert_eq!(read(written.as_bytes(), None), Ok(message.clone()));
         // Captured from Go, and what a program in another language may send.
         let captured = br#"{"Header":{"Content-Type":"application/json","Micro-Topic":"greetings"},"Body":"eyJhIjoxfQ=="}"#;
-        assert_eq!(&read(captured).unwrap().body[..], br#"{"a":1}"#);
+        assert_eq!(&read(captured, None).unwrap().body[..], br#"{"a":1}"#);
         let lower = br#"{"header":{"Micro-Topic":"greetings"},"body":null}"#;
-        assert_eq!(read(lower), Ok(Message::new("greetings", "")));
+        assert_eq!(read(lower, None), Ok(Message::new("greetings", "")));
+        assert_eq!(read(br#"{"body":""}"#, Some("told")), Ok(Message::new("told", "")));
     }
 
     #[test]
@@ -114,7 +116,7 @@ mod tests {
             (r#"{"Header":{},"Body":""}"#, "Topic not found"),
             (r#"{"Body":""}"#, "Topic not found"),
         ] {
-            let error = read(text.as_bytes()).unwrap_err();
+            let error = read(text.as_bytes(), None).unwrap_err();
             assert!(error.detail().starts_with(detail), "{text}: {error}");
             assert_eq!((error.id(), error.http_code()), ("go.micro.broker", 500));
         }
