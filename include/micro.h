@@ -534,6 +534,30 @@ micro_status micro_stream_grant(micro_runtime *runtime, micro_id stream, uint32_
 
 // Registries: what MICRO_REGISTRY_* ask. The upper byte of their numbers.
 #define MICRO_AREA_REGISTRY 2
+// Brokers: MICRO_BROKER_SUBSCRIBE, and MICRO_PROVIDED_PUBLISH. What one can do is added: MICRO_ABLE_*.
+#define MICRO_AREA_BROKER 4
+
+// Asked of a broker that a program provides: it takes a message. args {"topic": text, "type"?: text, "key"?: text, "id"?: text,
+// "priority": number, "due"?: milliseconds since 1970, "expires"?: the same}; the metadata has its headers too, the payload is its
+// body. Reply once it is as safe as the broker makes messages.
+#define MICRO_PROVIDED_PUBLISH 1026
+
+// It redelivers what was not acknowledged.
+#define MICRO_ABLE_REDELIVERS 256
+// Messages survive the end of every process.
+#define MICRO_ABLE_PERSISTS 512
+// A subscription may start with older messages.
+#define MICRO_ABLE_REPLAYS 1024
+// A message may be held back for a time.
+#define MICRO_ABLE_DELAYS 2048
+// Messages of one key are delivered one after the other.
+#define MICRO_ABLE_ORDERS_BY_KEY 4096
+// A message may be of no use after a time.
+#define MICRO_ABLE_EXPIRES 8192
+// A message that is published again with the same id is delivered once.
+#define MICRO_ABLE_DEDUPLICATES 16384
+// Messages of a higher priority are delivered first.
+#define MICRO_ABLE_PRIORITIZES 32768
 
 // Something to be asked or to be followed. Fields are only ever added: set `size` to `sizeof(micro_question)`, and what is not
 // needed to 0.
@@ -581,13 +605,22 @@ micro_status micro_follow(micro_client *client,
                           micro_id *id,
                           micro_error **err);
 
-// Provides a registry of the program's own, for `area` MICRO_AREA_REGISTRY: from now on `host://<name>` is the URL of it, in
+// Provides a registry or a broker of the program's own, for `area` MICRO_AREA_REGISTRY or MICRO_AREA_BROKER: from now on `host://<name>` is the URL of it, in
 // this process. A name has letters, digits, "-", "_" and ".".
 //
 // A question to it is told as MICRO_EVENT_CALL with this `token`: `method` is the operation, MICRO_REGISTRY_*, and the
 // metadata "micro-args-bin" has its arguments. Answer it with micro_reply, as the operation's comment says. Where that says
 // CHANGE, answer with micro_stream_send: first an empty message, once every change from then on will be told, then one message
-// for each. micro_cancel withdraws the name, which ends in one MICRO_EVENT_END.
+// for each.
+//
+// A broker is asked to subscribe by MICRO_BROKER_SUBSCRIBE, with max_in_flight, max_attempts and lease always given. It grants what it
+// is sent, answers with an empty message once the subscription stands, then with one for each delivery: the length of a head in four
+// bytes, little-endian, the head, {"delivery": number, "attempt"?, "sequence"?, "published"?, "type"?, "key"?, "id"?, "priority"?,
+// "headers"?: an object of lists of text, base64 under names that end in -bin}, and the body. It is sent {"delivery": number,
+// "verdict": "ack", "retry", "reject" or "extend", "delay"?: milliseconds, "reason"?}, and answers all but the last with a head
+// {"settled": number, "error"?: text}.
+//
+// micro_cancel withdraws the name, which ends in one MICRO_EVENT_END.
 //
 // MICRO_ARG for an area or a name that cannot be, MICRO_ALREADY_EXISTS for a name that is taken, MICRO_CLOSED, MICRO_FORKED.
 micro_status micro_provide(micro_runtime *runtime,

@@ -88,7 +88,8 @@ pub(crate) fn provide(
 ) -> PyResult<u64> {
     let ((area, name), (object, operations, base)) = (named, served);
     let endpoints = operations.into_iter().map(endpoint).collect();
-    let (first, threads) = ((area << 8) + 1, runtime.0.clone());
+    // What it can do is in the same number.
+    let (first, threads) = (((area & 0xff) << 8) + 1, runtime.0.clone());
     let host = Host { object, first, endpoints, base, runtime: threads };
     queue.begin_with(py, Sink::Host(Arc::new(host)), |token| {
         runtime.0.provide(area, &name, queue.bridge(), token)

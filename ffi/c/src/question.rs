@@ -47,6 +47,28 @@ pub const MICRO_SERVICE_STATS: u32 = 0x0801;
 
 /// Registries: what MICRO_REGISTRY_* ask. The upper byte of their numbers.
 pub const MICRO_AREA_REGISTRY: u32 = 0x02;
+/// Brokers: MICRO_BROKER_SUBSCRIBE, and MICRO_PROVIDED_PUBLISH. What one can do is added: MICRO_ABLE_*.
+pub const MICRO_AREA_BROKER: u32 = 0x04;
+/// Asked of a broker that a program provides: it takes a message. args {"topic": text, "type"?: text, "key"?: text, "id"?: text,
+/// "priority": number, "due"?: milliseconds since 1970, "expires"?: the same}; the metadata has its headers too, the payload is its
+/// body. Reply once it is as safe as the broker makes messages.
+pub const MICRO_PROVIDED_PUBLISH: u32 = 0x0402;
+/// It redelivers what was not acknowledged.
+pub const MICRO_ABLE_REDELIVERS: u32 = 0x100;
+/// Messages survive the end of every process.
+pub const MICRO_ABLE_PERSISTS: u32 = 0x200;
+/// A subscription may start with older messages.
+pub const MICRO_ABLE_REPLAYS: u32 = 0x400;
+/// A message may be held back for a time.
+pub const MICRO_ABLE_DELAYS: u32 = 0x800;
+/// Messages of one key are delivered one after the other.
+pub const MICRO_ABLE_ORDERS_BY_KEY: u32 = 0x1000;
+/// A message may be of no use after a time.
+pub const MICRO_ABLE_EXPIRES: u32 = 0x2000;
+/// A message that is published again with the same id is delivered once.
+pub const MICRO_ABLE_DEDUPLICATES: u32 = 0x4000;
+/// Messages of a higher priority are delivered first.
+pub const MICRO_ABLE_PRIORITIZES: u32 = 0x8000;
 
 /// Something to be asked or to be followed. Fields are only ever added: set `size` to `sizeof(micro_question)`, and what is not
 /// needed to 0.
@@ -108,13 +130,22 @@ pub unsafe extern "C" fn micro_follow(
     unsafe { begin(client, queue, question, id, err, |at, on, it| at.follow(on, it, token)) }
 }
 
-/// Provides a registry of the program's own, for `area` MICRO_AREA_REGISTRY: from now on `host://<name>` is the URL of it, in
+/// Provides a registry or a broker of the program's own, for `area` MICRO_AREA_REGISTRY or MICRO_AREA_BROKER: from now on `host://<name>` is the URL of it, in
 /// this process. A name has letters, digits, "-", "_" and ".".
 ///
 /// A question to it is told as MICRO_EVENT_CALL with this `token`: `method` is the operation, MICRO_REGISTRY_*, and the
 /// metadata "micro-args-bin" has its arguments. Answer it with micro_reply, as the operation's comment says. Where that says
 /// CHANGE, answer with micro_stream_send: first an empty message, once every change from then on will be told, then one message
-/// for each. micro_cancel withdraws the name, which ends in one MICRO_EVENT_END.
+/// for each.
+///
+/// A broker is asked to subscribe by MICRO_BROKER_SUBSCRIBE, with max_in_flight, max_attempts and lease always given. It grants what it
+/// is sent, answers with an empty message once the subscription stands, then with one for each delivery: the length of a head in four
+/// bytes, little-endian, the head, {"delivery": number, "attempt"?, "sequence"?, "published"?, "type"?, "key"?, "id"?, "priority"?,
+/// "headers"?: an object of lists of text, base64 under names that end in -bin}, and the body. It is sent {"delivery": number,
+/// "verdict": "ack", "retry", "reject" or "extend", "delay"?: milliseconds, "reason"?}, and answers all but the last with a head
+/// {"settled": number, "error"?: text}.
+///
+/// micro_cancel withdraws the name, which ends in one MICRO_EVENT_END.
 ///
 /// MICRO_ARG for an area or a name that cannot be, MICRO_ALREADY_EXISTS for a name that is taken, MICRO_CLOSED, MICRO_FORKED.
 #[unsafe(no_mangle)]
@@ -155,5 +186,43 @@ impl Grows for micro_question {
                 flags: self.flags,
             })
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use micro_bridge::operations;
+    use micro_bridge::provided::{PUBLISH, abilities, area};
+
+    use super::*;
+
+    #[test]
+    fn numbers_are_the_bridges() {
+        assert_eq!([MICRO_AREA_REGISTRY, MICRO_AREA_BROKER], [area::REGISTRY, area::BROKER]);
+        assert_eq!(
+            [MICRO_BROKER_SUBSCRIBE, MICRO_PROVIDED_PUBLISH],
+            [operations::BROKER_SUBSCRIBE, PUBLISH]
+        );
+        let able = [
+            MICRO_ABLE_REDELIVERS,
+            MICRO_ABLE_PERSISTS,
+            MICRO_ABLE_REPLAYS,
+            MICRO_ABLE_DELAYS,
+            MICRO_ABLE_ORDERS_BY_KEY,
+            MICRO_ABLE_EXPIRES,
+            MICRO_ABLE_DEDUPLICATES,
+            MICRO_ABLE_PRIORITIZES,
+        ];
+        let known = [
+            abilities::REDELIVERS,
+            abilities::PERSISTS,
+            abilities::REPLAYS,
+            abilities::DELAYS,
+            abilities::ORDERS_BY_KEY,
+            abilities::EXPIRES,
+            abilities::DEDUPLICATES,
+            abilities::PRIORITIZES,
+        ];
+        assert_eq!(able, known);
     }
 }

@@ -32,6 +32,10 @@ if TYPE_CHECKING:
     from ._provide import Provided as Provided
     from ._provide import Registry as Registry
     from ._provide import provide as provide
+    from ._provide_broker import Broker as Broker
+    from ._provide_broker import Lent as Lent
+    from ._provide_broker import Message as Message
+    from ._provide_broker import Subscription as Subscription
     from ._registry import Change as Change
     from ._registry import Endpoint as Endpoint
     from ._registry import Health as Health
@@ -49,6 +53,7 @@ if TYPE_CHECKING:
     from ._terms import Reply as Reply
 
 _WHERE = {
+    "Broker": "_provide_broker",
     "Call": "_middleware",
     "Change": "_registry",
     "Client": "_client",
@@ -63,6 +68,8 @@ _WHERE = {
     "FailedAttempt": "_retry",
     "Health": "_registry",
     "KnownNode": "_registry",
+    "Lent": "_provide_broker",
+    "Message": "_provide_broker",
     "Metadata": "_metadata",
     "Node": "_registry",
     "Provided": "_provide",
@@ -76,6 +83,7 @@ _WHERE = {
     "Setting": "_operator",
     "Stream": "_streams",
     "Stub": "_stub",
+    "Subscription": "_provide_broker",
     "__version__": "_micro",
     "codec": "_formats",
     "context": "_context",
@@ -83,6 +91,7 @@ _WHERE = {
 }
 
 __all__ = [
+    "Broker",
     "Call",
     "Change",
     "Client",
@@ -97,6 +106,8 @@ __all__ = [
     "FailedAttempt",
     "Health",
     "KnownNode",
+    "Lent",
+    "Message",
     "Metadata",
     "Node",
     "Provided",
@@ -110,6 +121,7 @@ __all__ = [
     "Setting",
     "Stream",
     "Stub",
+    "Subscription",
     "codec",
     "context",
     "errors",

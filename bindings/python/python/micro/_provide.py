@@ -1,4 +1,4 @@
-"""What a program provides by itself: a registry of its own, opened by URL as any other."""
+"""What a program provides by itself: a registry or a broker of its own, opened by URL as any other."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 from . import _micro
 from ._handler import EAGER, STREAMING
 from ._pipe import LoopPipe
+from ._provide_broker import Broker, BrokerServing
 from ._registry import Change, Record, document_of, record
 from ._runtime import default
 
 if TYPE_CHECKING:
-    from ._runtime import Runtime
+    from ._runtime import Hub, Runtime
 
 _REGISTRY = 0x02
 _ARGS = "micro-args-bin"
@@ -57,25 +58,19 @@ class Registry(Protocol):
 
 
 class Provided:
-    """A registry that is provided under a name. Closing it, or leaving ``async with``, withdraws the name."""
+    """A registry or a broker that is provided under a name. Closing it, or leaving ``async with``, withdraws the name."""
 
-    def __init__(self, name: str, registry: Registry, runtime: Runtime) -> None:
-        for method in ("register", "deregister", "get", "list", "watch"):
-            if not callable(getattr(registry, method, None)):
-                raise TypeError(f"{type(registry).__name__} is no registry: it has no method `{method}`")
-        self.name, self._registry, self._native = name, registry, runtime._native
+    def __init__(self, name: str, provided: Registry | Broker, runtime: Runtime) -> None:
+        self.name, self._native = name, runtime._native
         self._hub = runtime.hub()
         self._over: asyncio.Future[None] = self._hub.loop.create_future()
-        # In the order of their numbers, from 0x0201.
-        served = [
-            (f"{self.url} get", self._get, EAGER),
-            (f"{self.url} list", self._list, EAGER),
-            (f"{self.url} watch", self._watch, STREAMING),
-            (f"{self.url} register", self._register, EAGER),
-            (f"{self.url} deregister", self._deregister, EAGER),
-        ]
-        told = (self, served, contextvars.copy_context())
-        self._id = _micro.provide(runtime._native, self._hub.queue, (_REGISTRY, name), told)
+        serving: Any
+        if callable(getattr(provided, "publish", None)) and callable(getattr(provided, "subscribe", None)):
+            serving = BrokerServing(self.url, provided, self._native, self._hub)  # type: ignore[arg-type]
+        else:
+            serving = RegistryServing(self.url, provided, self._native, self._hub)  # type: ignore[arg-type]
+        told = (self, serving.served(), contextvars.copy_context())
+        self._id = _micro.provide(runtime._native, self._hub.queue, (serving.area, name), told)
         self._hub.servers.add(self)
 
     @property
@@ -109,6 +104,28 @@ class Provided:
         self._hub.servers.discard(self)
         if not self._over.done() and not self._hub.loop.is_closed():
             self._over.set_result(None)
+
+
+class RegistryServing:
+    """Answers what is asked of a registry."""
+
+    area = _REGISTRY
+
+    def __init__(self, url: str, registry: Registry, native: _micro.Runtime, hub: Hub) -> None:
+        for method in ("register", "deregister", "get", "list", "watch"):
+            if not callable(getattr(registry, method, None)):
+                raise TypeError(f"{type(registry).__name__} is no registry: it has no method `{method}`")
+        self._url, self._registry, self._native, self._hub = url, registry, native, hub
+
+    def served(self) -> list[tuple[str, Any, int]]:
+        """In the order of their numbers, from 0x0201."""
+        return [
+            (f"{self._url} get", self._get, EAGER),
+            (f"{self._url} list", self._list, EAGER),
+            (f"{self._url} watch", self._watch, STREAMING),
+            (f"{self._url} register", self._register, EAGER),
+            (f"{self._url} deregister", self._deregister, EAGER),
+        ]
 
     async def _get(self, _: Any, context: _micro.Context) -> bytes:
         return self._records("get", await _done(self._registry.get(_args(context)["service"])))
@@ -156,8 +173,8 @@ class Provided:
         return json.dumps([document_of(one) for one in records]).encode()
 
 
-def provide(name: str, registry: Registry, *, runtime: Runtime | None = None) -> Provided:
-    """Makes ``host://name`` the URL of a registry of the program's own, for services and clients of this process.
+def provide(name: str, provided: Registry | Broker, *, runtime: Runtime | None = None) -> Provided:
+    """Makes ``host://name`` the URL of a registry or a broker of the program's own, for services and clients of this process.
 
     ::
 
@@ -168,7 +185,7 @@ def provide(name: str, registry: Registry, *, runtime: Runtime | None = None) ->
     It is served on the running event loop, until it is closed or the loop ends. A name has letters, digits, ``-``, ``_`` and
     ``.``. Raises ``AlreadyExists`` for a name that is taken, ``RuntimeError`` where no event loop runs.
     """
-    return Provided(name, registry, runtime or default())
+    return Provided(name, provided, runtime or default())
 
 
 def _args(context: _micro.Context) -> dict[str, Any]:

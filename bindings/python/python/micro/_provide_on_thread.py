@@ -11,24 +11,25 @@ from ._provide import provide as _provide
 
 if TYPE_CHECKING:
     from ._provide import Registry
+    from ._provide_broker import Broker
     from ._runtime import Runtime
 
 
 class Provided:
-    """A registry that is provided under a name. Closing it, or leaving ``with``, withdraws the name."""
+    """A registry or a broker that is provided under a name. Closing it, or leaving ``with``, withdraws the name."""
 
-    def __init__(self, name: str, registry: Registry, runtime: Runtime | None) -> None:
+    def __init__(self, name: str, provided: Registry | Broker, runtime: Runtime | None) -> None:
         ready: concurrent.futures.Future[tuple[str, asyncio.AbstractEventLoop, asyncio.Event]] = concurrent.futures.Future()
 
         async def serve() -> None:
             over = asyncio.Event()
             try:
-                provided = _provide(name, registry, runtime=runtime)
+                open = _provide(name, provided, runtime=runtime)
             except BaseException as error:
                 ready.set_exception(error)
                 return
-            ready.set_result((provided.url, asyncio.get_running_loop(), over))
-            async with provided:
+            ready.set_result((open.url, asyncio.get_running_loop(), over))
+            async with open:
                 await over.wait()
 
         self._thread = threading.Thread(target=lambda: asyncio.run(serve()), name=f"micro {name}", daemon=True)
@@ -43,7 +44,7 @@ class Provided:
         except RuntimeError:
             # Its loop is closed.
             return
-        # A method of the registry that closes it does not wait for itself.
+        # A method of what is provided that closes it does not wait for itself.
         if self._thread is not threading.current_thread():
             self._thread.join()
 
@@ -57,6 +58,6 @@ class Provided:
         return f"<micro.sync.Provided {self.url}>"
 
 
-def provide(name: str, registry: Registry, *, runtime: Runtime | None = None) -> Provided:
-    """As :func:`micro.provide`, for programs without an event loop: one on a thread of its own calls the registry."""
-    return Provided(name, registry, runtime)
+def provide(name: str, provided: Registry | Broker, *, runtime: Runtime | None = None) -> Provided:
+    """As :func:`micro.provide`, for programs without an event loop: one on a thread of its own calls it."""
+    return Provided(name, provided, runtime)
