@@ -7,6 +7,7 @@ use std::io::Write as _;
 use std::process::Stdio;
 use std::time::Duration;
 
+use micro::Code;
 use micro::broker::{Broker, Durable, Message, Start, Subscription, Verdict};
 use micro::resilience::Backoff;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
@@ -194,19 +195,14 @@ async fn one_that_is_stopped_loses_its_messages_to_another_and_wakes_to_nothing(
     let mut ledger = Ledger::default();
     owner.publish(Message::new("orders", "first")).await.expect("published");
     until(&mut ledger, &mut lines, |ledger| ledger.done.contains("first")).await;
-    let pid = stopped.id().expect("it runs").to_string();
-    let signal = async |name: &str| {
-        let status = Command::new("kill").args([name, &pid]).status().await.expect("kill");
-        assert!(status.success());
-    };
-    signal("-STOP").await;
+    signal(&stopped, "-STOP").await;
     owner.publish(Message::new("orders", "second")).await.expect("published");
     let mut deliveries = owner.subscribe(subscription()).await.expect("subscribes");
     let delivery = timeout(PATIENCE, deliveries.next()).await.expect("in time");
     let delivery = delivery.expect("goes on").expect("a message");
     assert_eq!(&delivery.delivered.message.body[..], b"second");
     delivery.settle(Verdict::Ack).await.expect("settled");
-    signal("-CONT").await;
+    signal(&stopped, "-CONT").await;
     owner.publish(Message::new("orders", "third")).await.expect("published");
     // Either gets it, and it is the only one that is left.
     let next = timeout(PATIENCE, deliveries.next());
@@ -218,4 +214,61 @@ async fn one_that_is_stopped_loses_its_messages_to_another_and_wakes_to_nothing(
         }
         () = until(&mut ledger, &mut lines, |ledger| ledger.done.contains("third")) => {}
     }
+}
+
+async fn signal(process: &Child, name: &str) {
+    let pid = process.id().expect("it runs").to_string();
+    let status = Command::new("kill").args([name, &pid]).status().await.expect("kill");
+    assert!(status.success());
+}
+
+#[tokio::test]
+async fn an_owner_that_is_stopped_is_noticed_and_taken_over_once_it_has_ended() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (sender, mut lines) = unbounded_channel();
+    let mut owner = start(folder.path(), sender);
+    assert_eq!(timeout(PATIENCE, lines.recv()).await.ok().flatten().as_deref(), Some("ready"));
+    let process = format!("process {}", owner.id().expect("it runs"));
+    let owns = async {
+        // As the file says in which an owner writes who it is.
+        let words = |text: String| text.split_whitespace().collect::<Vec<_>>().join(" ");
+        let said = || std::fs::read_to_string(folder.path().join("owner")).unwrap_or_default();
+        while !words(said()).contains(&process) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(PATIENCE, owns).await.expect("it owns the folder");
+    let broker = Durable::new(folder.path());
+    let mut ledger = Ledger::default();
+    broker.publish(Message::new("orders", "first")).await.expect("published");
+    until(&mut ledger, &mut lines, |ledger| ledger.done.contains("first")).await;
+    let mut mine = Subscription::new("mine");
+    mine.start = Start::First;
+    let mut deliveries = broker.subscribe(mine.clone()).await.expect("subscribes");
+    signal(&owner, "-STOP").await;
+    // Nothing that waits for it waits for ever, and who it is gets told.
+    let ended = timeout(PATIENCE, deliveries.next()).await.expect("it is noticed");
+    assert_eq!(ended.expect_err("no owner").code(), Code::Unavailable);
+    let mut identified = Message::new("mine", "second");
+    identified.id = Some("second".into());
+    let published = timeout(PATIENCE, broker.publish(identified.clone())).await.expect("it ends");
+    let error = published.expect_err("no owner");
+    assert!(error.code() == Code::Unavailable && error.detail().contains(&process), "{error}");
+    let subscribed = timeout(PATIENCE, broker.subscribe(mine.clone())).await.expect("it ends");
+    let error = subscribed.map(drop).expect_err("no owner");
+    assert!(error.code() == Code::Unavailable && error.detail().contains(&process), "{error}");
+    owner.kill().await.expect("it ends");
+    // For a moment, what was found before is believed.
+    let taking_over = async {
+        while let Err(error) = broker.publish(identified.clone()).await {
+            assert_eq!(error.code(), Code::Unavailable, "{error}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    timeout(PATIENCE, taking_over).await.expect("this process owns the folder");
+    let mut deliveries = broker.subscribe(mine).await.expect("subscribes");
+    let delivery = timeout(PATIENCE, deliveries.next()).await.expect("in time");
+    let delivery = delivery.expect("goes on").expect("a message");
+    assert_eq!(&delivery.delivered.message.body[..], b"second");
+    delivery.settle(Verdict::Ack).await.expect("settled");
 }

@@ -26,6 +26,7 @@ pub fn warm_up_thread() {
 /// What the thread that forked has to do in the child before anything else: no two children may draw the same numbers, and what
 /// processes share by name, such as `memory://shop`, is each one's own.
 pub fn in_child() {
+    super::generation::begin();
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     let now = now.map_or(0, |now| now.as_nanos() as u64);
     fastrand::seed(now ^ (u64::from(std::process::id()) << 32));

@@ -11,11 +11,13 @@
 
 mod child;
 mod descriptors;
+mod generation;
 mod shared;
 
 pub use self::child::{in_child, warm_up, warm_up_thread};
 pub(crate) use self::descriptors::Uninherited;
 #[cfg(unix)]
 pub use self::descriptors::let_go;
+pub(crate) use self::generation::generation;
 pub(crate) use self::shared::Shared;
 pub use self::shared::{Held, hold};

@@ -20,12 +20,13 @@ mod wire;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use tokio::sync::Mutex;
-use tokio::time::{interval, sleep};
+use tokio::time::{interval, sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
 pub use self::admin::{
@@ -40,6 +41,7 @@ use super::{Abilities, Broker, Deliveries, Delivery, Memory, Message, Subscripti
 use crate::client::Client;
 use crate::data::{Files, Folder, OWNER, Socket};
 use crate::error::{Code, Error, Reach, Result};
+use crate::fork;
 use crate::registry::Registry;
 use crate::server::{Endpoint, Server};
 use crate::spelling::quoted;
@@ -50,6 +52,9 @@ const TIDY: Duration = Duration::from_secs(30);
 /// How long a process waits before it looks again for an owner that begins or ends at this moment, and how often it looks.
 const LOOK: Duration = Duration::from_millis(20);
 const LOOKS: u32 = 150;
+/// How long the owner may take to say that it is there, and for how long one that did not is not asked again.
+const PATIENCE: Duration = Duration::from_secs(3);
+const SILENT: Duration = Duration::from_secs(1);
 /// The same of a service that has gone elsewhere.
 const NAMED_LOOK: Duration = Duration::from_millis(100);
 const NAMED_LOOKS: u32 = 50;
@@ -73,6 +78,10 @@ struct Shared {
     /// Who calls a broker with a name, unless it is to be made.
     client: Option<Client>,
     way: Mutex<Option<Arc<Way>>>,
+    /// In which process: its generation and one, or 0 as long as nothing was opened.
+    opened: AtomicU32,
+    /// When the owner last gave no answer, and what is said of it.
+    silent: std::sync::Mutex<Option<(Instant, Error)>>,
 }
 
 /// How messages of the folder are reached.
@@ -81,11 +90,27 @@ enum Way {
     Other(Remote),
 }
 
-/// The files are this process's. The server ends first, and the files last.
+/// The files are this process's.
 struct Own {
+    engine: Arc<Engine>,
+    serving: Option<Serving>,
+    generation: u32,
+}
+
+/// The server ends first, and the files last.
+struct Serving {
     _server: Server,
     _tidying: AbortOnDropHandle<()>,
-    engine: Arc<Engine>,
+    _engine: Arc<Engine>,
+}
+
+impl Drop for Own {
+    fn drop(&mut self) {
+        if self.generation != fork::generation() {
+            // In a child of a fork: its threads are not here, and their locks stay locked.
+            std::mem::forget((self.serving.take(), self.engine.clone()));
+        }
+    }
 }
 
 impl Durable {
@@ -152,7 +177,9 @@ impl Durable {
 
     fn with(place: Place, options: Options, client: Option<Client>) -> Self {
         let (registry, way) = (OnceLock::new(), Mutex::default());
-        Self { shared: Arc::new(Shared { place, options, registry, client, way }) }
+        let (opened, silent) = (AtomicU32::new(0), std::sync::Mutex::default());
+        let shared = Shared { place, options, registry, client, way, opened, silent };
+        Self { shared: Arc::new(shared) }
     }
 
     /// Asks the owner about the folder.
@@ -180,6 +207,7 @@ impl Durable {
     /// # Errors
     /// Those of the disk.
     pub async fn close(&self) -> Result<()> {
+        self.shared.check_fork()?;
         let way = self.shared.way.lock().await.take();
         match way.as_deref() {
             Some(Way::Own(own)) => own.engine.close().await,
@@ -220,6 +248,7 @@ impl Shared {
 
     /// The way that is known, or a new one in place of `broken`.
     async fn way(&self, broken: Option<&Arc<Way>>) -> Result<Arc<Way>> {
+        self.check_fork()?;
         let mut way = self.way.lock().await;
         if let Some(known) = &*way
             && !broken.is_some_and(|broken| Arc::ptr_eq(broken, known))
@@ -227,6 +256,7 @@ impl Shared {
             return Ok(known.clone());
         }
         *way = None;
+        self.was_silent()?;
         let mut last = Error::unavailable("the data folder has no owner");
         for _ in 0..LOOKS {
             match self.look().await? {
@@ -248,6 +278,41 @@ impl Shared {
         )))
     }
 
+    /// Refuses what a child of a fork has of its parent.
+    fn check_fork(&self) -> Result<()> {
+        let here = fork::generation() + 1;
+        let opened = self.opened.compare_exchange(0, here, Ordering::Relaxed, Ordering::Relaxed);
+        match opened {
+            Err(other) if other != here => Err(Error::failed_precondition(
+                "this process is a fork of the one that used this durable broker, and cannot use what that has open: make the \
+                 broker anew in the child",
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// An owner that gave no answer a moment ago is not asked again.
+    fn was_silent(&self) -> Result<()> {
+        let silent = self.silent.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*silent {
+            Some((at, error)) if at.elapsed() < SILENT => Err(error.clone()),
+            _ => Ok(()),
+        }
+    }
+
+    /// The owner holds the folder, and gives no answer: nothing else can own it until it has ended.
+    fn is_silent(&self, folder: &Path) -> Error {
+        let error = Error::unavailable(format!(
+            "the owner of the data folder {}, {}, does not answer: it is stopped or hangs, and what it owns is taken over once \
+             it has ended",
+            folder.display(),
+            owner(folder)
+        ));
+        let mut silent = self.silent.lock().unwrap_or_else(PoisonError::into_inner);
+        *silent = Some((Instant::now(), error.clone()));
+        error
+    }
+
     /// Owns the folder, or finds its owner. The error within is of one that begins or ends.
     async fn look(&self) -> Result<Result<Way>> {
         let (path, options) = match &self.place {
@@ -267,10 +332,14 @@ impl Shared {
         let socket = Socket::within(folder.path())
             .map_err(|error| Error::failed_precondition(error.to_string()))?;
         let Some(((engine, recovery), epoch)) = opened else {
-            let listens = socket.connect(OWNER).await.map(drop);
-            return match listens {
-                Ok(()) => Ok(Ok(Way::Other(Remote::new(&socket)?))),
-                Err(error) => Ok(Err(Error::unavailable(error.to_string()))),
+            if let Err(error) = socket.connect(OWNER).await.map(drop) {
+                return Ok(Err(Error::unavailable(error.to_string())));
+            }
+            let remote = Remote::new(&socket)?;
+            return match timeout(PATIENCE, remote.greet()).await {
+                Ok(Ok(())) => Ok(Ok(Way::Other(remote))),
+                Ok(Err(error)) if error.code() != Code::DeadlineExceeded => Ok(Err(error)),
+                _ => Err(self.is_silent(folder.path())),
             };
         };
         let folder = folder.path().display();
@@ -295,8 +364,13 @@ impl Shared {
                 }
             }
         });
-        let _tidying = AbortOnDropHandle::new(tidying);
-        Ok(Ok(Way::Own(Own { _server: server, _tidying, engine })))
+        let serving = Serving {
+            _server: server,
+            _tidying: AbortOnDropHandle::new(tidying),
+            _engine: engine.clone(),
+        };
+        let generation = fork::generation();
+        Ok(Ok(Way::Own(Own { engine, serving: Some(serving), generation })))
     }
 }
 
@@ -329,7 +403,9 @@ impl Broker for Durable {
                 },
             };
             // Without an id, published twice is worse than an error that says so.
-            let was_lost = failed.code() == Code::Unavailable && message.id.is_some() && again > 0;
+            let was_lost = matches!(failed.code(), Code::Unavailable | Code::DeadlineExceeded)
+                && message.id.is_some()
+                && again > 0;
             if failed.reach() != Reach::Never && !was_lost {
                 return Err(failed);
             }

@@ -22,6 +22,7 @@ pub(super) const ABILITIES: Abilities = Abilities {
     expires: true,
     deduplicates: true,
     prioritizes: true,
+    supervises: false,
 };
 
 /// Where a broker is.

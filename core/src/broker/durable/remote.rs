@@ -11,8 +11,8 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::admin::{ADMIN, Answer, Ask};
 use super::wire::{
-    Attempt, Done, FromConsumer, Lent, PUBLISH, Publish, SUBSCRIBE, Said, Settled, ToConsumer,
-    Told, Wanted, nonsense,
+    Attempt, Done, FromConsumer, GREET, Lent, PUBLISH, Publish, SUBSCRIBE, Said, Settled,
+    ToConsumer, Told, Wanted, nonsense,
 };
 use crate::broker::stored::time;
 use crate::broker::{Deliveries, Delivery, Message, Settle, Subscription, Verdict};
@@ -28,6 +28,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What the owner is called.
 const SERVICE: &str = "micro.data";
+/// How long a silent owner is waited for before it is asked whether it is there, and then for its answer.
+const KEEPALIVE: Duration = Duration::from_secs(5);
 
 /// How long the last verdicts of a subscription that ends are waited for.
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -49,6 +51,8 @@ impl Remote {
             .registry(Arc::new(registry::Memory::new()))
             .network(Arc::new(socket.clone()))
             .address(OWNER)
+            .keepalive(KEEPALIVE)
+            .keepalive_timeout(KEEPALIVE)
             .build()?;
         Ok(Self { client, service: SERVICE.into(), process: std::process::id() })
     }
@@ -56,6 +60,13 @@ impl Remote {
     /// Through the service of this name.
     pub(super) fn named(client: Client, service: &str) -> Self {
         Self { client, service: service.into(), process: 0 }
+    }
+
+    /// Whether the owner is there. The system takes connections also for one that is stopped, so that it has to answer.
+    pub(super) async fn greet(&self) -> Result<()> {
+        let call = self.client.call(SERVICE, GREET, Proto(Done {})).detached().retries(0);
+        let Proto(Done {}) = call.await?;
+        Ok(())
     }
 
     pub(super) async fn publish(&self, message: &Message) -> Result<()> {

@@ -10,7 +10,7 @@ use super::admin::{ADMIN, Answer, Ask};
 use super::engine::Engine;
 use super::options::ABILITIES;
 use super::wire::{
-    Attempt, Done, FromConsumer, Lent, PUBLISH, Publish, SUBSCRIBE, Said, ToConsumer, Told,
+    Attempt, Done, FromConsumer, GREET, Lent, PUBLISH, Publish, SUBSCRIBE, Said, ToConsumer, Told,
     nonsense,
 };
 use crate::broker::stored::millis;
@@ -61,7 +61,10 @@ impl Serves for Arc<Engine> {
 pub(super) async fn serve(engine: &Arc<Engine>, socket: Socket) -> Result<Server> {
     let server = Server::builder("micro.data").network(Arc::new(socket)).address(OWNER);
     let server = endpoints(engine).into_iter().fold(server, |server, one| server.handle(one));
-    server.start().await
+    let greet = Endpoint::unary(GREET, |_: Context, Proto(Done {}): Proto<Done>| async {
+        Ok(Proto(Done {}))
+    });
+    server.handle(greet).start().await
 }
 
 /// What other processes call.

@@ -4,7 +4,7 @@ use futures_util::future::join_all;
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::broker::durable::wire::{Done, PUBLISH, Publish};
+use crate::broker::durable::wire::{Done, GREET, PUBLISH, Publish};
 use crate::codec::Proto;
 use crate::context::Context;
 use crate::data::{Folder, OWNER, Socket};
@@ -155,6 +155,9 @@ async fn one_with_an_id_is_sent_again_where_the_answer_was_lost() {
     let server = Server::builder("micro.data")
         .network(Arc::new(Socket::within(&path).unwrap()))
         .address(OWNER)
+        .handle(Endpoint::unary(GREET, |_: Context, Proto(Done {}): Proto<Done>| async {
+            Ok(Proto(Done {}))
+        }))
         .handle(publish)
         .start()
         .await
