@@ -2,7 +2,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use futures_util::FutureExt as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -18,6 +18,10 @@ use crate::error::{Error, Result};
 use crate::middleware::Layers;
 use crate::resilience::Backoff;
 use crate::server::failure::{panicked, told};
+use crate::telemetry::{Handling, Metrics, Outcome, QueueStats};
+
+/// Leases for which a message may be held before that is a stall.
+pub(super) const STALLED: u32 = 10;
 
 /// What every consumer of a service has.
 #[derive(Clone)]
@@ -26,6 +30,7 @@ pub(crate) struct Consumer {
     pub(crate) home: Arc<Home>,
     /// Around every message.
     pub(crate) layers: Arc<Layers<Incoming, ()>>,
+    pub(crate) metrics: Arc<Metrics>,
 }
 
 /// Subscribers that are at work.
@@ -58,6 +63,7 @@ impl Consumers {
                 topic: subscriber.topic().into(),
                 places: Arc::new(Semaphore::new(subscriber.subscription.max_in_flight)),
                 handler,
+                stats: consumer.metrics.queue(subscriber.topic(), subscriber.queue_name()),
                 subscriber,
                 ended: consumers.ended.clone(),
                 running: consumers.tasks.clone(),
@@ -97,6 +103,7 @@ struct AtWork {
     topic: Arc<str>,
     subscriber: Subscriber,
     handler: MessageHandler,
+    stats: Arc<QueueStats>,
     places: Arc<Semaphore>,
     ended: CancellationToken,
     running: TaskTracker,
@@ -106,6 +113,7 @@ impl AtWork {
     async fn run(self, mut deliveries: Supervised, ending: CancellationToken) {
         tokio::select! {
             () = self.take(&mut deliveries) => {}
+            () = self.watch() => {}
             () = ending.cancelled() => {}
         }
         tokio::select! {
@@ -129,6 +137,36 @@ impl AtWork {
         }
     }
 
+    /// Looks once a lease for a message that is held for too long.
+    async fn watch(&self) {
+        let subscription = &self.subscriber.subscription;
+        let (lease, queue) = (subscription.lease, subscription.queue.as_deref());
+        // Where the broker tells of it, twice would be once too often.
+        let is_quiet = self.consumer.broker.abilities().supervises;
+        let mut looks = interval_at(Instant::now() + lease, lease);
+        loop {
+            looks.tick().await;
+            let oldest = self.stats.oldest().filter(|(age, _)| *age >= lease * STALLED);
+            if !self.stats.set_stalled(oldest.is_some()) || is_quiet {
+                continue;
+            }
+            match oldest {
+                Some((age, sequence)) => tracing::warn!(
+                    topic = &*self.topic,
+                    queue,
+                    sequence,
+                    ?age,
+                    holder = format!("process {}", std::process::id()),
+                    "a subscription stalls: a handler has had this message for more than {STALLED} leases; give it a \
+                     `timeout`, or find out what it waits for"
+                ),
+                None => {
+                    tracing::info!(topic = &*self.topic, queue, "a subscription moves again");
+                }
+            }
+        }
+    }
+
     /// Takes what has arrived already, and would be lost.
     async fn take_rest(&self, deliveries: &mut Supervised) {
         if !deliveries.drain().await {
@@ -143,8 +181,11 @@ impl AtWork {
     }
 
     fn begin(&self, delivery: Delivery, place: OwnedSemaphorePermit) {
+        let Delivered { sequence, published, .. } = delivery.delivered;
+        let counted = self.stats.begin(sequence, published);
         let handling = handle(
             delivery,
+            counted,
             self.context(),
             self.handler.clone(),
             self.subscriber.clone(),
@@ -177,6 +218,7 @@ impl AtWork {
 /// Handles one delivery, and says what became of it.
 async fn handle(
     delivery: Delivery,
+    counted: Handling,
     context: impl FnOnce(&Delivered, Option<Duration>) -> Context,
     handler: MessageHandler,
     subscriber: Subscriber,
@@ -184,16 +226,31 @@ async fn handle(
 ) {
     let (delivered, settle) = delivery.into_parts();
     let delivered = Arc::new(delivered);
-    let context = context(&delivered, subscriber.timeout);
+    let limit = limit(&delivered, &subscriber);
+    let context = context(&delivered, limit);
     context.insert(delivered.clone());
     let incoming = Incoming { context: context.clone(), delivered: delivered.clone() };
     let lease = subscriber.subscription.lease;
-    let outcome = run(context, handler, incoming, subscriber.timeout, &*settle, lease).await;
+    let outcome = run(context, handler, incoming, limit, &*settle, lease).await;
     let verdict = verdict(outcome, delivered.attempt, &subscriber.retry, &topic);
+    let is_last = delivered.attempt >= subscriber.subscription.max_attempts;
+    let outcome = match &verdict {
+        Verdict::Ack => Outcome::Acked,
+        Verdict::Retry(..) if !is_last => Outcome::Retried,
+        _ => Outcome::Dead,
+    };
     if let Err(error) = settle.settle(verdict).await {
         tracing::warn!(topic = &*topic, %error,
             "the broker was not told what became of a message, and may deliver it again");
     }
+    counted.end(outcome);
+}
+
+/// The most time for a message: what is left of its life, at most what its subscriber allows.
+fn limit(delivered: &Delivered, subscriber: &Subscriber) -> Option<Duration> {
+    let expires = delivered.message.expires;
+    let left = expires.map(|at| at.duration_since(SystemTime::now()).unwrap_or_default());
+    [subscriber.timeout, left].into_iter().flatten().min()
 }
 
 /// Runs the handler; a panic and too long a time are failures. While it runs, the lease does not end.

@@ -149,6 +149,10 @@ impl Subscriber {
         &self.subscription.topic
     }
 
+    pub(crate) fn queue_name(&self) -> Option<&str> {
+        self.subscription.queue.as_deref()
+    }
+
     /// What the registry says about this subscriber, as go-micro's nodes do (wire reference 3).
     pub(crate) fn record(&self) -> registry::Endpoint {
         let mut metadata = Labels::new();

@@ -163,7 +163,12 @@ impl ServiceBuilder {
             registered_at: None,
         });
         let heartbeat = heartbeat.await.map_err(|error| not_started(&name, &error))?;
-        let consumer = Consumer { broker, home, layers: Arc::new(self.message_layers) };
+        let consumer = Consumer {
+            broker,
+            home,
+            layers: Arc::new(self.message_layers),
+            metrics: server.metrics().clone(),
+        };
         let begun = async {
             let consumers = Consumers::begin(consumer.clone(), self.subscribers).await?;
             let node = format!("{name}-{id}");

@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 use foldhash::fast::RandomState;
 use papaya::{Equivalent, HashMap};
 
+use super::clipped::clipped;
 use super::histogram::{Histogram, Quantiles};
+use super::queues::{QueueName, QueueStats, Queues};
 use crate::error::Code;
 
 /// Edges kept apart; what comes later is counted together under `other`, so that a caller who
 /// makes up names cannot fill the memory.
 const MAX_EDGES: usize = 4096;
-/// Bytes kept of each name; callers send their own.
-const MAX_NAME: usize = 128;
 
 /// Caller, callee and endpoint of a kind of call.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -136,6 +136,7 @@ impl Drop for Measured {
 #[derive(Debug, Default)]
 pub struct Metrics {
     edges: HashMap<Edge, Arc<EdgeStats>, RandomState>,
+    queues: Queues,
 }
 
 impl Metrics {
@@ -194,6 +195,22 @@ impl Metrics {
         self.snapshot().into_iter().map(edge).collect()
     }
 
+    /// The numbers of the messages of one queue, made on first sight; without a name, of subscribers without a queue.
+    pub(crate) fn queue(&self, topic: &str, queue: Option<&str>) -> Arc<QueueStats> {
+        self.queues.get(topic, queue.unwrap_or_default())
+    }
+
+    /// Every queue that messages were handled for, with its numbers, sorted by topic and queue.
+    pub fn queues(&self) -> Vec<(QueueName, Arc<QueueStats>)> {
+        self.queues.snapshot()
+    }
+
+    /// Every queue with its numbers as JSON, sorted as [`Metrics::queues`] is: `topic`, `queue`, the counts `delivered`, `acked`,
+    /// `retried` and `dead`, and as they are now `held`, `lag_ms`, `oldest_ms` (0 where none is held) and `stalled`.
+    pub fn queues_to_json(&self) -> serde_json::Value {
+        self.queues.to_json()
+    }
+
     /// Calls that ended and, of these, failed, over all edges.
     pub fn totals(&self) -> (u64, u64) {
         self.edges
@@ -203,17 +220,9 @@ impl Metrics {
     }
 }
 
-/// A name as far as it is kept, with whole characters.
-fn clipped(name: &str) -> &str {
-    let mut end = name.len().min(MAX_NAME);
-    while !name.is_char_boundary(end) {
-        end -= 1;
-    }
-    &name[..end]
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::clipped::MAX_NAME;
     use super::*;
 
     #[test]
