@@ -29,6 +29,7 @@
 //! refused.
 
 mod abilities;
+mod cloud_event;
 mod connect;
 mod consumer;
 pub mod contract;
@@ -52,6 +53,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 pub use self::abilities::Abilities;
+pub use self::cloud_event::CloudEvent;
 pub(crate) use self::connect::warm_up;
 pub use self::connect::{connect, provide};
 pub(crate) use self::consumer::{Consumer, Consumers};

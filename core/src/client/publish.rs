@@ -6,7 +6,7 @@ use http::HeaderMap;
 
 use super::handle::Client;
 use super::heads::replace;
-use crate::broker::Message as Published;
+use crate::broker::{CloudEvent, Message as Published};
 use crate::codec::{Codec, Message, Side};
 use crate::context::Context;
 use crate::error::{Error, Result};
@@ -31,6 +31,7 @@ pub struct Publish<T> {
     expires: Option<SystemTime>,
     id: Option<String>,
     priority: u8,
+    cloud_event: Option<Box<CloudEvent>>,
     is_detached: bool,
     wrong: Option<Error>,
 }
@@ -66,6 +67,7 @@ impl Client {
             expires: None,
             id: None,
             priority: 0,
+            cloud_event: None,
             is_detached: false,
             wrong: None,
         }
@@ -130,6 +132,12 @@ impl<T: Message> Publish<T> {
         self
     }
 
+    /// Says of itself what an event of CloudEvents 1.0 does, in headers; see [`CloudEvent`].
+    pub fn cloud_event(mut self, event: CloudEvent) -> Self {
+        self.cloud_event = Some(Box::new(event));
+        self
+    }
+
     /// Publishes to this topic of the broker, while the message keeps saying its own: go-micro's `WithExchange`.
     pub fn exchange(mut self, topic: impl Into<String>) -> Self {
         self.exchange = Some(topic.into());
@@ -181,7 +189,11 @@ impl<T: Message> Publish<T> {
         trace.write(&mut headers);
         let mut ours = Metadata::new();
         ours.insert("micro-topic", &self.topic)?;
-        ours.insert("micro-id", &uuid::Uuid::new_v4().to_string())?;
+        let id = uuid::Uuid::new_v4().to_string();
+        ours.insert("micro-id", &id)?;
+        if let Some(event) = &self.cloud_event {
+            ours.append_all(event.write(self.id.as_deref().unwrap_or(&id))?)?;
+        }
         if !self.client.name().is_empty() && !headers.contains_key(FROM_SERVICE) {
             ours.insert(FROM_SERVICE.as_str(), self.client.name())?;
         }

@@ -34,6 +34,7 @@ pub enum Credentials {
 ///
 /// - belongs to the connection or the protocol: all that `connection` names, `te`, `upgrade`, `expect`, `http2-settings`,
 ///   `range`, `if-…`, `accept…`, `content-…`, `proxy-…`, `forwarded`, `x-forwarded-…`, `via`, `grpc-…`, `connect-…` and the like;
+/// - belongs to one message: `ce-…` of a CloudEvent, `micro-dead-…` and `micro-retry-…` of a dead letter;
 /// - belongs to a browser: `cookie`, `origin`, `referer`, `sec-…`, `access-control-…`, `user-agent` and the like.
 ///
 /// Deadline, trace and go-micro's namespace are no headers in this sense: they always go on, unless the call is detached. What

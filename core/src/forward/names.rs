@@ -54,14 +54,17 @@ pub(super) fn kind(name: &str) -> HeaderKind {
     }
 }
 
-/// How names begin that are of a hop, of a protocol or of a browser.
-const STARTS: [&str; 9] = [
+/// How names begin that are of a hop, of one message, of a protocol or of a browser.
+const STARTS: [&str; 12] = [
     "accept-",
     "access-control-",
+    "ce-",
     "connect-",
     "content-",
     "grpc-",
     "if-",
+    "micro-dead-",
+    "micro-retry-",
     "proxy-",
     "sec-",
     "x-forwarded-",

@@ -372,6 +372,51 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_plain_http_server_reads_what_a_cloud_event_says_of_itself() {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let registry: Arc<dyn Registry> = Arc::new(Memory::new());
+        let publisher = broker(&registry);
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut plain = Service::new(SERVICE, BROADCAST);
+        let labels = [("broker", "http"), ("secure", "false"), ("topic", "orders")];
+        plain.nodes.push(Node {
+            id: "orders-plain".into(),
+            address: listener.local_addr().unwrap().to_string(),
+            metadata: labels.map(|(name, value)| (name.into(), value.into())).into(),
+        });
+        registry.register(&plain, None).await.unwrap();
+        let reading = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = Vec::new();
+            while !request.ends_with(b"}") {
+                assert!(stream.read_buf(&mut request).await.unwrap() > 0);
+            }
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+            String::from_utf8(request).unwrap()
+        });
+        let mut message = Message::new("orders", "7");
+        let event = crate::broker::CloudEvent::new("/shop", "placed");
+        message.headers = event.write("7-placed").unwrap();
+        message.headers.insert("tenant", "blue").unwrap();
+        publisher.publish(message).await.unwrap();
+        let request =
+            tokio::time::timeout(Duration::from_secs(20), reading).await.unwrap().unwrap();
+        let (head, body) = request.split_once("\r\n\r\n").unwrap();
+        for line in
+            ["ce-specversion: 1.0", "ce-id: 7-placed", "ce-source: /shop", "ce-type: placed"]
+        {
+            assert!(head.contains(line), "{line} is not in {head}");
+        }
+        assert!(!head.contains("tenant"), "{head}");
+        // Its data is go-micro's envelope, which has all of it once more.
+        let envelope: serde_json::Value = serde_json::from_str(body).unwrap();
+        assert_eq!(
+            (&envelope["Header"]["Ce-Type"], &envelope["Body"]),
+            (&"placed".into(), &"Nw==".into())
+        );
+    }
+
+    #[tokio::test]
     async fn without_a_registry_it_says_so() {
         let error = Http::new().publish(Message::new("a", "")).await.unwrap_err();
         assert_eq!(error.code(), Code::FailedPrecondition);

@@ -40,14 +40,15 @@ pub(super) async fn deliver(message: &Message, subscribed: &[Service]) -> Result
         let mut nodes: Vec<&Node> = service.nodes.iter().filter(is_for).collect();
         async move {
             if service.version == BROADCAST {
-                let sent = join_all(nodes.iter().map(|node| post(node, body.clone()))).await;
+                let sent =
+                    join_all(nodes.iter().map(|node| post(node, message, body.clone()))).await;
                 let failed = sent.iter().all(Result::is_err);
                 return sent.into_iter().next().filter(|_| failed).unwrap_or(Ok(()));
             }
             fastrand::shuffle(&mut nodes);
             let mut outcome = Ok(());
             for node in nodes {
-                outcome = post(node, body.clone()).await;
+                outcome = post(node, message, body.clone()).await;
                 if outcome.is_ok() {
                     break;
                 }
@@ -59,8 +60,8 @@ pub(super) async fn deliver(message: &Message, subscribed: &[Service]) -> Result
 }
 
 /// Gives a message to one subscriber.
-async fn post(node: &Node, body: Bytes) -> Result<()> {
-    let posted = timeout(PATIENCE, try_post(node, body)).await;
+async fn post(node: &Node, message: &Message, body: Bytes) -> Result<()> {
+    let posted = timeout(PATIENCE, try_post(node, message, body)).await;
     let posted = posted.unwrap_or_else(|_| Err(Error::deadline_exceeded("it did not answer")));
     posted.map_err(|error| {
         Error::unavailable(format!(
@@ -72,7 +73,7 @@ async fn post(node: &Node, body: Bytes) -> Result<()> {
     })
 }
 
-async fn try_post(node: &Node, body: Bytes) -> Result<()> {
+async fn try_post(node: &Node, message: &Message, body: Bytes) -> Result<()> {
     if node.metadata.get("secure").is_some_and(|secure| secure == "true") {
         return Err(Error::unimplemented(
             "it takes messages over TLS, and shows a certificate that nobody can verify",
@@ -93,6 +94,10 @@ async fn try_post(node: &Node, body: Bytes) -> Result<()> {
     let host = HeaderValue::from_str(&node.address).map_err(|error| unreachable(&error))?;
     request.headers_mut().insert(HOST, host);
     request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    // What a CloudEvent says of itself is read also by those who know nothing of the envelope.
+    let event =
+        message.headers.headers().iter().filter(|(name, _)| name.as_str().starts_with("ce-"));
+    request.headers_mut().extend(event.map(|(name, value)| (name.clone(), value.clone())));
     let answer = sender.send_request(request).await.map_err(|error| unreachable(&error))?;
     let status = answer.status();
     let said = Limited::new(answer.into_body(), ANSWER_BYTES).collect().await;
