@@ -19,6 +19,7 @@ mod builder;
 mod cached;
 mod call;
 mod calls;
+mod event;
 #[cfg(feature = "tonic")]
 pub(crate) mod framed;
 mod handle;
@@ -43,6 +44,7 @@ mod unframed;
 pub use builder::ClientBuilder;
 pub use cached::CachedReply;
 pub use call::{Call, Duplex, Many, One, Open, Reply, Single, Unary};
+pub use event::Event;
 pub use handle::Client;
 pub use health::NodeHealth;
 pub use options::CallOptions;

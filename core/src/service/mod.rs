@@ -21,6 +21,7 @@
 mod address;
 mod builder;
 mod debug;
+mod function;
 mod handle;
 mod heartbeat;
 mod hook;

@@ -25,7 +25,8 @@ fn read(path: &str) -> Option<String> {
         "core/src/a/mod.rs" | "core/tests/b.rs" | "core/tests/c/d.rs" | "core/tests/e/mod.rs" => {
             SOURCE
         }
-        "core/src/registry/contract/cases.rs" => "",
+        "core/src/registry/contract/cases.rs" | "core/src/broker/contract/abilities.rs" => "",
+        "core/src/broker/contract/mod.rs" => "three_keeps",
         "core/src/registry/contract/mod.rs" => "one_keeps two_keeps",
         "p/test_a.py" => "async def test_it(fleet):",
         "c/a.c" => "TEST(it_ends) {",
@@ -115,6 +116,7 @@ fn tests_that_no_file_has_are_refused() {
         "core/tests/b.rs::stands_alone",
         "core/tests/b.rs::any_number_will_do",
         "core/src/registry/contract/cases.rs::one_keeps",
+        "core/src/broker/contract/abilities.rs::three_keeps",
         "p/test_a.py::test_it",
         "c/a.c::it_ends",
         "s/a.toml::it-ends",
@@ -129,6 +131,7 @@ fn tests_that_no_file_has_are_refused() {
         ("core/src/a/mod.rs::helps", "no test helps"),
         ("core/src/a/mod.rs::is_started", "no test is_started"),
         ("core/src/registry/contract/cases.rs::three_keeps", "no test three_keeps"),
+        ("core/src/broker/contract/abilities.rs::one_keeps", "no test one_keeps"),
         ("p/test_a.py::it", "no test it"),
         ("c/a.c::it", "no test it"),
         ("s/a.toml::it", "no test it"),
