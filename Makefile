@@ -9,7 +9,7 @@ export MICRO_CACHE ?= $(cache)
 help: ## List what can be done here
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
 
-demo: ## Start services in Rust, Python, C, Go and Node, call them, kill one under load; needs only Rust (3 minutes, once)
+demo: ## Start services in Rust, Python, C, Go and Node, call them, kill one under load, and the broker of an event; needs only Rust (3 minutes, once)
 	@command -v cargo >/dev/null || { echo "cargo is missing: install Rust from https://rustup.rs" >&2; exit 1; }
 	@echo "Building the micro command, the greeter in Rust, libmicro for the one in C and the packages for Python and Node,"
 	@echo "once and without optimization, in $(CARGO_TARGET_DIR). Nothing is installed elsewhere."

@@ -47,6 +47,7 @@
 //! | JSON, protobuf, bytes | [`codec`] |
 //! | messages by topic | [`broker`] |
 //! | work by the clock | [`jobs`] |
+//! | work whose answer is asked for later | [`tasks`] |
 //! | a folder of messages that needs looking after | [`data`] |
 //! | who runs where | [`registry`] |
 //! | an implementation of one's own, chosen by URL | [`plugin`] |
@@ -93,6 +94,7 @@ pub mod settings;
 mod shape;
 mod spelling;
 mod streaming;
+pub mod tasks;
 pub mod telemetry;
 pub mod testing;
 mod time;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use micro::Code;
 use micro::registry::Registry;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
@@ -196,6 +197,18 @@ impl Fleet {
     pub(crate) async fn micro(&self, arguments: &[&str]) -> Outcome<String> {
         let (printed, succeeded) = self.run(arguments).await?;
         if succeeded { Ok(printed) } else { Err("this command should succeed".into()) }
+    }
+
+    /// Starts a process that owns a data folder, and waits until it does.
+    pub(crate) async fn own(&self, folder: &str) -> Outcome<Child> {
+        let mut command = self.program("micro");
+        command.args(["data", "serve", folder]).stderr(Stdio::piped());
+        let mut owner = command.spawn()?;
+        let said = owner.stderr.take().ok_or("no standard error")?;
+        let line = timeout(PATIENCE, BufReader::new(said).lines().next_line()).await;
+        let line = line.map_err(|_| "the folder was not owned in time")??.unwrap_or_default();
+        narrator::command(&format!("micro data serve {folder} &"), &line);
+        if line.contains(" owns ") { Ok(owner) } else { Err("the folder should be owned".into()) }
     }
 
     /// As [`Fleet::micro`], for a command that is meant to fail.

@@ -75,6 +75,7 @@ async fn demo() -> Outcome {
     spread(&fleet, &client).await?;
     crash(&mut fleet, &client).await?;
     replace(&mut fleet, &client).await?;
+    message(&fleet).await?;
     stop(&mut fleet).await
 }
 
@@ -177,6 +178,33 @@ async fn replace(fleet: &mut Fleet, client: &Client) -> Outcome {
     no_failures(&before)?;
     no_failures(&after)?;
     gone(&after, leaver)
+}
+
+async fn message(fleet: &Fleet) -> Outcome {
+    title("Publish an event, and kill its broker");
+    say(
+        "The broker is a folder. A process owns it, here one of its own; a message is on the disk once it is published.",
+    );
+    let folder = std::env::temp_dir().join(format!("micro-demo-{}", std::process::id()));
+    let path = folder.to_str().ok_or("the folder for temporary files has no name in text")?;
+    let broker = format!("--broker=durable://{path}");
+    let outcome = async {
+        let mut owner = fleet.own(path).await?;
+        let event = ["publish", "orders", r#"{"id":7}"#, &broker];
+        expect(&fleet.micro(&event).await?, "published to orders")?;
+        let process = owner.id().ok_or("the owner ended by itself")?;
+        owner.kill().await?;
+        say(&format!(
+            "process {process}, which owned the folder, got `kill -9`. The next one to use it owns it:"
+        ));
+        let take = ["subscribe", "orders", "--queue", "billing", "--from", "first", "--count", "1"];
+        let taken = fleet.micro(&[&take[..], &[&broker]].concat()).await?;
+        expect(&taken, r#"{"id":7}"#)?;
+        expect(&fleet.micro(&["topics", &broker]).await?, "billing")
+    };
+    let held = outcome.await;
+    std::fs::remove_dir_all(&folder)?;
+    held
 }
 
 async fn stop(fleet: &mut Fleet) -> Outcome {

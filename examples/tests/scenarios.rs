@@ -299,3 +299,25 @@ async fn orders_are_announced_by_the_transaction_that_takes_them() {
     assert!(output.status.success(), "{output:?}");
     assert_eq!(String::from_utf8_lossy(&output.stdout), "announced 7\nannounced 8\n");
 }
+
+#[tokio::test]
+async fn the_answer_of_a_task_is_asked_for_by_another_process() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let program = || {
+        let mut program = command(env!("CARGO_BIN_EXE_tasks"), &folder);
+        program.env("MICRO_BROKER", format!("durable://{}/data", folder.path().display()));
+        program
+    };
+    let printed = async |arguments: &[&str]| {
+        let output = timeout(PATIENCE, program().args(arguments).output()).await;
+        let output = output.expect("it ends in time").expect("it runs");
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).expect("text").trim().to_owned()
+    };
+    let id = printed(&["send", "21"]).await;
+    let mut worker = program().spawn().expect("it starts");
+    let answer = printed(&["ask", &id]).await;
+    assert_eq!(answer.lines().last(), Some("42"), "{answer}");
+    worker.kill().await.expect("it ends");
+    assert_eq!(printed(&["ask", &id]).await, "Done\n42");
+}

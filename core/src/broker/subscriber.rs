@@ -36,6 +36,8 @@ pub struct Subscriber {
     pub(crate) timeout: Option<Duration>,
     schema: Schema,
     pub(crate) internal: bool,
+    /// It answers [tasks](crate::tasks).
+    pub(crate) is_task: bool,
 }
 
 impl Subscriber {
@@ -73,7 +75,7 @@ impl Subscriber {
         Self::raw_with(topic.into(), MessageHandler::new(handler), schema)
     }
 
-    fn raw_with(topic: String, handler: MessageHandler, schema: Schema) -> Self {
+    pub(crate) fn raw_with(topic: String, handler: MessageHandler, schema: Schema) -> Self {
         Self {
             subscription: Subscription::new(topic),
             handler,
@@ -81,6 +83,7 @@ impl Subscriber {
             timeout: None,
             schema,
             internal: false,
+            is_task: false,
         }
     }
 

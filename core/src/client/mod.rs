@@ -50,6 +50,7 @@ pub use health::NodeHealth;
 pub use options::CallOptions;
 pub(crate) use options::Parent;
 pub use publish::Publish;
+pub(crate) use publish::content_type;
 pub use seen::Seen;
 pub use stream::Outgoing;
 pub use subscribe::Subscribed;

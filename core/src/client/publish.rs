@@ -213,7 +213,7 @@ impl<T: Message> IntoFuture for Publish<T> {
 }
 
 /// Content type of a message on its own, which servers of both of go-micro's kinds read.
-fn content_type(codec: Codec) -> &'static str {
+pub(crate) fn content_type(codec: Codec) -> &'static str {
     match codec {
         Codec::Proto => "application/protobuf",
         Codec::Json => "application/json",

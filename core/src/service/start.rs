@@ -20,6 +20,7 @@ use crate::error::{Error, Result};
 use crate::jobs::{self, Board, Jobs, Place};
 use crate::registry::{self, Guarded, Labels, Node, Registry as _};
 use crate::settings::range;
+use crate::tasks;
 
 /// Longest service name; it has to fit registries and paths.
 const MAX_NAME: usize = 200;
@@ -90,9 +91,13 @@ impl ServiceBuilder {
             (None, Some(url)) => url.broker()?,
             (None, None) => broker::connect(broker::DEFAULT)?,
         };
+        tasks::check(&self.subscribers, &*broker)?;
         for subscriber in &self.subscribers {
             subscriber.subscription.check(broker.name(), broker.abilities())?;
         }
+        let workers = self.subscribers.iter().filter(|subscriber| subscriber.is_task);
+        let undertakers: Vec<Subscriber> = workers.map(tasks::undertaker).collect();
+        self.subscribers.extend(undertakers);
         jobs::check(&self.jobs, broker.name(), broker.abilities())?;
         let client = self.client.registry(registry.clone()).broker(broker.clone()).build()?;
         let registry = Guarded::new(registry, self.register_limit);

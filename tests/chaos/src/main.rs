@@ -5,11 +5,13 @@
 //!
 //! * [`node`]: the process of one service
 //! * [`fleet`]: starts, stops, kills and pauses them
+//! * [`crew`]: the same of processes that share a durable broker, and a ledger of what they say
 //! * [`link`]: the way from a caller to a node, which can be slow or stall
 //! * [`load`]: calls at a steady rate, whether or not the ones before were answered
 //! * [`report`]: what became of them
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command talks to its terminal")]
 
+mod crew;
 mod fleet;
 mod link;
 mod load;
@@ -42,12 +44,16 @@ enum Command {
     /// Runs one service; started by the others.
     #[command(hide = true)]
     Node(node::Options),
+    /// Publishes or consumes; started by the others.
+    #[command(hide = true)]
+    Worker(crew::worker::Options),
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let ended = match arguments.command {
         Some(Command::Node(options)) => node::run(&options).map(|()| true),
+        Some(Command::Worker(options)) => crew::worker::run(&options).map(|()| true),
         None => network::alone(|| run(&arguments.options)),
     };
     match ended {

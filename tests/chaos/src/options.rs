@@ -7,7 +7,7 @@ use crate::scenario::Name;
 /// What to run, and how hard.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Options {
-    /// Scenarios to run: rolling, overload, processor, slow, mayhem. All unless given.
+    /// Scenarios to run: rolling, overload, processor, slow, mayhem, messages. All unless given.
     #[arg(long, value_name = "NAME")]
     pub(crate) only: Vec<Name>,
     /// Seconds of all scenarios together, at least 20.

@@ -20,7 +20,7 @@ fn a_fleet_in_trouble_keeps_its_promises() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("report.json");
     let mut chaos = Command::new(env!("CARGO_BIN_EXE_chaos"));
-    chaos.args(["--bounded", "--seconds", "26", "--seed", SEED, "--json"]).arg(&file);
+    chaos.args(["--bounded", "--seconds", "32", "--seed", SEED, "--json"]).arg(&file);
     let output = chaos.output().unwrap();
     let printed = String::from_utf8_lossy(&output.stdout).into_owned()
         + &String::from_utf8_lossy(&output.stderr);

@@ -6,9 +6,11 @@
 //! | [`overload`] | five times more calls than the pool of a handler, or the processor, can answer |
 //! | [`slow`] | one node of five is slow |
 //! | [`mayhem`] | kills, pauses, slow links and restarts, all together |
+//! | [`messages`] | publishers, consumers and the owner of a durable broker are killed and stopped |
 
 mod client;
 mod mayhem;
+mod messages;
 mod name;
 mod overload;
 mod plan;
@@ -29,5 +31,6 @@ pub(crate) async fn run(name: Name, plan: &Plan) -> Outcome<Scenario> {
         Name::Processor => overload::run(name, plan).await,
         Name::Slow => slow::run(plan).await,
         Name::Mayhem => mayhem::run(plan).await,
+        Name::Messages => messages::run(plan).await,
     }
 }

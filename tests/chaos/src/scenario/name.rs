@@ -14,11 +14,12 @@ pub(crate) enum Name {
     Processor,
     Slow,
     Mayhem,
+    Messages,
 }
 
 impl Name {
-    pub(crate) const ALL: [Self; 5] =
-        [Self::Rolling, Self::Overload, Self::Processor, Self::Slow, Self::Mayhem];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Rolling, Self::Overload, Self::Processor, Self::Slow, Self::Mayhem, Self::Messages];
 
     /// What is done and promised, in a sentence.
     pub(crate) fn about(self) -> &'static str {
@@ -38,6 +39,9 @@ impl Name {
             Self::Mayhem => {
                 "Four nodes are killed, paused, restarted and put behind slow and lossy links at random. Every call ends in time, fails only for a fault that was there, and the fleet recovers."
             }
+            Self::Messages => {
+                "Publishers and consumers of a durable broker, the owner of its files among them, are killed and stopped every few seconds. Nothing acknowledged is lost, no attempt is made twice, keys keep their order, poison ends in the dead letters."
+            }
         }
     }
 
@@ -46,7 +50,7 @@ impl Name {
         let weight = |name: Self| match name {
             Self::Rolling | Self::Slow => 1.0,
             Self::Overload | Self::Processor => 1.5,
-            Self::Mayhem => 2.0,
+            Self::Mayhem | Self::Messages => 2.0,
         };
         weight(self) / all.iter().copied().map(weight).sum::<f64>()
     }
@@ -60,6 +64,7 @@ impl fmt::Display for Name {
             Self::Processor => "processor",
             Self::Slow => "slow",
             Self::Mayhem => "mayhem",
+            Self::Messages => "messages",
         })
     }
 }
