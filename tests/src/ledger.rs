@@ -78,9 +78,11 @@ async fn consume(broker: Arc<dyn Broker>, subscription: Subscription, ledger: Sh
                 true => Verdict::Retry(Duration::from_millis(10), "not this one".into()),
                 false => Verdict::Ack,
             };
-            if delivery.settle(verdict).await.is_ok() && !fails {
+            // Whether the server hears it or not: it may have heard it and died before it said so.
+            if !fails {
                 ledger.lock().unwrap().handled.insert(number);
             }
+            let _ = delivery.settle(verdict).await;
         }
     }
 }
@@ -102,9 +104,8 @@ async fn mourn(broker: Arc<dyn Broker>, ledger: Shared) {
                 "a dead letter has a reason"
             );
             let number = number(message);
-            if delivery.settle(Verdict::Ack).await.is_ok() {
-                *ledger.lock().unwrap().dead.entry(number).or_default() += 1;
-            }
+            *ledger.lock().unwrap().dead.entry(number).or_default() += 1;
+            let _ = delivery.settle(Verdict::Ack).await;
         }
     }
 }

@@ -58,17 +58,21 @@ impl Broker for Nats {
         let bytes = envelope::write(&message);
         let connected = self.link.get().await?;
         self.link.check_size(&connected.client, &message.topic, bytes.len())?;
-        let sent = connected.client.publish(subject::published(&message.topic), bytes);
-        let sent = timeout(PATIENCE, sent).await;
-        let sent =
-            sent.map_err(|_| self.link.unreachable("what was to be sent had no room in time"))?;
-        sent.map_err(|error| match error.kind() {
-            PublishErrorKind::Send => {
-                self.link.forget(&connected);
-                self.link.unreachable("the connection was closed")
-            }
-            _ => Error::invalid_argument(error.to_string()),
-        })
+        let sending = async {
+            let sent = connected.client.publish(subject::published(&message.topic), bytes).await;
+            sent.map_err(|error| match error.kind() {
+                PublishErrorKind::Send => {
+                    self.link.forget(&connected);
+                    self.link.unreachable("the connection was closed")
+                }
+                _ => Error::invalid_argument(error.to_string()),
+            })?;
+            // Only then does it outlive the process.
+            let flushed = connected.client.flush().await;
+            flushed.map_err(|error| self.link.unreachable(&error.to_string()))
+        };
+        let sent = timeout(PATIENCE, sending).await;
+        sent.map_err(|_| self.link.unreachable("what was to be sent had no room in time"))?
     }
 
     async fn subscribe(&self, subscription: Subscription) -> Result<Box<dyn Deliveries>> {

@@ -185,8 +185,11 @@ pub(super) async fn a_queue_goes_on_where_it_was(subject: &Subject) {
         subject.publish(Message::new(&topic, body)).await;
     }
     let mut taken = subject.subscribe_at(&*subject.publisher, worker(&topic)).await;
-    assert_eq!(taken.take().await.body, "3", "a queue gets what came while it had no members");
-    assert_eq!(taken.take().await.body, "4", "a queue goes on where it was");
+    // The member that left may have been sent one of them before its broker knew.
+    let mut both =
+        [taken.take().await, taken.take().await].map(|message| text(&message).to_owned());
+    both.sort_unstable();
+    assert_eq!(both, ["3", "4"], "a queue gets what came while it had no members");
     taken.nothing("what was acknowledged does not come again").await;
 }
 
