@@ -6,6 +6,8 @@ mod fleet;
 
 use fleet::Fleet;
 use micro::broker::{Broker as _, Durable, Start, Subscription, Verdict};
+use micro_tests::servers::Server;
+use micro_tests::{Need, isolated};
 use serde_json::json;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 
@@ -60,6 +62,33 @@ async fn without_options_a_message_goes_to_whoever_subscribes_now() {
     let mut printed = BufReader::new(subscriber.stdout.take().expect("a pipe")).lines();
     assert_eq!(printed.next_line().await.expect("text").as_deref(), Some("7"));
     subscriber.kill().await.expect("it ends");
+}
+
+#[test]
+fn servers_of_others_are_brokers_by_their_urls() {
+    isolated(&[Need::Nats, Need::Redis], || async {
+        let (nats, redis) = (Server::nats(&[]).await, Server::redis(&[]).await);
+        let fleet = Fleet::new();
+        for url in
+            [format!("jetstream://{}", nats.address()), format!("redis://{}", redis.address())]
+        {
+            let published = fleet.micro(["publish", "orders", "7", "--broker", &url]).await;
+            assert_eq!(published.code, 0, "{}", published.stderr);
+            let subscribe =
+                ["subscribe", "orders", "--from", "first", "--count", "1", "--broker", &url];
+            assert_eq!(fleet.micro(subscribe).await.stdout, "7\n", "{url}");
+        }
+        let url = format!("nats://{}", nats.address());
+        let mut subscriber = fleet.start(["subscribe", "orders", "--broker", &url]);
+        let mut said = BufReader::new(subscriber.stderr.take().expect("a pipe")).lines();
+        let line = said.next_line().await.expect("text").expect("a line");
+        assert_eq!(line, "subscribed to orders by nats; Ctrl-C ends");
+        let published = fleet.micro(["publish", "orders", "8", "--broker", &url]).await;
+        assert_eq!(published.code, 0, "{}", published.stderr);
+        let mut printed = BufReader::new(subscriber.stdout.take().expect("a pipe")).lines();
+        assert_eq!(printed.next_line().await.expect("text").as_deref(), Some("8"));
+        subscriber.kill().await.expect("it ends");
+    });
 }
 
 #[tokio::test]

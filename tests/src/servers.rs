@@ -67,6 +67,19 @@ impl Server {
         .await
     }
 
+    /// As [`Server::redis`], by TLS alone; `more` name its certificate and key.
+    ///
+    /// # Panics
+    /// When it does not start. The test needs [`Need::Redis`].
+    pub async fn redis_by_tls(more: &[&str]) -> Self {
+        Self::begin(Need::Redis.path(), |port, folder| {
+            let folder = folder.display();
+            let own = format!("--bind 127.0.0.1 --port 0 --tls-port {port} --dir {folder}");
+            own.split(' ').chain(more.iter().copied()).map(str::to_owned).collect()
+        })
+        .await
+    }
+
     async fn begin(program: PathBuf, arguments: impl FnOnce(u16, &Path) -> Vec<String>) -> Self {
         let folder = TempDir::new().unwrap();
         let free = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -32,7 +32,8 @@ pub(crate) fn warm_up() {
 /// | `durable://`, `durable:///var/lib/shop` | [`Durable`](super::Durable): shared on this machine, in a data folder; Unix only |
 /// | `durable://name` | [`Durable::named`](super::Durable::named): the one that the service `name` serves; Unix only |
 ///
-/// The command and the bindings also know `nats://` and `jetstream://`, of the crate `micro-nats`; a program in Rust calls its `provide`.
+/// The command and the bindings also know `nats://` and `jetstream://`, of the crate `micro-nats`, and `redis://` and `rediss://`, of
+/// `micro-redis`; a program in Rust calls their `provide`.
 ///
 /// A scheme alone, `memory`, does as well. A broker of one's own is named by the scheme that it was [provided](provide) as, or
 /// handed over as `Arc<dyn Broker>` without any.

@@ -2,7 +2,27 @@
 
 /// Makes them known. What the process has provided itself under one of the names stays as it is.
 pub(crate) fn provide() {
-    if let Err(error) = micro_nats::provide() {
-        tracing::debug!(%error, "NATS was provided before");
+    for provided in [micro_nats::provide(), micro_redis::provide()] {
+        if let Err(error) = provided {
+            tracing::debug!(%error, "a broker was provided before");
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use crate::Runtime;
+
+    #[test]
+    fn whoever_has_a_runtime_knows_the_engines_by_their_urls() {
+        let runtimes = [Runtime::new("").unwrap(), Runtime::new("").unwrap()];
+        for url in ["nats://", "jetstream://", "redis://", "rediss://"] {
+            let broker = micro::broker::connect(url).unwrap();
+            assert!(url.starts_with(broker.name()), "{url}: {broker:?}");
+        }
+        for runtime in runtimes {
+            runtime.free();
+        }
     }
 }
