@@ -39,6 +39,8 @@ struct Pending {
     attempts: u32,
     key: Option<Arc<str>>,
     priority: u8,
+    /// Not to be lent before.
+    due: Option<Instant>,
     at: At,
     /// Why it failed last.
     reason: String,
@@ -134,7 +136,7 @@ impl Progress {
                 behind.push_back(sequence);
             }
         }
-        self.pending.insert(sequence, Pending { attempts, key, priority, at, reason });
+        self.pending.insert(sequence, Pending { attempts, key, priority, due, at, reason });
         self.place(sequence, priority, at);
     }
 
@@ -203,7 +205,10 @@ impl Progress {
             return;
         }
         match behind.pop_front() {
-            Some(next) => self.put(next, At::Ready),
+            Some(next) => {
+                let due = self.pending.get(&next).and_then(|pending| pending.due);
+                self.put(next, due.map_or(At::Ready, At::Waiting));
+            }
             None => {
                 self.keys.remove(&key);
             }
@@ -306,8 +311,10 @@ impl Progress {
         let mut sequence = 0;
         for (step, attempts) in written.pending.into_iter().zip(written.attempts) {
             sequence += step;
-            let (key, priority, at, reason) = (None, 0, At::Ready, String::new());
-            progress.pending.insert(sequence, Pending { attempts, key, priority, at, reason });
+            let (key, priority, due) = (None, 0, None);
+            let (at, reason) = (At::Ready, String::new());
+            let pending = Pending { attempts, key, priority, due, at, reason };
+            progress.pending.insert(sequence, pending);
             progress.place(sequence, priority, at);
         }
         Ok(progress)

@@ -103,6 +103,24 @@ fn a_higher_priority_is_lent_first_and_never_before_an_older_message_of_its_key(
 }
 
 #[test]
+fn a_message_behind_another_of_its_key_waits_for_its_own_time_too() {
+    let now = Instant::now();
+    let mut progress = Progress::default();
+    progress.took(1, terms(Some("a"), None));
+    progress.took(2, terms(Some("a"), Some(now + LEASE / 2)));
+    progress.took(3, terms(Some("a"), Some(now)));
+    assert_eq!(lend(&mut progress, now), [(1, 1)]);
+    progress.settle(1);
+    progress.advance(now);
+    assert_eq!(lend(&mut progress, now), [], "it came before its time");
+    progress.advance(now + LEASE / 2);
+    assert_eq!(lend(&mut progress, now), [(2, 1)]);
+    progress.settle(2);
+    progress.advance(now + LEASE / 2);
+    assert_eq!(lend(&mut progress, now), [(3, 1)]);
+}
+
+#[test]
 fn progress_reads_as_it_was_written() {
     let now = Instant::now();
     let mut progress = Progress::starting(3);
