@@ -4,6 +4,7 @@
 //! as the metadata [`ARGS`]; it is answered, cancelled and forgotten as calls are.
 
 pub mod abilities;
+pub mod area;
 mod asked;
 mod broker;
 mod names;
@@ -12,14 +13,6 @@ mod registry;
 pub use self::asked::ARGS;
 pub use self::broker::PUBLISH;
 pub(crate) use self::names::provide;
-
-/// Areas of which a host can provide something, as the upper byte of their operations.
-pub mod area {
-    /// Registries: `registry.get` and so on.
-    pub const REGISTRY: u32 = 0x02;
-    /// Brokers: [`PUBLISH`](super::PUBLISH) and `broker.subscribe`. What one can do is added, see [`abilities`](super::abilities).
-    pub const BROKER: u32 = 0x04;
-}
 
 /// Makes the scheme known, once.
 pub(crate) fn open_scheme() {
