@@ -44,7 +44,7 @@ pub fn write(message: &Message) -> Bytes {
     serde_json::to_vec(&envelope).unwrap_or_default().into()
 }
 
-/// The message that [`write`] or a program with go-micro wrote. Its topic is `topic`, as a broker knows it, or else what its header
+/// The message that [`write()`] or a program with go-micro wrote. Its topic is `topic`, as a broker knows it, or else what its header
 /// `Micro-Topic` says.
 ///
 /// # Errors
