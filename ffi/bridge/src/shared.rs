@@ -26,6 +26,9 @@ use crate::slab::Slab;
 use crate::stamp::Stamp;
 use crate::things::{Task, Thing};
 
+/// How long a broker may take to hear what became of a message: the end of a runtime waits for it.
+const SETTLING: Duration = Duration::from_secs(30);
+
 /// How often queues are looked at for a host that is stuck.
 const ROUND: Duration = Duration::from_secs(1);
 
@@ -182,7 +185,9 @@ impl Shared {
     pub(crate) fn settle(&self, delivery: Delivery, verdict: Verdict) {
         let topic = delivery.delivered.message.topic.clone();
         let mut settling = Box::pin(async move {
-            if let Err(error) = delivery.settle(verdict).await {
+            let settled = tokio::time::timeout(SETTLING, delivery.settle(verdict)).await;
+            let late = |_| Err(Error::unavailable("it did not answer in time"));
+            if let Err(error) = settled.unwrap_or_else(late) {
                 tracing::warn!(target: "micro::bridge", topic, %error,
                     "the broker was not told what became of a message, and may deliver it again");
             }

@@ -15,7 +15,10 @@ use micro_bridge::core::broker::{
 };
 use micro_bridge::core::{Error, Result};
 use micro_bridge::provided::{self, PUBLISH, abilities, area};
-use micro_bridge::{Event, EventKind, Headers, Id, Queue, Runtime, Status, operations, unpack};
+use micro_bridge::{
+    Client, Event, EventKind, Headers, Id, Question, Queue, Runtime, Status, operations, unpack,
+    verdict,
+};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
@@ -237,4 +240,43 @@ fn what_it_does_not_say_it_can_is_refused_before_it_is_asked() {
     assert_eq!(failure.status(), Status::ARG);
     let gone: Result<Error> = broker::connect("host://nothing").map(|_| panic!("nothing is there"));
     assert!(gone.unwrap_err().detail().contains("provide it first"));
+}
+
+#[test]
+fn a_verdict_that_a_host_never_answers_keeps_no_runtime_from_ending() {
+    let runtime = Runtime::new(r#"{"workers": 2}"#).unwrap();
+    let (hosting, own) = (runtime.new_queue().unwrap(), runtime.new_queue().unwrap());
+    runtime.provide(area::BROKER | abilities::REDELIVERS, "deaf", &hosting, 1).unwrap();
+    let next = |queue: &Queue, kind: EventKind| loop {
+        let mut got = None;
+        queue.wait(1, Some(Duration::from_secs(20)), |event| got = Some(event));
+        let event = got.expect("an event in time");
+        if event.kind == kind {
+            return event;
+        }
+    };
+    let options = r#"{"registry": "memory://deaf", "broker": "host://deaf"}"#;
+    let client = Client::new(&runtime, options).unwrap();
+    let asked = Question {
+        operation: operations::BROKER_SUBSCRIBE,
+        args: r#"{"topic": "orders"}"#,
+        ..Question::default()
+    };
+    let orders = client.follow(&own, asked, 2).unwrap();
+    let call = next(&hosting, EventKind::Call).id;
+    runtime.grant(call, 8).unwrap();
+    runtime.send(call, Bytes::new(), false).unwrap();
+    next(&own, EventKind::Opened);
+    runtime.grant(orders, 1).unwrap();
+    runtime.send(call, headed(br#"{"delivery": 1}"#, b"7"), false).unwrap();
+    let lent = next(&own, EventKind::Delivery);
+    runtime.settle(lent.id, verdict::ACK, 0, "").unwrap();
+    next(&hosting, EventKind::Message);
+    runtime.cancel(orders).unwrap();
+    let (ended, ends) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        runtime.free();
+        ended.send(()).unwrap();
+    });
+    ends.recv_timeout(Duration::from_secs(20)).expect("it ends");
 }

@@ -24,6 +24,7 @@ use micro::{Error, Messages, Metadata, Shape};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::abilities::abilities;
@@ -38,6 +39,9 @@ pub const PUBLISH: u32 = 0x0402;
 const PUBLISHES: Operation = Operation { number: PUBLISH, name: "broker.publish" };
 const SUBSCRIBES: Operation =
     Operation { number: operations::BROKER_SUBSCRIBE, name: "broker.subscribe" };
+
+/// How long the last verdicts of a subscription that ends are waited for.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// Makes the scheme known, once.
 pub(super) fn open_scheme() {
@@ -95,17 +99,29 @@ impl Broker for HostedBroker {
             unfold(telling, |mut telling| async { Some((Ok(telling.recv().await?), telling)) });
         let body = Body::Stream(Messages::new(said));
         let messages = self.0.follow(SUBSCRIBES, &args, Shape::BidiStream, body).await?;
-        let way = Arc::new(Way { told, settling: Mutex::default() });
+        let way = Arc::new(Way { told, settling: Mutex::new(Some(HashMap::new())) });
         let (sender, deliveries) = mpsc::channel(it.max_in_flight);
-        let reading = Reading { hosted: self.0.clone(), topic: it.topic, way };
+        let reading = Reading { hosted: self.0.clone(), topic: it.topic, way: way.clone() };
         let reading = AbortOnDropHandle::new(tokio::spawn(reading.run(messages, sender)));
-        Ok(Box::new(Subscribed { deliveries, _reading: reading }))
+        Ok(Box::new(Subscribed { deliveries, way, reading: Some(reading) }))
     }
 }
 
 struct Subscribed {
     deliveries: mpsc::Receiver<micro::Result<Delivery>>,
-    _reading: AbortOnDropHandle<()>,
+    way: Arc<Way>,
+    reading: Option<AbortOnDropHandle<()>>,
+}
+
+impl Drop for Subscribed {
+    fn drop(&mut self) {
+        self.deliveries.close();
+        let Some(reading) = self.reading.take().filter(|_| !self.way.is_settled()) else { return };
+        // Verdicts that are on their way count.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(timeout(LAST_WORDS, reading));
+        }
+    }
 }
 
 #[async_trait]
@@ -118,13 +134,30 @@ impl Deliveries for Subscribed {
 /// The way back to the host.
 struct Way {
     told: mpsc::Sender<Bytes>,
-    /// Verdicts that the host has not answered.
-    settling: Mutex<HashMap<u64, oneshot::Sender<micro::Result<()>>>>,
+    /// Verdicts that the host has not answered; none after the end.
+    settling: Mutex<Option<Settling>>,
 }
 
+/// Those who wait for an answer.
+type Settling = HashMap<u64, oneshot::Sender<micro::Result<()>>>;
+
 impl Way {
-    fn settling(&self) -> MutexGuard<'_, HashMap<u64, oneshot::Sender<micro::Result<()>>>> {
+    fn settling(&self) -> MutexGuard<'_, Option<Settling>> {
         self.settling.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// True when the host has answered every verdict.
+    fn is_settled(&self) -> bool {
+        self.settling().as_ref().is_none_or(HashMap::is_empty)
+    }
+}
+
+/// Ends those who wait, however the reading ends.
+struct Over(Arc<Way>);
+
+impl Drop for Over {
+    fn drop(&mut self) {
+        self.0.settling().take();
     }
 }
 
@@ -137,19 +170,25 @@ struct Reading {
 
 impl Reading {
     async fn run(self, mut messages: Messages, deliveries: mpsc::Sender<micro::Result<Delivery>>) {
+        let _over = Over(self.way.clone());
         loop {
             let read = match messages.message().await {
                 Ok(Some(told)) => self.read(told).transpose(),
                 Ok(None) => return,
                 Err(error) => Some(Err(error)),
             };
-            let Some(read) = read else { continue };
-            let is_last = read.is_err();
-            if deliveries.send(read).await.is_err() || is_last {
-                break;
+            if let Some(read) = read {
+                let is_last = read.is_err();
+                let _ = deliveries.send(read).await;
+                if is_last {
+                    return;
+                }
+            }
+            // What comes for no reader is another's once the subscription has ended.
+            if deliveries.is_closed() && self.way.is_settled() {
+                return;
             }
         }
-        self.way.settling().clear();
     }
 
     /// A delivery; nothing of a verdict that the host has heard.
@@ -160,7 +199,8 @@ impl Reading {
             serde_json::from_slice(&head).map_err(|error| broken(&error.to_string()))?;
         let head = match head {
             Head::Settled { settled, error } => {
-                if let Some(done) = self.way.settling().remove(&settled) {
+                let done = self.way.settling().as_mut().and_then(|all| all.remove(&settled));
+                if let Some(done) = done {
                     let _ = done.send(error.map_or(Ok(()), |error| Err(Error::unavailable(error))));
                 }
                 return Ok(None);
@@ -266,7 +306,7 @@ impl Settle for Answered {
         };
         let Some(delivery) = self.delivery.take() else { return Err(gone()) };
         let (done, heard) = oneshot::channel();
-        self.way.settling().insert(delivery, done);
+        self.way.settling().as_mut().ok_or_else(gone)?.insert(delivery, done);
         let told = self.way.told.send(said(&with(value, delivery))).await;
         told.map_err(|_| gone())?;
         heard.await.map_err(|_| gone())?
