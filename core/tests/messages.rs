@@ -347,11 +347,18 @@ async fn what_a_client_does_not_forward_goes_along_with_no_message_either() {
     service.stop().await.expect("stops");
 }
 
-/// A broker that ends every subscription after one message, and refuses every other attempt to subscribe.
-#[derive(Debug, Default)]
+/// A broker that ends every subscription after one message, or the first at once, and refuses every other attempt to subscribe.
+#[derive(Debug)]
 struct Fickle {
-    inside: Memory,
+    inside: Arc<dyn Broker>,
+    is_first_empty: bool,
     attempts: AtomicUsize,
+}
+
+impl Fickle {
+    fn new(inside: impl Broker) -> Self {
+        Self { inside: Arc::new(inside), is_first_empty: false, attempts: AtomicUsize::new(0) }
+    }
 }
 
 struct Once(Option<Box<dyn micro::broker::Deliveries>>);
@@ -388,13 +395,14 @@ impl Broker for Fickle {
         if attempt % 2 == 1 {
             return Err(Error::unavailable("not now"));
         }
-        Ok(Box::new(Once(Some(self.inside.subscribe(subscription).await?))))
+        let subscribed = self.inside.subscribe(subscription).await?;
+        Ok(Box::new(Once((attempt > 0 || !self.is_first_empty).then_some(subscribed))))
     }
 }
 
 #[tokio::test]
 async fn a_client_takes_messages_itself_also_from_a_broker_that_ends_its_subscriptions() {
-    let broker = Arc::new(Fickle::default());
+    let broker = Arc::new(Fickle::new(Memory::new()));
     let registry = Arc::new(registry::Memory::new());
     let client =
         Client::builder().registry(registry).broker(broker.clone()).build().expect("a client");
@@ -416,4 +424,51 @@ async fn a_client_takes_messages_itself_also_from_a_broker_that_ends_its_subscri
     }
     let wrong = micro::broker::Subscription::new("");
     assert_eq!(client.subscribe(wrong).await.expect_err("refused").code(), Code::InvalidArgument);
+}
+
+fn client_of(broker: Fickle) -> Client {
+    let registry = Arc::new(registry::Memory::new());
+    Client::builder().registry(registry).broker(Arc::new(broker)).build().expect("a client")
+}
+
+#[tokio::test]
+async fn a_subscription_without_a_queue_goes_on_where_it_was_when_it_is_made_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let client = client_of(Fickle::new(Durable::new(folder.path())));
+    let mut subscription = micro::broker::Subscription::new("orders");
+    subscription.start = micro::broker::Start::First;
+    for order in 0..2_u64 {
+        client.publish("orders", Json(order)).await.expect("published");
+    }
+    let mut taken = client.subscribe(subscription).await.expect("subscribes");
+    let soon = Duration::from_secs(20);
+    let mut next = async || {
+        let delivery = tokio::time::timeout(soon, taken.next()).await.expect("a message in time");
+        (delivery.delivered.message.body.clone(), delivery)
+    };
+    let (body, delivery) = next().await;
+    assert_eq!(body, "0");
+    delivery.settle(Verdict::Ack).await.expect("settled");
+    let (body, unsettled) = next().await;
+    assert_eq!(body, "1", "what was handled does not come again");
+    let (body, delivery) = next().await;
+    assert_eq!(body, "1", "what was not settled does");
+    delivery.settle(Verdict::Ack).await.expect("settled");
+    drop(unsettled);
+}
+
+#[tokio::test]
+async fn what_is_published_while_a_subscription_without_a_queue_is_made_again_is_not_missed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let fickle = Fickle { is_first_empty: true, ..Fickle::new(Durable::new(folder.path())) };
+    let client = client_of(fickle);
+    client.publish("orders", Json(0_u64)).await.expect("published");
+    // Brokers tell times to the millisecond.
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    let mut taken =
+        client.subscribe(micro::broker::Subscription::new("orders")).await.expect("subscribes");
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    client.publish("orders", Json(1_u64)).await.expect("published");
+    let delivery = tokio::time::timeout(Duration::from_secs(20), taken.next()).await;
+    assert_eq!(delivery.expect("a message in time").delivered.message.body, "1");
 }

@@ -96,6 +96,11 @@ impl Delivery {
         self.settle.extend();
     }
 
+    /// The same, with another way back.
+    pub(super) fn settled_by(self, way: impl FnOnce(Box<dyn Settle>) -> Box<dyn Settle>) -> Self {
+        Self { delivered: self.delivered, settle: way(self.settle) }
+    }
+
     pub(super) fn into_parts(self) -> (Delivered, Box<dyn Settle>) {
         (self.delivered, self.settle)
     }
