@@ -21,6 +21,4 @@ pub struct Abilities {
     pub deduplicates: bool,
     /// Messages of a higher priority are delivered first.
     pub prioritizes: bool,
-    /// It tells by itself of messages that are held for too long, and of queues that do not move.
-    pub supervises: bool,
 }

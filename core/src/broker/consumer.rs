@@ -141,13 +141,11 @@ impl AtWork {
     async fn watch(&self) {
         let subscription = &self.subscriber.subscription;
         let (lease, queue) = (subscription.lease, subscription.queue.as_deref());
-        // Where the broker tells of it, twice would be once too often.
-        let is_quiet = self.consumer.broker.abilities().supervises;
         let mut looks = interval_at(Instant::now() + lease, lease);
         loop {
             looks.tick().await;
             let oldest = self.stats.oldest().filter(|(age, _)| *age >= lease * STALLED);
-            if !self.stats.set_stalled(oldest.is_some()) || is_quiet {
+            if !self.stats.set_stalled(oldest.is_some()) {
                 continue;
             }
             match oldest {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use micro::broker::{Delivered, Delivery, Verdict};
@@ -102,6 +102,12 @@ impl fmt::Debug for Lent {
     }
 }
 
+/// Milliseconds since 1970.
+pub(crate) fn millis(time: SystemTime) -> u64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
 /// How the body is written; as bytes where that is not known here.
 pub(crate) fn codec(delivered: &Delivered) -> Codec {
     let name = delivered.message.content_type.as_deref();
@@ -113,8 +119,7 @@ pub(crate) fn facts(delivered: &Delivered) -> Bytes {
     let message = &delivered.message;
     let attempt = delivered.attempt.to_string();
     let sequence = delivered.sequence.map(|sequence| sequence.to_string());
-    let published = delivered.published.duration_since(UNIX_EPOCH).unwrap_or_default();
-    let published = published.as_millis().to_string();
+    let published = millis(delivered.published).to_string();
     let priority = (message.priority > 0).then(|| message.priority.to_string());
     let known = [
         ("topic", Some(message.topic.as_str())),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from . import _micro
 from ._handler import EAGER, STREAMING
 from ._pipe import LoopPipe
-from ._provide_broker import Broker, BrokerServing
+from ._provide_broker import Broker, BrokerServing, done
 from ._registry import Change, Record, document_of, record
 from ._runtime import default
 
@@ -128,26 +128,26 @@ class RegistryServing:
         ]
 
     async def _get(self, _: Any, context: _micro.Context) -> bytes:
-        return self._records("get", await _done(self._registry.get(_args(context)["service"])))
+        return self._records("get", await done(self._registry.get(_args(context)["service"])))
 
     async def _list(self, _: Any, __: _micro.Context) -> bytes:
-        return self._records("list", await _done(self._registry.list()))
+        return self._records("list", await done(self._registry.list()))
 
     async def _register(self, _: Any, context: _micro.Context) -> bytes:
         args = _args(context)
         ttl = args.get("ttl")
-        await _done(self._registry.register(record(args["service"]), None if ttl is None else ttl / 1000))
+        await done(self._registry.register(record(args["service"]), None if ttl is None else ttl / 1000))
         return b""
 
     async def _deregister(self, _: Any, context: _micro.Context) -> bytes:
-        await _done(self._registry.deregister(record(_args(context)["service"])))
+        await done(self._registry.deregister(record(_args(context)["service"])))
         return b""
 
     async def _watch(self, _: Any, context: _micro.Context) -> bytes:
         pipe = LoopPipe(self._native, lambda payload, _: payload, self._hub.loop)
         pipe.id = context._id
         context._stream = pipe
-        changes = await _done(self._registry.watch(_args(context).get("service")))
+        changes = await done(self._registry.watch(_args(context).get("service")))
         if not hasattr(changes, "__aiter__"):
             raise TypeError(f"watch returned {type(changes).__name__}: return an asynchronous iterator of Change")
         try:
@@ -191,10 +191,6 @@ def provide(name: str, provided: Registry | Broker, *, runtime: Runtime | None =
 def _args(context: _micro.Context) -> dict[str, Any]:
     args: dict[str, Any] = json.loads(context.metadata.get_binary(_ARGS) or b"{}")
     return args
-
-
-async def _done(result: Any) -> Any:
-    return await result if hasattr(type(result), "__await__") else result
 
 
 __all__ = ["Provided", "Registry", "provide"]

@@ -131,7 +131,7 @@ class BrokerServing:
             due=_time(args.get("due")),
             expires=_time(args.get("expires")),
         )
-        await _done(self._broker.publish(message))
+        await done(self._broker.publish(message))
         return b""
 
     async def _subscribe(self, _: Any, context: _micro.Context) -> bytes:
@@ -140,7 +140,7 @@ class BrokerServing:
         context._stream = pipe
         pipe.start(pipe.id)
         args, _headers = _parts(context.metadata)
-        messages = await _done(self._broker.subscribe(_subscription(args)))
+        messages = await done(self._broker.subscribe(_subscription(args)))
         if not hasattr(messages, "__aiter__"):
             raise TypeError(f"subscribe returned {type(messages).__name__}: return an asynchronous iterator of Lent")
         lent: dict[int, Lent] = {}
@@ -169,7 +169,7 @@ class BrokerServing:
                 continue
             answer: dict[str, Any] = {"settled": number}
             try:
-                await _done(one.settle(verdict, said.get("delay", 0) / 1000, said.get("reason", "")))
+                await done(one.settle(verdict, said.get("delay", 0) / 1000, said.get("reason", "")))
             except Exception as error:
                 logger().warning("%s could not settle a message", self._url, exc_info=error)
                 answer["error"] = text_of(error) or type(error).__name__
@@ -226,7 +226,8 @@ def _time(millis: int | None) -> datetime | None:
     return None if millis is None else _EPOCH + timedelta(milliseconds=millis)
 
 
-async def _done(result: Any) -> Any:
+async def done(result: Any) -> Any:
+    """What a method gave, at once or later."""
     return await result if hasattr(type(result), "__await__") else result
 
 

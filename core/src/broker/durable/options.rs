@@ -22,7 +22,6 @@ pub(super) const ABILITIES: Abilities = Abilities {
     expires: true,
     deduplicates: true,
     prioritizes: true,
-    supervises: false,
 };
 
 /// Where a broker is.

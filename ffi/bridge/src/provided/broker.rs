@@ -31,6 +31,7 @@ use super::abilities::abilities;
 use super::area;
 use super::asked::{Hosted, Operation};
 use super::names::{SCHEME, find};
+use crate::delivery::millis;
 use crate::operations;
 
 /// The number of the question that publishes a message.
@@ -333,9 +334,4 @@ impl Drop for Answered {
 fn with(mut verdict: Value, delivery: u64) -> Value {
     verdict["delivery"] = delivery.into();
     verdict
-}
-
-fn millis(time: SystemTime) -> u64 {
-    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

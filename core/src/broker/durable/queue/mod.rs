@@ -1,6 +1,7 @@
 //! A queue of one topic: reads the log, lends messages to its consumers, and writes down how far it has come.
 
 mod standing;
+mod verdicts;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,8 +16,8 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::command::{Command, Joined, Lent, Name, priorities, refuse};
 use super::letters::is_for;
 use super::progress::{Candidate, Loan, MAX_PENDING, Progress, Terms};
-use crate::broker::stored::{millis, read, time, write};
-use crate::broker::{Message, Start, Subscription, Verdict};
+use crate::broker::stored::{millis, read, time};
+use crate::broker::{Message, Start, Subscription};
 use crate::data::log::{Append, Level, Limit, Log, Record};
 use crate::error::Result;
 
@@ -245,72 +246,6 @@ impl Queue {
         self.consumers.remove(&consumer);
         if let Some(progress) = &mut self.progress {
             progress.left(consumer);
-        }
-    }
-
-    async fn settle(&mut self, sequence: u64, attempt: u32, verdict: Verdict, turn: &mut Turn) {
-        let Some(progress) = &mut self.progress else { return };
-        let Some(loan) = progress.loan(sequence, attempt) else { return };
-        let mut most = u32::MAX;
-        let mut dead_letters = None;
-        if let Some(consumer) = self.consumers.get_mut(&loan.consumer) {
-            consumer.held = consumer.held.saturating_sub(1);
-            most = consumer.subscription.max_attempts;
-            dead_letters = Some(consumer.subscription.dead_letters());
-        }
-        self.is_changed = true;
-        let dead_letters = dead_letters.unwrap_or_else(|| format!("{}.dead", self.name.topic));
-        match verdict {
-            Verdict::Ack => progress.settle(sequence),
-            Verdict::Retry(after, reason) if attempt < most => {
-                let due = (!after.is_zero()).then(|| Instant::now() + after);
-                progress.retry(sequence, due, reason);
-            }
-            Verdict::Retry(_, reason) | Verdict::Reject(reason) => {
-                let candidate = Candidate { sequence, attempts: attempt, reason };
-                self.bury(candidate, &dead_letters, turn).await;
-            }
-        }
-    }
-
-    /// Makes a message a dead letter.
-    async fn bury(&mut self, candidate: Candidate, dead_letters: &str, turn: &mut Turn) {
-        let Candidate { sequence, attempts, reason } = candidate;
-        match self.record(sequence).await {
-            Ok(Some(record)) => match read(&self.name.topic, record.body.clone()) {
-                Ok(message) => {
-                    let queue = self.name.queue.as_deref();
-                    let dead = message.into_dead_letter(dead_letters, queue, attempts, &reason);
-                    turn.dead.push(Append {
-                        topic: Bytes::copy_from_slice(dead_letters.as_bytes()),
-                        body: write(&dead),
-                    });
-                }
-                // It is kept as it is.
-                Err(_) => turn.dead.push(Append {
-                    topic: Bytes::copy_from_slice(dead_letters.as_bytes()),
-                    body: [record.body, Bytes::new()],
-                }),
-            },
-            Ok(None) => {}
-            Err(error) => {
-                tracing::warn!(topic = self.name.topic, sequence, %error, "a dead letter cannot be read");
-                if let Some(progress) = &mut self.progress {
-                    progress.retry(sequence, Some(Instant::now() + PAUSE), reason);
-                }
-                return;
-            }
-        }
-        tracing::warn!(
-            topic = self.name.topic,
-            queue = self.name.queue,
-            sequence,
-            attempts,
-            reason,
-            "a message is a dead letter"
-        );
-        if let Some(progress) = &mut self.progress {
-            progress.settle(sequence);
         }
     }
 
