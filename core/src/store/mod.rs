@@ -34,7 +34,7 @@ pub use self::connect::{connect, provide};
 pub use self::memory::Memory;
 pub(crate) use self::memory::{in_child, warm_up as warm_up_memory};
 pub use self::query::{Page, Query};
-pub use self::record::{MAX_KEY, MAX_METADATA, MAX_VALUE, Place, Record};
+pub use self::record::{MAX_KEY, MAX_METADATA, MAX_VALUE, Place, Record, check_key};
 pub use self::watch::{Changes, Event, Watch};
 use crate::error::Result;
 

@@ -91,9 +91,11 @@ pub struct Record {
     pub expires_in: Option<Duration>,
 }
 
+/// What every store does first with a key.
+///
 /// # Errors
 /// `INVALID_ARGUMENT` where it cannot be a key.
-pub(super) fn check_key(key: &str) -> Result<()> {
+pub fn check_key(key: &str) -> Result<()> {
     if key.is_empty() {
         return Err(Error::invalid_argument("a record needs a key, and this one is empty"));
     }
