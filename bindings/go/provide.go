@@ -13,28 +13,36 @@ import (
 	"github.com/micro/micro/bindings/go/registry"
 )
 
-// Provided is a registry that is provided under a name.
+// Provided is a registry or a broker that is provided under a name.
 type Provided struct {
-	name     string
-	native   *native.Server
-	registry registry.Registry
+	name   string
+	what   string
+	native *native.Server
+	// The operation whose answer is a stream, and what answers all of them.
+	streams uint32
+	answers func(ctx context.Context, call *native.Inbound) ([]byte, error)
 }
 
 // Provide makes "host://name" the URL of a registry of the program's own, for services and clients of this process. A name has
 // letters, digits, "-", "_" and "."; CodeAlreadyExists for one that is taken.
 func Provide(name string, given registry.Registry) (*Provided, error) {
+	made := &Provided{name: name, what: "registry", streams: native.RegistryWatch}
+	made.answers = func(ctx context.Context, call *native.Inbound) ([]byte, error) { return askRegistry(ctx, given, call) }
+	return made.provide(native.AreaRegistry)
+}
+
+func (p *Provided) provide(area uint32) (*Provided, error) {
 	runtime, err := native.Acquire()
 	if err != nil {
 		return nil, err
 	}
 	defer runtime.Release()
-	made := &Provided{name: name, registry: given}
-	serving, failure := native.Provide(runtime, native.AreaRegistry, name, made.serve)
+	serving, failure := native.Provide(runtime, area, p.name, p.serve)
 	if failure != nil {
 		return nil, errors.FromNative(failure, nil)
 	}
-	made.native = serving
-	return made, nil
+	p.native = serving
+	return p, nil
 }
 
 // URL opens it in this process, such as "host://mine".
@@ -49,7 +57,7 @@ func (p *Provided) Close() error {
 }
 
 func (p *Provided) serve(call *native.Inbound) {
-	if call.Method == native.RegistryWatch {
+	if call.Method == p.streams {
 		call.Stream()
 	}
 	go p.answer(call)
@@ -60,7 +68,7 @@ type ending context.CancelFunc
 
 func (e ending) Cancelled(int32) { e() }
 
-// answer answers a question, and a panic in the registry with a failure.
+// answer answers a question, and a panic in what is provided with a failure.
 func (p *Provided) answer(call *native.Inbound) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -81,21 +89,42 @@ func (p *Provided) answer(call *native.Inbound) {
 func (p *Provided) ask(ctx context.Context, call *native.Inbound) (payload []byte, err error) {
 	defer func() {
 		if panicked := recover(); panicked != nil {
-			slog.Error("a registry panicked", "registry", p.URL(), "panic", fmt.Sprint(panicked), "stack", string(debug.Stack()))
-			payload, err = nil, errors.Newf(errors.CodeInternal, "micro", "%s failed: the log of its program says why", p.URL())
+			slog.Error("a "+p.what+" panicked", p.what, p.URL(), "panic", fmt.Sprint(panicked), "stack", string(debug.Stack()))
+			payload, err = nil, p.panicked()
 		}
 	}()
+	return p.answers(ctx, call)
+}
+
+func (p *Provided) panicked() error {
+	return errors.Newf(errors.CodeInternal, "micro", "%s failed: the log of its program says why", p.URL())
+}
+
+// asked reads the arguments of a question, and gives the metadata that came beside them.
+func asked(call *native.Inbound, args any) (others []native.Entry, err error) {
+	entries, _ := native.ReadMeta(call.Meta)
+	for _, one := range entries {
+		if one.Name != "micro-args-bin" {
+			others = append(others, one)
+		} else if err := json.Unmarshal([]byte(one.Value), args); err != nil {
+			return nil, err
+		}
+	}
+	return others, nil
+}
+
+func unknown(call *native.Inbound) error {
+	return errors.Newf(errors.CodeUnimplemented, "micro", "nothing is known of operation %d", call.Method)
+}
+
+func askRegistry(ctx context.Context, given registry.Registry, call *native.Inbound) ([]byte, error) {
 	var args struct {
 		Service json.RawMessage `json:"service"`
 		TTL     *float64        `json:"ttl"`
 	}
-	entries, _ := native.ReadMeta(call.Meta)
-	for _, one := range entries {
-		if one.Name == "micro-args-bin" {
-			if err := json.Unmarshal([]byte(one.Value), &args); err != nil {
-				return nil, err
-			}
-		}
+	_, err := asked(call, &args)
+	if err != nil {
+		return nil, err
 	}
 	var name string
 	var record registry.Service
@@ -112,21 +141,21 @@ func (p *Provided) ask(ctx context.Context, call *native.Inbound) (payload []byt
 	}
 	switch call.Method {
 	case native.RegistryGet:
-		return records(p.registry.GetService(ctx, name))
+		return records(given.GetService(ctx, name))
 	case native.RegistryList:
-		return records(p.registry.ListServices(ctx))
+		return records(given.ListServices(ctx))
 	case native.RegistryRegister:
 		var ttl time.Duration
 		if args.TTL != nil {
 			ttl = time.Duration(*args.TTL * float64(time.Millisecond))
 		}
-		return nil, p.registry.Register(ctx, &record, ttl)
+		return nil, given.Register(ctx, &record, ttl)
 	case native.RegistryDeregister:
-		return nil, p.registry.Deregister(ctx, &record)
+		return nil, given.Deregister(ctx, &record)
 	case native.RegistryWatch:
-		return nil, p.watch(ctx, call, name)
+		return nil, watch(ctx, given, call, name)
 	}
-	return nil, errors.Newf(errors.CodeUnimplemented, "micro", "nothing is known of operation %d", call.Method)
+	return nil, unknown(call)
 }
 
 func records(found []*registry.Service, err error) ([]byte, error) {
@@ -139,8 +168,8 @@ func records(found []*registry.Service, err error) ([]byte, error) {
 	return json.Marshal(found)
 }
 
-func (p *Provided) watch(ctx context.Context, call *native.Inbound, name string) error {
-	watcher, err := p.registry.Watch(ctx, name)
+func watch(ctx context.Context, given registry.Registry, call *native.Inbound, name string) error {
+	watcher, err := given.Watch(ctx, name)
 	if err != nil {
 		return err
 	}

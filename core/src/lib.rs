@@ -46,6 +46,7 @@
 //! | failures: what, where, how often tried | [`Error`], [`Code`] |
 //! | JSON, protobuf, bytes | [`codec`] |
 //! | messages by topic | [`broker`] |
+//! | records by key | [`store`] |
 //! | work by the clock | [`jobs`] |
 //! | work whose answer is asked for later | [`tasks`] |
 //! | a folder of messages that needs looking after | [`data`] |
@@ -93,6 +94,7 @@ pub mod service;
 pub mod settings;
 mod shape;
 mod spelling;
+pub mod store;
 mod streaming;
 pub mod tasks;
 pub mod telemetry;

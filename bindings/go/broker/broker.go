@@ -32,7 +32,10 @@ type Message struct {
 	Id string
 	// Priority is 0 to 9.
 	Priority int
-	codec    uint32
+	// Due and Expires are of a message that a broker takes: it is not delivered before the one and after the other; zero where
+	// it says nothing.
+	Due, Expires time.Time
+	codec        uint32
 }
 
 // NewMessage makes one of what the library tells of it. For the packages of this module.

@@ -38,6 +38,15 @@ export type {
   TypedSubscriber,
 } from './options.js'
 export { Provided, provide, type Registry } from './provide.js'
+export {
+  type Ability,
+  type Broker,
+  type BrokerMessage,
+  type BrokerSubscription,
+  type Lent,
+  provideBroker,
+  type Verdict,
+} from './provide-broker.js'
 export type { Change, Endpoint, Health, KnownNode, Node, ServiceRecord } from './registry.js'
 export { Runtime, type RuntimeOptions } from './runtime.js'
 export { type Hook, Service } from './service.js'

@@ -1,4 +1,4 @@
-/** What a program provides by itself: a registry of its own, opened by URL as any other. */
+/** What a program provides by itself, opened by URL as any other: a registry of its own, and what brokers have in common with it. */
 import type { Context } from './context.js'
 import { given, type MicroError } from './errors.js'
 import { Endpoint, SERVER_STREAM, UNARY } from './handler.js'
@@ -6,7 +6,8 @@ import { native } from './native.js'
 import { type Change, record, type ServiceRecord } from './registry.js'
 import { defaultRuntime, type Incoming, Kind, type Runtime } from './runtime.js'
 
-type Maybe<T> = T | Promise<T>
+/** What a method gives, at once or later. */
+export type Maybe<T> = T | Promise<T>
 
 /**
  * A registry written in JavaScript: what `provide` takes. What its methods throw reaches the caller: a `MicroError` with its
@@ -33,7 +34,8 @@ export interface Registry {
 }
 
 const REGISTRY = 0x02
-const ARGS = 'micro-args-bin'
+/** @internal The metadata that has the arguments of a question. */
+export const ARGS = 'micro-args-bin'
 const METHODS = ['register', 'deregister', 'get', 'list', 'watch'] as const
 
 interface Args {
@@ -41,11 +43,16 @@ interface Args {
   ttl?: number | null
 }
 
-/** A registry that is provided under a name. Closing it withdraws the name. It keeps no program alive. */
+/** What answers for something that is provided: its area, with what it can do, and its operations in the order of their numbers. */
+export interface Serving {
+  readonly area: number
+  readonly endpoints: readonly Endpoint[]
+}
+
+/** A registry or a broker that is provided under a name. Closing it withdraws the name. It keeps no program alive. */
 export class Provided {
   /** @internal */
   readonly holds = false
-  readonly #registry: Registry
   readonly #runtime: Runtime
   readonly #id: number
   readonly #endpoints: readonly Endpoint[]
@@ -55,37 +62,21 @@ export class Provided {
   /** @internal */
   constructor(
     readonly name: string,
-    registry: Registry,
+    { area, endpoints }: Serving,
     runtime: Runtime,
   ) {
-    for (const method of METHODS) {
-      if (typeof registry?.[method] !== 'function')
-        throw new TypeError(`it is no registry: it has no method \`${method}\``)
-    }
-    this.#registry = registry
     this.#runtime = runtime
-    const unary = (verb: string, work: (args: Args) => Promise<Buffer>) =>
-      new Endpoint(`${this.url} ${verb}`, UNARY, (_, context) => work(args(context)))
-    // In the order of their numbers, from 0x0201.
-    this.#endpoints = [
-      unary('get', async ({ service }) => answer('get', await registry.get(service))),
-      unary('list', async () => answer('list', await registry.list())),
-      new Endpoint(`${this.url} watch`, SERVER_STREAM, (_, context) => this.#watch(args(context).service)),
-      unary('register', async ({ service, ttl }) =>
-        nothing(await registry.register(record(service), ttl ?? undefined)),
-      ),
-      unary('deregister', async ({ service }) => nothing(await registry.deregister(record(service)))),
-    ]
+    this.#endpoints = endpoints
     this.#over = new Promise((ended) => {
       this.#ended = ended
     })
     const { native: threads, queue } = runtime
-    this.#id = runtime.begin(this, (token) => native.provide(threads, REGISTRY, name, queue, token))
+    this.#id = runtime.begin(this, (token) => native.provide(threads, area, name, queue, token))
   }
 
   /** The URL that opens it in this process, such as `host://mine`. */
   get url(): string {
-    return `host://${this.name}`
+    return urlOf(this.name)
   }
 
   /** Withdraws the name, and resolves when it is free. What was opened by it fails with `Unavailable`. */
@@ -101,12 +92,44 @@ export class Provided {
   /** @internal */
   tell(event: Incoming): void {
     if (event.kind !== Kind.CALL) return
-    this.#endpoints[event.method - (REGISTRY << 8) - 1]?.serve(this.#runtime, event)
+    // Numbers of operations begin with 1, after their area.
+    this.#endpoints[(event.method & 0xff) - 1]?.serve(this.#runtime, event)
   }
 
   /** @internal */
   end(_: Incoming, __: MicroError | undefined): void {
     this.#ended()
+  }
+}
+
+/** @internal The URL of what is provided under a name. */
+export function urlOf(name: string): string {
+  return `host://${name}`
+}
+
+/** Answers what is asked of a registry. */
+class RegistryServing implements Serving {
+  readonly area = REGISTRY
+  readonly endpoints: readonly Endpoint[]
+  readonly #registry: Registry
+
+  constructor(url: string, registry: Registry) {
+    for (const method of METHODS) {
+      if (typeof registry?.[method] !== 'function')
+        throw new TypeError(`it is no registry: it has no method \`${method}\``)
+    }
+    this.#registry = registry
+    const unary = (verb: string, work: (args: Args) => Promise<Buffer>) =>
+      new Endpoint(`${url} ${verb}`, UNARY, (_, context) => work(asked<Args>(context)))
+    this.endpoints = [
+      unary('get', async ({ service }) => answer('get', await registry.get(service))),
+      unary('list', async () => answer('list', await registry.list())),
+      new Endpoint(`${url} watch`, SERVER_STREAM, (_, context) => this.#watch(asked<Args>(context).service)),
+      unary('register', async ({ service, ttl }) =>
+        nothing(await registry.register(record(service), ttl ?? undefined)),
+      ),
+      unary('deregister', async ({ service }) => nothing(await registry.deregister(record(service)))),
+    ]
   }
 
   async #watch(name: string | undefined): Promise<AsyncIterable<Buffer>> {
@@ -143,12 +166,13 @@ export class Provided {
  * letters, digits, `-`, `_` and `.`. Throws `AlreadyExists` for a name that is taken.
  */
 export function provide(name: string, registry: Registry, options: { runtime?: Runtime } = {}): Provided {
-  return new Provided(name, registry, options.runtime ?? defaultRuntime())
+  return new Provided(name, new RegistryServing(urlOf(name), registry), options.runtime ?? defaultRuntime())
 }
 
-function args(context: Context): Args {
+/** @internal The arguments of a question. */
+export function asked<T>(context: Context): T {
   const text = context.metadata.get(ARGS) ?? '{}'
-  return JSON.parse(typeof text === 'string' ? text : Buffer.from(text).toString('utf8')) as Args
+  return JSON.parse(typeof text === 'string' ? text : Buffer.from(text).toString('utf8')) as T
 }
 
 function answer(method: string, found: Iterable<ServiceRecord>): Buffer {

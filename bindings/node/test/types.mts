@@ -1,5 +1,6 @@
 // What compiles and what does not, for a program that is an ES module.
 import {
+  type Broker,
   Client,
   Code,
   type Context,
@@ -7,8 +8,11 @@ import {
   type Delivered,
   errors,
   type Format,
+  type Lent,
+  Metadata,
   MicroError,
   provide,
+  provideBroker,
   type Registry,
   raw,
   Service,
@@ -107,5 +111,30 @@ const registry: Registry = {
   watch: async function* () {},
 }
 await using mine = provide('mine', registry)
+const broker: Broker = {
+  abilities: ['redelivers', 'ordersByKey'],
+  publish: ({ topic, body, due }) => console.log(topic, body.length, due?.getTime()),
+  subscribe: async function* ({ topic, start }): AsyncGenerator<Lent> {
+    const at = typeof start === 'object' && 'time' in start ? start.time : undefined
+    yield {
+      message: { topic, body: new Uint8Array(), metadata: Metadata.none },
+      settle: (verdict) => console.log(verdict.kind === 'retry' ? verdict.delay : verdict.kind),
+      published: at,
+    }
+  },
+}
+await using topics = provideBroker('topics', broker)
 await using fleet = new Fleet()
-export const told = [greeted, greeting, message, trailers, total, x, bytes, mine.url, fleet.client, context()?.caller]
+export const told = [
+  greeted,
+  greeting,
+  message,
+  trailers,
+  total,
+  x,
+  bytes,
+  mine.url,
+  topics.url,
+  fleet.client,
+  context()?.caller,
+]

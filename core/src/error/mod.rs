@@ -229,7 +229,8 @@ impl Error {
     }
 
     /// Says what kept the call from every handler.
-    pub(crate) fn with_reason(mut self, reason: Reason) -> Self {
+    #[must_use]
+    pub fn with_reason(mut self, reason: Reason) -> Self {
         self.0.reason = Some(reason);
         self
     }

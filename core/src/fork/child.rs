@@ -9,6 +9,7 @@ pub fn warm_up() {
     crate::transport::warm_up();
     crate::registry::warm_up();
     crate::broker::warm_up();
+    crate::store::warm_up();
     // The seed of its hashes, and its idea of the machine.
     let map = papaya::HashMap::<u64, u64, foldhash::fast::RandomState>::default();
     map.pin().insert(1, 1);
@@ -33,6 +34,7 @@ pub fn in_child() {
     crate::transport::in_child();
     crate::registry::in_child();
     crate::broker::in_child();
+    crate::store::in_child();
 }
 
 #[cfg(test)]

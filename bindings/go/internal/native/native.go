@@ -161,6 +161,20 @@ const (
 	ServiceStats       = C.MICRO_SERVICE_STATS
 	BrokerSubscribe    = C.MICRO_BROKER_SUBSCRIBE
 	AreaRegistry       = C.MICRO_AREA_REGISTRY
+	AreaBroker         = C.MICRO_AREA_BROKER
+	ProvidedPublish    = C.MICRO_PROVIDED_PUBLISH
+)
+
+// What a broker that is provided can do.
+const (
+	AbleRedelivers   = C.MICRO_ABLE_REDELIVERS
+	AblePersists     = C.MICRO_ABLE_PERSISTS
+	AbleReplays      = C.MICRO_ABLE_REPLAYS
+	AbleDelays       = C.MICRO_ABLE_DELAYS
+	AbleOrdersByKey  = C.MICRO_ABLE_ORDERS_BY_KEY
+	AbleExpires      = C.MICRO_ABLE_EXPIRES
+	AbleDeduplicates = C.MICRO_ABLE_DEDUPLICATES
+	AblePrioritizes  = C.MICRO_ABLE_PRIORITIZES
 )
 
 // What is said of a message.

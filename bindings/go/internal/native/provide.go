@@ -3,7 +3,7 @@ package native
 // #include "shim.h"
 import "C"
 
-// Provide makes a registry of the program's own known by name: questions to it come to `serve` as calls, whose methods are the
+// Provide makes a registry or a broker of the program's own known by name: questions to it come to `serve` as calls, whose methods are the
 // operations. Stop withdraws the name; Over tells when it is free.
 func Provide(runtime *Runtime, area uint32, name string, serve func(*Inbound)) (*Server, *Error) {
 	made := &Server{

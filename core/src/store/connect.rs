@@ -1,0 +1,45 @@
+//! A store by URL, as options, flags and `MICRO_STORE` name it.
+
+use std::sync::{Arc, LazyLock};
+
+use super::{Memory, Store};
+use crate::error::Result;
+use crate::plugin::{Provided, Schemes};
+
+/// The stores of this process by scheme.
+static SCHEMES: LazyLock<Schemes<dyn Store>> = LazyLock::new(|| {
+    Schemes::<dyn Store>::new("store").with("memory", |name| Ok(Arc::new(Memory::named(name))))
+});
+
+/// Makes what stores share in a process, see [`crate::fork`].
+pub(crate) fn warm_up() {
+    LazyLock::force(&SCHEMES);
+    super::warm_up_memory();
+}
+
+/// The store that `url` names.
+///
+/// | URL | store |
+/// |---|---|
+/// | `memory://`, `memory://name` | [`Memory::named`]: shared within this process |
+///
+/// A scheme alone, `memory`, does as well. A store of one's own is named by the scheme that it was [provided](provide) as, or handed over
+/// as `Arc<dyn Store>` without any.
+///
+/// # Errors
+/// `INVALID_ARGUMENT` for an unknown scheme or a URL its store cannot read, `INTERNAL` when opening it panics.
+pub fn connect(url: &str) -> Result<Arc<dyn Store>> {
+    SCHEMES.open(url)
+}
+
+/// Makes a store of one's own known to this process by the scheme of its URL, as
+/// [`registry::provide`](crate::registry::provide) does for registries.
+///
+/// # Errors
+/// `INVALID_ARGUMENT` for what cannot be a scheme, `ALREADY_EXISTS` for one that is taken.
+pub fn provide(
+    scheme: &str,
+    open: impl Fn(&str) -> Result<Arc<dyn Store>> + Send + Sync + 'static,
+) -> Result<Provided> {
+    SCHEMES.provide(scheme, open)
+}
