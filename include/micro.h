@@ -532,6 +532,22 @@ micro_status micro_stream_grant(micro_runtime *runtime, micro_id stream, uint32_
 // with edges (calls by caller and endpoint), in_flight and shed. MICRO_FAILED_PRECONDITION for other clients.
 #define MICRO_SERVICE_STATS 2049
 
+// The jobs of the service behind the client; the client is that of micro_server_client. args {}. REPLY: a JSON array of objects
+// with name, schedule, scope (fleet or node), next_ms and runs, the last 100 at most, the oldest first; of each time_ms, attempt,
+// node, began_ms, took_ms (null while it runs), outcome (running, done, failed, skipped, lost) and error. Moments are milliseconds
+// since 1970. MICRO_FAILED_PRECONDITION for other clients.
+#define MICRO_SERVICE_JOBS 2050
+
+// Waits for the answer of a task, whoever sent it. args {"id": text}. REPLY: what its worker answered, in the codec of the flags.
+// MICRO_DEADLINE_EXCEEDED where there is none within the timeout: it may come later. The error of its last attempt, where it
+// was given up. MICRO_INVALID_ARGUMENT for what is no id, and for a broker that keeps no messages.
+#define MICRO_TASK_RESULT 2305
+
+// How far a task has come. args {"id": text}. REPLY: a JSON object with state (queued, running, failed, done, dead) and, where
+// they are known, attempt, node, code (gRPC's number) and error. Fails as MICRO_TASK_RESULT does. What is kept no longer is
+// told as queued.
+#define MICRO_TASK_STATE 2306
+
 // Registries: what MICRO_REGISTRY_* ask. The upper byte of their numbers.
 #define MICRO_AREA_REGISTRY 2
 // Brokers: MICRO_BROKER_SUBSCRIBE, and MICRO_PROVIDED_PUBLISH. What one can do is added: MICRO_ABLE_*.
@@ -635,7 +651,8 @@ micro_status micro_provide(micro_runtime *runtime,
  * Services
  */
 
-// A service called `name`. `options` may be NULL; its keys are those of a service in docs/configuration.md.
+// A service called `name`. `options` may be NULL; its keys are those of a service in docs/configuration.md, and `once`: with true
+// it serves one call or message, refuses others that come meanwhile, and stops in order once that is answered or settled.
 //
 // Where its options have arguments, what they say is answered at once: MICRO_CANCELLED for --help and --version, with the text
 // to print as the error's message, MICRO_INVALID_ARGUMENT for a flag, a variable or a document that is wrong, with what was
@@ -754,6 +771,8 @@ typedef struct {
 // Publishes a message with the client's broker, which ends in one MICRO_EVENT_REPLY with this `token`, without a payload, once
 // the message is as safe as the broker makes messages. `id` may be NULL. As many are under way at once as calls may be.
 //
+// With the option "task": true the payload of the reply is the id by which MICRO_TASK_RESULT asks for the answer of a worker.
+//
 // Fails as micro_client_call does.
 micro_status micro_publish(micro_client *client,
                            micro_queue *queue,
@@ -768,11 +787,23 @@ micro_status micro_publish(micro_client *client,
 // Each message comes as MICRO_EVENT_CALL with that number; its `meta` is that of MICRO_EVENT_DELIVERY. An empty micro_reply says
 // that it was handled, an error that it was not: then it is delivered again, where the broker can, and a dead letter in the end.
 // micro_settle says more.
+//
+// With the option "task": true it is a worker: the payload of its micro_reply is the answer of the task, and has the codec of
+// its message.
 micro_status micro_server_subscribe(micro_server *server,
                                     micro_slice topic,
                                     micro_slice options,
                                     uint32_t *method,
                                     micro_error **err);
+
+// Adds a job to a service, before it is started. `options` is a JSON document (docs/configuration.md) that says "every" or "cron".
+// `method` gets the number by which events name it, in one row with those of micro_server_method.
+//
+// Each run comes as MICRO_EVENT_CALL with that number, without a payload. Its `meta` is a block of headers, and, behind
+// micro_meta_rest, one of what is known of the run: job (its name), time (when it was to run, milliseconds since 1970) and
+// attempt. An empty micro_reply says that it is done, an error that it failed; micro_settle says more, as of a message. What
+// makes no sense, or is more than the broker can do, is found out by the start.
+micro_status micro_server_job(micro_server *server, micro_slice options, uint32_t *method, micro_error **err);
 
 // Says what became of a message that MICRO_EVENT_DELIVERY lent, or that came to a subscriber of a service: MICRO_ACK, MICRO_RETRY
 // after `delay_ns`, MICRO_REJECT or MICRO_EXTEND. `reason` is for whoever reads the dead letter. A broker that cannot be told

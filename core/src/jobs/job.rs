@@ -267,6 +267,7 @@ impl fmt::Debug for Job {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::JobSettings;
 
     async fn nothing(_: Context) -> Result<()> {
         Ok(())
@@ -301,6 +302,38 @@ mod tests {
         ] {
             let error = refused(job);
             assert!(error.starts_with("the job ") && error.contains(hint), "{error}");
+        }
+    }
+    #[test]
+    fn a_job_is_what_its_document_says() {
+        let read = |text: &str| JobSettings::from_json(text).unwrap().job(nothing);
+        let job = read(
+            r#"{"cron": "0 3 * * *", "name": "clean", "zone": "Europe/Berlin", "scope": "node", "missed": 7, "timeout": "10m", "max_attempts": 3, "backoff": "none"}"#,
+        );
+        assert_eq!((job.named(), job.told()), ("clean".into(), "0 3 * * * Europe/Berlin".into()));
+        assert_eq!((job.scope, job.missed), (Scope::Node, Missed::All(7)));
+        assert_eq!((job.timeout, job.max_attempts), (Some(Duration::from_secs(600)), 3));
+        assert_eq!(job.retry.wait(1), Duration::ZERO);
+        let short = read(r#"{"every": "5m"}"#);
+        assert_eq!((short.told(), short.scope), ("every 5m".into(), Scope::Fleet));
+        for (missed, expected) in [("skip", Missed::Skip), ("once", Missed::Once)] {
+            let job = read(&format!(r#"{{"every": 300000, "missed": "{missed}"}}"#));
+            assert_eq!((job.missed, job.named()), (expected, "every-5m".into()));
+        }
+    }
+
+    #[test]
+    fn a_document_of_a_job_says_when_it_runs() {
+        for (text, hint) in [
+            ("", "write `every` or `cron`"),
+            (r#"{"every": "1s", "cron": "0 3 * * *"}"#, "one of them alone"),
+            (r#"{"evry": "1s"}"#, "did you mean `every`?"),
+            (r#"{"every": "1s", "scope": "nodes"}"#, "did you mean \"node\"?"),
+            (r#"{"every": "1s", "missed": -1}"#, "a whole number"),
+            (r#"{"every": "1s", "timeout": 0}"#, "at least 1ms"),
+        ] {
+            let error = JobSettings::from_json(text).unwrap_err();
+            assert!(error.detail().contains(hint), "{text}: {error}");
         }
     }
 }

@@ -6,9 +6,10 @@ use std::time::{Duration, SystemTime};
 
 use futures_util::FutureExt as _;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
 
-use super::schedule::{Tick, time};
+use super::schedule::{Tick, millis, time};
 use crate::broker::{Delivered, Incoming, MessageHandler};
 use crate::context::{Arrival, Context, Home};
 use crate::error::{Error, Result};
@@ -85,6 +86,18 @@ impl Run {
     pub(super) fn begun(tick: Tick, node: String, at: Tick) -> Self {
         let (time, began) = (time(tick), time(at));
         Self { time, attempt: 1, node, began, took: None, outcome: Outcome::Running, error: None }
+    }
+
+    pub(super) fn to_json(&self) -> Value {
+        json!({
+            "time_ms": millis(self.time),
+            "attempt": self.attempt,
+            "node": self.node,
+            "began_ms": millis(self.began),
+            "took_ms": self.took.map(|took| took.as_millis() as u64),
+            "outcome": self.outcome.name(),
+            "error": self.error,
+        })
     }
 }
 

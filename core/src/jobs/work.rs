@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use serde_json::{Value, json};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
@@ -11,6 +12,7 @@ use super::fleet::Fleet;
 use super::job::{Job, Scope};
 use super::node::Own;
 use super::run::{Run, Way};
+use super::schedule::millis;
 use crate::broker::{Abilities, Consumer, Consumers, Incoming};
 use crate::error::{Error, Result};
 use crate::middleware::Layers;
@@ -30,6 +32,21 @@ pub struct Status {
     pub next: Option<SystemTime>,
     /// Its last runs, 100 at most, the oldest first: those of the fleet, or those of this node since it started.
     pub runs: Vec<Run>,
+}
+
+impl Status {
+    /// As `Debug.Jobs` tells it: `name`, `schedule`, `scope`, `next_ms` and `runs`, of each of which `time_ms`, `attempt`, `node`, `began_ms`,
+    /// `took_ms`, `outcome` and `error`. Moments are milliseconds since 1970.
+    pub fn to_json(&self) -> Value {
+        let runs: Vec<Value> = self.runs.iter().map(Run::to_json).collect();
+        json!({
+            "name": self.name,
+            "schedule": self.schedule,
+            "scope": self.scope.name(),
+            "next_ms": self.next.map(millis),
+            "runs": runs,
+        })
+    }
 }
 
 /// Refuses jobs that make no sense, and a broker that cannot see to them.

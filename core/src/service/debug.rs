@@ -3,14 +3,12 @@
 //! `Debug.Cache` (wire reference 11) is what its client keeps of replies. go-micro tells the replies themselves, to any caller. They
 //! are answers to others, so this tells that they are there. `Debug.Jobs` is ours.
 
-use std::time::SystemTime;
-
 use serde_json::{Value, json};
 
 use crate::client::Client;
 use crate::codec::Json;
 use crate::context::Context;
-use crate::jobs::{Board, Run};
+use crate::jobs::{Board, Status};
 use crate::proto::debug::{CacheRequest, CacheResponse};
 use crate::server::Endpoint;
 
@@ -36,36 +34,10 @@ pub(super) fn cache(client: &Client) -> Endpoint {
 pub(super) fn jobs(board: &Board) -> Endpoint {
     let board = board.clone();
     Endpoint::unary("Debug.Jobs", move |_: Context, _: Json<Value>| {
-        let jobs = board.statuses().into_iter().map(|job| {
-            let runs: Vec<Value> = job.runs.iter().map(run).collect();
-            json!({
-                "name": job.name,
-                "schedule": job.schedule,
-                "scope": job.scope.name(),
-                "next_ms": job.next.map(millis),
-                "runs": runs,
-            })
-        });
-        let jobs: Vec<Value> = jobs.collect();
+        let jobs: Vec<Value> = board.statuses().iter().map(Status::to_json).collect();
         async move { Ok(Json(json!({ "jobs": jobs }))) }
     })
     .internal()
-}
-
-fn run(run: &Run) -> Value {
-    json!({
-        "time_ms": millis(run.time),
-        "attempt": run.attempt,
-        "node": run.node,
-        "began_ms": millis(run.began),
-        "took_ms": run.took.map(|took| took.as_millis() as u64),
-        "outcome": run.outcome.name(),
-        "error": run.error,
-    })
-}
-
-fn millis(time: SystemTime) -> u64 {
-    time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis() as u64
 }
 
 #[cfg(test)]

@@ -58,7 +58,13 @@ impl ServiceBuilder {
     /// As [`ServiceBuilder::run`]. That a handler fails or panics is none.
     pub async fn run_once(mut self) -> Result<()> {
         let served = self.shutdown.take().unwrap_or_default().child_token();
-        let once = Once { is_taken: Arc::default(), served: served.clone() };
+        self.once(served.clone()).shutdown_on(served).run().await
+    }
+
+    /// Serves one call or one message, as [`run_once`](Self::run_once) does, and cancels `served` once that is answered or settled:
+    /// for a service that is [started](Self::start) and stopped by its program.
+    pub fn once(mut self, served: CancellationToken) -> Self {
+        let once = Once { is_taken: Arc::default(), served };
         let of_messages = once.clone();
         for subscriber in &mut self.subscribers {
             // What is with a function that ends is delivered later than it need be.
@@ -78,8 +84,5 @@ impl ServiceBuilder {
                 next.run(incoming).await
             }
         })
-        .shutdown_on(served)
-        .run()
-        .await
     }
 }

@@ -6,7 +6,7 @@ use super::call::backoffs;
 use super::document::{Document, document};
 use super::endpoint::schema;
 use super::value::Value;
-use crate::broker::{Start, Subscriber};
+use crate::broker::{CloudEvent, Start, Subscriber};
 use crate::client::Publish;
 use crate::codec::{Message, Schema};
 use crate::error::Result;
@@ -30,6 +30,7 @@ use crate::resilience::Backoff;
 /// | `id` | a text; published again with the same one, it is delivered once |
 /// | `priority` | 0 to 9, the highest first |
 /// | `exchange` | a topic of the broker to publish to, while the message says its own |
+/// | `cloud_event` | what it says of itself as an event of CloudEvents 1.0: `source` and `type`, perhaps `id`, `subject`, `time` (milliseconds since 1970; now unless set) and others as `attributes` |
 /// | `detached` | `true`: takes nothing along from the call or message that is being handled |
 #[derive(Debug, Clone, Default)]
 pub struct PublishSettings {
@@ -39,6 +40,7 @@ pub struct PublishSettings {
     id: Option<String>,
     priority: Option<u8>,
     exchange: Option<String>,
+    cloud_event: Option<CloudEvent>,
     detached: bool,
 }
 
@@ -54,6 +56,7 @@ impl Document for PublishSettings {
             id: fields.read("id", Value::text)?,
             priority: fields.read("priority", Value::count)?,
             exchange: fields.read("exchange", Value::text)?,
+            cloud_event: fields.read("cloud_event", CloudEvent::read)?,
             detached: fields.read("detached", Value::flag)?.unwrap_or_default(),
         };
         fields.finish()?;
@@ -66,8 +69,16 @@ document!(PublishSettings);
 impl<T: Message> Publish<T> {
     /// Sets all that `settings` say, as if each were set here.
     pub fn settings(mut self, settings: &PublishSettings) -> Self {
-        let PublishSettings { key, delay, expires_in, id, priority, exchange, detached } =
-            settings.clone();
+        let PublishSettings {
+            key,
+            delay,
+            expires_in,
+            id,
+            priority,
+            exchange,
+            cloud_event,
+            detached,
+        } = settings.clone();
         if let Some(key) = key {
             self = self.key(key);
         }
@@ -85,6 +96,9 @@ impl<T: Message> Publish<T> {
         }
         if let Some(exchange) = exchange {
             self = self.exchange(exchange);
+        }
+        if let Some(event) = cloud_event {
+            self = self.cloud_event(event);
         }
         if detached { self.detached() } else { self }
     }
@@ -195,5 +209,21 @@ impl Start {
         };
         fields.finish()?;
         start
+    }
+}
+
+impl CloudEvent {
+    fn read(value: Value) -> Result<Self> {
+        let mut fields = value.fields()?;
+        let source = fields.require("source", Value::text)?;
+        let mut event = Self::new(source, fields.require("type", Value::text)?);
+        event.id = fields.read("id", Value::text)?;
+        event.subject = fields.read("subject", Value::text)?;
+        if let Some(millis) = fields.read("time", Value::count)? {
+            event.time = Some(UNIX_EPOCH + Duration::from_millis(millis));
+        }
+        event.attributes = fields.read("attributes", Value::labels)?.unwrap_or_default();
+        fields.finish()?;
+        Ok(event)
     }
 }

@@ -39,6 +39,7 @@
 //! | [`ServiceSettings`] | those of a service, its server and its client | a [`ServiceBuilder`](crate::service::ServiceBuilder) |
 //! | [`EndpointSettings`] | what callers may know of an endpoint | an [`Endpoint`](crate::server::Endpoint) |
 //! | [`ClientSettings`] | those of a client, and defaults of its calls | a [`ClientBuilder`](crate::client::ClientBuilder) |
+//! | [`JobSettings`] | when a job runs, and where | a [`Job`](crate::jobs::Job) |
 //! | [`SubscriberSettings`] | what a subscriber asks of its broker | a [`Subscriber`](crate::broker::Subscriber) |
 //! | [`PublishSettings`] | the terms of a message | `settings` of a [`Publish`](crate::client::Publish) |
 //! | [`CallSettings`] | the terms of a call | `settings` of a [`Call`](crate::client::Call), a stream or a client |
@@ -62,6 +63,7 @@ mod flags;
 mod foreign;
 mod gathered;
 mod given;
+mod jobs;
 mod messages;
 mod operator;
 mod path;
@@ -83,6 +85,7 @@ pub use endpoint::EndpointSettings;
 pub(crate) use explain::HIDDEN;
 pub use explain::{Explained, Explanation};
 pub use given::Source;
+pub use jobs::JobSettings;
 pub use messages::{PublishSettings, SubscriberSettings};
 pub(crate) use operator::Operator;
 pub use service::ServiceSettings;

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::record::{ID, Record, write};
 use crate::broker::{Broker, Incoming, Message as Published, MessageHandler, Start, Subscriber};
 use crate::client::content_type;
-use crate::codec::{Codec, Message, Side};
+use crate::codec::{Codec, Message, Raw, Schema, Side};
 use crate::context::Context;
 use crate::error::{Code, Error, Result};
 use crate::server::failure::told;
@@ -25,9 +27,33 @@ impl Subscriber {
     {
         let handler = Arc::new(handler);
         let handler = MessageHandler::new(move |incoming: Incoming| {
-            worker::<Req, Res, F, R>(incoming, handler.clone())
+            let handler = handler.clone();
+            worker(incoming, move |incoming| async move { answer(incoming, &*handler).await })
         });
-        let mut worker = Self::raw_with(topic.into(), handler, Req::schema());
+        Self::worker(topic.into(), handler, Req::schema())
+    }
+
+    /// The same for messages as they are. What the handler returns has the content type of its message.
+    pub fn raw_task<F, R>(topic: impl Into<String>, handler: F) -> Self
+    where
+        F: Fn(Incoming) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<Bytes>> + Send + 'static,
+    {
+        let handler = Arc::new(handler);
+        let handler = MessageHandler::new(move |incoming: Incoming| {
+            let handler = handler.clone();
+            worker(incoming, move |incoming: Incoming| async move {
+                let content_type = incoming.delivered.message.content_type.clone();
+                let mut result = Published::new("", handler(incoming).await?);
+                result.content_type = content_type;
+                Ok(result)
+            })
+        });
+        Self::worker(topic.into(), handler, <Raw as Message>::schema())
+    }
+
+    fn worker(topic: String, handler: MessageHandler, schema: Schema) -> Self {
+        let mut worker = Self::raw_with(topic, handler, schema);
         worker.is_task = true;
         worker.queue(QUEUE).start(Start::First)
     }
@@ -53,14 +79,12 @@ pub(crate) fn check(subscribers: &[Subscriber], broker: &dyn Broker) -> Result<(
 }
 
 /// Does the work of a message and writes down what comes of it. A message that is no task is handled without.
-async fn worker<Req, Res, F, R>(incoming: Incoming, handler: Arc<F>) -> Result<()>
+async fn worker<F, R>(incoming: Incoming, work: F) -> Result<()>
 where
-    Req: Message,
-    Res: Message,
-    F: Fn(Context, Req) -> R + Send + Sync + 'static,
-    R: Future<Output = Result<Res>> + Send + 'static,
+    F: FnOnce(Incoming) -> R,
+    R: Future<Output = Result<Published>>,
 {
-    let Incoming { context, delivered } = incoming;
+    let (context, delivered) = (incoming.context.clone(), incoming.delivered.clone());
     let message = &delivered.message;
     let client = context.client()?.clone();
     let id = message.headers.get(ID).map(str::to_owned);
@@ -73,19 +97,7 @@ where
     };
     let node = context.service_handle()?.node().id;
     record(Record::Running { attempt: delivered.attempt, node }).await?;
-    let work = async {
-        let codec = match &message.content_type {
-            Some(name) => Codec::from_content_type(name).map_err(Error::without_retry)?,
-            None => Req::preferred(),
-        };
-        let read = Req::decode(codec, message.body.clone()).map_err(Error::without_retry)?;
-        let answer = handler(context.clone(), read).await?;
-        let codec = Res::preferred();
-        let mut result = Published::new("", answer.into_bytes(codec, Side::Server)?);
-        result.content_type = Some(content_type(codec).to_owned());
-        Ok(result)
-    };
-    match work.await {
+    match work(incoming).await {
         Ok(result) => record(Record::Done(Box::new(result))).await,
         Err(error) => {
             let (attempt, error) = (delivered.attempt, told(error, &context));
@@ -93,6 +105,27 @@ where
             Err(error)
         }
     }
+}
+
+/// Reads a message, and writes what its handler returns.
+async fn answer<Req, Res, F, R>(incoming: Incoming, handler: &F) -> Result<Published>
+where
+    Req: Message,
+    Res: Message,
+    F: Fn(Context, Req) -> R,
+    R: Future<Output = Result<Res>>,
+{
+    let message = &incoming.delivered.message;
+    let codec = match &message.content_type {
+        Some(name) => Codec::from_content_type(name).map_err(Error::without_retry)?,
+        None => Req::preferred(),
+    };
+    let read = Req::decode(codec, message.body.clone()).map_err(Error::without_retry)?;
+    let answer = handler(incoming.context.clone(), read).await?;
+    let codec = Res::preferred();
+    let mut result = Published::new("", answer.into_bytes(codec, Side::Server)?);
+    result.content_type = Some(content_type(codec).to_owned());
+    Ok(result)
 }
 
 /// Writes down which tasks of a worker are dead letters, whatever made them so.

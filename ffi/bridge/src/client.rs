@@ -193,7 +193,7 @@ impl Client {
     }
 
     /// Publishes a message. It ends in one [`EventKind::Reply`], without a payload, once the message is as safe as the broker
-    /// makes messages.
+    /// makes messages. With the option `"task": true`, the payload is the id by which its answer can be asked for.
     ///
     /// # Errors
     /// As [`Client::call`].
@@ -207,12 +207,22 @@ impl Client {
             codec.ok_or_else(|| Failure::argument("the codec of the message is not known"))?;
         let terms = question::Terms::of(desk, meta, timeout_ns, parent, flags)?;
         let mut publish = self.0.client.publish(topic, Raw(payload)).codec(codec);
+        let (is_task, options) = own::flag(options, "publish settings", own::TASK)?;
         if !options.is_empty() {
-            publish = publish.settings(&PublishSettings::from_json(options)?);
+            publish = publish.settings(&PublishSettings::from_json(&options)?);
         }
         let publish = publish.metadata_all(terms.metadata.clone());
         let operation = Operation::new(queue, token, IdKind::Operation, EventKind::Reply)
             .place(desk.message(terms.wait())?);
+        if is_task {
+            let client = self.0.client.clone();
+            return operation.begin(&desk.shared, |_| async move {
+                match part(terms, "the task", publish.task(&client)).await {
+                    Ok(task) => Ending::payload(task.id().to_owned()),
+                    Err(error) => error.into(),
+                }
+            });
+        }
         operation.begin(&desk.shared, |_| async move {
             match part(terms, "the message", publish.into_future()).await {
                 Ok(()) => Ending::default(),

@@ -6,7 +6,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use micro::broker::{Delivered, Delivery, Verdict};
-use micro::{Code, Codec, Error};
+use micro::jobs::Running;
+use micro::{Code, Codec, Context, Error};
 
 use crate::failure::{Failure, Result};
 use crate::metadata::pack_facts;
@@ -110,7 +111,11 @@ pub(crate) fn millis(time: SystemTime) -> u64 {
 
 /// How the body is written; as bytes where that is not known here.
 pub(crate) fn codec(delivered: &Delivered) -> Codec {
-    let name = delivered.message.content_type.as_deref();
+    codec_of(delivered.message.content_type.as_deref())
+}
+
+/// The same by content type.
+pub(crate) fn codec_of(name: Option<&str>) -> Codec {
     name.and_then(|name| Codec::from_content_type(name).ok()).unwrap_or(Codec::Bytes)
 }
 
@@ -132,4 +137,11 @@ pub(crate) fn facts(delivered: &Delivered) -> Bytes {
         ("priority", priority.as_deref()),
     ];
     pack_facts(&message.headers, known.iter().filter_map(|(name, value)| Some((*name, (*value)?))))
+}
+
+/// The same of the run of a job.
+pub(crate) fn facts_of_run(context: &Context, run: &Running) -> Bytes {
+    let (time, attempt) = (millis(run.time).to_string(), run.attempt.to_string());
+    let known = [("job", &*run.job), ("time", &*time), ("attempt", &*attempt)];
+    pack_facts(context.metadata(), known.into_iter())
 }

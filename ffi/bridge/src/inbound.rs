@@ -6,14 +6,12 @@ use std::task::{Context as TaskContext, Poll};
 
 use bytes::Bytes;
 use futures_util::Stream;
-use micro::broker::Delivered;
 use micro::server::{Body, Request, Response};
 use micro::{Code, Codec, Context, Error, Messages, Metadata, Shape};
 use tokio::sync::{Notify, oneshot};
 use tokio::task::AbortHandle;
 
 use crate::credit::Credit;
-use crate::delivery::facts;
 use crate::event::{Event, EventKind, Held, NO_TIMEOUT, Unseen, Waiting};
 use crate::failure::{Failure, Result};
 use crate::flags;
@@ -72,14 +70,14 @@ pub(crate) struct Arriving {
     pub(crate) shape: Shape,
     pub(crate) codec: Codec,
     pub(crate) body: Body,
-    /// The message of a topic that it is.
-    pub(crate) delivered: Option<Arc<Delivered>>,
+    /// Its meta, where that has more than its headers.
+    pub(crate) facts: Option<Bytes>,
 }
 
 impl From<Request> for Arriving {
     fn from(request: Request) -> Self {
         let Request { context, shape, codec, body, .. } = request;
-        Self { context, shape, codec, body, delivered: None }
+        Self { context, shape, codec, body, facts: None }
     }
 }
 
@@ -220,7 +218,7 @@ impl Inbound {
 
 /// Serves one call: tells the host, waits for its answer.
 pub(crate) async fn serve(host: Host, method: u32, call: Arriving) -> micro::Result<Response> {
-    let Arriving { context, shape, codec, body, delivered } = call;
+    let Arriving { context, shape, codec, body, facts } = call;
     let (message, messages) = match body {
         Body::Message(message) => (message, None),
         Body::Stream(messages) if shape.client_streams() => (Bytes::new(), Some(messages)),
@@ -262,10 +260,7 @@ pub(crate) async fn serve(host: Host, method: u32, call: Arriving) -> micro::Res
         method,
         timeout_ns: left(&context),
         payload: message,
-        meta: match delivered {
-            Some(delivered) => facts(&delivered),
-            None => pack(context.metadata()),
-        },
+        meta: facts.unwrap_or_else(|| pack(context.metadata())),
         held: Held::Waiting(Waiting::new(id, served.call.clone(), Some(permit))),
         ..Event::new(EventKind::Call, *token, id)
     });

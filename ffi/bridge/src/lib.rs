@@ -41,6 +41,7 @@ mod operation;
 pub mod operations;
 mod outbox;
 mod own;
+mod planned;
 pub mod provided;
 mod publication;
 mod question;

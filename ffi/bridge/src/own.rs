@@ -18,6 +18,26 @@ pub(crate) fn take<'a>(options: &'a str, name: &str) -> (Option<Value>, Cow<'a, 
     }
 }
 
+/// The same for one that is true or false, and false unless it is there.
+///
+/// # Errors
+/// `INVALID_ARGUMENT` for anything else.
+pub(crate) fn flag<'a>(
+    options: &'a str,
+    document: &str,
+    name: &str,
+) -> Result<(bool, Cow<'a, str>)> {
+    // Most have none, and are read once.
+    if !options.contains(name) {
+        return Ok((false, options.into()));
+    }
+    match take(options, name) {
+        (None, options) => Ok((false, options)),
+        (Some(Value::Bool(flag)), options) => Ok((flag, options)),
+        _ => wrong(document, name, "write true or false"),
+    }
+}
+
 /// What stands where an option of the bridge's own is not what it should be.
 pub(crate) fn wrong<T>(document: &str, name: &str, why: &str) -> Result<T> {
     Err(Error::invalid_argument(format!("{document}: {name}: {why}")).into())
@@ -46,6 +66,9 @@ pub fn with_args(options: &str, args: Option<Vec<String>>) -> Result<Cow<'_, str
 
 /// The command line of the program, without its name.
 pub(crate) const ARGS: &str = "args";
+
+/// That a message has an answer that can be asked for, and that a subscriber gives such answers.
+pub(crate) const TASK: &str = "task";
 
 #[cfg(test)]
 mod tests {

@@ -5,28 +5,26 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use micro::broker::{Incoming, Subscriber};
-use micro::server::{Body, Endpoint, Request};
 use micro::service::ServiceBuilder;
 use micro::settings::{
-    EndpointSettings, Explained, Explanation, ServiceSettings, SubscriberSettings,
+    EndpointSettings, Explained, Explanation, JobSettings, ServiceSettings, SubscriberSettings,
 };
-use micro::{Codec, Context, Error, Metadata, Service, Shape};
+use micro::{Error, Service, Shape};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::client::Client;
 use crate::completion::Ending;
-use crate::delivery::codec;
 use crate::event::EventKind;
 use crate::failure::{Failure, Result};
 use crate::flags;
 use crate::id::{Id, IdKind};
-use crate::inbound::{Arriving, Host, serve};
+use crate::inbound::Host;
 use crate::live::{self, Live};
 use crate::operation::Operation;
-use crate::own::{self, ARGS};
+use crate::own::{self, ARGS, TASK};
+use crate::planned::{FALLBACK, Planned, REGISTER_CHECK, What};
 use crate::queue::Queue;
 use crate::runtime::Runtime;
 use crate::shared::{Shared, Stop};
@@ -52,24 +50,12 @@ enum State {
     Over,
 }
 
-struct Planned {
-    name: String,
-    what: What,
-}
-
-/// What the host answers.
-enum What {
-    Endpoint(Shape, EndpointSettings),
-    /// Asked by the service itself.
-    RegisterCheck,
-    /// Messages of the topic that it is called.
-    Subscriber(SubscriberSettings),
-}
-
 /// What a service is told: by the program, and by its command line.
 struct Told {
     settings: ServiceSettings,
     args: Option<Vec<String>>,
+    /// It ends once it has served one call or message.
+    once: bool,
 }
 
 impl Told {
@@ -84,7 +70,8 @@ impl Told {
                 return own::wrong("service settings", ARGS, why);
             }
         };
-        Ok(Self { settings: ServiceSettings::from_json(&options)?, args })
+        let (once, options) = own::flag(&options, "service settings", ONCE)?;
+        Ok(Self { settings: ServiceSettings::from_json(&options)?, args, once })
     }
 
     fn builder(self, name: &str) -> micro::Result<ServiceBuilder> {
@@ -96,16 +83,14 @@ impl Told {
     }
 }
 
-/// The option of an endpoint that makes it the register check.
-const REGISTER_CHECK: &str = "register_check";
-
-/// The name of the endpoint that answers what no other does.
-const FALLBACK: &str = "*";
+/// The option of a service that makes it what go-micro calls a function.
+const ONCE: &str = "once";
 
 impl Server {
     /// A service called `name`. `options` is a JSON document of [`ServiceSettings`], empty for the defaults, to which the bridge
     /// adds `args`: the command line of the program, a list of texts without its name. What that says comes before variables,
-    /// documents and options.
+    /// documents and options. With `"once": true` it serves one call or message, refuses others that come meanwhile, and stops in
+    /// order once that is answered or settled, whatever became of it.
     ///
     /// # Errors
     /// `INVALID_ARGUMENT` for options that cannot be read; with `args` also for a flag, a variable or a document that is wrong,
@@ -186,13 +171,33 @@ impl Server {
     /// beside them, as an [`EventKind::Delivery`] has it. An empty reply says that it was handled, an error that it was not:
     /// it is delivered again where the broker can, unless it was tried too often. [`Runtime::settle`] says more.
     ///
+    /// With the option `"task": true` it is a worker: the reply is the answer of the task, and has the codec of its message.
+    ///
     /// # Errors
     /// `INVALID_ARGUMENT` for options that cannot be read, `FAILED_PRECONDITION` once it has been started,
     /// [`Status::FORKED`](crate::Status::FORKED).
     pub fn subscribe(&self, topic: &str, options: &str) -> Result<u32> {
         self.0.shared.check()?;
-        let what = What::Subscriber(SubscriberSettings::from_json(options)?);
+        let (is_task, options) = own::flag(options, "subscriber settings", TASK)?;
+        let settings = SubscriberSettings::from_json(&options)?;
+        let what = if is_task { What::Task(settings) } else { What::Subscriber(settings) };
         self.plan(Planned { name: topic.to_owned(), what })
+    }
+
+    /// Adds a job; returns the number by which events name it, one row with those of endpoints. `options` is a JSON document of
+    /// [`JobSettings`]. What makes no sense, or is more than the broker can do, is found out by the start.
+    ///
+    /// Each run comes as an [`EventKind::Call`] with that number, without a payload; its meta is a block of headers, and one of
+    /// what is known of the run: `job`, `time` (milliseconds since 1970) and `attempt`. An empty reply says that it is done,
+    /// an error that it failed: it is run again, unless it was tried too often. [`Runtime::settle`] says more, as of a message.
+    ///
+    /// # Errors
+    /// `INVALID_ARGUMENT` for options that cannot be read, `FAILED_PRECONDITION` once it has been started,
+    /// [`Status::FORKED`](crate::Status::FORKED).
+    pub fn job(&self, options: &str) -> Result<u32> {
+        self.0.shared.check()?;
+        let what = What::Job(JobSettings::from_json(options)?);
+        self.plan(Planned { name: String::new(), what })
     }
 
     fn plan(&self, planned: Planned) -> Result<u32> {
@@ -201,7 +206,7 @@ impl Server {
                 endpoints.push(planned);
                 Ok(u32::try_from(endpoints.len() - 1).unwrap_or(u32::MAX))
             }
-            _ => Err(started("add endpoints and subscribers before it is started")),
+            _ => Err(started("add endpoints, subscribers and jobs before it is started")),
         }
     }
 
@@ -333,26 +338,14 @@ async fn start(
     endpoints: Vec<Planned>,
     host: &Host,
 ) -> micro::Result<Arc<Service>> {
+    let once = settings.once.then(|| serving.stop.clone());
     let mut builder = settings.builder(&serving.name)?;
-    for (number, Planned { name, what }) in endpoints.into_iter().enumerate() {
-        let (host, method) = (host.clone(), u32::try_from(number).unwrap_or(u32::MAX));
-        builder = match what {
-            What::RegisterCheck => {
-                let of = serving.name.clone();
-                builder.register_check(move || check(host.clone(), method, of.clone()))
-            }
-            What::Subscriber(settings) => {
-                let handler = move |incoming| handle(host.clone(), method, incoming);
-                builder.subscriber(settings.apply(Subscriber::raw(name, handler)))
-            }
-            What::Endpoint(shape, settings) => {
-                let handler = move |request: Request| serve(host.clone(), method, request.into());
-                match &*name {
-                    FALLBACK => builder.fallback(handler),
-                    _ => builder.handle(settings.apply(Endpoint::raw(&name, shape, handler))?),
-                }
-            }
-        };
+    for (number, planned) in endpoints.into_iter().enumerate() {
+        let method = u32::try_from(number).unwrap_or(u32::MAX);
+        builder = planned.add(builder, (&serving.name, method), host.clone())?;
+    }
+    if let Some(served) = once {
+        builder = builder.once(served);
     }
     let service = tokio::select! {
         started = builder.start() => Arc::new(started?),
@@ -367,23 +360,6 @@ async fn start(
 
 fn explanation(name: &str, options: &str) -> Result<Explanation> {
     Ok(Told::read(options)?.builder(name)?.explain()?)
-}
-
-/// Asks the host whether the node is fit for calls.
-async fn check(host: Host, method: u32, service: String) -> micro::Result<()> {
-    let context = Context::of_question(&service, REGISTER_CHECK, Metadata::new(), None);
-    let (shape, codec, body) = (Shape::Unary, Codec::Bytes, Body::Message(Bytes::new()));
-    let arriving = Arriving { context, shape, codec, body, delivered: None };
-    serve(host, method, arriving).await.map(drop)
-}
-
-/// Has the host handle a message.
-async fn handle(host: Host, method: u32, incoming: Incoming) -> micro::Result<()> {
-    let Incoming { context, delivered, .. } = incoming;
-    let body = Body::Message(delivered.message.body.clone());
-    let (shape, codec) = (Shape::Unary, codec(&delivered));
-    let arriving = Arriving { context, shape, codec, body, delivered: Some(delivered) };
-    serve(host, method, arriving).await.map(drop)
 }
 
 fn started(what: &str) -> Failure {

@@ -47,6 +47,8 @@ pub struct micro_message {
 /// Publishes a message with the client's broker, which ends in one MICRO_EVENT_REPLY with this `token`, without a payload, once
 /// the message is as safe as the broker makes messages. `id` may be NULL. As many are under way at once as calls may be.
 ///
+/// With the option "task": true the payload of the reply is the id by which MICRO_TASK_RESULT asks for the answer of a worker.
+///
 /// Fails as micro_client_call does.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn micro_publish(
@@ -67,6 +69,9 @@ pub unsafe extern "C" fn micro_publish(
 /// Each message comes as MICRO_EVENT_CALL with that number; its `meta` is that of MICRO_EVENT_DELIVERY. An empty micro_reply says
 /// that it was handled, an error that it was not: then it is delivered again, where the broker can, and a dead letter in the end.
 /// micro_settle says more.
+///
+/// With the option "task": true it is a worker: the payload of its micro_reply is the answer of the task, and has the codec of
+/// its message.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn micro_server_subscribe(
     server: *mut micro_server,
@@ -82,6 +87,24 @@ pub unsafe extern "C" fn micro_server_subscribe(
             put(method, at(server)?.subscribe(topic, options)?)
         })
     }
+}
+
+/// Adds a job to a service, before it is started. `options` is a JSON document (docs/configuration.md) that says "every" or "cron".
+/// `method` gets the number by which events name it, in one row with those of micro_server_method.
+///
+/// Each run comes as MICRO_EVENT_CALL with that number, without a payload. Its `meta` is a block of headers, and, behind
+/// micro_meta_rest, one of what is known of the run: job (its name), time (when it was to run, milliseconds since 1970) and
+/// attempt. An empty micro_reply says that it is done, an error that it failed; micro_settle says more, as of a message. What
+/// makes no sense, or is more than the broker can do, is found out by the start.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn micro_server_job(
+    server: *mut micro_server,
+    options: micro_slice,
+    method: *mut u32,
+    err: *mut *mut micro_error,
+) -> micro_status {
+    // SAFETY: the caller promises a live server or NULL, readable text, and writable `method` and `err`.
+    unsafe { answer(err, || put(method, at(server)?.job(options.text("options")?)?)) }
 }
 
 /// Says what became of a message that MICRO_EVENT_DELIVERY lent, or that came to a subscriber of a service: MICRO_ACK, MICRO_RETRY

@@ -44,6 +44,19 @@ pub const MICRO_BROKER_SUBSCRIBE: u32 = 0x0401;
 /// What the service behind the client has seen so far; the client is that of micro_server_client. args {}. REPLY: a JSON object
 /// with edges (calls by caller and endpoint), in_flight and shed. MICRO_FAILED_PRECONDITION for other clients.
 pub const MICRO_SERVICE_STATS: u32 = 0x0801;
+/// The jobs of the service behind the client; the client is that of micro_server_client. args {}. REPLY: a JSON array of objects
+/// with name, schedule, scope (fleet or node), next_ms and runs, the last 100 at most, the oldest first; of each time_ms, attempt,
+/// node, began_ms, took_ms (null while it runs), outcome (running, done, failed, skipped, lost) and error. Moments are milliseconds
+/// since 1970. MICRO_FAILED_PRECONDITION for other clients.
+pub const MICRO_SERVICE_JOBS: u32 = 0x0802;
+/// Waits for the answer of a task, whoever sent it. args {"id": text}. REPLY: what its worker answered, in the codec of the flags.
+/// MICRO_DEADLINE_EXCEEDED where there is none within the timeout: it may come later. The error of its last attempt, where it
+/// was given up. MICRO_INVALID_ARGUMENT for what is no id, and for a broker that keeps no messages.
+pub const MICRO_TASK_RESULT: u32 = 0x0901;
+/// How far a task has come. args {"id": text}. REPLY: a JSON object with state (queued, running, failed, done, dead) and, where
+/// they are known, attempt, node, code (gRPC's number) and error. Fails as MICRO_TASK_RESULT does. What is kept no longer is
+/// told as queued.
+pub const MICRO_TASK_STATE: u32 = 0x0902;
 
 /// Registries: what MICRO_REGISTRY_* ask. The upper byte of their numbers.
 pub const MICRO_AREA_REGISTRY: u32 = 0x02;

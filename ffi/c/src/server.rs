@@ -18,7 +18,8 @@ impl Opaque for micro_server {
     type Inside = Server;
 }
 
-/// A service called `name`. `options` may be NULL; its keys are those of a service in docs/configuration.md.
+/// A service called `name`. `options` may be NULL; its keys are those of a service in docs/configuration.md, and `once`: with true
+/// it serves one call or message, refuses others that come meanwhile, and stops in order once that is answered or settled.
 ///
 /// Where its options have arguments, what they say is answered at once: MICRO_CANCELLED for --help and --version, with the text
 /// to print as the error's message, MICRO_INVALID_ARGUMENT for a flag, a variable or a document that is wrong, with what was

@@ -263,6 +263,7 @@ _DURATIONS = frozenset(
         "delay",
         "expires_in",
         "lease",
+        "every",
     )
 )
 

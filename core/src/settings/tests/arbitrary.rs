@@ -5,7 +5,7 @@ use serde_json::Value as Json;
 
 use super::*;
 use crate::error::Code;
-use crate::settings::{PublishSettings, SubscriberSettings};
+use crate::settings::{JobSettings, PublishSettings, SubscriberSettings};
 
 /// Documents of known fields with any values.
 fn documents() -> impl Strategy<Value = Json> {
@@ -50,6 +50,7 @@ proptest! {
         harmless(CallSettings::from_json(&text));
         harmless(PublishSettings::from_json(&text));
         harmless(SubscriberSettings::from_json(&text));
+        harmless(JobSettings::from_json(&text));
         harmless(EndpointSettings::from_json(&text));
     }
 }

@@ -10,6 +10,7 @@ mod client;
 mod ground;
 mod registry;
 mod service;
+mod task;
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::{BoxStream, Stream, StreamExt as _};
@@ -60,6 +61,12 @@ operations! {
     BROKER_SUBSCRIBE = 0x0401, "broker.subscribe", deliver(broker::subscribe);
     /// What the service behind the client has seen.
     SERVICE_STATS = 0x0801, "service.stats", ask(service::stats);
+    /// The jobs of the service behind the client, and their last runs.
+    SERVICE_JOBS = 0x0802, "service.jobs", ask(service::jobs);
+    /// Waits for the answer of a task.
+    TASK_RESULT = 0x0901, "task.result", ask(task::result);
+    /// How far a task has come.
+    TASK_STATE = 0x0902, "task.state", ask(task::state);
 }
 
 /// The number of the operation that is called `name`, for example `registry.get`.

@@ -77,7 +77,7 @@ impl Hosted {
         // What is followed has no end; only its opening has.
         let deadline = (shape == Shape::Unary).then_some(until);
         let context = Context::of_question(&format!("{self:?}"), name, metadata, deadline);
-        let call = Arriving { context, shape, codec: Codec::Json, body, delivered: None };
+        let call = Arriving { context, shape, codec: Codec::Json, body, facts: None };
         let opened = async {
             let mut body = serve(Host::clone(&entry.host), number, call).await?.body;
             if let Body::Stream(messages) = &mut body {
