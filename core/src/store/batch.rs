@@ -5,20 +5,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde_json::{Map, Value};
 
-use super::record::{MAX_METADATA, MAX_VALUE, Place, check_key};
-use super::{Abilities, Store};
-use crate::error::{Error, Reason, Result};
+use super::record::Place;
+use crate::error::{Error, Reason};
 use crate::spelling::quoted;
-
-/// Changes of one batch, at most.
-const MAX_CHANGES: usize = 1024;
-/// Bytes of all values of one batch, at most.
-const MAX_BYTES: usize = 8 << 20;
 
 /// Changes that are made together.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Batch {
-    /// In this order, at most 1024, with values of 8 MiB in all.
+    /// In this order, at most 1024, with values of 8 MiB in all, and one of each record at most. Their conditions are about what was there
+    /// before any of them.
     pub changes: Vec<Change>,
     /// The locks under which they are made.
     pub fences: Vec<Fence>,
@@ -54,9 +49,9 @@ pub struct Change {
 pub enum What {
     /// It is written, whether it was there or not.
     Write {
-        /// At most [`MAX_VALUE`] bytes.
+        /// At most [`MAX_VALUE`](super::MAX_VALUE) bytes.
         value: Bytes,
-        /// At most [`MAX_METADATA`] bytes as JSON.
+        /// At most [`MAX_METADATA`](super::MAX_METADATA) bytes as JSON.
         metadata: Map<String, Value>,
         /// After this it is gone; without, it stays. Whole milliseconds, 1 at least.
         ttl: Option<Duration>,
@@ -123,33 +118,6 @@ impl Change {
         }
         self
     }
-
-    fn check_sizes(&self) -> Result<usize> {
-        check_key(&self.key)?;
-        let What::Write { value, metadata, ttl } = &self.what else { return Ok(0) };
-        let too_large = |what: &str, bytes: usize, most: usize| {
-            let key = quoted(&self.key);
-            let text =
-                format!("the {what} of {key} has {bytes} bytes, and at most {most} are kept");
-            Err(Error::invalid_argument(text).with_reason(Reason::TooLarge))
-        };
-        if value.len() > MAX_VALUE {
-            return too_large("value", value.len(), MAX_VALUE);
-        }
-        if !metadata.is_empty() {
-            let length = serde_json::to_vec(metadata).map_err(Error::unexpected)?.len();
-            if length > MAX_METADATA {
-                return too_large("metadata", length, MAX_METADATA);
-            }
-        }
-        match ttl {
-            Some(ttl) if *ttl < Duration::from_millis(1) => Err(Error::invalid_argument(format!(
-                "the record {} would live for less than a millisecond: delete it instead",
-                quoted(&self.key)
-            ))),
-            _ => Ok(value.len()),
-        }
-    }
 }
 
 impl From<Change> for Batch {
@@ -158,36 +126,7 @@ impl From<Change> for Batch {
     }
 }
 
-impl Batch {
-    /// What every store does first: refuses what cannot be kept, and what this one cannot do.
-    ///
-    /// # Errors
-    /// `INVALID_ARGUMENT`, with the reason `too_large` where that is why.
-    pub fn check(&self, store: &dyn Store) -> Result<()> {
-        let Abilities { transactions, .. } = store.abilities();
-        if self.changes.len() > 1 && !transactions {
-            return Err(Error::invalid_argument(format!(
-                "the store `{}` makes one change at a time: apply them one by one, or use a store with transactions",
-                store.name()
-            )));
-        }
-        let too_large = |text| Err(Error::invalid_argument(text).with_reason(Reason::TooLarge));
-        if self.changes.len() > MAX_CHANGES {
-            let count = self.changes.len();
-            return too_large(format!("{count} changes in a batch, and at most {MAX_CHANGES} fit"));
-        }
-        let mut bytes = 0;
-        for change in &self.changes {
-            bytes += change.check_sizes()?;
-        }
-        if bytes > MAX_BYTES {
-            return too_large(format!("a batch of {bytes} bytes, and at most {MAX_BYTES} fit"));
-        }
-        self.fences.iter().try_for_each(|fence| check_key(&fence.lock))
-    }
-}
-
-/// What a [`Store`] says where a condition of a change does not hold; `found` is the version of what is there, 0 for nothing.
+/// What a [`Store`](super::Store) says where a condition of a change does not hold; `found` is the version of what is there, 0 for nothing.
 pub fn conflict(change: &Change, found: u64) -> Error {
     let wanted = match change.condition {
         Condition::Any => "anything".to_owned(),
@@ -207,7 +146,7 @@ pub fn conflict(change: &Change, found: u64) -> Error {
     Error::new(crate::Code::Aborted, text).with_reason(Reason::Conflict)
 }
 
-/// What a [`Store`] says of a fence that another has passed.
+/// What a [`Store`](super::Store) says of a fence that another has passed.
 pub fn stale(fence: &Fence, newest: u64) -> Error {
     Error::failed_precondition(format!(
         "the lock {} was passed on: token {} is stale since {newest} was used, and nothing was changed",

@@ -15,7 +15,9 @@
 
 mod abilities;
 mod batch;
+mod check;
 mod connect;
+pub mod contract;
 mod memory;
 mod query;
 mod record;

@@ -1,8 +1,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::contract::Subject;
 use super::{Batch, Change, Condition, Fence, Memory, Place, Query, Store, Watch};
 use crate::error::Reason;
+
+crate::store_contract!(|| {
+    let store = Memory::new();
+    Subject::new(store.clone(), store)
+});
 
 fn change(key: &str) -> Change {
     Change::write(Place::default(), key, key.to_owned())
