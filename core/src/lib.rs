@@ -47,6 +47,7 @@
 //! | JSON, protobuf, bytes | [`codec`] |
 //! | messages by topic | [`broker`] |
 //! | records by key | [`store`] |
+//! | locks, leaders and limits of a fleet | [`sync`] |
 //! | work by the clock | [`jobs`] |
 //! | work whose answer is asked for later | [`tasks`] |
 //! | a folder of messages that needs looking after | [`data`] |
@@ -96,6 +97,7 @@ mod shape;
 mod spelling;
 pub mod store;
 mod streaming;
+pub mod sync;
 pub mod tasks;
 pub mod telemetry;
 pub mod testing;
