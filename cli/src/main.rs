@@ -113,6 +113,7 @@ fn log() {
 #[tokio::main(flavor = "current_thread")]
 async fn run(arguments: Arguments, output: &mut Output) -> Result<(), Failure> {
     micro_nats::provide()?;
+    micro_postgres::provide()?;
     micro_redis::provide()?;
     // What needs no fleet.
     let command = match arguments.command {

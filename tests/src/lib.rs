@@ -4,6 +4,7 @@
 //! * [`peer`]: a program driven over JSON lines, which dies with the test
 //! * [`ours`]: the same Greeter as the peers', on this framework
 //! * [`go`]: go-micro v2.9.1 and bare grpc-go
+//! * [`postgres`]: PostgreSQL, as the system has it
 //! * [`python`]: gRPC for Python
 //! * [`h2spec`]: the conformance suite for HTTP/2
 //! * [`host`]: other machines, and cables to them
@@ -36,6 +37,7 @@ pub mod ledger;
 pub mod namespace;
 pub mod ours;
 pub mod peer;
+pub mod postgres;
 mod prepare;
 pub mod python;
 pub mod servers;

@@ -175,7 +175,7 @@ impl Context {
     }
 
     /// The message of a topic that is handled, as a `micro.Delivery`, which can be settled before the handler returns; `None`
-    /// where this is a call.
+    /// where this is a call or a run of a job.
     #[getter]
     fn delivery<'py>(slf: &Bound<'py, Self>) -> PyResult<Option<Bound<'py, PyAny>>> {
         static MAKE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
@@ -185,6 +185,17 @@ impl Context {
         }
         let make = MAKE.import(py, "micro._messages", "of_context")?;
         make.call1((slf, PyBytes::new(py, &this.meta))).map(Some)
+    }
+
+    /// The run of a job that is carried out, as a `micro.Running`; `None` where this is a call or a message.
+    #[getter]
+    fn job<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        static MAKE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        if micro_bridge::Headers::after(&self.meta).is_empty() {
+            return Ok(None);
+        }
+        let make = MAKE.import(py, "micro._jobs", "of_context")?;
+        make.call1((PyBytes::new(py, &self.meta),)).map(Some)
     }
 
     /// Says what became of the message that is handled.

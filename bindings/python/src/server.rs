@@ -40,6 +40,11 @@ impl Server {
         self.server.subscribe(topic, options).or_raise(py)
     }
 
+    /// Adds a job; it is numbered with the endpoints.
+    fn job(&self, py: Python<'_>, options: &str) -> PyResult<u32> {
+        self.server.job(options).or_raise(py)
+    }
+
     /// Starts it; `host` is told when callers may come, and when it is over.
     fn start(
         &self,

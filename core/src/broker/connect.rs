@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, LazyLock};
 
-use super::{Broker, Http, Memory};
+use super::{Broker, Http, Memory, Rpc};
 use crate::error::Result;
 use crate::plugin::{Provided, Schemes};
 
@@ -10,7 +10,8 @@ use crate::plugin::{Provided, Schemes};
 static SCHEMES: LazyLock<Schemes<dyn Broker>> = LazyLock::new(|| {
     let schemes = Schemes::<dyn Broker>::new("broker")
         .with("memory", |name| Ok(Arc::new(Memory::named(name))))
-        .with("http", |rest| Ok(Arc::new(Http::from_url_path(rest)?)));
+        .with("http", |rest| Ok(Arc::new(Http::from_url_path(rest)?)))
+        .with("service", |rest| Ok(Arc::new(Rpc::from_url_path(rest)?)));
     #[cfg(unix)]
     let schemes =
         schemes.with("durable", |rest| Ok(Arc::new(super::Durable::from_url_path(rest)?)));
@@ -28,6 +29,7 @@ pub(crate) fn warm_up() {
 /// | URL | broker |
 /// |---|---|
 /// | `http://`, `http://0.0.0.0:9000` | [`Http`]: go-micro's, which posts messages to subscribers that the registry knows; the default |
+/// | `service://`, `service://name`, `service://10.0.0.7:8001` | [`Rpc`]: go-micro's broker `service`, behind the service `go.micro.broker` |
 /// | `memory://`, `memory://name` | [`Memory::named`]: shared within this process |
 /// | `durable://`, `durable:///var/lib/shop` | [`Durable`](super::Durable): shared on this machine, in a data folder; Unix only |
 /// | `durable://name` | [`Durable::named`](super::Durable::named): the one that the service `name` serves; Unix only |

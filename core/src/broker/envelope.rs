@@ -28,6 +28,13 @@ struct Envelope {
 /// The message as it is sent, with its topic as the header `Micro-Topic`. Of a header that is there twice, Go has room for one:
 /// both values, with a comma in between. Terms, such as a key, are not carried.
 pub fn write(message: &Message) -> Bytes {
+    let (header, body) = (Some(header(message)), Some(STANDARD.encode(&message.body)));
+    // Maps of text and text do not fail.
+    serde_json::to_vec(&Envelope { header, body }).unwrap_or_default().into()
+}
+
+/// Its headers as go-micro has them, its topic and its content type among them.
+pub(super) fn header(message: &Message) -> BTreeMap<String, String> {
     let mut header = BTreeMap::new();
     for name in message.headers.headers().keys() {
         let values = message.headers.headers().get_all(name);
@@ -38,10 +45,7 @@ pub fn write(message: &Message) -> Bytes {
         header.insert(CONTENT_TYPE.to_owned(), content_type.clone());
     }
     header.insert(TOPIC.to_owned(), message.topic.clone());
-    let body = Some(STANDARD.encode(&message.body));
-    let envelope = Envelope { header: Some(header), body };
-    // Maps of text and text do not fail.
-    serde_json::to_vec(&envelope).unwrap_or_default().into()
+    header
 }
 
 /// The message that [`write()`] or a program with go-micro wrote. Its topic is `topic`, as a broker knows it, or else what its header
@@ -57,7 +61,15 @@ pub fn read(bytes: &[u8], topic: Option<&str>) -> Result<Message> {
         serde_json::from_slice(bytes).map_err(|error| wrong(error.to_string()))?;
     let body = STANDARD.decode(envelope.body.unwrap_or_default());
     let body = body.map_err(|error| wrong(error.to_string()))?;
-    let mut header = envelope.header.unwrap_or_default();
+    message(topic, envelope.header.unwrap_or_default(), body.into())
+}
+
+/// The message that go-micro has with this header, as [`read`] reads it.
+pub(super) fn message(
+    topic: Option<&str>,
+    mut header: BTreeMap<String, String>,
+    body: Bytes,
+) -> Result<Message> {
     let said = header.remove(TOPIC).filter(|topic| !topic.is_empty());
     let topic = topic.map(str::to_owned).or(said);
     let topic = topic.ok_or_else(|| Error::from_http("go.micro.broker", "Topic not found", 500))?;

@@ -41,6 +41,7 @@ pub mod envelope;
 mod http;
 mod memory;
 mod message;
+mod rpc;
 #[cfg(unix)]
 mod stored;
 mod subscriber;
@@ -64,6 +65,7 @@ pub use self::http::Http;
 pub use self::memory::Memory;
 pub(crate) use self::memory::{in_child, warm_up as warm_up_memory};
 pub use self::message::Message;
+pub use self::rpc::{Rpc, endpoints};
 pub use self::subscriber::{Incoming, MessageHandler, Subscriber};
 pub use self::subscription::{Start, Subscription};
 pub(crate) use self::supervised::Supervised;

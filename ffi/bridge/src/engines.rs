@@ -1,10 +1,10 @@
-//! Brokers and other engines that are crates of their own, known to every binding by their schemes.
+//! Brokers, stores and other engines that are crates of their own, known to every binding by their schemes.
 
 /// Makes them known. What the process has provided itself under one of the names stays as it is.
 pub(crate) fn provide() {
-    for provided in [micro_nats::provide(), micro_redis::provide()] {
+    for provided in [micro_nats::provide(), micro_postgres::provide(), micro_redis::provide()] {
         if let Err(error) = provided {
-            tracing::debug!(%error, "a broker was provided before");
+            tracing::debug!(%error, "an engine was provided before");
         }
     }
 }
@@ -20,6 +20,10 @@ mod tests {
         for url in ["nats://", "jetstream://", "redis://", "rediss://"] {
             let broker = micro::broker::connect(url).unwrap();
             assert!(url.starts_with(broker.name()), "{url}: {broker:?}");
+        }
+        for url in ["postgres://", "postgresql://", "cockroach://"] {
+            let store = micro::store::connect(url).unwrap();
+            assert!(url.starts_with(store.name()), "{url}: {store:?}");
         }
         for runtime in runtimes {
             runtime.free();

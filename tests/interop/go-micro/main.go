@@ -8,7 +8,7 @@
 //
 // A service speaks TLS with --certificate and --key, a client with --authority. A client with --static takes the names of services
 // for their addresses. With --subscribe, a service handles messages of these topics. With --nats, messages go by the NATS server at
-// this address.
+// this address, and with --broker by the service go.micro.broker at it. With --brokers, a service is one: it keeps no messages.
 //
 // It prints one JSON line when it is up, answers every JSON line it reads, and ends when its stdin does, so a test
 // that dies leaves nothing behind.
@@ -23,6 +23,7 @@ import (
 	"github.com/micro/go-micro/v2"
 	"github.com/micro/go-micro/v2/broker"
 	"github.com/micro/go-micro/v2/broker/nats"
+	remote "github.com/micro/go-micro/v2/broker/service"
 	selector "github.com/micro/go-micro/v2/client/selector/static"
 	"github.com/micro/go-micro/v2/server"
 )
@@ -43,6 +44,8 @@ func main() {
 	subscribed := flags.String("subscribe", "", "topics of subscribers, as in orders,audit:queue")
 	static := flags.Bool("static", false, "take names of services for addresses")
 	natsServer := flags.String("nats", "", "address of a NATS server that carries messages")
+	brokered := flags.String("broker", "", "address of a go.micro.broker that carries messages")
+	brokers := flags.Bool("brokers", false, "serve go.micro.broker")
 	flags.Parse(os.Args[2:])
 
 	// go-micro reads the command line itself and does not know these flags.
@@ -57,6 +60,12 @@ func main() {
 	}
 	if *natsServer != "" {
 		more = append(more, micro.Broker(nats.NewBroker(broker.Addrs(*natsServer))))
+	}
+	if *brokered != "" {
+		more = append(more, micro.Broker(remote.NewBroker(broker.Addrs(*brokered))))
+	}
+	if *brokers {
+		more = append(more, serving)
 	}
 	if *static {
 		more = append(more, micro.Selector(selector.NewSelector()))

@@ -9,6 +9,7 @@
 //! * [`errors`]: what an error is on the other side, and when it is tried again
 //! * [`streams`]: both kinds of end, and streams that are never half-closed
 //! * [`messages`]: publishers and subscribers of the HTTP broker
+//! * [`broker`]: the broker behind RPC, `go.micro.broker`
 //! * [`telemetry`]: traces, caller, namespace and what is propagated
 //! * [`gateway`]: our services behind go-micro's HTTP gateway
 //! * [`tls`]: both sides with TLS
@@ -20,6 +21,7 @@
     reason = "a test says what it expected by failing"
 )]
 
+mod broker;
 mod calls;
 mod discovery;
 mod errors;

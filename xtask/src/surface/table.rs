@@ -42,6 +42,8 @@ pub(super) struct Question {
 pub(super) enum Way {
     /// Once.
     Ask,
+    /// Once, with a message in a codec of its own.
+    Fetch,
     /// With each thing that happens.
     Follow,
     /// With each message, which the host settles.
@@ -49,10 +51,15 @@ pub(super) enum Way {
 }
 
 impl Way {
+    /// Whether the answer is a message, of a type of the language's own.
+    pub(super) fn has_messages(self) -> bool {
+        matches!(self, Self::Fetch | Self::Deliver)
+    }
+
     /// The event that has the answer.
     pub(super) fn event(self) -> &'static str {
         match self {
-            Self::Ask => "REPLY",
+            Self::Ask | Self::Fetch => "REPLY",
             Self::Follow => "CHANGE",
             Self::Deliver => "DELIVERY",
         }
@@ -109,7 +116,7 @@ impl Question {
     pub(super) fn events(&self) -> Vec<String> {
         let answer = self.way.event().to_owned();
         match self.way {
-            Way::Ask => vec![answer],
+            Way::Ask | Way::Fetch => vec![answer],
             Way::Follow | Way::Deliver => vec!["OPENED".to_owned(), answer, "END".to_owned()],
         }
     }
@@ -192,6 +199,7 @@ impl Row {
             does: comment.join(" ").trim_end_matches('.').to_owned(),
             way: match self.how.to_string().as_str() {
                 "ask" => Way::Ask,
+                "fetch" => Way::Fetch,
                 "follow" => Way::Follow,
                 "deliver" => Way::Deliver,
                 other => {

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from ._errors import Detail as Detail
     from ._errors import Error as Error
     from ._formats import codec as codec
+    from ._jobs import JobStatus as JobStatus
+    from ._jobs import Run as Run
+    from ._jobs import Running as Running
+    from ._messages import CloudEvent as CloudEvent
     from ._messages import Delivered as Delivered
     from ._messages import Delivery as Delivery
     from ._metadata import Metadata as Metadata
@@ -51,6 +55,7 @@ if TYPE_CHECKING:
     from ._streams import Stream as Stream
     from ._stub import Stub as Stub
     from ._terms import Reply as Reply
+    from ._work import TaskState as TaskState
 
 _WHERE = {
     "Broker": "_provide_broker",
@@ -58,6 +63,7 @@ _WHERE = {
     "Change": "_registry",
     "Client": "_client",
     "ClientStream": "_streams",
+    "CloudEvent": "_messages",
     "Code": "_errors",
     "Context": "_context",
     "Delivered": "_messages",
@@ -67,6 +73,7 @@ _WHERE = {
     "Error": "_errors",
     "FailedAttempt": "_retry",
     "Health": "_registry",
+    "JobStatus": "_jobs",
     "KnownNode": "_registry",
     "Lent": "_provide_broker",
     "Message": "_provide_broker",
@@ -78,12 +85,15 @@ _WHERE = {
     "Reply": "_terms",
     "Requests": "_streams",
     "Retry": "_retry",
+    "Run": "_jobs",
+    "Running": "_jobs",
     "Runtime": "_runtime",
     "Service": "_service",
     "Setting": "_operator",
     "Stream": "_streams",
     "Stub": "_stub",
     "Subscription": "_provide_broker",
+    "TaskState": "_work",
     "__version__": "_micro",
     "codec": "_formats",
     "context": "_context",
@@ -96,6 +106,7 @@ __all__ = [
     "Change",
     "Client",
     "ClientStream",
+    "CloudEvent",
     "Code",
     "Context",
     "Delivered",
@@ -105,6 +116,7 @@ __all__ = [
     "Error",
     "FailedAttempt",
     "Health",
+    "JobStatus",
     "KnownNode",
     "Lent",
     "Message",
@@ -116,12 +128,15 @@ __all__ = [
     "Reply",
     "Requests",
     "Retry",
+    "Run",
+    "Running",
     "Runtime",
     "Service",
     "Setting",
     "Stream",
     "Stub",
     "Subscription",
+    "TaskState",
     "codec",
     "context",
     "errors",

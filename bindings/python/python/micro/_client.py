@@ -30,6 +30,7 @@ from ._registry import (
 from ._runtime import Runtime, default
 from ._streams import ClientStream, Stream, feed, peek
 from ._terms import Answer, Reply, Terms, options_of, replied, reply, sends_nothing, terms, unary
+from ._work import TaskState, state, task
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
@@ -345,6 +346,28 @@ class Client(BaseClient):
         A message is what a request can be. Inside of a handler, trace and metadata of what is handled go along.
         """
         await self._ask("publish", publication(topic, message, options))
+
+    async def task(self, topic: str, message: Any, **options: Unpack[PublishOptions]) -> str:
+        """Sends a message whose answer can be asked for, and returns its id. :meth:`Service.task` works it off.
+
+        As :meth:`publish`, with a broker that keeps messages, such as ``durable://``.
+        """
+        return bytes((await self._ask("publish", task(topic, message, options)))[0]).decode()
+
+    async def task_result(self, id: str, *, returns: type[T] | None = None, timeout: float | None = None) -> T:
+        """Waits for the answer of a task, whichever process sent it, for 10 s unless ``timeout`` says otherwise.
+
+        Raises ``DeadlineExceeded`` where there is none by then: it may come later. The error of its last attempt, where it was
+        given up. It is kept for a day.
+        """
+        read = _codec.of_replies(returns, "the answer")
+        payload, flags, _ = await self._ask("ask", question("task.result", timeout, id=id))
+        answer: T = read(payload, flags)
+        return answer
+
+    async def task_state(self, id: str, *, timeout: float | None = None) -> TaskState:
+        """How far a task has come. One whose results are kept no longer is told as queued."""
+        return state(await self._asked(question("task.state", timeout, id=id)))
 
     async def subscribe(
         self,

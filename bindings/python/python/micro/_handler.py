@@ -30,6 +30,9 @@ EAGER, STREAMING, DIRECT = 0, 1, 2
 class Handler:
     """A function of the user's, and the endpoint it serves."""
 
+    of_messages = False
+    """Middleware around messages stands around it, and not that around calls."""
+
     def __init__(
         self,
         name: str,

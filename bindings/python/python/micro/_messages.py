@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
+from urllib.parse import unquote
 
 from . import _codec
 from ._context import current
@@ -44,6 +45,23 @@ class Delivered(NamedTuple):
     content_type: str | None = None
 
 
+class CloudEvent(NamedTuple):
+    """What a message says of itself as an event of CloudEvents 1.0, in headers such as ``ce-id`` and ``ce-type``."""
+
+    source: str
+    """Where it happened, as a reference to it, such as ``/shop`` or ``https://example.com/shop``."""
+    type: str
+    """What happened, such as ``com.example.order.placed``."""
+    id: str | None = None
+    """Tells it from the others of its source: the id of the message unless set, and a random one where that has none."""
+    subject: str | None = None
+    """What it happened to, within its source."""
+    time: datetime | None = None
+    """When it happened: now, unless set."""
+    attributes: Mapping[str, str] = {}
+    """All other attributes, such as ``dataschema``, by their names of 1 to 20 lower-case letters and digits."""
+
+
 class Delivery(Generic[T]):
     """A message that is being handled, and the way to say what became of it.
 
@@ -76,6 +94,25 @@ class Delivery(Generic[T]):
             self._message = self._decode(self._payload, self._flags)
         message: T = self._message
         return message
+
+    @property
+    def cloud_event(self) -> CloudEvent | None:
+        """What it says of itself as an event of CloudEvents 1.0; ``None`` where it is none. Raises ``InvalidArgument`` for one
+        that is not as it should be."""
+        said = {name[3:]: unquote(str(value)) for name, value in self.metadata.pairs if name.startswith("ce-")}
+        if "specversion" not in said:
+            return None
+        version, time = said.pop("specversion"), said.pop("time", None)
+        if not version.startswith("1."):
+            raise InvalidArgument(f"the event is of version {version}, and not of 1.0 of CloudEvents")
+        if missing := [f"ce-{name}" for name in ("id", "source", "type") if name not in said]:
+            raise InvalidArgument(f"the event has no header {missing[0]}")
+        try:
+            happened = None if time is None else datetime.fromisoformat(time)
+        except ValueError:
+            raise InvalidArgument(f"the time of the event, {text_of(time)}, is none of RFC 3339") from None
+        own = [said.pop(name, None) for name in ("source", "type", "id", "subject")]
+        return CloudEvent(str(own[0]), str(own[1]), own[2], own[3], happened, said)
 
     def ack(self) -> bool:
         """It was handled."""
@@ -143,12 +180,14 @@ def _delivered(known: Metadata) -> Delivered:
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def of_context(context: _micro.Context, meta: bytes) -> Delivery[Any]:
-    """The message that a subscriber of a service handles."""
+def of_context(context: _micro.Context, meta: bytes) -> Delivery[Any] | None:
+    """The message that a subscriber of a service handles; nothing where a job runs."""
 
     def unread(payload: Any, flags: int) -> Any:
         raise RuntimeError("the message is what the handler was given")
 
+    if "job" in of_blocks(meta)[1]:
+        return None
     return Delivery(context._settle, None, context._flags, meta, unread)
 
 
@@ -170,8 +209,22 @@ def publication(topic: str, message: Any, options: PublishOptions) -> Publicatio
     timeout, metadata = rest.pop("timeout", None), rest.pop("metadata", None)
     if isinstance(timeout, str):
         raise TypeError(f"timeout={timeout!r} is text: give seconds, such as 1.5")
+    if rest.get("cloud_event") is not None:
+        rest["cloud_event"] = _event(rest["cloud_event"])
     meta = None if metadata is None else pairs(metadata)
     return topic, payload, meta, nanoseconds(timeout), parent, document(rest), codec | _WAIT
+
+
+def _event(event: Any) -> dict[str, Any]:
+    """An event as the core takes it."""
+    if not isinstance(event, CloudEvent):
+        raise TypeError(f'cloud_event is {type(event).__name__}: give micro.CloudEvent("/shop", "com.example.order.placed")')
+    told = {name: value for name, value in event._asdict().items() if value is not None}
+    if "time" in told:
+        if told["time"].tzinfo is None:
+            raise ValueError("the time of the event has no time zone: give datetime.now(timezone.utc), or another with a zone")
+        told["time"] = max(0, round(told["time"].timestamp() * 1000))
+    return told
 
 
 def start_of(start: Any) -> Any:

@@ -3,6 +3,7 @@ from contextvars import Context as Variables
 from contextvars import ContextVar
 from typing import Any, final
 
+from ._jobs import Running
 from ._messages import Delivery
 from ._metadata import Metadata, Value
 
@@ -61,7 +62,10 @@ class Context:
     @property
     def delivery(self) -> Delivery[Any] | None:
         """The message of a topic that is handled, which can be settled before the handler returns; ``None`` where this is a
-        call."""
+        call or a run of a job."""
+    @property
+    def job(self) -> Running | None:
+        """The run of a job that is carried out; ``None`` where this is a call or a message."""
     def _settle(self, verdict: int, delay_ns: int, reason: str) -> bool: ...
     def set_header(self, name: str, value: Value) -> None:
         """Adds a header to the answer; without effect once they are sent, with a stream's first message or by
@@ -119,6 +123,7 @@ class Server:
     def __new__(cls, runtime: Runtime, name: str, options: str) -> Server: ...
     def method(self, name: str, shape: int, options: str) -> int: ...
     def subscribe(self, topic: str, options: str) -> int: ...
+    def job(self, options: str) -> int: ...
     def start(self, queue: Queue, host: Any, endpoints: list[tuple[str, Any, int]], base: Variables) -> int: ...
     def stop(self) -> None: ...
     def set_health(self, service: str, serving: bool) -> None: ...

@@ -13,6 +13,8 @@ from ._text import text_of
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
+    from ._messages import CloudEvent
+
 Seconds = Union[float, int, "timedelta", str]
 """A duration: seconds, a ``timedelta``, or text such as ``"250ms"``."""
 
@@ -125,6 +127,8 @@ class PublishOptions(TypedDict, total=False):
     """0 to 9, the highest first."""
     exchange: str
     """A topic of the broker to publish to, while the message says its own."""
+    cloud_event: CloudEvent
+    """What it says of itself as an event of CloudEvents 1.0."""
     detached: bool
     """Takes nothing along from the call or message that is being handled."""
     metadata: MetadataLike | None
@@ -156,6 +160,30 @@ class SubscriberOptions(TypedDict, total=False):
     """The most time for one message."""
     internal: bool
     """Subscribes without telling the registry."""
+
+
+class JobOptions(TypedDict, total=False):
+    """What becomes of the runs of a job."""
+
+    name: str
+    """By which nodes agree: 1 to 100 letters, digits, ``-`` and ``_``; made of the schedule unless set."""
+    scope: Literal["fleet", "node"]
+    """Once in the fleet, which is the default, or once on each node."""
+    missed: Literal["skip", "once"] | int
+    """What becomes of runs that no node could begin: left out unless set, made up for once, or so many of them."""
+    timeout: Seconds
+    """The most time for one run."""
+    max_attempts: int
+    """How often a run that fails is attempted: once unless set."""
+    backoff: Literal["jittered", "go_micro", "none"]
+    """How long a run waits after a failure."""
+
+
+class CronOptions(JobOptions, total=False):
+    """The same of one by a cron expression."""
+
+    zone: str
+    """Time zone of the expression, such as ``Europe/Berlin``; UTC unless set."""
 
 
 class EndpointOptions(TypedDict, total=False):

@@ -14,6 +14,7 @@ from ._client import Client
 from ._errors import Cancelled, Error
 from ._handler import Handler
 from ._hooks import Check
+from ._jobs import Job
 from ._options import document
 from ._registry import Record, record
 from ._runtime import Runtime
@@ -54,7 +55,9 @@ class Running:
             handlers = [*handlers, Check(self.check)]
         served = [handler.served(self.hub, self.runtime._native, threads) for handler in handlers]
         for handler in handlers:
-            if isinstance(handler, Subscriber):
+            if isinstance(handler, Job):
+                self.server.job(document(handler.options()))
+            elif isinstance(handler, Subscriber):
                 self.server.subscribe(handler.name, document(handler.options()))
             else:
                 self.server.method(handler.name, handler.shape, document(handler.options()))

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ._errors import Closed
 from ._handler import BIDI_STREAM, CLIENT_STREAM, SERVER_STREAM, UNARY, Handler, caller_names
 from ._hooks import Hook, Hooks
+from ._jobs import Job, JobStatus, statuses
 from ._logging import is_program
 from ._middleware import Layer, checked, chosen
 from ._operator import Setting, arguments, explained
-from ._options import EndpointOptions, ServiceOptions, SubscriberOptions, count
+from ._options import CronOptions, EndpointOptions, JobOptions, Seconds, ServiceOptions, SubscriberOptions, count
 from ._questions import question
 from ._running import Running
 from ._runtime import Runtime, default
@@ -162,6 +163,54 @@ class Service:
         names = caller_names()
         return decorate
 
+    def task(
+        self, topic: str, *, request: Any = None, inline: bool = False, **options: Unpack[SubscriberOptions]
+    ) -> Callable[[F], F]:
+        """Works off the tasks of ``topic`` with the decorated function: what it returns can be asked for with
+        :meth:`Client.task_result`.
+
+        ::
+
+            @service.task("resize", max_attempts=3)
+            async def resize(image: Image) -> Image: ...
+
+        It is a subscriber like any other, of the queue ``tasks`` unless another is named, and begins with the first task there
+        is. That needs a broker that keeps messages, such as ``durable://``.
+        """
+
+        def decorate(function: F) -> F:
+            settings = {**options, "task": True}
+            self._add(Subscriber(topic, function, settings=settings, request=request, inline=inline, names=names))
+            return function
+
+        names = caller_names()
+        return decorate
+
+    def every(self, interval: Seconds, *, inline: bool = False, **options: Unpack[JobOptions]) -> Callable[[F], F]:
+        """Runs the decorated function once in each ``interval``, such as ``"5m"`` or a number of seconds, 1 s to 366 days.
+
+        ::
+
+            @service.every("30s", name="refresh", scope="node")
+            async def refresh(context: micro.Context) -> None: ...
+
+        It takes the context, of which ``job`` is the :class:`micro.Running`, or nothing. Once in the whole fleet, unless its
+        scope is ``node``: that needs a broker that keeps messages, such as ``durable://``. What it raises has that run fail.
+        """
+        return self._job({"every": interval, **options}, inline, caller_names())
+
+    def cron(self, expression: str, *, inline: bool = False, **options: Unpack[CronOptions]) -> Callable[[F], F]:
+        """As :meth:`every`, at the moments that a cron expression names, such as ``"0 3 * * *"``: minute, hour, day of month,
+        month and day of week, with seconds before them where there are six fields. They are read in UTC, or in ``zone``."""
+        return self._job({"cron": expression, **options}, inline, caller_names())
+
+    def _job(self, settings: dict[str, Any], inline: bool, names: dict[str, Any] | None) -> Callable[[F], F]:
+        def decorate(function: F) -> F:
+            self._add(Job(function, settings=settings, inline=inline, names=names))
+            return function
+
+        return decorate
+
     def implement(self, descriptor: Any, implementation: Any) -> None:
         """Serves a protobuf service with the methods of an object, which have the names of its methods.
 
@@ -205,8 +254,8 @@ class Service:
         return use if middleware is None else use(middleware)
 
     def use_for_messages(self, middleware: Layer | None = None, *, topics: Iterable[str] = ()) -> Any:
-        """As :meth:`use`, around subscribers: ``async def middleware(message, context, call_next)``. With ``topics``, around
-        those alone."""
+        """As :meth:`use`, around subscribers and the runs of jobs: ``async def middleware(message, context, call_next)``. With
+        ``topics``, or names of jobs, around those alone."""
         only = frozenset((topics,) if isinstance(topics, str) else topics)
 
         def use(middleware: Layer) -> Layer:
@@ -279,7 +328,7 @@ class Service:
 
     def _put_layers(self) -> None:
         for what, layers, of_messages in (("endpoints", self._layers, False), ("topics", self._message_layers, True)):
-            handlers = [one for one in self._handlers if isinstance(one, Subscriber) is of_messages]
+            handlers = [one for one in self._handlers if one.of_messages is of_messages]
             known = {handler.name for handler in handlers}
             for _, only in layers:
                 if missing := only - known:
@@ -336,6 +385,15 @@ class Service:
         is_program()
         with asyncio.Runner(loop_factory=loop_factory) as runner:
             runner.run(self._serve_until_told())
+
+    def run_once(self, *, loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None) -> None:
+        """Serves one call or one message, and ends once that is answered or settled, whatever became of it; others that come
+        meanwhile are refused. Before that it ends as :meth:`run` does."""
+        self._options["once"] = True
+        try:
+            self.run(loop_factory=loop_factory)
+        finally:
+            del self._options["once"]
 
     async def _serve_until_told(self) -> None:
         loop = asyncio.get_running_loop()
@@ -396,6 +454,10 @@ class Service:
         """What the service has seen so far: calls by caller and endpoint, running calls, calls it refused."""
         asked = question("service.stats", timeout)
         return json.loads(bytes(await self._up().client()._asked(asked)))
+
+    async def jobs(self, *, timeout: float | None = None) -> list[JobStatus]:
+        """The jobs of the service: when each runs next, and what became of its last runs."""
+        return statuses(await self._up().client()._asked(question("service.jobs", timeout)))
 
     def _up(self) -> Running:
         running = self._running

@@ -17,6 +17,8 @@ from ._plain import is_protobuf
 class Subscriber(Handler):
     """A function of the user's, and the topic whose messages it handles."""
 
+    of_messages = True
+
     def __init__(
         self,
         topic: str,
@@ -28,6 +30,9 @@ class Subscriber(Handler):
         names: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(topic, function, UNARY, settings=settings, request=request, inline=inline, names=names)
+        if self.settings.get("task"):
+            # It is the answer.
+            return
         # What it returns is for no caller.
         self.response, handle = None, self.function
 

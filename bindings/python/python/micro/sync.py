@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 from . import _codec
 from ._client import BaseClient
 from ._errors import Closed, Internal, Stale
+from ._jobs import JobStatus, statuses
 from ._messages import Delivery, QueueDeliveries, lease_of, publication, start_of, taking
 from ._middleware import Call, Layer, around_on_thread, checked, is_async
 from ._options import CallOptions, PublishOptions, ServiceOptions, name_of
@@ -40,6 +41,7 @@ from ._stub import Stub
 from ._terms import Answer, Reply, Terms, options_of, replied, reply, sends_nothing, terms, unary
 from ._threads import IncomingRequests as Requests
 from ._threads import Slot
+from ._work import TaskState, state, task
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
@@ -300,6 +302,28 @@ class Client(BaseClient):
         """
         self._ask("publish", publication(topic, message, options))
 
+    def task(self, topic: str, message: Any, **options: Unpack[PublishOptions]) -> str:
+        """Sends a message whose answer can be asked for, and returns its id. :meth:`Service.task` works it off.
+
+        As :meth:`publish`, with a broker that keeps messages, such as ``durable://``.
+        """
+        return bytes((self._ask("publish", task(topic, message, options)))[0]).decode()
+
+    def task_result(self, id: str, *, returns: type[T] | None = None, timeout: float | None = None) -> T:
+        """Waits for the answer of a task, whichever process sent it, for 10 s unless ``timeout`` says otherwise.
+
+        Raises ``DeadlineExceeded`` where there is none by then: it may come later. The error of its last attempt, where it was
+        given up. It is kept for a day.
+        """
+        read = _codec.of_replies(returns, "the answer")
+        payload, flags, _ = self._ask("ask", question("task.result", timeout, id=id))
+        answer: T = read(payload, flags)
+        return answer
+
+    def task_state(self, id: str, *, timeout: float | None = None) -> TaskState:
+        """How far a task has come. One whose results are kept no longer is told as queued."""
+        return state(self._asked(question("task.state", timeout, id=id)))
+
     def subscribe(
         self,
         topic: str,
@@ -426,6 +450,10 @@ class Service(_Service):
     def stats(self, *, timeout: float | None = None) -> Any:
         """What the service has seen so far: calls by caller and endpoint, running calls, calls it refused."""
         return json.loads(bytes(self.client._asked(question("service.stats", timeout))))
+
+    def jobs(self, *, timeout: float | None = None) -> list[JobStatus]:  # type: ignore[override]
+        """The jobs of the service: when each runs next, and what became of its last runs."""
+        return statuses(self.client._asked(question("service.jobs", timeout)))
 
     def __enter__(self) -> Service:
         self.start()

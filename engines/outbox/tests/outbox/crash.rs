@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 
 use micro::broker::{Broker as _, Durable, Message};
 use micro_outbox::{Relay, postgres, sqlite};
+use micro_tests::postgres::Server;
 use rusqlite::Connection;
 use tokio_postgres::NoTls;
 
-use crate::server::{Server, config};
+use crate::server::config;
 use crate::{next, received};
 
 const ROLE: &str = "MICRO_TEST_OUTBOX_ROLE";
@@ -187,7 +188,7 @@ async fn what_is_committed_in_postgres_arrives_once_in_order_whoever_is_killed()
     let name = "what_is_committed_in_postgres_arrives_once_in_order_whoever_is_killed";
     let Some(server) = Server::start(name).await else { return };
     let folder = tempfile::tempdir().expect("a folder");
-    let (mut client, connection) = server.config().connect(NoTls).await.expect("connected");
+    let (mut client, connection) = config(server.folder()).connect(NoTls).await.expect("connected");
     tokio::spawn(connection);
     let outbox = postgres::Outbox::new("outbox").expect("a name");
     outbox.migrate(&mut client).await.expect("tables");

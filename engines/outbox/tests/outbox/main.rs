@@ -20,7 +20,8 @@ use tempfile::TempDir;
 use tokio::time::timeout;
 use tokio_postgres::NoTls;
 
-use server::Server;
+use micro_tests::postgres::Server;
+use server::config;
 
 const SOON: Duration = Duration::from_secs(30);
 
@@ -265,14 +266,14 @@ async fn postgres_wakes_its_relay_and_keeps_what_it_cannot_publish() {
     let broker = Arc::new(Durable::new(folder.path()));
     let mut received = received(&*broker).await;
     let outbox = postgres::Outbox::new("public.outbox").expect("a name");
-    let start = || Relay::postgres(server.config(), NoTls, outbox.clone(), broker.clone());
+    let start = || Relay::postgres(config(server.folder()), NoTls, outbox.clone(), broker.clone());
     let (relay, waiting) = (start(), start());
     let connect = async |config: tokio_postgres::Config| {
         let (client, connection) = config.connect(NoTls).await.expect("connected");
         tokio::spawn(connection);
         client
     };
-    let mut client = connect(server.config()).await;
+    let mut client = connect(config(server.folder())).await;
     outbox.migrate(&mut client).await.expect("tables");
     let publish = async |client: &mut tokio_postgres::Client, messages: &[Message]| {
         let transaction = client.transaction().await.expect("a transaction");
@@ -310,7 +311,7 @@ async fn postgres_wakes_its_relay_and_keeps_what_it_cannot_publish() {
     publish(&mut client, &[order("a", "before")]).await;
     server.kill();
     server.serve().await;
-    let mut client = connect(server.config()).await;
+    let mut client = connect(config(server.folder())).await;
     publish(&mut client, &[order("a", "after")]).await;
     assert_eq!(text(&mut received).await, "before");
     assert_eq!(text(&mut received).await, "after");

@@ -64,7 +64,7 @@ operations! {
     /// The jobs of the service behind the client, and their last runs.
     SERVICE_JOBS = 0x0802, "service.jobs", ask(service::jobs);
     /// Waits for the answer of a task.
-    TASK_RESULT = 0x0901, "task.result", ask(task::result);
+    TASK_RESULT = 0x0901, "task.result", fetch(task::result);
     /// How far a task has come.
     TASK_STATE = 0x0902, "task.state", ask(task::state);
 }
@@ -154,6 +154,16 @@ where
     W: Future<Output = micro::Result<Answer>> + Send + 'static,
 {
     How::Ask(Box::new(|at, fields| Ok(Box::pin(work(at, read(fields)?)))))
+}
+
+/// The same with a message as its answer, in a codec of its own.
+fn fetch<A, F, W>(work: F) -> How
+where
+    A: Args + 'static,
+    F: FnOnce(At, A) -> W + 'static,
+    W: Future<Output = micro::Result<Answer>> + Send + 'static,
+{
+    ask(work)
 }
 
 /// An operation that goes on answering.

@@ -8,7 +8,7 @@ use super::{Facade, Parameter, Signature};
 use crate::Outcome;
 use crate::surface::list::snake;
 use crate::surface::names::files;
-use crate::surface::table::{ArgumentKind, Question, Way};
+use crate::surface::table::{ArgumentKind, Question};
 
 /// Where options are.
 const OPTIONS: &str = "options.ts";
@@ -96,7 +96,7 @@ fn signature(
             .filter_map(|kind| interfaces.get(kind.split('<').next().unwrap_or_default().trim()));
         let members = named.flatten().filter(|(_, kind)| {
             // How messages are read is the language's own.
-            !(question.way == Way::Deliver && kind.starts_with(FORMAT))
+            !(question.way.has_messages() && kind.starts_with(FORMAT))
         });
         let optional = members.map(|(name, kind)| parameter(name, kind, true));
         signature.parameters.extend(optional);

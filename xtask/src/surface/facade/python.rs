@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::{Facade, Parameter, Signature};
 use crate::Outcome;
-use crate::surface::table::{ArgumentKind, Question, Way};
+use crate::surface::table::{ArgumentKind, Question};
 
 /// Where the twins are that block.
 const TWINS: &str = "sync.py";
@@ -91,7 +91,7 @@ fn signature(name: &str, method: &Method, question: &Question) -> Signature {
             "self" | "*" => {}
             "timeout" => has_timeout = default == Some("None"),
             // The type of messages is the language's own.
-            "returns" if question.way == Way::Deliver => {}
+            "returns" if question.way.has_messages() => {}
             name => signature.parameters.push(Parameter {
                 name: name.to_owned(),
                 kinds: kinds_of(kind),
