@@ -15,6 +15,9 @@ func TestMain(m *testing.M) {
 	if folder := os.Getenv(asService); folder != "" {
 		serveAlone(folder)
 	}
+	if folder := os.Getenv(asWorker); folder != "" {
+		workAlone(folder)
+	}
 	slog.SetDefault(slog.New(slog.NewTextHandler(io.Discard, &slog.HandlerOptions{Level: slog.LevelError})))
 	code := m.Run()
 	if err := goleak.Find(); err != nil {

@@ -62,6 +62,8 @@ type Service interface {
 	Explain() ([]Setting, error)
 	// Stats is what the service has seen so far, as JSON: calls by caller and endpoint, running calls, calls it refused.
 	Stats(ctx context.Context) ([]byte, error)
+	// Jobs are those of the service: when each runs next, and what became of its last runs.
+	Jobs(ctx context.Context) ([]server.JobStatus, error)
 }
 
 type service struct {
@@ -284,6 +286,19 @@ func (s *service) SetHealth(serving bool) error {
 }
 
 func (s *service) Stats(ctx context.Context) ([]byte, error) {
+	return s.ask(ctx, native.ServiceStats)
+}
+
+func (s *service) Jobs(ctx context.Context) ([]server.JobStatus, error) {
+	told, err := s.ask(ctx, native.ServiceJobs)
+	if err != nil {
+		return nil, err
+	}
+	return server.Statuses(told)
+}
+
+// ask asks what the service knows of itself.
+func (s *service) ask(ctx context.Context, operation uint32) ([]byte, error) {
 	running := s.server.Running()
 	if running == nil {
 		return nil, server.NotRunning(s.Name())
@@ -293,7 +308,7 @@ func (s *service) Stats(ctx context.Context) ([]byte, error) {
 		return nil, errors.FromNative(failure, nil)
 	}
 	defer asking.Close()
-	return client.Ask(ctx, asking, native.ServiceStats)
+	return client.Ask(ctx, asking, operation)
 }
 
 // LibraryVersion is that of the library which is loaded, such as "0.1.0".

@@ -25,6 +25,8 @@ enum Cause {
     Refused,
     /// The reader of the results has left, which is no failure at all.
     Unread,
+    /// A command that was run has ended like this, and said why.
+    Ended(u8),
 }
 
 impl Failure {
@@ -34,6 +36,11 @@ impl Failure {
 
     pub(crate) fn refused(message: impl Into<String>) -> Self {
         Self { cause: Cause::Refused, message: message.into(), error: None }
+    }
+
+    /// Ends as a command has ended that was run.
+    pub(crate) fn ended(code: u8) -> Self {
+        Self { cause: Cause::Ended(code), message: String::new(), error: None }
     }
 
     /// Adds what the user may have meant.
@@ -46,6 +53,7 @@ impl Failure {
             Cause::Usage => ExitCode::from(2),
             Cause::Refused => ExitCode::from(1),
             Cause::Unread => ExitCode::SUCCESS,
+            Cause::Ended(code) => ExitCode::from(code),
         }
     }
 
@@ -72,7 +80,7 @@ impl Failure {
 
     /// True when there is nothing to tell, or no reader.
     pub(crate) fn is_silent(&self) -> bool {
-        self.cause == Cause::Unread
+        matches!(self.cause, Cause::Unread | Cause::Ended(_))
     }
 }
 

@@ -21,7 +21,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use commands::{
-    call, completions, describe, explain, health, jobs, publish, services, subscribe, watch,
+    call, completions, describe, explain, health, jobs, leader, lock, publish, services, subscribe,
+    watch,
 };
 #[cfg(unix)]
 use commands::{data, topics};
@@ -75,6 +76,10 @@ enum Command {
     Topics(topics::Options),
     /// Show when the jobs of a service run, and what became of their last runs.
     Jobs(jobs::Options),
+    /// Run a command while a lock is held that the fleet shares.
+    Lock(lock::Options),
+    /// Run a command on one node of a fleet only, and show which.
+    Leader(leader::Options),
     /// Look after a data folder, where messages of this machine are kept.
     #[cfg(unix)]
     Data(data::Options),
@@ -119,6 +124,8 @@ async fn run(arguments: Arguments, output: &mut Output) -> Result<(), Failure> {
     let command = match arguments.command {
         Command::Explain(options) => return explain::run(options, output),
         Command::Completions(options) => return completions::run::<Arguments>(&options),
+        Command::Lock(options) => return lock::run(&options, output).await,
+        Command::Leader(options) => return leader::run(&options, output).await,
         #[cfg(unix)]
         Command::Data(options) => {
             let fleet = || Ok(Fleet::connect(&arguments.registry, arguments.tls.client()?)?);
@@ -144,7 +151,9 @@ async fn run(arguments: Arguments, output: &mut Output) -> Result<(), Failure> {
             topics::run(options, &fleet.durable(&arguments.broker)?.admin(), output).await
         }
         Command::Jobs(options) => jobs::run(&options, &fleet, output).await,
-        Command::Explain(_) | Command::Completions(_) => Ok(()),
+        Command::Explain(_) | Command::Completions(_) | Command::Lock(_) | Command::Leader(_) => {
+            Ok(())
+        }
         #[cfg(unix)]
         Command::Data(_) => Ok(()),
     }

@@ -47,8 +47,11 @@
 //! | JSON, protobuf, bytes | [`codec`] |
 //! | messages by topic | [`broker`] |
 //! | records by key | [`store`] |
+//! | locks, leaders and limits of a fleet | [`sync`] |
 //! | work by the clock | [`jobs`] |
 //! | work whose answer is asked for later | [`tasks`] |
+//! | events within a process, and bursts of them | [`pubsub`], [`bursts`] |
+//! | ids that grow with time | [`snowflake`] |
 //! | a folder of messages that needs looking after | [`data`] |
 //! | who runs where | [`registry`] |
 //! | an implementation of one's own, chosen by URL | [`plugin`] |
@@ -67,6 +70,7 @@
 mod atomic;
 pub mod auth;
 pub mod broker;
+pub mod bursts;
 pub mod client;
 pub mod codec;
 mod context;
@@ -86,6 +90,7 @@ pub mod middleware;
 mod named;
 pub mod plugin;
 mod proto;
+pub mod pubsub;
 pub mod registry;
 pub mod resilience;
 pub mod selector;
@@ -93,9 +98,11 @@ pub mod server;
 pub mod service;
 pub mod settings;
 mod shape;
+pub mod snowflake;
 mod spelling;
 pub mod store;
 mod streaming;
+pub mod sync;
 pub mod tasks;
 pub mod telemetry;
 pub mod testing;

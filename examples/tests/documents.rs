@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const EXAMPLES: [&str; 18] = [
+const EXAMPLES: [&str; 19] = [
     include_str!("../greeter/service.rs"),
     include_str!("../greeter/client.rs"),
     include_str!("../streaming/service.rs"),
@@ -20,6 +20,7 @@ const EXAMPLES: [&str; 18] = [
     include_str!("../middleware/middleware.rs"),
     include_str!("../messages/messages.rs"),
     include_str!("../jobs/jobs.rs"),
+    include_str!("../locks/locks.rs"),
     include_str!("../outbox/outbox.rs"),
     include_str!("../tasks/tasks.rs"),
     include_str!("../settings/service.rs"),

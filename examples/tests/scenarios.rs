@@ -291,6 +291,16 @@ async fn jobs_run_by_the_clock_in_a_fleet_and_on_a_node() {
 }
 
 #[tokio::test]
+async fn nodes_of_a_shop_agree_who_does_what() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let output = timeout(PATIENCE, command(env!("CARGO_BIN_EXE_locks"), &folder).output()).await;
+    let output = output.expect("it ends in time").expect("it runs");
+    assert!(output.status.success(), "{output:?}");
+    let printed = "sold one, 41 are left\none of two reports is made\nnobody leads\nsent 3 mails\nthe prices were moved\nall are here\n";
+    assert_eq!(String::from_utf8_lossy(&output.stdout), printed);
+}
+
+#[tokio::test]
 async fn orders_are_announced_by_the_transaction_that_takes_them() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut program = command(env!("CARGO_BIN_EXE_outbox"), &folder);

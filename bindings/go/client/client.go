@@ -45,6 +45,14 @@ type Client interface {
 	NewMessage(topic string, payload any, opts ...MessageOption) Message
 	// Publish publishes a message, and returns once its broker has it.
 	Publish(ctx context.Context, msg Message, opts ...PublishOption) error
+	// Task sends a message whose answer can be asked for, and returns its id; micro.HandleTask works it off. That needs a broker that
+	// keeps messages, such as "durable://".
+	Task(ctx context.Context, msg Message, opts ...PublishOption) (string, error)
+	// TaskResult waits for the answer of a task, whichever process sent it, and reads it into what `rsp` points to. It waits for 10 s,
+	// unless the context says otherwise; CodeDeadlineExceeded where there is none by then. It is kept for a day.
+	TaskResult(ctx context.Context, id string, rsp any) error
+	// TaskState is how far a task has come. One whose results are kept no longer is told as queued.
+	TaskState(ctx context.Context, id string) (*TaskState, error)
 	// Subscribe takes messages of a topic, each of which the program settles; from when it returns until the context ends.
 	Subscribe(ctx context.Context, topic string, opts ...SubscribeOption) (*Subscription, error)
 	// Watch tells what changes of all services, or of one with WatchService, from when it returns until the context ends.

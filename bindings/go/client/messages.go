@@ -108,6 +108,11 @@ func WithExchange(topic string) PublishOption {
 	return func(o *PublishOptions) { o.set("exchange", topic) }
 }
 
+// PublishCloudEvent has a message say of itself what an event of CloudEvents 1.0 does, in headers.
+func PublishCloudEvent(event broker.CloudEvent) PublishOption {
+	return func(o *PublishOptions) { o.set("cloud_event", event.Document()) }
+}
+
 // PublishDetached publishes a message that is part of nothing, even inside a handler; the context still ends it.
 func PublishDetached() PublishOption {
 	return func(o *PublishOptions) { o.detached = true }
@@ -118,18 +123,25 @@ func (r *rpc) Publish(ctx context.Context, msg Message, opts ...PublishOption) e
 	for _, opt := range opts {
 		opt(&terms)
 	}
-	made, err := r.publication(ctx, msg, &terms)
+	_, err := r.publish(ctx, msg, &terms)
+	return err
+}
+
+// publish sends a message, and returns what its broker is told to give back.
+func (r *rpc) publish(ctx context.Context, msg Message, terms *PublishOptions) ([]byte, error) {
+	made, err := r.publication(ctx, msg, terms)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	client, err := r.open()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if result := client.Publish(ctx, made); result.Err != nil {
-		return errors.FromNative(result.Err, result.Meta)
+	result := client.Publish(ctx, made)
+	if result.Err != nil {
+		return nil, errors.FromNative(result.Err, result.Meta)
 	}
-	return nil
+	return result.Payload, nil
 }
 
 func (r *rpc) publication(ctx context.Context, msg Message, terms *PublishOptions) (*native.Publication, error) {

@@ -23,8 +23,11 @@ type call struct {
 	server *rpc
 	*served
 	body any
-	// Of a topic.
+	// Of a topic, and of a job.
 	message *broker.Message
+	tick    *Running
+	// Of a task, what its handler gave.
+	reply any
 
 	lock     sync.Mutex
 	done     chan struct{}
@@ -74,6 +77,8 @@ func (c *call) Value(key any) any {
 		return c
 	case broker.Key{}:
 		return c.message
+	case runKey{}:
+		return c.tick
 	}
 	return c.base.Value(key)
 }

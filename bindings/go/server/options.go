@@ -218,6 +218,10 @@ func Quiet(yes bool) Option { return func(o *Options) { o.set("quiet", yes) } }
 // documents and options. What follows "--" is the program's own.
 func Args(args ...string) Option { return func(o *Options) { o.set("args", args) } }
 
+// Once has it serve one call or message, refuse others that come meanwhile, and stop in order once that is answered or settled,
+// whatever became of it: what micro.NewFunction makes.
+func Once(yes bool) Option { return func(o *Options) { o.set("once", yes) } }
+
 // Propagation is how long it serves on after deregistering.
 func Propagation(wait time.Duration) Option {
 	return func(o *Options) { o.duration("propagation", wait) }

@@ -19,6 +19,7 @@ type rpc struct {
 	opts        Options
 	endpoints   []*endpoint
 	subscribers []*subscriber
+	jobs        []*Job
 	native      *native.Server
 	record      *registry.Service
 	stopping    chan struct{}
@@ -121,6 +122,9 @@ func (r *rpc) Start() error {
 		all = append(all, newServed(ofCheck(check), nil))
 	}
 	for _, one := range r.subscribers {
+		all = append(all, one.served(r.opts.SubWrappers))
+	}
+	for _, one := range r.jobs {
 		all = append(all, one.served(r.opts.SubWrappers))
 	}
 	// One piece of memory for all that is known of a call.
@@ -247,6 +251,7 @@ type served struct {
 	asked, returned, sent string
 	// Of a topic.
 	subscriber *subscriber
+	job        *Job
 	deliver    SubscriberFunc
 }
 
@@ -255,7 +260,11 @@ func (s *served) add(to *native.Server) error {
 	var settings []byte
 	var failure *native.Error
 	var err error
-	if s.subscriber != nil {
+	if s.job != nil {
+		if settings, err = s.job.opts.document.JSON(); err == nil {
+			failure = to.Job(settings)
+		}
+	} else if s.subscriber != nil {
 		if settings, err = s.subscriber.settings(); err == nil {
 			failure = to.Subscribe(s.subscriber.topic, settings)
 		}
@@ -306,7 +315,7 @@ func (c *call) run() {
 		}
 		c.end(context.Canceled)
 	}()
-	if c.subscriber != nil {
+	if c.deliver != nil {
 		c.receive()
 		answered = true
 		return

@@ -26,6 +26,8 @@ type Server interface {
 	Subscribe(subscriber Subscriber) error
 	// NewSubscriber makes a subscriber of a function such as func(context.Context, *Message) error.
 	NewSubscriber(topic string, value any, opts ...SubscriberOption) Subscriber
+	// AddJob adds a function that runs by the clock, before it is started.
+	AddJob(job *Job) error
 	// Start listens and registers; it returns when callers may come.
 	Start() error
 	// Stop deregisters, finishes running calls within the grace, and returns when that is done; harmless when repeated.

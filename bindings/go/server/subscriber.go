@@ -121,6 +121,7 @@ type subscriber struct {
 	in     reflect.Type
 	made   func() any
 	handle func(ctx context.Context, message any) error
+	isTask bool
 	err    error
 }
 
@@ -142,6 +143,21 @@ func (s *subscriber) apply(opts []SubscriberOption) *subscriber {
 // SubscriberOf makes a subscriber of a function with types, which micro.Subscribe does. For the packages of this module.
 func SubscriberOf(topic string, value any, in reflect.Type, made func() any, handle func(context.Context, any) error, opts ...SubscriberOption) Subscriber {
 	return (&subscriber{topic: topic, value: value, in: in, made: made, handle: handle}).apply(opts)
+}
+
+// TaskOf makes a subscriber whose answers can be asked for, which micro.HandleTask does. For the packages of this module.
+func TaskOf(topic string, value any, in reflect.Type, made func() any, work func(context.Context, any) (any, error), opts ...SubscriberOption) Subscriber {
+	handle := func(ctx context.Context, message any) (err error) {
+		serving, ok := ctx.Value(callKey{}).(*call)
+		if !ok {
+			return errors.Newf(errors.CodeInternal, "micro", "a wrapper gave the task %s a context that is not of it: make it of the one it was given", topic)
+		}
+		serving.reply, err = work(ctx, message)
+		return err
+	}
+	one := &subscriber{topic: topic, value: value, in: in, made: made, handle: handle, isTask: true}
+	one.opts.set("task", true)
+	return one.apply(opts)
 }
 
 // NewSubscriber makes a subscriber of a function such as func(context.Context, *Message) error.
@@ -223,13 +239,22 @@ func (d delivered) Header() map[string]string {
 	return flat
 }
 
-// receive handles a message, and says what became of it.
+// receive handles a message, or carries out a run of a job, and says what became of it.
 func (c *call) receive() {
-	err := c.handled()
+	var answer []byte
+	var err error
+	switch {
+	case c.job != nil:
+		err = c.ran()
+	default:
+		if err = c.handled(); err == nil && c.subscriber.isTask {
+			answer, err = codec.Encode(c.reply, c.codec(), "what the task "+c.endpoint.name+" returned", true)
+		}
+	}
 	var verdict *broker.Verdict
 	switch {
 	case err == nil:
-		c.native.Reply(nil, nil)
+		c.native.Reply(answer, nil)
 	case errors.As(err, &verdict):
 		what, after := verdict.Told()
 		c.native.Settle(what, after, verdict.Reason())

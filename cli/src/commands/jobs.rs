@@ -145,7 +145,7 @@ fn tone(outcome: &str) -> Tone {
 }
 
 /// How long ago or ahead it is, which needs no calendar.
-fn moment(millis: u64) -> String {
+pub(crate) fn moment(millis: u64) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64;
     match millis.checked_sub(now) {
         Some(ahead) => format!("in {}", rough(ahead)),

@@ -112,6 +112,12 @@ impl<T: ?Sized + 'static> Schemes<T> {
         });
     }
 
+    /// Whether something opens what `url` names.
+    pub(crate) fn knows(&self, url: &str) -> bool {
+        let scheme = url.split_once("://").map_or(url, |(scheme, _)| scheme);
+        self.openers.load().contains_key(scheme)
+    }
+
     /// Opens what `url` names; a scheme alone does as well.
     ///
     /// # Errors

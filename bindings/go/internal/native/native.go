@@ -159,6 +159,9 @@ const (
 	RegistryRegister   = C.MICRO_REGISTRY_REGISTER
 	RegistryDeregister = C.MICRO_REGISTRY_DEREGISTER
 	ServiceStats       = C.MICRO_SERVICE_STATS
+	ServiceJobs        = C.MICRO_SERVICE_JOBS
+	TaskResult         = C.MICRO_TASK_RESULT
+	TaskState          = C.MICRO_TASK_STATE
 	BrokerSubscribe    = C.MICRO_BROKER_SUBSCRIBE
 	AreaRegistry       = C.MICRO_AREA_REGISTRY
 	AreaBroker         = C.MICRO_AREA_BROKER

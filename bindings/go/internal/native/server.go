@@ -89,6 +89,14 @@ func (s *Server) Subscribe(topic string, options []byte) *Error {
 	return failed(status, err)
 }
 
+// Job adds a job; they are numbered in one row with methods.
+func (s *Server) Job(options []byte) *Error {
+	data, size := pointer(options)
+	var err *C.micro_error
+	status := C.go_server_job(s.server, data, size, &err)
+	return failed(status, err)
+}
+
 // Start listens, registers and serves. It returns when callers may come, or with why they may not.
 func (s *Server) Start() *Error {
 	queue := s.runtime.queue()

@@ -106,6 +106,10 @@ static inline micro_status go_server_subscribe(micro_server *server, const void 
     return micro_server_subscribe(server, GO_SLICE(topic), GO_SLICE(json), NULL, err);
 }
 
+static inline micro_status go_server_job(micro_server *server, const void *json, size_t json_len, micro_error **err) {
+    return micro_server_job(server, GO_SLICE(json), NULL, err);
+}
+
 static inline micro_status go_settle(micro_runtime *runtime, micro_id message, uint32_t verdict, uint64_t delay_ns,
                                      const void *reason, size_t reason_len) {
     return micro_settle(runtime, message, verdict, delay_ns, GO_SLICE(reason));

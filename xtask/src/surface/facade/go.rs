@@ -116,6 +116,8 @@ impl Facade for Module {
         for (name, kind) in typed(parameters) {
             if kind == "context.Context" {
                 has_context = true;
+            } else if kind == "any" && question.way.has_messages() {
+                // What a message is read into is the language's own.
             } else if let Some(option) = kind.strip_prefix("...") {
                 let makers = self.makers.get(option).map_or(&[][..], Vec::as_slice);
                 let own = makers.iter().filter(|(name, _)| name != "timeout");
