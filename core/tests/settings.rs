@@ -98,3 +98,31 @@ async fn whole_sets_of_metadata_go_with_calls_and_streams() -> Result<()> {
     assert_eq!(told, ["red", "green"].map(|tenant| Json(tenant.to_owned())));
     service.stop().await
 }
+
+#[tokio::test]
+async fn a_service_and_a_client_keep_records_where_they_are_told() -> Result<()> {
+    let (registry, network) = ("memory://keepers", "memory://keepers");
+    let document = serde_json::json!({"registry": registry, "network": network, "store": "memory://ignored", "propagation": 0});
+    let service = ServiceSettings::from_json(&document.to_string())?
+        .builder("keeper")?
+        .environment(false)
+        .args(["--store=memory://kept"])?
+        .endpoint("Keeper.Keep", |cx: Context, Json(order): Json<String>| async move {
+            cx.client()?.table("orders")?.write("7", Json(order)).await.map(Json)
+        })
+        .start()
+        .await?;
+    let document =
+        serde_json::json!({"registry": registry, "network": network, "store": "memory://kept"});
+    let client =
+        ClientSettings::from_json(&document.to_string())?.builder()?.environment(false).build()?;
+    let Json(version): Json<u64> =
+        client.call("keeper", "Keeper.Keep", Json("two teas".to_owned())).await?;
+    let order = client.table("orders")?.read::<Json<String>>("7").await?;
+    assert_eq!((order.value.0.as_str(), order.version), ("two teas", version));
+    let wrong = ClientSettings::from_json(r#"{"store": "memry://"}"#)?.builder()?.build();
+    let wrong = wrong.expect_err("there is no such store");
+    assert!(wrong.detail().contains("client settings: store: "), "{wrong}");
+    assert!(wrong.detail().contains("memory"), "{wrong}");
+    service.stop().await
+}

@@ -27,6 +27,7 @@ use crate::registry::Registry;
 use crate::resilience::{Backoff, Retry};
 use crate::selector::{Filter, Strategy};
 use crate::settings::{UrlSetting, range};
+use crate::store::Store;
 use crate::transport::network::{Network, Tcp};
 use crate::transport::{ClientTls, Compression, DEFAULT_MAX_BUFFERED, DEFAULT_MAX_MESSAGE, Dial};
 
@@ -42,6 +43,9 @@ pub struct ClientBuilder {
     broker: Option<Arc<dyn Broker>>,
     /// Used where no broker is given.
     broker_url: Option<UrlSetting>,
+    store: Option<Arc<dyn Store>>,
+    /// Used where no store is given.
+    store_url: Option<UrlSetting>,
     /// Variables are read.
     environment: bool,
     cache: Option<Cache>,
@@ -65,6 +69,8 @@ impl Default for ClientBuilder {
             registry_url: None,
             broker: None,
             broker_url: None,
+            store: None,
+            store_url: None,
             environment: true,
             cache: None,
             options: CallOptions::default(),
@@ -256,6 +262,18 @@ impl ClientBuilder {
     /// Publishes messages with the broker of this URL, unless one is given.
     pub(crate) fn broker_url(mut self, url: UrlSetting) -> Self {
         self.broker_url = Some(url);
+        self
+    }
+
+    /// Keeps records with this store. Unless it is called, `MICRO_STORE` names the store, or `memory://` is it.
+    pub fn store(mut self, store: Arc<dyn Store>) -> Self {
+        self.store = Some(store);
+        self
+    }
+
+    /// Keeps records with the store of this URL, unless one is given.
+    pub(crate) fn store_url(mut self, url: UrlSetting) -> Self {
+        self.store_url = Some(url);
         self
     }
 

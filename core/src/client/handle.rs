@@ -20,6 +20,7 @@ use crate::error::{Error, Result};
 use crate::forward::Forward;
 use crate::registry::{Registry, Witness};
 use crate::selector::{Node, Strategy};
+use crate::store::{self, Table};
 use crate::telemetry::Metrics;
 use crate::transport::{Reservoir, Share};
 
@@ -36,6 +37,7 @@ pub(super) struct Inner {
     pub(super) strategy: Arc<dyn Strategy>,
     pub(super) pool: Pool,
     pub(super) broker: Arc<dyn Broker>,
+    pub(super) store: Arc<dyn store::Store>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) options: CallOptions,
     pub(super) max_message: usize,
@@ -100,6 +102,31 @@ impl Client {
     /// The broker that messages are published with.
     pub fn broker(&self) -> &Arc<dyn Broker> {
         &self.0.broker
+    }
+
+    /// The store that records are kept with.
+    pub fn store(&self) -> &Arc<dyn store::Store> {
+        &self.0.store
+    }
+
+    /// A table of that store, in its database `micro`.
+    ///
+    /// ```
+    /// # use micro::{Client, Json, Result};
+    /// # async fn example(client: Client) -> Result<()> {
+    /// let orders = client.table("orders")?;
+    /// let version = orders.write("7", Json("two teas".to_owned())).if_absent().await?;
+    /// if let Some(order) = orders.get::<Json<String>>("7").await? {
+    ///     assert_eq!((order.value.0.as_str(), order.version), ("two teas", version));
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// `INVALID_ARGUMENT` for a name that no table can have, see [`Place::new`](store::Place::new).
+    pub fn table(&self, name: &str) -> Result<Table> {
+        Table::named(self.store(), name)
     }
 
     /// The cached view of the registry that calls go by.

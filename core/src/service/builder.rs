@@ -19,6 +19,7 @@ use crate::middleware::{Layers, from_fn};
 use crate::registry::{Labels, Registry};
 use crate::server::{Endpoint, Handler, Request, Response, Server, ServerBuilder};
 use crate::settings::{HIDDEN, Operator, UrlSetting};
+use crate::store::Store;
 use crate::streaming::Streaming;
 use crate::transport::network::Network;
 
@@ -38,6 +39,9 @@ pub struct ServiceBuilder {
     pub(super) broker: Option<Arc<dyn Broker>>,
     /// Used where no broker is given.
     pub(super) broker_url: Option<UrlSetting>,
+    pub(super) store: Option<Arc<dyn Store>>,
+    /// Used where no store is given.
+    pub(super) store_url: Option<UrlSetting>,
     pub(super) subscribers: Vec<Subscriber>,
     pub(super) message_layers: Layers<Incoming, ()>,
     pub(super) jobs: Vec<Job>,
@@ -76,6 +80,8 @@ impl ServiceBuilder {
             registry_url: None,
             broker: None,
             broker_url: None,
+            store: None,
+            store_url: None,
             subscribers: Vec::new(),
             message_layers: Layers::default(),
             jobs: Vec::new(),
@@ -227,6 +233,13 @@ impl ServiceBuilder {
     /// Unless it is called, they name the broker, or `http://` is it.
     pub fn broker(mut self, broker: Arc<dyn Broker>) -> Self {
         self.broker = Some(broker);
+        self
+    }
+
+    /// Keeps records with this store, whatever the operator says: `MICRO_STORE` and `--store` have no effect then. Unless it is
+    /// called, they name the store, or `memory://` is it. Handlers have it by [`Client::store`] and [`Client::table`].
+    pub fn store(mut self, store: Arc<dyn Store>) -> Self {
+        self.store = Some(store);
         self
     }
 

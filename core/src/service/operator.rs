@@ -106,6 +106,10 @@ impl ServiceBuilder {
             (Some(broker), _) => Some(broker.name().to_owned()),
             (None, url) => url.as_ref().map(|url| url.url().to_owned()),
         };
+        let store = match (&self.store, &self.store_url) {
+            (Some(store), _) => Some(store.name().to_owned()),
+            (None, url) => url.as_ref().map(|url| url.url().to_owned()),
+        };
         let own = [
             ("version", Some(self.version.clone())),
             ("id", self.id.clone()),
@@ -113,6 +117,7 @@ impl ServiceBuilder {
             ("advertise", self.advertise.clone()),
             ("registry", registry),
             ("broker", broker),
+            ("store", store),
             ("register_ttl", self.ttl.map(written)),
             ("register_interval", self.interval.map(written)),
             ("register_timeout", Some(written(self.register_limit))),
@@ -154,6 +159,12 @@ impl ServiceBuilder {
     /// Publishes and subscribes with the broker of this URL, unless one is given.
     pub(crate) fn broker_url(mut self, url: UrlSetting) -> Self {
         self.broker_url = Some(url);
+        self
+    }
+
+    /// Keeps records with the store of this URL, unless one is given.
+    pub(crate) fn store_url(mut self, url: UrlSetting) -> Self {
+        self.store_url = Some(url);
         self
     }
 

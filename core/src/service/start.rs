@@ -20,6 +20,7 @@ use crate::error::{Error, Result};
 use crate::jobs::{self, Board, Jobs, Place};
 use crate::registry::{self, Guarded, Labels, Node, Registry as _};
 use crate::settings::range;
+use crate::store;
 use crate::tasks;
 
 /// Longest service name; it has to fit registries and paths.
@@ -91,6 +92,11 @@ impl ServiceBuilder {
             (None, Some(url)) => url.broker()?,
             (None, None) => broker::connect(broker::DEFAULT)?,
         };
+        let store = match (self.store.take(), &self.store_url) {
+            (Some(store), _) => store,
+            (None, Some(url)) => url.store()?,
+            (None, None) => store::connect(store::DEFAULT)?,
+        };
         tasks::check(&self.subscribers, &*broker)?;
         for subscriber in &self.subscribers {
             subscriber.subscription.check(broker.name(), broker.abilities())?;
@@ -99,7 +105,8 @@ impl ServiceBuilder {
         let undertakers: Vec<Subscriber> = workers.map(tasks::undertaker).collect();
         self.subscribers.extend(undertakers);
         jobs::check(&self.jobs, broker.name(), broker.abilities())?;
-        let client = self.client.registry(registry.clone()).broker(broker.clone()).build()?;
+        let client = self.client.registry(registry.clone()).broker(broker.clone());
+        let client = client.store(store).build()?;
         let registry = Guarded::new(registry, self.register_limit);
         let record = registry::Service {
             name: name.clone(),

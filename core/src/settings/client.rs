@@ -32,6 +32,7 @@ use crate::error::Result;
 /// | `namespace` | sent as `micro-namespace`; empty sends none |
 /// | `registry` | URL of a [registry](crate::registry::connect) |
 /// | `broker` | URL of a [broker](crate::broker::connect) |
+/// | `store` | URL of a [store](crate::store::connect) |
 /// | `network` | URL of a [network](crate::network::connect) |
 /// | `environment` | `false`: no variables are read |
 /// | `dial_timeout` | a duration: how long making a connection may take |
@@ -50,6 +51,7 @@ pub struct ClientSettings {
     namespace: Option<String>,
     registry: Option<UrlSetting>,
     broker: Option<UrlSetting>,
+    store: Option<UrlSetting>,
     network: Option<UrlSetting>,
     dial_timeout: Option<Duration>,
     keepalive: Option<Duration>,
@@ -77,6 +79,7 @@ impl Document for ClientSettings {
             namespace: fields.read("namespace", |value| value.text_in(&range::NAMESPACE))?,
             registry: fields.read("registry", UrlSetting::read)?,
             broker: fields.read("broker", UrlSetting::read)?,
+            store: fields.read("store", UrlSetting::read)?,
             network: fields.read("network", UrlSetting::read)?,
             dial_timeout: fields
                 .read("dial_timeout", |value| value.time_in(&range::DIAL_TIMEOUT))?,
@@ -127,6 +130,11 @@ impl ClientSettings {
                 .path()
                 .wrong("the client of a service shares its broker: set `broker` of the service"));
         }
+        if let Some(store) = &settings.store {
+            return Err(store
+                .path()
+                .wrong("the client of a service shares its store: set `store` of the service"));
+        }
         if settings.environment.is_some() {
             return Err(path.field("environment").wrong(
                 "the client of a service reads what its service reads: set `environment` of the service",
@@ -159,6 +167,9 @@ impl ClientSettings {
         }
         if let Some(broker) = self.broker {
             builder = builder.broker_url(broker);
+        }
+        if let Some(store) = self.store {
+            builder = builder.store_url(store);
         }
         if let Some(registry) = self.registry {
             builder = builder.registry_url(registry);

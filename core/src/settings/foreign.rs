@@ -45,9 +45,14 @@ const FOREIGN: &[Foreign] = &[
         why: "there is no runtime here: leave it out",
     },
     Foreign {
-        flags: &["store", "store_address", "store_database", "store_table"],
+        flags: &["store_address"],
         only: None,
-        why: "there is no store here: leave it out",
+        why: "the address of a store is part of its URL: set --store scheme://address",
+    },
+    Foreign {
+        flags: &["store_database", "store_table"],
+        only: None,
+        why: "database and table of a record are said where it is read and written: leave it out",
     },
     Foreign {
         flags: &["tracer", "tracer_address"],

@@ -26,13 +26,14 @@ use crate::transport::Compression;
 /// | `address`, `advertise` | where it listens, such as `":8080"`, and what it registers instead |
 /// | `registry` | URL of a [registry](crate::registry::connect) |
 /// | `broker` | URL of a [broker](crate::broker::connect) |
+/// | `store` | URL of a [store](crate::store::connect) |
 /// | `register_ttl`, `register_interval` | durations; zero never forgets, and never renews |
 /// | `register_timeout` | a duration, or `"none"`: for each request to the registry |
 /// | `register_check` | `"tcp://host:port"`, which must take a connection, or `"http://host:port/path"`, which must answer a GET with 200 to 299: asked before each registration |
 /// | `propagation`, `grace` | durations: the two parts of a stop; a `grace` of `"none"` has no end |
 /// | `network` | URL of a [network](crate::network::connect) |
 /// | `tls` | `{"certificate": …, "private_key": …, "authority": …}`, the last one to let in only its clients; each PEM text or `{"file": path}`, which is read again when it changes |
-/// | `client` | [`ClientSettings`] of the client inside; its `registry` and `broker` are the service's |
+/// | `client` | [`ClientSettings`] of the client inside; its `registry`, `broker` and `store` are the service's |
 /// | `max_concurrent_calls`, `max_connections`, `max_concurrent_streams` | how many at once |
 /// | `max_message_size`, `max_header_size`, `max_unsent_replies`, `max_buffered`, `max_buffered_per_connection` | bytes |
 /// | `compression` | `"gzip"`, `"zstd"` or `"none"`: how answers are sent |
@@ -55,6 +56,7 @@ pub struct ServiceSettings {
     advertise: Option<String>,
     registry: Option<UrlSetting>,
     broker: Option<UrlSetting>,
+    store: Option<UrlSetting>,
     register_ttl: Option<Duration>,
     register_interval: Option<Duration>,
     register_timeout: Option<Duration>,
@@ -105,6 +107,7 @@ impl Document for ServiceSettings {
             advertise: fields.read("advertise", Value::text)?,
             registry: fields.read("registry", UrlSetting::read)?,
             broker: fields.read("broker", UrlSetting::read)?,
+            store: fields.read("store", UrlSetting::read)?,
             register_ttl: fields.read("register_ttl", Value::duration)?,
             register_interval: fields.read("register_interval", Value::duration)?,
             register_timeout: fields.read("register_timeout", Value::limit)?,
@@ -166,6 +169,9 @@ impl ServiceSettings {
         }
         if let Some(broker) = self.broker {
             builder = builder.broker_url(broker);
+        }
+        if let Some(store) = self.store {
+            builder = builder.store_url(store);
         }
         if let Some(registry) = self.registry {
             builder = builder.registry_url(registry);

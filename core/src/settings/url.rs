@@ -7,9 +7,10 @@ use super::value::Value;
 use crate::broker::{self, Broker};
 use crate::error::Result;
 use crate::registry::{self, Registry};
+use crate::store::{self, Store};
 use crate::transport::network::{self, Network};
 
-/// A registry, a broker or a network by its URL, which is opened when it is used.
+/// A registry, a broker, a store or a network by its URL, which is opened when it is used.
 #[derive(Debug, Clone)]
 pub(crate) struct UrlSetting {
     path: FieldPath,
@@ -45,6 +46,14 @@ impl UrlSetting {
     /// As [`broker::connect`], naming what set the URL.
     pub(crate) fn broker(&self) -> Result<Arc<dyn Broker>> {
         broker::connect(&self.url).map_err(|error| self.path.found(&error))
+    }
+
+    /// Opens the store.
+    ///
+    /// # Errors
+    /// As [`store::connect`], naming what set the URL.
+    pub(crate) fn store(&self) -> Result<Arc<dyn Store>> {
+        store::connect(&self.url).map_err(|error| self.path.found(&error))
     }
 
     /// Opens the network.

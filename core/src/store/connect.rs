@@ -6,6 +6,9 @@ use super::{Memory, Store};
 use crate::error::Result;
 use crate::plugin::{Provided, Schemes};
 
+/// The store of a service or client that is given none.
+pub(crate) const DEFAULT: &str = "memory://";
+
 /// The stores of this process by scheme.
 static SCHEMES: LazyLock<Schemes<dyn Store>> = LazyLock::new(|| {
     Schemes::<dyn Store>::new("store").with("memory", |name| Ok(Arc::new(Memory::named(name))))

@@ -3,6 +3,8 @@
 //! A [`Store`] is what keeps them; all of them promise the same, and say in their [`Abilities`]
 //! what they can do beyond it.
 //!
+//! Programs use a [`Table`] of it, whose records are values of their own types.
+//!
 //! What every store promises:
 //!
 //! - **One order.** Each change of a record gets a [version](Record::version), a number that grows through the whole store. What
@@ -21,6 +23,7 @@ pub mod contract;
 mod memory;
 mod query;
 mod record;
+mod table;
 #[cfg(test)]
 mod tests;
 mod watch;
@@ -31,12 +34,13 @@ use async_trait::async_trait;
 
 pub use self::abilities::Abilities;
 pub use self::batch::{Batch, Change, Condition, Fence, Level, What, conflict, stale};
-pub(crate) use self::connect::warm_up;
+pub(crate) use self::connect::{DEFAULT, warm_up};
 pub use self::connect::{connect, provide};
 pub use self::memory::Memory;
 pub(crate) use self::memory::{in_child, warm_up as warm_up_memory};
 pub use self::query::{Page, Query};
 pub use self::record::{MAX_KEY, MAX_METADATA, MAX_VALUE, Place, Record, check_key};
+pub use self::table::{Changed, Edit, Entry, Listed, Listing, Table, Watched, Watching};
 pub use self::watch::{Changes, Event, Watch};
 use crate::error::Result;
 

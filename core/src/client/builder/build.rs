@@ -6,7 +6,7 @@ use papaya::HashMap;
 
 use super::ClientBuilder;
 use crate::broker;
-use crate::client::cached::Store;
+use crate::client::cached;
 use crate::client::handle::{Client, Inner};
 use crate::client::heads::Heads;
 use crate::client::layers::{AttemptRequest, Request};
@@ -17,6 +17,7 @@ use crate::error::Result;
 use crate::registry;
 use crate::selector;
 use crate::settings::{ClientSettings, Operator};
+use crate::store;
 use crate::transport::{Reservoir, Share};
 
 impl ClientBuilder {
@@ -64,6 +65,11 @@ impl ClientBuilder {
             (None, None) => broker::connect(broker::DEFAULT)?,
         };
         broker.meet(cache.registry());
+        let store = match (self.store, self.store_url) {
+            (Some(store), _) => store,
+            (None, Some(url)) => url.store()?,
+            (None, None) => store::connect(store::DEFAULT)?,
+        };
         let strategy = match &self.options.strategy {
             Some(strategy) => strategy.clone(),
             None => Arc::new(selector::P2c::new()),
@@ -74,6 +80,7 @@ impl ClientBuilder {
         let inner = Arc::new(Inner {
             name: self.name,
             broker,
+            store,
             cache,
             strategy,
             pool: Pool::new(self.dial, self.max_connections, self.sharing),
@@ -81,7 +88,7 @@ impl ClientBuilder {
             options: self.options,
             max_message: self.max_message,
             max_buffered: self.max_buffered,
-            cached: Store::new(self.max_cached),
+            cached: cached::Store::new(self.max_cached),
             buffered,
             replies,
             heads,

@@ -87,7 +87,7 @@ impl Setting {
 
     /// The variable, such as `MICRO_CLIENT_TIMEOUT`; `None` for what only documents and code say.
     pub fn variable(&self) -> Option<String> {
-        let whole = ["broker", "client.", "registry", "register_", "settings"];
+        let whole = ["broker", "client.", "registry", "register_", "settings", "store"];
         let server = if whole.iter().any(|of| self.key.starts_with(of)) { "" } else { "SERVER_" };
         let name = self.key.replace('.', "_").to_ascii_uppercase();
         self.is_told.then(|| format!("MICRO_{server}{name}"))
@@ -143,7 +143,7 @@ impl Setting {
     /// Key in the document of a client; `None` for what only a service has.
     pub(in crate::settings) fn client_key(&self) -> Option<&'static str> {
         match self.key {
-            "broker" | "registry" | "network" | "environment" => Some(self.key),
+            "broker" | "store" | "registry" | "network" | "environment" => Some(self.key),
             key => key.strip_prefix("client."),
         }
     }
@@ -154,7 +154,7 @@ impl Setting {
             Form::Truth => "",
             Form::Text(_) | Form::Ranged(_) => match self.key {
                 "address" | "advertise" => "HOST:PORT",
-                "broker" | "registry" | "register_check" => "URL",
+                "broker" | "store" | "registry" | "register_check" => "URL",
                 "settings" => "FILE",
                 _ => "TEXT",
             },

@@ -99,8 +99,13 @@ fn mistakes_name_the_document_and_the_field_and_what_would_do() {
         ),
         (
             in_service,
+            json!({"client": {"store": "memory"}}),
+            "service settings: client.store: the client of a service shares its store: set `store` of the service",
+        ),
+        (
+            in_service,
             json!({"handle_signals": true}),
-            "service settings: unknown field \"handle_signals\" (known: name, version, id, metadata, advertise, registry, broker, register_ttl, register_interval, register_timeout, register_check, propagation, network, tls, client, address, grace, max_concurrent_calls, max_connections, max_concurrent_streams, max_message_size, max_header_size, max_unsent_replies, max_buffered, max_buffered_per_connection, compression, allow_origins, keepalive, max_connection_age, handshake_timeout, body_timeout, idle_timeout, limiter, settings, environment, quiet)",
+            "service settings: unknown field \"handle_signals\" (known: name, version, id, metadata, advertise, registry, broker, store, register_ttl, register_interval, register_timeout, register_check, propagation, network, tls, client, address, grace, max_concurrent_calls, max_connections, max_concurrent_streams, max_message_size, max_header_size, max_unsent_replies, max_buffered, max_buffered_per_connection, compression, allow_origins, keepalive, max_connection_age, handshake_timeout, body_timeout, idle_timeout, limiter, settings, environment, quiet)",
         ),
         (
             in_service,

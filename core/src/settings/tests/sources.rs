@@ -229,6 +229,7 @@ fn what_go_micro_has_and_this_does_not_is_refused_with_the_reason() {
             &["--broker_address", "a:1"][..],
             "--broker_address: the address of a broker is part of its URL",
         ),
+        (&["--store_address=a:1"], "--store_address: the address of a store is part of its URL"),
         (&["--server=mucp"], "--server: clients and servers speak gRPC"),
         (
             &["--registry_address=a:1"],
@@ -352,6 +353,7 @@ fn the_table_has_every_key_of_a_document_and_no_other() {
         "client.tls",
         "client.registry",
         "client.broker",
+        "client.store",
         "client.network",
         "client.environment",
     ] {

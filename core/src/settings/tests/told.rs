@@ -12,7 +12,7 @@ fn sample(setting: &Setting) -> Json {
         ("address" | "advertise", _) => json!("127.0.0.1:1234"),
         ("register_check", _) => json!("tcp://127.0.0.1:1234"),
         ("client.content_type", _) => json!("application/grpc+json"),
-        ("broker" | "registry" | "network", _) => json!("memory://told"),
+        ("broker" | "store" | "registry" | "network", _) => json!("memory://told"),
         ("environment", _) => json!(false),
         ("client.retries", _) => json!(7),
         (_, Form::Text(_) | Form::Ranged(_)) => json!("sample"),
