@@ -57,7 +57,7 @@ pub use self::abilities::Abilities;
 pub use self::cloud_event::CloudEvent;
 pub(crate) use self::connect::warm_up;
 pub use self::connect::{connect, provide};
-pub(crate) use self::consumer::{Consumer, Consumers};
+pub(crate) use self::consumer::{Consumer, Consumers, MessageErrors};
 pub use self::delivery::{Delivered, Deliveries, Delivery, Settle, Verdict};
 #[cfg(unix)]
 pub use self::durable::Durable;
