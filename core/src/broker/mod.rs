@@ -65,6 +65,8 @@ pub use self::http::Http;
 pub use self::memory::Memory;
 pub(crate) use self::memory::{in_child, warm_up as warm_up_memory};
 pub use self::message::Message;
+#[cfg(unix)]
+use self::message::check_topic;
 pub use self::rpc::{Rpc, endpoints};
 pub use self::subscriber::{Incoming, MessageHandler, Subscriber};
 pub use self::subscription::{Start, Subscription};
