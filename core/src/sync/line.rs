@@ -105,8 +105,8 @@ impl<'a> Line<'a> {
                 ends.0.insert(id, deadline_after(left));
                 Step::Other
             }
-            Some(_) => Step::New,
-            None => Step::Other,
+            // Also one that came and went before that was told.
+            Some(_) | None => Step::New,
         })
     }
 }
