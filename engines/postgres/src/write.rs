@@ -45,7 +45,7 @@ async fn enqueue(shared: &Arc<Shared>, work: Work) -> Result<Vec<u64>> {
     };
     if is_first {
         // On its own, so that one caller that gives up does not take the others along.
-        tokio::spawn(drain(AtIt { shared: shared.clone() }));
+        tokio::spawn(drain(AtIt { shared: shared.clone(), is_done: false }));
     }
     answered.await.unwrap_or_else(|_| {
         let text = "the runtime ended while changes were made: they may have been made or not";
@@ -56,10 +56,15 @@ async fn enqueue(shared: &Arc<Shared>, work: Work) -> Result<Vec<u64>> {
 /// While there is something to do.
 struct AtIt {
     shared: Arc<Shared>,
+    /// It has said so itself, and another may be at it already.
+    is_done: bool,
 }
 
 impl Drop for AtIt {
     fn drop(&mut self) {
+        if self.is_done {
+            return;
+        }
         let mut inner = self.shared.queue.inner();
         if inner.at_it == Some(std::process::id()) {
             inner.at_it = None;
@@ -68,8 +73,8 @@ impl Drop for AtIt {
     }
 }
 
-async fn drain(at_it: AtIt) {
-    let shared = &at_it.shared;
+async fn drain(mut at_it: AtIt) {
+    let shared = &at_it.shared.clone();
     loop {
         let mut group: Vec<Job> = Vec::new();
         let is_tidy;
@@ -96,6 +101,7 @@ async fn drain(at_it: AtIt) {
                 }
             }
             if group.is_empty() {
+                at_it.is_done = true;
                 inner.at_it = None;
                 return;
             }
