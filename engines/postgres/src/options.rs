@@ -11,7 +11,7 @@ use tokio_postgres::config::{Host, SslMode};
 use crate::sql::Dialect;
 
 const KNOWN: &str =
-    "tables, connections, history, pooler, sslmode, ca, cert, key, application_name";
+    "tables, connections, history, layout, pooler, sslmode, ca, cert, key, application_name";
 /// How long anything may take before the server counts as unreachable.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 /// Bytes of the beginning of names: PostgreSQL cuts names off at 63.
@@ -32,6 +32,8 @@ pub(crate) struct Options {
     pub(crate) connections: usize,
     /// Changes after which a deletion need not be known any more.
     pub(crate) history: u64,
+    /// The tables are go-micro's, and only read.
+    pub(crate) is_go_micro: bool,
     /// Nothing is used that lasts longer than a transaction.
     pub(crate) is_pooled: bool,
     pub(crate) tls: Option<Tls>,
@@ -98,6 +100,7 @@ impl Options {
             tables: "micro".into(),
             connections: 8,
             history: 65_536,
+            is_go_micro: false,
             is_pooled: false,
             tls: None,
         };
@@ -118,6 +121,13 @@ impl Options {
                 "history" => {
                     let number = value.parse().ok().filter(|number| *number < 1 << 40);
                     options.history = number.ok_or_else(|| wrong("it is a number of changes"))?;
+                }
+                "layout" => {
+                    options.is_go_micro = match &*value {
+                        "micro" => false,
+                        "go-micro" => true,
+                        _ => return Err(wrong("it is `micro`, or `go-micro` to read its tables")),
+                    };
                 }
                 "pooler" => {
                     options.is_pooled =
@@ -224,6 +234,7 @@ mod tests {
             ("h?tables=a;drop", "a-z"),
             ("h?connections=1", "2 to 1000"),
             ("h?history=long", "a number of changes"),
+            ("h?layout=old", "it is `micro`, or `go-micro`"),
             ("h?pooler=maybe", "`true` or `false`"),
             ("h?sslmode=require", "`verify-full`"),
             ("h?sslmode=disable&ca=/x", "no `ca`"),

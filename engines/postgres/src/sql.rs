@@ -135,12 +135,7 @@ impl Statements {
                 &[Type::TEXT_ARRAY, Type::INT8_ARRAY],
             ),
             notify: sql("SELECT pg_notify($1, $2)".into(), &[Type::TEXT, Type::TEXT]),
-            read: sql(
-                format!(
-                    "SELECT value, metadata, version, {LEFT} FROM {records} WHERE db = $1 AND tbl = $2 AND key = $3 AND {IS_THERE}"
-                ),
-                &[Type::TEXT, Type::TEXT, Type::TEXT],
-            ),
+            read: read(&records),
             databases: sql(
                 format!(
                     "SELECT db FROM {records} WHERE db > $1 AND {IS_THERE} ORDER BY db LIMIT 1"
@@ -230,54 +225,9 @@ impl Statements {
         format!("{}_changes", self.tables.replace('.', "_"))
     }
 
-    /// Lists keys from `$3` on: `$4` is the end of them, `$5` their suffix, `$6` where to go on, `$7` how many, `$8` how many to leave
-    /// out, `$9` bytes of values before the last one.
-    pub(crate) fn list(&self, list: List) -> Sql {
-        let records = format!("{}_records", self.tables);
-        let (mut and, mut order) = (String::new(), "");
-        if list.has_end {
-            and += " AND key < $4";
-        }
-        if list.has_suffix {
-            and += " AND right(key, length($5)) = $5";
-        }
-        if list.is_descending {
-            order = " DESC";
-            if list.has_after {
-                and += " AND key < $6";
-            }
-        } else if list.has_after {
-            and += " AND key > $6";
-        }
-        let (value, metadata) = match list.is_keys {
-            true => ("NULL::bytea", "'{}'"),
-            false => ("value", "metadata"),
-        };
-        // Every parameter has its place, whether it is used or not.
-        let text = format!(
-            "SELECT key, value, metadata, version, left_over, found FROM
-                (SELECT *, count(*) OVER () AS found,
-                    coalesce(sum(length(value)) OVER (ORDER BY key{order} ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS before
-                 FROM (SELECT key, {value} AS value, {metadata} AS metadata, version, {LEFT} AS left_over FROM {records}
-                    WHERE db = $1 AND tbl = $2 AND key >= $3 AND {IS_THERE}{and}
-                        AND ($4 IS NOT NULL AND $5 IS NOT NULL AND $6 IS NOT NULL)
-                    ORDER BY key{order} LIMIT $7 OFFSET $8) AS part) AS counted
-             WHERE before < $9 ORDER BY key{order}"
-        );
-        Sql {
-            text,
-            types: &[
-                Type::TEXT,
-                Type::TEXT,
-                Type::TEXT,
-                Type::TEXT,
-                Type::TEXT,
-                Type::TEXT,
-                Type::INT8,
-                Type::INT8,
-                Type::INT8,
-            ],
-        }
+    /// See [`list`].
+    pub(crate) fn list(&self, which: List) -> Sql {
+        list(&format!("{}_records", self.tables), which)
     }
 
     /// Changes after the version `$3`, at most `$6` of them and about `$7` bytes, and how far the store is; `$4` is the prefix of the
@@ -310,6 +260,63 @@ impl Statements {
                 Type::INT8,
             ],
         }
+    }
+}
+
+/// Reads the record of the key `$3` from a table of this kind.
+pub(crate) fn read(records: &str) -> Sql {
+    let text = format!(
+        "SELECT value, metadata, version, {LEFT} FROM {records} WHERE db = $1 AND tbl = $2 AND key = $3 AND {IS_THERE}"
+    );
+    Sql { text, types: &[Type::TEXT, Type::TEXT, Type::TEXT] }
+}
+
+/// Lists keys from `$3` on: `$4` is the end of them, `$5` their suffix, `$6` where to go on, `$7` how many, `$8` how many to leave
+/// out, `$9` bytes of values before the last one.
+pub(crate) fn list(records: &str, list: List) -> Sql {
+    let (mut and, mut order) = (String::new(), "");
+    if list.has_end {
+        and += " AND key < $4";
+    }
+    if list.has_suffix {
+        and += " AND right(key, length($5)) = $5";
+    }
+    if list.is_descending {
+        order = " DESC";
+        if list.has_after {
+            and += " AND key < $6";
+        }
+    } else if list.has_after {
+        and += " AND key > $6";
+    }
+    let (value, metadata) = match list.is_keys {
+        true => ("NULL::bytea", "'{}'"),
+        false => ("value", "metadata"),
+    };
+    // Every parameter has its place, whether it is used or not.
+    let text = format!(
+        "SELECT key, value, metadata, version, left_over, found FROM
+            (SELECT *, count(*) OVER () AS found,
+                coalesce(sum(length(value)) OVER (ORDER BY key{order} ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS before
+             FROM (SELECT key, {value} AS value, {metadata} AS metadata, version, {LEFT} AS left_over FROM {records}
+                WHERE db = $1 AND tbl = $2 AND key >= $3 AND {IS_THERE}{and}
+                    AND ($4 IS NOT NULL AND $5 IS NOT NULL AND $6 IS NOT NULL)
+                ORDER BY key{order} LIMIT $7 OFFSET $8) AS part) AS counted
+         WHERE before < $9 ORDER BY key{order}"
+    );
+    Sql {
+        text,
+        types: &[
+            Type::TEXT,
+            Type::TEXT,
+            Type::TEXT,
+            Type::TEXT,
+            Type::TEXT,
+            Type::TEXT,
+            Type::INT8,
+            Type::INT8,
+            Type::INT8,
+        ],
     }
 }
 

@@ -4,16 +4,26 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use micro::Result;
 use micro::store::{
     Abilities, Batch, Changes, Page, Place, Query, Record, Store, Watch, check_key,
 };
+use micro::{Error, Result};
 
+use crate::go_micro::GoMicro;
 use crate::options::Options;
 use crate::shared::Shared;
 use crate::tidy::tidy;
 use crate::watch::Watching;
 use crate::{read, write};
+
+/// The store that a URL names.
+pub(crate) fn open(scheme: &'static str, rest: &str) -> Result<Arc<dyn Store>> {
+    let options = Options::read(scheme, rest)?;
+    Ok(match options.is_go_micro {
+        true => Arc::new(GoMicro::new(options)),
+        false => Arc::new(Postgres { shared: Arc::new(Shared::new(options)) }),
+    })
+}
 
 /// Store in PostgreSQL 13 and later, or in CockroachDB. Clones are handles on the same connections.
 ///
@@ -33,6 +43,12 @@ impl Postgres {
     /// `INVALID_ARGUMENT`, naming what cannot be read.
     pub fn new(scheme: &'static str, rest: &str) -> Result<Self> {
         let options = Options::read(scheme, rest)?;
+        if options.is_go_micro {
+            return Err(Error::invalid_argument(format!(
+                "{}: layout=go-micro is of a store that is only read: open it by `micro::store::connect`",
+                options.place()
+            )));
+        }
         Ok(Self { shared: Arc::new(Shared::new(options)) })
     }
 
@@ -64,7 +80,8 @@ impl Store for Postgres {
 
     async fn read(&self, place: &Place, key: &str) -> Result<Option<Record>> {
         check_key(key)?;
-        read::read(&self.shared, place, key).await
+        self.shared.ready().await?;
+        read::read(&self.shared.link, &self.shared.statements.read, place, key).await
     }
 
     async fn apply(&self, batch: Batch) -> Result<Vec<u64>> {
@@ -73,7 +90,8 @@ impl Store for Postgres {
     }
 
     async fn list(&self, query: &Query) -> Result<Page> {
-        read::list(&self.shared, query).await
+        self.shared.ready().await?;
+        read::list(&self.shared.link, |list| self.shared.statements.list(list), query).await
     }
 
     async fn watch(&self, watch: Watch) -> Result<Box<dyn Changes>> {

@@ -97,9 +97,14 @@ impl Watching {
             let version = version.cast_unsigned();
             let record = match value {
                 None => None,
-                Some(value) => {
-                    Some(record(&self.shared, key.clone(), value, row.get(5), version, row.get(6))?)
-                }
+                Some(value) => Some(record(
+                    &self.shared.link.options,
+                    key.clone(),
+                    value,
+                    row.get(5),
+                    version,
+                    row.get(6),
+                )?),
             };
             events.push_back(Event { key, version, record });
             found = row.get(7);

@@ -1,8 +1,21 @@
 //! What every store promises.
 
+use std::time::{Duration, Instant};
+
 use micro::store::contract::{Subject, cases};
 use micro_postgres::Postgres;
 use micro_tests::postgres::Server;
+
+/// Nothing stays open once nobody has the store.
+async fn ended(server: &Server) {
+    let open =
+        || server.psql("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'micro'");
+    let begun = Instant::now();
+    while open() != "0" {
+        assert!(begun.elapsed() < Duration::from_secs(20), "{} are open", open());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
 
 async fn keeps(server: &Server, scheme: &'static str, options: &str) {
     let rest = format!("shop@127.0.0.1:{}/postgres?{options}", server.port());
@@ -11,6 +24,7 @@ async fn keeps(server: &Server, scheme: &'static str, options: &str) {
         let store = || Postgres::new(scheme, &rest).unwrap();
         case.run(Subject::new(store(), store())).await;
     }
+    ended(server).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

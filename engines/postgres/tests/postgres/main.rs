@@ -9,6 +9,7 @@
 )]
 
 mod contract;
+mod go_micro;
 mod locks;
 mod order;
 mod refused;
