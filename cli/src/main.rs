@@ -120,6 +120,7 @@ async fn run(arguments: Arguments, output: &mut Output) -> Result<(), Failure> {
     micro_nats::provide()?;
     micro_postgres::provide()?;
     micro_redis::provide()?;
+    micro_sqlite::provide()?;
     // What needs no fleet.
     let command = match arguments.command {
         Command::Explain(options) => return explain::run(options, output),

@@ -2,7 +2,12 @@
 
 /// Makes them known. What the process has provided itself under one of the names stays as it is.
 pub(crate) fn provide() {
-    for provided in [micro_nats::provide(), micro_postgres::provide(), micro_redis::provide()] {
+    for provided in [
+        micro_nats::provide(),
+        micro_postgres::provide(),
+        micro_redis::provide(),
+        micro_sqlite::provide(),
+    ] {
         if let Err(error) = provided {
             tracing::debug!(%error, "an engine was provided before");
         }
@@ -21,7 +26,7 @@ mod tests {
             let broker = micro::broker::connect(url).unwrap();
             assert!(url.starts_with(broker.name()), "{url}: {broker:?}");
         }
-        for url in ["postgres://", "postgresql://", "cockroach://"] {
+        for url in ["postgres://", "postgresql://", "cockroach://", "sqlite:///tmp/x.db"] {
             let store = micro::store::connect(url).unwrap();
             assert!(url.starts_with(store.name()), "{url}: {store:?}");
         }
