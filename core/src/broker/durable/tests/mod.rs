@@ -3,6 +3,7 @@
 mod named;
 mod power;
 mod terms;
+mod together;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
