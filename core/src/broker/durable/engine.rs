@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -13,6 +13,7 @@ use tokio::sync::{OnceCell, mpsc, oneshot};
 
 use super::admin::restore;
 use super::command::{Command, INNER, Joined, Name, ask, is_priorities, of_hidden, priorities};
+use super::compact::compact;
 use super::ids::{self, Found, Ids};
 use super::progress::Progress;
 use super::queue::begin;
@@ -23,12 +24,20 @@ use crate::data::{Disk, Owned};
 use crate::error::{Code, Error, Result};
 
 /// What is kept, and for how long.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Retention {
     /// Bytes of the log.
     pub(super) bytes: u64,
     /// Since a message was published.
     pub(super) age: Duration,
+    /// Topics of which the last message of each key is kept all the same.
+    pub(super) compacted: Arc<[String]>,
+}
+
+impl Retention {
+    fn compacts(&self, topic: &[u8]) -> bool {
+        self.compacted.iter().any(|compacted| compacted.as_bytes() == topic)
+    }
 }
 
 /// Topics and queues.
@@ -46,6 +55,8 @@ pub(super) struct Engine {
     nameless: Mutex<u64>,
     /// Messages are dropped by one at a time.
     pub(super) dropping: tokio::sync::Mutex<()>,
+    /// Up to where topics were compacted since this began.
+    compacted: AtomicU64,
 }
 
 impl Engine {
@@ -62,7 +73,9 @@ impl Engine {
         restore(&log)?;
         let (log, ids, ranked) = (Arc::new(log), OnceCell::new(), Arc::default());
         let dropping = tokio::sync::Mutex::default();
-        Ok((Self { log, level, dedup, ids, ranked, queues, nameless, dropping }, recovery))
+        let compacted = AtomicU64::new(0);
+        let made = Self { log, level, dedup, ids, ranked, queues, nameless, dropping, compacted };
+        Ok((made, recovery))
     }
 
     fn queues(&self) -> MutexGuard<'_, HashMap<Name, mpsc::Sender<Command>>> {
@@ -206,7 +219,7 @@ impl Engine {
     }
 
     /// Removes what need not be kept any longer; how many bytes that gave back.
-    pub(super) async fn tidy(&self, retention: Retention) -> Result<u64> {
+    pub(super) async fn tidy(&self, retention: &Retention) -> Result<u64> {
         let oldest = SystemTime::now().checked_sub(retention.age).map_or(0, millis);
         let before = self.log.expendable(retention.bytes, oldest);
         ids::keep(&self.log, self.dedup, before).await?;
@@ -222,7 +235,7 @@ impl Engine {
                 }
                 // Of a topic of which nothing is left, nothing is hidden either.
                 None => match of_hidden(&topic) {
-                    Some(topic) => self.log.topic_end(topic) > before,
+                    Some(topic) => self.log.topic_end(topic) > before || retention.compacts(topic),
                     None => is_priorities(&topic),
                 },
             };
@@ -231,8 +244,16 @@ impl Engine {
                 self.log.append(again, Level::Synced).await?;
             }
         }
-        let log = self.log.clone();
-        crate::data::log::blocking(move || log.remove_before(before)).await?
+        if retention.compacted.is_empty() {
+            let log = self.log.clone();
+            return crate::data::log::blocking(move || log.remove_before(before)).await?;
+        }
+        if before <= self.compacted.load(Ordering::Relaxed) {
+            return Ok(0);
+        }
+        let freed = compact(&self.log, &retention.compacted, before).await?;
+        self.compacted.store(before, Ordering::Relaxed);
+        Ok(freed)
     }
 
     /// Writes what was published, and ends.

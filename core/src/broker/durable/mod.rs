@@ -6,6 +6,7 @@
 
 mod admin;
 mod command;
+mod compact;
 mod engine;
 mod ids;
 mod letters;
@@ -318,8 +319,9 @@ impl Shared {
     async fn look(&self) -> Result<Result<Way>> {
         let (path, options) = match &self.place {
             Place::Named(name) => return self.named(name).map(Ok),
-            place => (place.folder()?.unwrap_or_default(), self.options),
+            place => (place.folder()?.unwrap_or_default(), self.options.clone()),
         };
+        let retention = options.retention();
         let opened = crate::data::log::blocking(move || -> Result<_> {
             let folder = Folder::open(&path)?;
             let files = Arc::new(Files::new(folder.path()));
@@ -353,12 +355,12 @@ impl Shared {
         }
         let engine = Arc::new(engine);
         let server = serve::serve(&engine, socket).await?;
-        let (tidied, retention) = (engine.clone(), options.retention());
+        let tidied = engine.clone();
         let tidying = tokio::spawn(async move {
             let mut times = interval(TIDY);
             loop {
                 times.tick().await;
-                match tidied.tidy(retention).await {
+                match tidied.tidy(&retention).await {
                     Ok(0) => {}
                     Ok(freed) => tracing::info!(freed, "old messages were removed"),
                     Err(error) => tracing::warn!(%error, "old messages cannot be removed"),

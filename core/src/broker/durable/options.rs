@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::engine::{Engine, Retention};
-use crate::broker::Abilities;
+use crate::broker::{Abilities, check_topic};
 use crate::data::log::{Level, Recovery, Settings};
 use crate::data::{Files, Folder, Owned};
 use crate::error::{Error, Result};
@@ -57,16 +57,20 @@ fn is_of_name(character: char) -> bool {
 }
 
 /// How a folder is kept, by whoever owns it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Options {
     /// Published is on the disk, not only with the system.
     is_synced: bool,
     max_bytes: u64,
     max_age: Duration,
     dedup: Duration,
+    /// Topics of which the last message of each key is kept.
+    compact: Arc<[String]>,
 }
 
-const NAMES: [&str; 4] = ["ack", "max_bytes", "max_age", "dedup"];
+const NAMES: [&str; 5] = ["ack", "max_bytes", "max_age", "dedup", "compact"];
+/// Topics that may be compacted.
+const COMPACTED: usize = 100;
 /// How long ids may be remembered.
 const DEDUP: std::ops::RangeInclusive<Duration> =
     Duration::from_secs(1)..=Duration::from_secs(7 * 24 * 60 * 60);
@@ -78,6 +82,7 @@ impl Default for Options {
             max_bytes: 1 << 30,
             max_age: Duration::from_secs(7 * 24 * 60 * 60),
             dedup: Duration::from_secs(120),
+            compact: Arc::default(),
         }
     }
 }
@@ -113,6 +118,7 @@ impl Options {
             )));
         }
         let mut options = Self::default();
+        let mut compacted = Vec::new();
         for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
             match (&*name, &*value) {
                 ("ack", "synced") => options.is_synced = true,
@@ -136,6 +142,14 @@ impl Options {
                         return Err(wrong(format!("dedup={text}: it is 1s to 168h")));
                     }
                 }
+                ("compact", topic) => {
+                    check_topic(topic)
+                        .map_err(|error| wrong(format!("compact: {}", error.detail())))?;
+                    if compacted.len() == COMPACTED {
+                        return Err(wrong(format!("compact: at most {COMPACTED} topics can be")));
+                    }
+                    compacted.push(topic.to_owned());
+                }
                 (unknown, _) => {
                     let hint = match nearest(unknown, NAMES) {
                         Some(known) => format!(": did you mean {known}?"),
@@ -145,21 +159,24 @@ impl Options {
                 }
             }
         }
+        compacted.sort_unstable();
+        compacted.dedup();
+        options.compact = compacted.into();
         Ok((place, options))
     }
 
     /// Opens the files of a folder that this process owns. Blocks.
-    pub(super) fn open(self, files: Arc<Files>, owned: Owned) -> Result<(Engine, Recovery)> {
+    pub(super) fn open(&self, files: Arc<Files>, owned: Owned) -> Result<(Engine, Recovery)> {
         let settings = Settings::default();
         Engine::open(files, Some(owned), settings, self.level(), self.dedup)
     }
 
-    fn level(self) -> Level {
+    fn level(&self) -> Level {
         if self.is_synced { Level::Synced } else { Level::Written }
     }
 
-    pub(super) fn retention(self) -> Retention {
-        Retention { bytes: self.max_bytes, age: self.max_age }
+    pub(super) fn retention(&self) -> Retention {
+        Retention { bytes: self.max_bytes, age: self.max_age, compacted: self.compact.clone() }
     }
 }
 
@@ -171,12 +188,13 @@ mod tests {
     fn a_url_says_where_and_how() {
         let (path, options) = Options::read("").unwrap();
         assert_eq!((path, options), (Place::Default, Options::default()));
-        let url = "/var/lib/shop?ack=written&max_bytes=1000&max_age=2h&dedup=5m";
+        let url = "/var/lib/shop?ack=written&max_bytes=1000&max_age=2h&dedup=5m&compact=prices&compact=of%20stock";
         let (path, options) = Options::read(url).unwrap();
         assert_eq!(path, Place::Folder("/var/lib/shop".into()));
         assert_eq!(options.level(), Level::Written);
         assert_eq!(options.dedup, Duration::from_secs(300));
-        let retention = Retention { bytes: 1000, age: Duration::from_secs(7200) };
+        let compacted = ["of stock".to_owned(), "prices".to_owned()].into();
+        let retention = Retention { bytes: 1000, age: Duration::from_secs(7200), compacted };
         assert_eq!(options.retention(), retention);
         let (place, options) = Options::read("shop-data").unwrap();
         assert_eq!((place, options), (Place::Named("shop-data".into()), Options::default()));
@@ -191,6 +209,7 @@ mod tests {
             ("/x?max_age=soon", "max_age=soon"),
             ("/x?max_bytes=-1", "a number of bytes"),
             ("/x?dedup=0s", "1s to 168h"),
+            ("/x?compact=", "compact: topic"),
         ] {
             let error = Options::read(url).unwrap_err();
             assert!(error.detail().contains(hint), "{url}: {error}");
