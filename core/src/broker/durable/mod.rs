@@ -12,6 +12,7 @@ mod ids;
 mod letters;
 mod options;
 mod progress;
+mod publishing;
 mod queue;
 mod remote;
 mod serve;

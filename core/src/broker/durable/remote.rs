@@ -10,6 +10,7 @@ use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::admin::{ADMIN, Answer, Ask};
+use super::publishing::Publishing;
 use super::wire::{
     Attempt, Done, FromConsumer, GREET, Lent, PUBLISH, Publish, SUBSCRIBE, Said, Settled,
     ToConsumer, Told, Wanted, nonsense,
@@ -41,6 +42,8 @@ pub(super) struct Remote {
     service: Arc<str>,
     /// This process, where it is on the owner's machine; else 0.
     process: u32,
+    /// How messages go to an owner of this machine.
+    publishing: Option<Arc<Publishing>>,
 }
 
 impl Remote {
@@ -54,12 +57,13 @@ impl Remote {
             .keepalive(KEEPALIVE)
             .keepalive_timeout(KEEPALIVE)
             .build()?;
-        Ok(Self { client, service: SERVICE.into(), process: std::process::id() })
+        let publishing = Some(Arc::new(Publishing::new(client.clone(), SERVICE)));
+        Ok(Self { client, service: SERVICE.into(), process: std::process::id(), publishing })
     }
 
     /// Through the service of this name.
     pub(super) fn named(client: Client, service: &str) -> Self {
-        Self { client, service: service.into(), process: 0 }
+        Self { client, service: service.into(), process: 0, publishing: None }
     }
 
     /// Whether the owner is there. The system takes connections also for one that is stopped, so that it has to answer.
@@ -70,7 +74,11 @@ impl Remote {
     }
 
     pub(super) async fn publish(&self, message: &Message) -> Result<()> {
-        let publish = Proto(Publish::new(message));
+        let publish = Publish::new(message);
+        if let Some(publishing) = self.publishing.as_ref().filter(|_| Publishing::takes(&publish)) {
+            return publishing.publish(publish).await;
+        }
+        let publish = Proto(publish);
         // What is published by a handler is not cut off with its call.
         let call = self.client.call(&self.service, PUBLISH, publish).detached().retries(0);
         let Proto(Done {}) = call.await?;
