@@ -11,7 +11,7 @@ use micro::store::{
 };
 use micro::sync::contract::{History, check};
 use micro::sync::{self, Rate};
-use micro::{Code, Error, Reason, Result};
+use micro::{Client, Code, Error, Reason, Result, registry};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -328,6 +328,18 @@ async fn a_holder_that_is_cut_off_is_told_before_another_holds_it() {
     assert!(next.token() > held.token());
     let refused = held.fence().await.expect_err("it is lost");
     assert_eq!(refused.code(), Code::Aborted);
+}
+
+#[tokio::test]
+async fn clients_of_one_store_share_its_locks() {
+    let store: Arc<dyn Store> = Arc::new(Memory::new());
+    let client = |store| Client::builder().registry(Arc::new(registry::Memory::new())).store(store);
+    let one = client(store.clone()).build().expect("a client");
+    let other = client(store).build().expect("a client");
+    let held = one.locks().lock("stock").await.expect("a lock");
+    assert!(other.locks().try_lock("stock").await.expect("an answer").is_none());
+    held.unlock().await.expect("unlocks");
+    assert!(other.locks().try_lock("stock").await.expect("an answer").is_some());
 }
 
 #[tokio::test(start_paused = true)]

@@ -22,6 +22,7 @@ use crate::forward::Forward;
 use crate::registry::{Registry, Witness};
 use crate::selector::{Node, Strategy};
 use crate::store::{self, Table};
+use crate::sync::{self, Locks};
 use crate::telemetry::Metrics;
 use crate::transport::{Reservoir, Share};
 
@@ -134,6 +135,11 @@ impl Client {
     /// `INVALID_ARGUMENT` for a name that no table can have, see [`Place::new`](store::Place::new).
     pub fn table(&self, name: &str) -> Result<Table> {
         Table::named(self.store(), name)
+    }
+
+    /// Locks, leaders and seats in that store, see [`sync`].
+    pub fn locks(&self) -> Arc<dyn Locks> {
+        sync::over(self.0.store.clone())
     }
 
     /// The cached view of the registry that calls go by.
