@@ -7,6 +7,7 @@ use std::sync::{Arc, Weak};
 use futures_util::{FutureExt as _, StreamExt as _};
 use micro::settings::{ClientSettings, PublishSettings};
 use micro::{Code, Error, Raw};
+use tokio_util::sync::CancellationToken;
 
 use crate::completion::Ending;
 use crate::desk::{Desk, IN_FLIGHT};
@@ -131,7 +132,9 @@ impl Client {
             .place(self.0.desk.question(wait)?);
         operation.begin(&self.0.desk.shared, |_| async move {
             match part(terms, name, work).await {
-                Ok(Answer { payload, flags }) => Ending { flags, ..Ending::payload(payload) },
+                Ok(Answer { payload, flags, meta }) => {
+                    Ending { flags, meta, ..Ending::payload(payload) }
+                }
                 Err(error) => error.into(),
             }
         })
@@ -145,8 +148,9 @@ impl Client {
     pub fn follow(&self, queue: &Arc<Queue>, question: Question<'_>, token: u64) -> Result<Id> {
         let terms = self.question(&question)?;
         let (wait, at, parent) = (terms.wait(), self.at(), terms.parent.clone());
+        let closing = at.closing.clone();
         let (name, opening) = operations::followed(at, &question, &terms)?;
-        let flow = Arc::new(Opened::default());
+        let flow = Arc::new(Opened { closing: Some(closing.clone()), ..Opened::default() });
         let operation = Operation::new(queue, token, IdKind::Watch, EventKind::End)
             .flow(flow.clone())
             .place(self.0.desk.follow(wait)?);
@@ -158,11 +162,17 @@ impl Client {
                 teller.tell(EventKind::Opened, |_| {});
                 while let Some(item) = items.next().await {
                     match item? {
-                        Item::Change(Answer { payload, flags }) => {
-                            flow.credit.spend(&name, payload.len(), None).await;
+                        Item::Change(Answer { payload, flags, meta }) => {
+                            let bytes = payload.len() + meta.len();
+                            tokio::select! {
+                                _ = flow.credit.spend(&name, bytes, None) => {}
+                                // It may have an end to come to, and tells nothing more.
+                                () = closing.cancelled() => continue,
+                            }
                             teller.tell(EventKind::Change, |event| {
                                 event.flags = flags;
                                 event.payload = payload;
+                                event.meta = meta;
                             });
                         }
                         Item::Delivery(delivery) => {
@@ -245,6 +255,7 @@ impl Client {
         At {
             client: self.0.client.clone(),
             service: self.0.service.as_ref().and_then(Weak::upgrade),
+            closing: CancellationToken::new(),
         }
     }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tokio_util::sync::CancellationToken;
 
 use crate::credit::Credit;
 use crate::failure::{Failure, Result};
@@ -36,6 +37,8 @@ pub(crate) struct Opened {
     /// `None` when nothing is sent after the opening.
     pub(crate) outbox: Option<Arc<Outbox>>,
     pub(crate) credit: Credit,
+    /// Of what is followed: the host wants no more of it.
+    pub(crate) closing: Option<CancellationToken>,
 }
 
 impl Opened {
@@ -50,7 +53,11 @@ impl Flow for Opened {
     }
 
     fn close(&self) -> Result<()> {
-        self.outbox()?.close(None)
+        match &self.closing {
+            Some(closing) => closing.cancel(),
+            None => self.outbox()?.close(None)?,
+        }
+        Ok(())
     }
 
     fn credit(&self) -> Result<&Credit> {

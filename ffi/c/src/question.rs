@@ -36,11 +36,51 @@ pub const MICRO_REGISTRY_WATCH: u32 = 0x0203;
 pub const MICRO_REGISTRY_REGISTER: u32 = 0x0204;
 /// Removes the nodes of a record; those that are not known are no error. args {"service": record}. REPLY: nothing.
 pub const MICRO_REGISTRY_DEREGISTER: u32 = 0x0205;
+/// The record of a key. args {"database"?: text, "table"?: text, "key": text}: the first two are "micro" unless they are given. REPLY: the
+/// value; the second block of the metadata has key, version and, where it has them, expires_in (milliseconds) and metadata (a JSON
+/// object). MICRO_NOT_FOUND where there is none.
+pub const MICRO_STORE_READ: u32 = 0x0301;
+/// Makes changes of records, all of them or none. args {"changes": list, "fences"?: list, "level"?: text}. A change has key and, where they are
+/// needed, database, table, length (it is written: its value are so many of the next bytes of the payload), delete (true), metadata (an
+/// object), ttl (milliseconds), and one of if_version (a number), if_absent (true) and if_present (true). A fence has lock and token. The level
+/// is "written" or "synced". REPLY: a JSON array with the version of each record, 0 where nothing was changed. MICRO_ABORTED with the reason
+/// "conflict" where a condition does not hold, MICRO_FAILED_PRECONDITION with "stale_token" for a fence that another has passed: nothing is
+/// changed then.
+pub const MICRO_STORE_APPLY: u32 = 0x0302;
+/// Records of a table, in the order of their keys. args {"database"?: text, "table"?: text, "prefix"?: text, "suffix"?: text, "after"?: text,
+/// "descending"?: flag, "offset"?: number, "limit"?: number, "keys_only"?: flag}. Followed. CHANGE: a record, as MICRO_STORE_READ tells it.
+/// END: MICRO_OK after the last.
+pub const MICRO_STORE_LIST: u32 = 0x0303;
+/// Changes of records whose keys begin with a prefix, after a version or from now on. args {"database"?: text, "table"?: text, "prefix"?:
+/// text, "after"?: number}. Followed. CHANGE: the record as MICRO_STORE_READ tells it; one that was deleted or whose time is over has gone
+/// beside key and version, and no value. END: MICRO_OUT_OF_RANGE with the reason "history_gone" where changes were missed.
+pub const MICRO_STORE_WATCH: u32 = 0x0304;
+/// Names of the databases that have a record. args {}. REPLY: a JSON array of texts.
+pub const MICRO_STORE_DATABASES: u32 = 0x0305;
+/// Names of the tables of a database that have a record. args {"database"?: text}. REPLY: a JSON array of texts.
+pub const MICRO_STORE_TABLES: u32 = 0x0306;
 /// Messages of a topic, each lent until micro_settle or the end of what is followed. args {"topic": text, "queue"?: text, "start"?:
 /// record, "max_in_flight"?: number, "max_attempts"?: number, "lease"?: duration, "dead_letters"?: text}. A start is "new", "first",
 /// an object with sequence, a number, or one with time, in milliseconds since 1970. Followed. DELIVERY: the message. Goes on for
 /// ever: a subscription that its broker ends is made again.
 pub const MICRO_BROKER_SUBSCRIBE: u32 = 0x0401;
+/// A lock, which is held between processes. args {"name": text, "ttl"?: duration, "wait"?: duration, "who"?: text, "note"?: text, "fence"?:
+/// flag}. Followed. CHANGE: once it is held, a JSON object with lock and token, which MICRO_STORE_APPLY takes as a fence, and who; without
+/// lock where fence is false. It is renewed by itself. micro_stream_close gives it back, and END has MICRO_OK once that is done.
+/// END: MICRO_ABORTED when it is lost, before another holds it; MICRO_DEADLINE_EXCEEDED where it was waited for too long.
+pub const MICRO_SYNC_LOCK: u32 = 0x0501;
+/// A seat of a semaphore, of as many as all say who ask for one. args {"name": text, "seats": number, "ttl"?: duration, "wait"?: duration,
+/// "who"?: text, "note"?: text, "fence"?: flag}. Followed. CHANGE: as of MICRO_SYNC_LOCK, and so is END.
+pub const MICRO_SYNC_SEMAPHORE: u32 = 0x0502;
+/// The leadership of an election. args {"name": text, "ttl"?: duration, "wait"?: duration, "who"?: text, "note"?: text, "fence"?: flag}.
+/// Followed. CHANGE: as of MICRO_SYNC_LOCK, and so is END.
+pub const MICRO_SYNC_ELECT: u32 = 0x0503;
+/// Who leads, now and as that changes. args {"name": text}. Followed. CHANGE: a JSON object with who, note, token and since, in
+/// milliseconds since 1970; null for nobody.
+pub const MICRO_SYNC_LEADERS: u32 = 0x0504;
+/// Takes permits of a rate that a fleet shares. args {"name": text, "permits": number, "per": duration, "burst"?: number, "take"?: number,
+/// "wait"?: duration}: 1 is taken, without waiting, unless it is given. REPLY: nothing. MICRO_RESOURCE_EXHAUSTED where they are not to be had.
+pub const MICRO_SYNC_TAKE: u32 = 0x0505;
 /// What the service behind the client has seen so far; the client is that of micro_server_client. args {}. REPLY: a JSON object
 /// with edges (calls by caller and endpoint), in_flight and shed. MICRO_FAILED_PRECONDITION for other clients.
 pub const MICRO_SERVICE_STATS: u32 = 0x0801;

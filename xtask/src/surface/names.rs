@@ -125,6 +125,13 @@ fn collect(items: &[Item], prefix: &str, seen: &dyn Fn(&str) -> bool, functions:
 fn type_name(kind: &syn::Type) -> Option<String> {
     match kind {
         syn::Type::Path(path) => Some(path.path.segments.last()?.ident.to_string()),
+        // Of `impl dyn Locks`.
+        syn::Type::TraitObject(object) => object.bounds.iter().find_map(|bound| match bound {
+            syn::TypeParamBound::Trait(bound) => {
+                Some(bound.path.segments.last()?.ident.to_string())
+            }
+            _ => None,
+        }),
         _ => None,
     }
 }

@@ -199,6 +199,8 @@ impl Row {
             does: comment.join(" ").trim_end_matches('.').to_owned(),
             way: match self.how.to_string().as_str() {
                 "ask" => Way::Ask,
+                "give" => Way::Ask,
+                "hold" => Way::Follow,
                 "fetch" => Way::Fetch,
                 "follow" => Way::Follow,
                 "deliver" => Way::Deliver,

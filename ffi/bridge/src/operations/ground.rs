@@ -7,6 +7,7 @@ use micro::Error;
 use micro::broker::Delivery;
 use micro::settings::Fields;
 use serde::Serialize;
+use tokio_util::sync::CancellationToken;
 
 use crate::flags;
 
@@ -15,6 +16,8 @@ pub(crate) struct At {
     pub(crate) client: micro::Client,
     /// The service that the client belongs to.
     pub(crate) service: Option<Arc<micro::Service>>,
+    /// The host wants no more of what it follows.
+    pub(crate) closing: CancellationToken,
 }
 
 /// The arguments of an operation.
@@ -29,6 +32,8 @@ pub(crate) trait Args: Sized {
 pub(crate) struct Answer {
     pub(crate) payload: Bytes,
     pub(crate) flags: u16,
+    /// What is known beside it.
+    pub(crate) meta: Bytes,
 }
 
 impl Answer {
@@ -39,7 +44,7 @@ impl Answer {
     pub(crate) fn json(value: &impl Serialize) -> micro::Result<Self> {
         let payload = serde_json::to_vec(value)
             .map_err(|error| Error::internal(format!("cannot write JSON: {error}")))?;
-        Ok(Self { payload: payload.into(), flags: flags::JSON })
+        Ok(Self { payload: payload.into(), flags: flags::JSON, ..Self::default() })
     }
 }
 

@@ -10,8 +10,11 @@ mod client;
 mod ground;
 mod registry;
 mod service;
+mod store;
+mod sync;
 mod task;
 
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{BoxStream, Stream, StreamExt as _};
 use micro::Error;
@@ -57,8 +60,30 @@ operations! {
     REGISTRY_REGISTER = 0x0204, "registry.register", ask(registry::register);
     /// Removes nodes.
     REGISTRY_DEREGISTER = 0x0205, "registry.deregister", ask(registry::deregister);
+    /// A record of the store.
+    STORE_READ = 0x0301, "store.read", ask(store::read);
+    /// Makes changes of records.
+    STORE_APPLY = 0x0302, "store.apply", give(store::apply);
+    /// Records of a table.
+    STORE_LIST = 0x0303, "store.list", follow(store::list);
+    /// Changes of records.
+    STORE_WATCH = 0x0304, "store.watch", follow(store::watch);
+    /// The databases of the store.
+    STORE_DATABASES = 0x0305, "store.databases", ask(store::databases);
+    /// The tables of a database.
+    STORE_TABLES = 0x0306, "store.tables", ask(store::tables);
     /// Messages of a topic.
     BROKER_SUBSCRIBE = 0x0401, "broker.subscribe", deliver(broker::subscribe);
+    /// A lock.
+    SYNC_LOCK = 0x0501, "sync.lock", hold(sync::lock);
+    /// A seat of a semaphore.
+    SYNC_SEMAPHORE = 0x0502, "sync.semaphore", hold(sync::semaphore);
+    /// The leadership of an election.
+    SYNC_ELECT = 0x0503, "sync.elect", hold(sync::elect);
+    /// Who leads.
+    SYNC_LEADERS = 0x0504, "sync.leaders", follow(sync::leaders);
+    /// Permits of a rate.
+    SYNC_TAKE = 0x0505, "sync.take", ask(sync::take);
     /// What the service behind the client has seen.
     SERVICE_STATS = 0x0801, "service.stats", ask(service::stats);
     /// The jobs of the service behind the client, and their last runs.
@@ -88,10 +113,13 @@ struct Row {
 /// How an operation is done.
 enum How {
     Ask(Box<Asked>),
+    /// With a payload.
+    Give(Box<Asked>),
     Follow(Box<Followed>),
 }
 
-type Asked = dyn FnOnce(At, Fields) -> micro::Result<BoxFuture<'static, micro::Result<Answer>>>;
+type Asked =
+    dyn FnOnce(At, Fields, Bytes) -> micro::Result<BoxFuture<'static, micro::Result<Answer>>>;
 type Followed = dyn FnOnce(At, Fields) -> micro::Result<BoxFuture<'static, micro::Result<Items>>>;
 
 /// What is told of something that is followed.
@@ -101,7 +129,7 @@ pub(crate) type Items = BoxStream<'static, micro::Result<Item>>;
 ///
 /// # Errors
 /// [`Status::ARG`](crate::Status::ARG) for an unknown number and for what is followed, `INVALID_ARGUMENT` for wrong arguments,
-/// and for a payload or metadata, which no operation takes.
+/// and for metadata, or a payload where the operation takes none.
 pub(crate) fn asked(
     at: At,
     question: &Question<'_>,
@@ -109,7 +137,12 @@ pub(crate) fn asked(
 ) -> Result<(&'static str, BoxFuture<'static, micro::Result<Answer>>)> {
     let Row { name, how } = find(question.operation).ok_or_else(|| unknown(question.operation))?;
     match how {
-        How::Ask(ask) => Ok((name, ask(at, fields(name, question, terms)?)?)),
+        How::Ask(ask) => Ok((name, ask(at, fields(name, question, terms)?, Bytes::new())?)),
+        How::Give(give) => {
+            let payload = question.payload.clone();
+            let rest = Question { payload: Bytes::new(), ..question.clone() };
+            Ok((name, give(at, fields(name, &rest, terms)?, payload)?))
+        }
         How::Follow(_) => Err(Failure::argument(format!("{name} is followed, not asked"))),
     }
 }
@@ -126,7 +159,9 @@ pub(crate) fn followed(
     let Row { name, how } = find(question.operation).ok_or_else(|| unknown(question.operation))?;
     match how {
         How::Follow(follow) => Ok((name, follow(at, fields(name, question, terms)?)?)),
-        How::Ask(_) => Err(Failure::argument(format!("{name} is asked, not followed"))),
+        How::Ask(_) | How::Give(_) => {
+            Err(Failure::argument(format!("{name} is asked, not followed")))
+        }
     }
 }
 
@@ -153,7 +188,17 @@ where
     F: FnOnce(At, A) -> W + 'static,
     W: Future<Output = micro::Result<Answer>> + Send + 'static,
 {
-    How::Ask(Box::new(|at, fields| Ok(Box::pin(work(at, read(fields)?)))))
+    How::Ask(Box::new(|at, fields, _| Ok(Box::pin(work(at, read(fields)?)))))
+}
+
+/// An operation that is given a payload, and answers once.
+fn give<A, F, W>(work: F) -> How
+where
+    A: Args + 'static,
+    F: FnOnce(At, A, Bytes) -> W + 'static,
+    W: Future<Output = micro::Result<Answer>> + Send + 'static,
+{
+    How::Give(Box::new(|at, fields, payload| Ok(Box::pin(work(at, read(fields)?, payload)))))
 }
 
 /// The same with a message as its answer, in a codec of its own.
@@ -175,6 +220,24 @@ where
     S: Stream<Item = micro::Result<Answer>> + Send + 'static,
 {
     How::Follow(Box::new(|at, fields| {
+        let closing = at.closing.clone();
+        let opening = open(at, read(fields)?);
+        Ok(Box::pin(async {
+            let told = opening.await?.map(|item| item.map(Item::Change));
+            Ok(told.take_until(closing.cancelled_owned()).boxed())
+        }))
+    }))
+}
+
+/// The same with something that is held: once the host closes it, it has an end of its own to come to.
+fn hold<A, F, W, S>(open: F) -> How
+where
+    A: Args + 'static,
+    F: FnOnce(At, A) -> W + 'static,
+    W: Future<Output = micro::Result<S>> + Send + 'static,
+    S: Stream<Item = micro::Result<Answer>> + Send + 'static,
+{
+    How::Follow(Box::new(|at, fields| {
         let opening = open(at, read(fields)?);
         Ok(Box::pin(async { Ok(opening.await?.map(|item| item.map(Item::Change)).boxed()) }))
     }))
@@ -189,9 +252,13 @@ where
     S: Stream<Item = Delivery> + Send + 'static,
 {
     How::Follow(Box::new(|at, fields| {
+        let closing = at.closing.clone();
         let opening = open(at, read(fields)?);
         let lent = |delivery| Ok(Item::Delivery(Box::new(delivery)));
-        Ok(Box::pin(async move { Ok(opening.await?.map(lent).boxed()) }))
+        Ok(Box::pin(async move {
+            let told = opening.await?.map(lent);
+            Ok(told.take_until(closing.cancelled_owned()).boxed())
+        }))
     }))
 }
 

@@ -27,7 +27,7 @@ pub(crate) async fn result(at: At, args: OfTask) -> micro::Result<Answer> {
     // The deadline is the question's.
     let answer = at.client.task_by_id(&args.id)?.answer(Duration::MAX).await?;
     let codec = codec_of(answer.content_type.as_deref());
-    Ok(Answer { payload: answer.body, flags: flags::of(codec) })
+    Ok(Answer { payload: answer.body, flags: flags::of(codec), ..Answer::default() })
 }
 
 /// How far a task has come: `state`, and `attempt`, `node`, `code` and `error` where they are known.
