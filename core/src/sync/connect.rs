@@ -1,4 +1,4 @@
-//! Locks by URL, as flags and `MICRO_LOCKS` name them.
+//! Locks by URL.
 
 use std::sync::{Arc, LazyLock};
 

@@ -50,25 +50,7 @@ async fn what_several_processes_count_is_counted_once_each() {
     assert_eq!(sum.value, "270");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn changes_that_come_just_as_others_end_are_made() {
-    let name = "changes_that_come_just_as_others_end_are_made";
-    let Some(server) = Server::listening(name, |_| Vec::new()).await else { return };
-    let mut tasks = JoinSet::new();
-    for task in 0..6 {
-        let store = store(&server, "?connections=2");
-        tasks.spawn(async move {
-            for number in 0..500 {
-                let key = format!("k{task}");
-                let change = Change::write(Place::default(), key, number.to_string());
-                store.apply(change.into()).await.unwrap();
-            }
-        });
-    }
-    tasks.join_all().await;
-}
-
-/// Versions are seen in their order: who lists, and watches from the highest version of the list, misses nothing.
+/// Versions are seen in their order: a watch from the highest version of a list misses nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_list_and_a_watch_from_its_highest_version_miss_nothing() {
     let name = "a_list_and_a_watch_from_its_highest_version_miss_nothing";
