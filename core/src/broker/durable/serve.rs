@@ -10,17 +10,16 @@ use super::admin::{ADMIN, Answer, Ask};
 use super::engine::Engine;
 use super::options::ABILITIES;
 use super::wire::{
-    Attempt, Done, FromConsumer, GREET, Lent, PUBLISH, Publish, SUBSCRIBE, Said, ToConsumer, Told,
+    Attempt, Done, FromConsumer, Lent, PUBLISH, Publish, SUBSCRIBE, Said, ToConsumer, Told,
     nonsense,
 };
 use crate::broker::stored::millis;
 use crate::broker::{Deliveries, Delivery, Message, Subscription};
 use crate::codec::{Json, Proto};
 use crate::context::Context;
-use crate::data::{OWNER, Socket};
 use crate::error::Result;
 use crate::middleware::BoxFuture;
-use crate::server::{Endpoint, Server};
+use crate::server::Endpoint;
 use crate::streaming::Streaming;
 
 /// What takes and delivers messages for other processes.
@@ -57,14 +56,9 @@ impl Serves for Arc<Engine> {
     }
 }
 
-/// Begins to serve; ends when what is returned is dropped.
-pub(super) async fn serve(engine: &Arc<Engine>, socket: Socket) -> Result<Server> {
-    let server = Server::builder("micro.data").network(Arc::new(socket)).address(OWNER);
-    let server = endpoints(engine).into_iter().fold(server, |server, one| server.handle(one));
-    let greet = Endpoint::unary(GREET, |_: Context, Proto(Done {}): Proto<Done>| async {
-        Ok(Proto(Done {}))
-    });
-    server.handle(greet).start().await
+/// What other processes call where this one owns the folder.
+pub(crate) fn served(engine: &Arc<Engine>) -> [Endpoint; 3] {
+    endpoints(engine)
 }
 
 /// What other processes call.

@@ -8,8 +8,6 @@ use crate::broker::stored::{millis, read, time, write};
 use crate::broker::{Message, Start, Subscription, Verdict};
 use crate::error::{Error, Result};
 
-/// Endpoint that answers.
-pub(super) const GREET: &str = "Messages.Greet";
 /// Endpoint that takes a message.
 pub(super) const PUBLISH: &str = "Messages.Publish";
 /// Endpoint that delivers: [`FromConsumer`] one way, [`ToConsumer`] the other.

@@ -4,10 +4,10 @@ use futures_util::future::join_all;
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::broker::durable::wire::{Done, GREET, PUBLISH, Publish};
+use crate::broker::durable::wire::{Done, PUBLISH, Publish};
 use crate::codec::Proto;
 use crate::context::Context;
-use crate::data::{Folder, OWNER, Socket};
+use crate::data::{Folder, GREET, OWNER, Socket};
 use crate::error::Result;
 use crate::server::{Endpoint, Server};
 
