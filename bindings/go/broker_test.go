@@ -318,6 +318,61 @@ func TestABrokerInGoIsToldWhereSubscriptionsStart(t *testing.T) {
 	eventually(t, func() bool { return given.count() == 0 && native.Live(6) == 0 })
 }
 
+// terms lends one message, and keeps what it is told.
+type terms struct {
+	queues
+	asked chan *broker.Subscription
+	lent  broker.Message
+}
+
+func (o *terms) Abilities() broker.Ability {
+	return broker.Redelivers | broker.Replays | broker.Delays | broker.OrdersByKey | broker.Expires | broker.Deduplicates | broker.Prioritizes
+}
+
+func (o *terms) Subscribe(ctx context.Context, asked *broker.Subscription) (iter.Seq2[*broker.Lent, error], error) {
+	o.asked <- asked
+	return func(yield func(*broker.Lent, error) bool) {
+		settle := func(context.Context, broker.Outcome) error { return nil }
+		if yield(&broker.Lent{Message: &o.lent, Settle: settle}, nil) {
+			<-ctx.Done()
+		}
+	}, nil
+}
+
+func TestABrokerInGoIsToldAllTermsAndConsumersAllThatItKnows(t *testing.T) {
+	published := time.UnixMilli(1_700_000_000_123)
+	given := &terms{asked: make(chan *broker.Subscription, 1), lent: broker.Message{
+		Header: metadata.Pairs("tags", "a", "tags", "b", "raw-bin", "\x00\xff"), ContentType: "application/json", Body: []byte(`"kept"`),
+		Attempt: 4, Sequence: 70, Published: published, Key: "k", Id: "i", Priority: 3,
+	}}
+	own := provided(t, "terms", given)
+	both := microtest.New(t).Client(client.Broker(own.URL()))
+	before := time.Now()
+	must(t, micro.Publish(t.Context(), both, "orders", 7, client.PublishKey("k"), client.PublishId("i"), client.PublishPriority(9),
+		client.PublishDelay(time.Minute), client.PublishExpiry(2*time.Minute)))
+	told := given.published[0]
+	same(t, [3]any{told.Key, told.Id, told.Priority}, [3]any{"k", "i", 9})
+	same(t, told.Due.Sub(before) > 59*time.Second && told.Expires.Sub(told.Due) > 59*time.Second, true)
+	orders, err := both.Subscribe(t.Context(), "orders", client.SubscribeQueue("q"), client.SubscribeMaxInFlight(2),
+		client.SubscribeMaxAttempts(3), client.SubscribeLease(1500*time.Millisecond), client.SubscribeDeadLetters("graves"))
+	must(t, err)
+	defer orders.Close()
+	same(t, *one(t, given.asked), broker.Subscription{
+		Topic: "orders", Queue: "q", Start: broker.FromNew(), MaxInFlight: 2, MaxAttempts: 3, Lease: 1500 * time.Millisecond, DeadLetters: "graves",
+	})
+	delivery, err := orders.Next()
+	must(t, err)
+	same(t, [4]any{delivery.Attempt, delivery.Sequence, delivery.Key, delivery.Id}, [4]any{4, uint64(70), "k", "i"})
+	same(t, delivery.Priority, 3)
+	same(t, delivery.Published.Equal(published), true)
+	same(t, slices.Equal(delivery.Header.Values("tags"), []string{"a", "b"}), true)
+	same(t, delivery.Header.Get("raw-bin"), "\x00\xff")
+	var text string
+	must(t, delivery.Read(&text))
+	same(t, text, "kept")
+	must(t, delivery.Ack())
+}
+
 type starts struct {
 	queues
 	asked chan *broker.Subscription

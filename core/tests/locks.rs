@@ -24,6 +24,8 @@ const ROUNDS: usize = 6;
 struct Faulty {
     inner: Memory,
     dice: Arc<Mutex<Rng>>,
+    /// Requests and answers are late, and none is lost.
+    is_only_slow: bool,
     /// Nothing comes through until then.
     cut: Arc<Mutex<Option<Instant>>>,
 }
@@ -31,7 +33,7 @@ struct Faulty {
 impl Faulty {
     fn new(inner: Memory, seed: u64) -> Self {
         let dice = Arc::new(Mutex::new(Rng::with_seed(seed)));
-        Self { inner, dice, cut: Arc::default() }
+        Self { inner, dice, is_only_slow: false, cut: Arc::default() }
     }
 
     fn roll<T>(&self, roll: impl FnOnce(&mut Rng) -> T) -> T {
@@ -51,6 +53,7 @@ impl Faulty {
         self.roll(|dice| match dice.u8(..100) {
             0..80 => Duration::from_millis(dice.u64(0..20)),
             80..97 => Duration::from_millis(dice.u64(20..400)),
+            _ if self.is_only_slow => Duration::ZERO,
             _ => Duration::from_millis(dice.u64(400..3000)),
         })
     }
@@ -63,7 +66,7 @@ impl Faulty {
             return Err(Error::unavailable("cut off"));
         }
         match self.roll(|dice| dice.u8(..100)) {
-            0..4 => Err(Error::unavailable("lost")),
+            0..4 if !self.is_only_slow => Err(Error::unavailable("lost")),
             _ => Ok(()),
         }
     }
@@ -138,7 +141,9 @@ impl Changes for Late {
         }
         let due = self.due.as_ref().map(|(due, _)| *due);
         sleep_until(due.unwrap_or_else(Instant::now)).await;
-        if self.store.is_cut().is_some() || self.store.roll(|dice| dice.u8(..100)) < 3 {
+        if self.store.is_cut().is_some()
+            || !self.store.is_only_slow && self.store.roll(|dice| dice.u8(..100)) < 3
+        {
             return Err(Error::unavailable("the connection broke"));
         }
         Ok(self.due.take().map(|(_, event)| event))
@@ -260,6 +265,41 @@ fn whatever_is_lost_or_late_no_more_than_its_seats_hold_a_semaphore() {
     for seed in seeds() {
         let run = run(seed, 2);
         check(&run.acts, 2).unwrap_or_else(|wrong| panic!("MICRO_SEED={seed}: {wrong}"));
+    }
+}
+
+#[test]
+fn however_late_all_is_parties_meet_and_none_goes_on_before_the_others_are_there() {
+    const PARTIES: usize = 3;
+    for seed in seeds() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .start_paused(true)
+            .build()
+            .expect("a runtime");
+        runtime.block_on(async {
+            let store = Memory::new();
+            let come = Arc::new(Mutex::new([0; ROUNDS]));
+            let mut parties = JoinSet::new();
+            for party in 0..PARTIES {
+                let mut way = Faulty::new(store.clone(), seed.wrapping_mul(31) + party as u64);
+                way.is_only_slow = true;
+                let (way, come): (Arc<dyn Store>, _) = (Arc::new(way), come.clone());
+                parties.spawn(async move {
+                    for round in 0..ROUNDS {
+                        come.lock().unwrap_or_else(PoisonError::into_inner)[round] += 1;
+                        let met = sync::barrier(&way, "round", PARTIES)
+                            .ttl(10 * TTL)
+                            .wait(Duration::from_secs(60))
+                            .await;
+                        met.unwrap_or_else(|error| panic!("MICRO_SEED={seed}: {error}"));
+                        let come = come.lock().unwrap_or_else(PoisonError::into_inner)[round];
+                        assert_eq!(come, PARTIES, "MICRO_SEED={seed}: round {round}");
+                    }
+                });
+            }
+            parties.join_all().await;
+        });
     }
 }
 

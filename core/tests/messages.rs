@@ -71,6 +71,49 @@ async fn a_handler_sees_what_was_published_and_what_came_along() {
 }
 
 #[tokio::test]
+async fn failures_of_messages_are_heard_of_with_their_reasons() {
+    let broker: Arc<dyn Broker> = Arc::new(Memory::new());
+    let (heard, mut told) = mpsc::unbounded_channel();
+    let orders = |_: Context, Json(order): Json<u64>| async move {
+        match order {
+            0 => panic!("a poisoned order"),
+            1 => Err(Error::unavailable("no stock yet")),
+            2 => std::future::pending().await,
+            _ => Ok(()),
+        }
+    };
+    let service = billing(broker)
+        .subscriber(Subscriber::new("orders", orders).timeout(Duration::from_millis(50)))
+        .message_errors(move |delivered, error| {
+            let body = String::from_utf8_lossy(&delivered.message.body).into_owned();
+            heard.send((body, error.code())).expect("the test goes on");
+            assert_ne!(error.code(), Code::Unavailable, "what hears of it panics itself");
+        })
+        .start()
+        .await
+        .expect("starts");
+    let client = service.client();
+    for order in 0..4_u64 {
+        // A broker in memory tells its publisher.
+        assert_eq!(client.publish("orders", Json(order)).await.is_ok(), order == 3);
+    }
+    client.publish("orders", Json("no number".to_owned())).await.expect_err("it is not read");
+    let mut all = Vec::new();
+    for _ in 0..4 {
+        all.push(next(&mut told).await);
+    }
+    let expected = [
+        ("0", Code::Internal),
+        ("1", Code::Unavailable),
+        ("2", Code::DeadlineExceeded),
+        ("\"no number\"", Code::InvalidArgument),
+    ];
+    assert_eq!(all, expected.map(|(body, code)| (body.to_owned(), code)));
+    service.stop().await.expect("stops");
+    assert!(told.recv().await.is_none(), "a message that was handled is none");
+}
+
+#[tokio::test]
 async fn a_failure_is_tried_again_and_one_that_cannot_be_read_is_a_dead_letter_at_once() {
     let folder = tempfile::tempdir().expect("a folder");
     let broker: Arc<dyn Broker> = Arc::new(Durable::new(folder.path()));

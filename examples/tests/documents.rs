@@ -36,7 +36,7 @@ const IN_C: [&str; 7] = [
     include_str!("../middleware/service.c"),
 ];
 
-const IN_GO: [&str; 10] = [
+const IN_GO: [&str; 12] = [
     include_str!("../greeter/service.go"),
     include_str!("../greeter/client.go"),
     include_str!("../streaming/service.go"),
@@ -44,6 +44,8 @@ const IN_GO: [&str; 10] = [
     include_str!("../errors/service.go"),
     include_str!("../errors/client.go"),
     include_str!("../messages/messages.go"),
+    include_str!("../jobs/jobs.go"),
+    include_str!("../tasks/tasks.go"),
     include_str!("../../bindings/go/docs_test.go"),
     include_str!("../../bindings/go/microgrpc/microgrpc_test.go"),
     include_str!("../../bindings/go/microhttp/microhttp_test.go"),

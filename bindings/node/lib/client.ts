@@ -11,6 +11,7 @@ import {
   document,
   type Milliseconds,
   milliseconds,
+  type TypedAnswer,
   type TypedOptions,
   type TypedPublish,
   type TypedQueue,
@@ -32,6 +33,7 @@ import {
 import { defaultRuntime, type Incoming, type Runtime } from './runtime.js'
 import { ClientStream, feed, type Opening, opened, Stream } from './streams.js'
 import { deliveries, Subscription, since } from './subscription.js'
+import { stateOf, type TaskState } from './tasks.js'
 import { aborted, Waiting } from './waiting.js'
 
 const IDEMPOTENT = 0x200
@@ -180,6 +182,36 @@ export class Client {
     await this.#wait(nothing, options.signal, (token, parent) =>
       publish(this.#native, this.#runtime.queue, token, topic, message, options, parent),
     )
+  }
+
+  /**
+   * Sends a message whose answer can be asked for, and resolves with its id: `Service.task` works it off. As `publish`, with a
+   * broker that keeps messages, such as `durable://`.
+   */
+  task<Out = unknown>(topic: string, message: Out, options: TypedPublish<Out> = {}): Promise<string> {
+    const read = (event: Incoming) => event.text()
+    return this.#wait(read, options.signal, (token, parent) =>
+      publish(this.#native, this.#runtime.queue, token, topic, message, options, parent, true),
+    ) as Promise<string>
+  }
+
+  /**
+   * Waits for the answer of a task, whichever process sent it, for 10 s unless `timeout` says otherwise. Throws `DeadlineExceeded`
+   * where there is none by then: it may come later. The error of its last attempt, where it was given up. It is kept for a day.
+   */
+  // biome-ignore lint/suspicious/noExplicitAny: as above
+  taskResult<Out = any>(id: string, options: AskOptions & TypedAnswer<Out> = {}): Promise<Out> {
+    const { timeout, signal, format } = options
+    const [operation, args] = question('task.result', { id })
+    const read = (event: Incoming) => decode(event, format, 'the answer of the task', Internal)
+    return this.#wait(read, signal, (token, parent) =>
+      this.#native.ask(this.#runtime.queue, token, operation, args, milliseconds(timeout), parent),
+    ) as Promise<Out>
+  }
+
+  /** How far a task has come. One whose results are kept no longer is told as queued. */
+  async taskState(id: string, options?: AskOptions): Promise<TaskState> {
+    return stateOf(await this.ask(question('task.state', { id }), options))
   }
 
   /**

@@ -7,6 +7,8 @@ export { type AskOptions, Client } from './client.js'
 export { type AddedCodec, addCodec, type Codec, type Format, raw } from './codec.js'
 export { Context, context } from './context.js'
 export { Code, type Detail, type ErrorOptions, MicroError } from './errors.js'
+export type { CloudEvent } from './event.js'
+export { JobContext, type JobStatus, type Run } from './jobs.js'
 export * as errors from './kinds.js'
 export { type LogLevel, type LogRecord, receiveLogs, setLogLevel } from './logs.js'
 export { type Delivered, Delivery, MessageContext } from './messages.js'
@@ -24,18 +26,22 @@ export type { Setting } from './operator.js'
 export type {
   CallOptions,
   ClientOptions,
+  CronOptions,
   EndpointOptions,
+  JobOptions,
   Milliseconds,
   PublishOptions,
   QueueOptions,
   ServiceOptions,
   Start,
   SubscriberOptions,
+  TypedAnswer,
   TypedEndpoint,
   TypedOptions,
   TypedPublish,
   TypedQueue,
   TypedSubscriber,
+  TypedTask,
 } from './options.js'
 export { Provided, provide, type Registry } from './provide.js'
 export {
@@ -52,3 +58,4 @@ export { Runtime, type RuntimeOptions } from './runtime.js'
 export { type Hook, Service } from './service.js'
 export { ClientStream, Requests, Stream } from './streams.js'
 export { Subscription } from './subscription.js'
+export type { TaskState } from './tasks.js'

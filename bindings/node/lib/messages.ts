@@ -1,6 +1,7 @@
 /** Messages of topics: what is known of one, and the way to say what became of it. */
 import { Context } from './context.js'
 import { Cancelled, DeadlineExceeded, given } from './errors.js'
+import { type CloudEvent, eventOf } from './event.js'
 import { failed } from './logs.js'
 import type { Metadata } from './metadata.js'
 import type { Runtime } from './runtime.js'
@@ -25,6 +26,8 @@ export interface Delivered {
   readonly contentType: string | undefined
   /** Metadata its publisher sent. */
   readonly metadata: Metadata
+  /** What it says of itself as an event of CloudEvents 1.0; `undefined` where it is none. Throws `InvalidArgument` for a wrong one. */
+  readonly cloudEvent: CloudEvent | undefined
 }
 
 /** A message that is being handled. */
@@ -70,6 +73,10 @@ export class MessageContext extends Context implements Delivered {
     return this.#facts.contentType
   }
 
+  get cloudEvent(): CloudEvent | undefined {
+    return eventOf(this.metadata)
+  }
+
   /** @internal Why the handler is not waited for any longer. */
   override reason(): Cancelled | DeadlineExceeded {
     return this.remaining === 0
@@ -83,7 +90,7 @@ export class MessageContext extends Context implements Delivered {
   }
 }
 
-type Known = Omit<Delivered, 'metadata'>
+type Known = Omit<Delivered, 'metadata' | 'cloudEvent'>
 
 function known(facts: Metadata): Known {
   const sequence = facts.text('sequence')
@@ -156,6 +163,10 @@ export class Delivery<T> implements Delivered {
   watch(): this {
     forgotten.register(this, { runtime: this.#runtime, id: this.#id, topic: this.topic }, this)
     return this
+  }
+
+  get cloudEvent(): CloudEvent | undefined {
+    return eventOf(this.metadata)
   }
 
   /** True once the program has said what became of it. */

@@ -98,6 +98,7 @@ export interface NativeClient {
 export interface NativeServer {
   method(name: string, shape: number, options: string): number | Failure
   subscribe(topic: string, options: string): number | Failure
+  job(options: string): number | Failure
   start(queue: NativeQueue, token: number): number | Failure
   stop(): Failure | null
   setHealth(service: string, serving: boolean): Failure | null

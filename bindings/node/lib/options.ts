@@ -1,5 +1,6 @@
 /** Options as programs write them, as the documents that the core reads. */
 import type { Codec, Format } from './codec.js'
+import type { CloudEvent } from './event.js'
 import type { MetadataLike } from './metadata.js'
 
 /** A duration: milliseconds, or text such as `"250ms"` or `"1.5s"`. `Infinity` is for ever. */
@@ -68,6 +69,8 @@ export interface PublishOptions {
   priority?: number
   /** The topic of the broker to publish to, while the message says its own. */
   exchange?: string
+  /** What it says of itself as an event of CloudEvents 1.0. */
+  cloudEvent?: CloudEvent
   /** Takes nothing along from the call or message that is being handled. */
   detached?: boolean
   /** Sent along as headers. */
@@ -125,6 +128,40 @@ export interface SubscriberOptions extends QueueOptions {
 export interface TypedSubscriber<In> extends SubscriberOptions {
   /** As that of a `TypedQueue`. Or the name of the type. */
   format?: Format<In> | string
+}
+
+/** What a worker asks of its broker, with the types of its messages and of its answers. */
+export interface TypedTask<In, Out> extends TypedSubscriber<In> {
+  /** How answers are written; without it, in the codec of the message. */
+  answer?: Format<Out>
+}
+
+/** How an answer is read that is asked for. */
+export interface TypedAnswer<Out> {
+  /** How it is read; without it, JSON, text or bytes, as it was written. */
+  format?: Format<Out>
+}
+
+/** What becomes of the runs of a job. */
+export interface JobOptions {
+  /** By which nodes agree: 1 to 100 letters, digits, `-` and `_`; made of the schedule unless set. */
+  name?: string
+  /** Once in the fleet, which is the default, or once on each node. */
+  scope?: 'fleet' | 'node'
+  /** What becomes of runs that no node could begin: left out unless set, made up for once, or so many of them. */
+  missed?: 'skip' | 'once' | number
+  /** The most time for one run. */
+  timeout?: Milliseconds
+  /** How often a run that fails is attempted: once unless set. */
+  maxAttempts?: number
+  /** How long a run waits after a failure. */
+  backoff?: 'jittered' | 'go_micro' | 'none'
+}
+
+/** The same of one by a cron expression. */
+export interface CronOptions extends JobOptions {
+  /** Time zone of the expression, such as `Europe/Berlin`; UTC unless set. */
+  zone?: string
 }
 
 /** What a client is told. */
@@ -283,7 +320,7 @@ const ENDLESS = new Set(['timeout', 'keepalive'])
 /** Stands for no end where there is no word for it: the most the core takes. */
 const LONGEST = `${366 * 24 * 3600}s`
 /** Objects whose names are the program's own. */
-const FREE = new Set(['metadata', 'only', 'except'])
+const FREE = new Set(['metadata', 'only', 'except', 'attributes'])
 
 /** Options as a JSON document. Throws `TypeError` that names the option which cannot be one. */
 export function document(options: object | undefined): string {

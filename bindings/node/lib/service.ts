@@ -4,11 +4,21 @@ import { type AnyFormat, raw } from './codec.js'
 import type { Context } from './context.js'
 import { Cancelled, FailedPrecondition, given } from './errors.js'
 import { type AnyHandler, BIDI_STREAM, CLIENT_STREAM, Endpoint, SERVER_STREAM, UNARY } from './handler.js'
+import { Job, type JobContext, type JobStatus, type Schedule, statuses } from './jobs.js'
 import { failed, thisIsTheProgram } from './logs.js'
 import type { Delivery, MessageContext } from './messages.js'
 import { checked, type MessageMiddleware, type ServiceMiddleware } from './middleware.js'
 import { explained, flags, type Setting } from './operator.js'
-import type { EndpointOptions, ServiceOptions, TypedEndpoint, TypedSubscriber } from './options.js'
+import type {
+  CronOptions,
+  EndpointOptions,
+  JobOptions,
+  Milliseconds,
+  ServiceOptions,
+  TypedEndpoint,
+  TypedSubscriber,
+  TypedTask,
+} from './options.js'
 import { question } from './question.js'
 import type { ServiceRecord } from './registry.js'
 import { type Moment, Running } from './running.js'
@@ -39,6 +49,7 @@ export class Service {
   runtime: Runtime | undefined
   readonly #endpoints: Endpoint[] = []
   readonly #subscribers: Subscriber[] = []
+  readonly #jobs: Job[] = []
   readonly #layers: { middleware: ServiceMiddleware; endpoints: readonly string[] }[] = []
   readonly #messageLayers: MessageMiddleware[] = []
   readonly #hooks = new Map<Moment, Hook[]>()
@@ -137,22 +148,72 @@ export class Service {
     options?: TypedSubscriber<In> & { manual?: false },
   ): this
   subscribe(topic: string, handler: AnySubscriber, options: TypedSubscriber<Any> & { manual?: boolean } = {}): this {
+    const { manual = false, ...rest } = options
+    return this.#subscribe(topic, handler, rest, manual)
+  }
+
+  #subscribe(
+    topic: string,
+    handler: AnySubscriber,
+    options: TypedSubscriber<Any>,
+    manual: boolean,
+    task?: { answer: AnyFormat | undefined },
+  ): this {
     if (typeof handler !== 'function')
       throw new TypeError(`the subscriber of ${topic} is ${typeof handler}: give a function`)
     this.#mayAdd(topic)
-    const { format, manual = false, timeout, ...rest } = options
+    const { format, timeout, ...rest } = options
     const type = typeof format === 'string' ? format : format?.typeName
     // Without one, there is no limit.
     const limit = timeout === undefined || timeout === Infinity ? {} : { timeout }
     const terms = { ...rest, ...limit, ...(type === undefined ? {} : { request: type }) }
     const read = typeof format === 'string' ? undefined : format
-    this.#subscribers.push(new Subscriber(topic, handler, terms, read, manual))
+    this.#subscribers.push(new Subscriber(topic, handler, terms, read, manual, task))
     return this
   }
 
   /**
-   * As `use`, around the handlers of messages: `async (context, next) => …`. What it throws, the message fails with; without
-   * `next`, the message is handled.
+   * Works off the tasks of `topic`: what the handler gives can be asked for with `Client.taskResult`. It is a subscriber like any
+   * other, of the queue `tasks` unless another is named, and begins with the first task there is. That needs a broker that keeps
+   * messages, such as `durable://`.
+   */
+  task<In = Any, Out = unknown>(
+    topic: string,
+    handler: (message: In, context: MessageContext) => Out | Promise<Out>,
+    options: TypedTask<In, Out> = {},
+  ): this {
+    const { answer, ...rest } = options
+    return this.#subscribe(topic, handler, rest, false, { answer })
+  }
+
+  /**
+   * Runs a function once in each interval, such as `'5m'` or a number of milliseconds, 1 s to 366 days. Once in the whole fleet,
+   * unless its scope is `node`: that needs a broker that keeps messages, such as `durable://`. What it throws has that run fail;
+   * with `retry: false`, for good.
+   */
+  every(interval: Milliseconds, handler: (context: JobContext) => unknown, options: JobOptions = {}): this {
+    return this.#job({ every: interval }, handler, options)
+  }
+
+  /**
+   * As `every`, at the moments that a cron expression names, such as `0 3 * * *`: minute, hour, day of month, month and day of
+   * week, with seconds before them where there are six fields. They are read in UTC, or in `zone`.
+   */
+  cron(expression: string, handler: (context: JobContext) => unknown, options: CronOptions = {}): this {
+    return this.#job({ cron: expression }, handler, options)
+  }
+
+  #job(schedule: Schedule, handler: (context: JobContext) => unknown, options: JobOptions): this {
+    const job = new Job(schedule, handler, options)
+    if (typeof handler !== 'function') throw new TypeError(`${job.name} is ${typeof handler}: give a function`)
+    this.#mayAdd(job.name)
+    this.#jobs.push(job)
+    return this
+  }
+
+  /**
+   * As `use`, around the handlers of messages and the runs of jobs: `async (context, next) => …`. What it throws, the message
+   * fails with; without `next`, the message is handled.
    */
   useForMessages(middleware: MessageMiddleware): this {
     this.#mayAdd('middleware')
@@ -240,7 +301,7 @@ export class Service {
     }
     this.#putLayers()
     const check = this.#check === undefined ? [] : [checkOf(this.name, this.#check)]
-    const served = [...this.#endpoints, ...check, ...this.#subscribers]
+    const served = [...this.#endpoints, ...check, ...this.#subscribers, ...this.#jobs]
     const running = new Running(this, this.runtime ?? defaultRuntime(), served)
     this.#running = running
     try {
@@ -271,7 +332,7 @@ export class Service {
       const mine = this.#layers.filter(({ endpoints }) => endpoints.length === 0 || endpoints.includes(endpoint.name))
       endpoint.layers = mine.map(({ middleware }) => middleware)
     }
-    for (const subscriber of this.#subscribers) subscriber.layers = [...this.#messageLayers]
+    for (const one of [...this.#subscribers, ...this.#jobs]) one.layers = [...this.#messageLayers]
   }
 
   /** Deregisters, finishes running calls within `grace`, and resolves when that is done. Harmless when repeated. */
@@ -310,6 +371,20 @@ export class Service {
     }
   }
 
+  /**
+   * Serves one call or one message, and resolves once that is answered or settled, whatever became of it; others that come
+   * meanwhile are refused. Before that it ends as `run` does.
+   */
+  async runOnce(): Promise<void> {
+    const before = this.options
+    this.options = { ...before, once: true } as ServiceOptions
+    try {
+      await this.run()
+    } finally {
+      this.options = before
+    }
+  }
+
   /** The service as it is registered, while it runs. */
   get record(): ServiceRecord {
     const { record } = this.#up()
@@ -336,6 +411,11 @@ export class Service {
   /** What the service has seen so far: calls by caller and endpoint, running calls, calls it refused. */
   async stats(options?: AskOptions): Promise<Any> {
     return JSON.parse(await this.#up().client.ask(question('service.stats', {}), options))
+  }
+
+  /** The jobs of the service: when each runs next, and what became of its last runs. */
+  async jobs(options?: AskOptions): Promise<JobStatus[]> {
+    return statuses(await this.#up().client.ask(question('service.jobs', {}), options))
   }
 
   #up(): Running {

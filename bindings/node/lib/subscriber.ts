@@ -1,7 +1,7 @@
 /** Subscribers of a service, and what becomes of the messages they are given. */
-import { type AnyFormat, decode } from './codec.js'
+import { type AnyFormat, decode, encode, leaving } from './codec.js'
 import { current } from './context.js'
-import { Aborted, DeadlineExceeded, given, InvalidArgument, type MicroError } from './errors.js'
+import { Aborted, DeadlineExceeded, given, Internal, InvalidArgument, type MicroError } from './errors.js'
 import { fail, isLater, type Served, told } from './handler.js'
 import { failed } from './logs.js'
 import { Delivery, MessageContext } from './messages.js'
@@ -26,12 +26,14 @@ export class Subscriber implements Served {
     private readonly options: SubscriberOptions & { request?: string },
     private readonly format: AnyFormat | undefined,
     private readonly manual: boolean,
+    /** Of a worker, whose answers can be asked for: how they are written. */
+    private readonly task?: { readonly answer: AnyFormat | undefined },
   ) {
     this.name = `the subscriber of ${topic}`
   }
 
   declare(server: NativeServer): void {
-    given(server.subscribe(this.topic, document(this.options)))
+    given(server.subscribe(this.topic, document(this.task ? { ...this.options, task: true } : this.options)))
   }
 
   serve(runtime: Runtime, event: Incoming): void {
@@ -56,12 +58,12 @@ export class Subscriber implements Served {
       return
     }
     if (!isLater(handled)) {
-      this.#finish(runtime, context)
+      this.#finish(runtime, context, handled)
       return
     }
     runtime.calls.set(context.id, context)
     handled.then(
-      () => this.#finish(runtime, context),
+      (answer) => this.#finish(runtime, context, answer),
       (error) => this.#fail(runtime, context, error),
     )
   }
@@ -76,8 +78,10 @@ export class Subscriber implements Served {
     return inside(this.layers, handler, message, context)
   }
 
-  #finish(runtime: Runtime, context: MessageContext): void {
-    if (context.delivery?.settled) {
+  #finish(runtime: Runtime, context: MessageContext, answer: unknown): void {
+    if (this.task !== undefined) {
+      this.#answer(runtime, context, answer, this.task.answer)
+    } else if (context.delivery?.settled) {
       runtime.calls.delete(context.id)
     } else if (context.delivery !== undefined) {
       const why = `${this.name} ended without saying what became of its message: call ack, retry or reject before that`
@@ -85,6 +89,17 @@ export class Subscriber implements Served {
     } else {
       runtime.calls.delete(context.id)
       if (!context.cancelled) told(context, runtime.native.reply(context.id, NONE, 0, NONE))
+    }
+  }
+
+  #answer(runtime: Runtime, context: MessageContext, answer: unknown, format: AnyFormat | undefined): void {
+    runtime.calls.delete(context.id)
+    if (context.cancelled) return
+    try {
+      encode(answer, context.flags, format, `what the handler of ${this.topic} returned`, Internal)
+      told(context, runtime.native.reply(context.id, leaving.bytes, leaving.length, NONE))
+    } catch (error) {
+      this.#fail(runtime, context, error)
     }
   }
 

@@ -52,6 +52,12 @@ impl Server {
         told(|| self.server.subscribe(&topic, &options))
     }
 
+    /// Adds a job; it is numbered as endpoints are.
+    #[napi]
+    pub fn job(&self, options: String) -> Either<u32, Failure> {
+        told(|| self.server.job(&options))
+    }
+
     /// Starts it; events tell when callers may come, their calls, and when it is over. Returns its id.
     #[napi]
     pub fn start(&self, queue: &Queue, token: f64) -> Either<f64, Failure> {

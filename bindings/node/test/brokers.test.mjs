@@ -206,6 +206,62 @@ test('what breaks the rules of subscriptions is logged, and the subscription mad
   assert.match(all, /subscribe gave what is no message/)
 })
 
+test('a broker is told all terms, and consumers all that it knows', async (t) => {
+  const able = new Queues()
+  able.abilities = ['redelivers', 'replays', 'delays', 'ordersByKey', 'expires', 'deduplicates', 'prioritizes']
+  const asked = []
+  const published = new Date(1_700_000_000_123)
+  able.subscribe = (subscription) => {
+    asked.push(subscription)
+    const body = Buffer.from('"kept"')
+    const metadata = new Metadata([
+      ['tags', 'a'],
+      ['tags', 'b'],
+      ['raw-bin', Buffer.from([0, 255])],
+    ])
+    const message = { topic: subscription.topic, body, metadata, contentType: 'application/json' }
+    const lent = {
+      message: { ...message, key: 'k', id: 'i', priority: 3 },
+      settle() {},
+      attempt: 4,
+      sequence: 70,
+      published,
+    }
+    const given = [lent]
+    return {
+      [Symbol.asyncIterator]: () => ({
+        next: () => (given.length > 0 ? { done: false, value: given.shift() } : new Promise(() => undefined)),
+      }),
+    }
+  }
+  const { client } = provided(t, 'able', able)
+  const before = Date.now()
+  await client.publish('orders', 7, { key: 'k', id: 'i', priority: 9, delay: 60_000, expiresIn: 120_000 })
+  const [{ key, id, priority, due, expires }] = able.published
+  assert.deepEqual([key, id, priority], ['k', 'i', 9])
+  assert(due - before >= 59_000 && expires - due >= 59_000, `${due} ${expires}`)
+  const time = new Date(1_700_000_000_000)
+  for (const [start, told] of [
+    [undefined, 'new'],
+    ['first', 'first'],
+    [{ sequence: 7 }, { sequence: 7 }],
+    [{ time }, { time }],
+  ]) {
+    const terms = { queue: 'q', maxInFlight: 2, maxAttempts: 3, lease: 1500, deadLetters: 'graves', start }
+    const orders = client.subscribe('orders', terms)
+    const { value } = await orders.next()
+    assert.deepEqual(asked.pop(), { ...terms, topic: 'orders', start: told })
+    assert.deepEqual(
+      [value.message, value.attempt, value.sequence, value.published, value.key, value.messageId, value.priority],
+      ['kept', 4, 70, published, 'k', 'i', 3],
+    )
+    assert.deepEqual(value.metadata.getAll('tags'), ['a', 'b'])
+    assert.deepEqual([...value.metadata.get('raw-bin')], [0, 255])
+    value.ack()
+    await orders.return()
+  }
+})
+
 test('what is no broker, and what is no name, is refused', () => {
   class Odd extends Queues {
     abilities = ['redelivers', 'flies']

@@ -110,6 +110,26 @@ test('orders are billed, also those that were published before, and given up wit
   assert.equal((await second.end()).code, 0)
 })
 
+test('jobs run by the clock, and the answer of a task is asked for by its id', async (t) => {
+  const env = {
+    MICRO_REGISTRY: `local://${await folder(t)}`,
+    MICRO_SERVER_ADDRESS: '127.0.0.1:0',
+    MICRO_BROKER: `durable://${await folder(t)}`,
+    CLEAN_UP: '* * * * * *',
+  }
+  const run = (example, ...args) =>
+    start(t, process.execPath, [`${example}.mjs`, ...args], { cwd: join(EXAMPLES, example), env })
+  const shop = run('jobs')
+  await shop.says('cleaned, attempt 1')
+  await shop.says('refreshed')
+  shop.child.kill('SIGTERM')
+  assert.equal((await shop.end()).code, 0)
+  const id = (await run('tasks', 'send', '21').well()).trim()
+  run('tasks')
+  const [, answer] = (await run('tasks', 'ask', id).well()).split('\n')
+  assert.equal(answer, '42')
+})
+
 test('JavaScript in documents is an example, and the readme shows the greeter whole', async () => {
   const shown = await blocks('README.md', 'js')
   const whole = ['service.mjs', 'client.mjs'].map((name) => readFile(join(EXAMPLES, 'greeter', name), 'utf8'))

@@ -153,6 +153,38 @@ def test_orders_are_billed_once_and_looked_at_when_they_cannot_be(tmp_path: Path
             program.communicate()
 
 
+def test_jobs_run_by_the_clock_and_the_answer_of_a_task_is_asked_for_by_its_id(tmp_path: Path) -> None:
+    environment = {
+        **os.environ,
+        "MICRO_REGISTRY": f"local://{tmp_path}",
+        "MICRO_BROKER": f"durable://{tmp_path}/data",
+        "MICRO_SERVER_ADDRESS": "127.0.0.1:0",
+        "CLEAN_UP": "* * * * * *",
+    }
+
+    def run(example: str, *arguments: str) -> subprocess.Popen[str]:
+        command = [sys.executable, f"{example}.py", *arguments]
+        return subprocess.Popen(command, cwd=EXAMPLES / example, env=environment, stdout=subprocess.PIPE, text=True)
+
+    shop = run("jobs")
+    try:
+        assert shop.stdout is not None
+        wanted = {"cleaned, attempt 1\n", "refreshed\n"}
+        while wanted:
+            wanted.discard(shop.stdout.readline())
+            assert shop.poll() is None
+    finally:
+        shop.kill()
+        shop.communicate()
+    id = run("tasks", "send", "21").communicate(timeout=60)[0].strip()
+    worker = run("tasks")
+    try:
+        assert run("tasks", "ask", id).communicate(timeout=60)[0].splitlines()[1] == "42"
+    finally:
+        worker.kill()
+        worker.communicate()
+
+
 def blocks(page: Path) -> list[str]:
     return re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
 

@@ -23,7 +23,7 @@ enum Action {
         /// Name of the election.
         name: String,
         #[command(flatten)]
-        locks: locks::Options,
+        locks: locks::Terms,
         /// What the leader says of itself, for example its address.
         #[arg(long, default_value = "")]
         note: String,
@@ -36,7 +36,7 @@ enum Action {
         /// Name of the election.
         name: String,
         #[command(flatten)]
-        locks: locks::Options,
+        locks: locks::Terms,
         /// Go on to print who leads as that changes, until Ctrl-C.
         #[arg(long)]
         watch: bool,

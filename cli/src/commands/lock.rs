@@ -12,7 +12,7 @@ pub(crate) struct Options {
     /// Name of the lock.
     name: String,
     #[command(flatten)]
-    locks: locks::Options,
+    locks: locks::Terms,
     /// Longest wait for others; without end unless given.
     #[arg(long, value_parser = duration)]
     wait: Option<Duration>,

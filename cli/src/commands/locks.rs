@@ -14,7 +14,7 @@ use crate::failure::Failure;
 use crate::output::Output;
 
 #[derive(clap::Args)]
-pub(crate) struct Options {
+pub(crate) struct Terms {
     /// The store that keeps locks: redis://127.0.0.1:6379 …
     #[arg(long, env = "MICRO_STORE", value_name = "URL")]
     store: String,
@@ -26,7 +26,7 @@ pub(crate) struct Options {
     who: Option<String>,
 }
 
-impl Options {
+impl Terms {
     pub(crate) fn locks(&self) -> Result<Arc<dyn Locks>, Failure> {
         Ok(sync::connect(&self.store)?)
     }

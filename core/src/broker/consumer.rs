@@ -1,5 +1,6 @@
 //! Subscribers at work: takes deliveries, runs handlers, says what became of each, and subscribes again when that ends.
 
+use std::fmt;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -31,6 +32,35 @@ pub(crate) struct Consumer {
     /// Around every message.
     pub(crate) layers: Arc<Layers<Incoming, ()>>,
     pub(crate) metrics: Arc<Metrics>,
+    /// Hears of failures.
+    pub(crate) errors: Option<MessageErrors>,
+}
+
+/// What hears of messages that were not handled, and why.
+#[derive(Clone)]
+pub(crate) struct MessageErrors(Arc<Hear>);
+
+type Hear = dyn Fn(&Delivered, &Error) + Send + Sync;
+
+impl MessageErrors {
+    pub(crate) fn new(hear: impl Fn(&Delivered, &Error) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(hear))
+    }
+
+    /// Tells it of a failure. A panic there changes nothing for the message.
+    fn hear(&self, delivered: &Delivered, error: &Error) {
+        let heard = std::panic::catch_unwind(AssertUnwindSafe(|| (self.0)(delivered, error)));
+        if heard.is_err() {
+            let topic = &*delivered.message.topic;
+            tracing::error!(topic, "what hears of failures of messages panicked");
+        }
+    }
+}
+
+impl fmt::Debug for MessageErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("MessageErrors")
+    }
 }
 
 /// Subscribers that are at work.
@@ -181,14 +211,13 @@ impl AtWork {
     fn begin(&self, delivery: Delivery, place: OwnedSemaphorePermit) {
         let Delivered { sequence, published, .. } = delivery.delivered;
         let counted = self.stats.begin(sequence, published);
-        let handling = handle(
-            delivery,
-            counted,
-            self.context(),
-            self.handler.clone(),
-            self.subscriber.clone(),
-            self.topic.clone(),
-        );
+        let way = Way {
+            handler: self.handler.clone(),
+            subscriber: self.subscriber.clone(),
+            topic: self.topic.clone(),
+            errors: self.consumer.errors.clone(),
+        };
+        let handling = handle(delivery, counted, self.context(), way);
         let ended = self.ended.clone();
         self.running.spawn(async move {
             let _place = place;
@@ -213,15 +242,22 @@ impl AtWork {
     }
 }
 
+/// What a delivery meets.
+struct Way {
+    handler: MessageHandler,
+    subscriber: Subscriber,
+    topic: Arc<str>,
+    errors: Option<MessageErrors>,
+}
+
 /// Handles one delivery, and says what became of it.
 async fn handle(
     delivery: Delivery,
     counted: Handling,
     context: impl FnOnce(&Delivered, Option<Duration>) -> Context,
-    handler: MessageHandler,
-    subscriber: Subscriber,
-    topic: Arc<str>,
+    way: Way,
 ) {
+    let Way { handler, subscriber, topic, errors } = way;
     let (delivered, settle) = delivery.into_parts();
     let delivered = Arc::new(delivered);
     let limit = limit(&delivered, &subscriber);
@@ -230,6 +266,9 @@ async fn handle(
     let incoming = Incoming { context: context.clone(), delivered: delivered.clone() };
     let lease = subscriber.subscription.lease;
     let outcome = run(context, handler, incoming, limit, &*settle, lease).await;
+    if let (Err(error), Some(errors)) = (&outcome, &errors) {
+        errors.hear(&delivered, error);
+    }
     let verdict = verdict(outcome, delivered.attempt, &subscriber.retry, &topic);
     let is_last = delivered.attempt >= subscriber.subscription.max_attempts;
     let outcome = match &verdict {

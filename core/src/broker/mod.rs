@@ -57,7 +57,7 @@ pub use self::abilities::Abilities;
 pub use self::cloud_event::CloudEvent;
 pub(crate) use self::connect::warm_up;
 pub use self::connect::{connect, provide};
-pub(crate) use self::consumer::{Consumer, Consumers};
+pub(crate) use self::consumer::{Consumer, Consumers, MessageErrors};
 pub use self::delivery::{Delivered, Deliveries, Delivery, Settle, Verdict};
 #[cfg(unix)]
 pub use self::durable::Durable;
@@ -65,6 +65,8 @@ pub use self::http::Http;
 pub use self::memory::Memory;
 pub(crate) use self::memory::{in_child, warm_up as warm_up_memory};
 pub use self::message::Message;
+#[cfg(unix)]
+use self::message::check_topic;
 pub use self::rpc::{Rpc, endpoints};
 pub use self::subscriber::{Incoming, MessageHandler, Subscriber};
 pub use self::subscription::{Start, Subscription};

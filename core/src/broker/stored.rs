@@ -83,6 +83,22 @@ pub(super) fn read(topic: &str, mut bytes: Bytes) -> Result<Message> {
     Ok(message)
 }
 
+/// The key of a message that [`write`] wrote, and when it is of no use any more, in milliseconds since 1970.
+pub(super) fn terms(mut bytes: &[u8]) -> Result<(Option<String>, Option<u64>)> {
+    #[derive(Clone, PartialEq, prost::Message)]
+    struct Terms {
+        #[prost(string, optional, tag = "2")]
+        key: Option<String>,
+        #[prost(uint64, optional, tag = "4")]
+        expires: Option<u64>,
+    }
+    let lost = || Error::new(Code::DataLoss, "the terms of a message cannot be read");
+    let length = prost::decode_length_delimiter(&mut bytes).map_err(|_| lost())?;
+    let Terms { key, expires } =
+        Terms::decode(bytes.get(..length).ok_or_else(lost)?).map_err(|_| lost())?;
+    Ok((key, expires))
+}
+
 /// Milliseconds since 1970.
 pub(super) fn millis(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64
@@ -109,10 +125,12 @@ mod tests {
         message.id = Some("order 7".into());
         message.priority = 9;
         let bytes = write(&message).concat();
+        assert_eq!(terms(&bytes), Ok((message.key.clone(), message.expires.map(millis))));
         assert_eq!(read("orders", bytes.clone().into()), Ok(message));
         for cut in 0..4 {
             let error = read("orders", bytes[..cut].to_vec().into()).unwrap_err();
             assert_eq!(error.code(), Code::DataLoss, "cut at {cut}: {error}");
+            assert_eq!(terms(&bytes[..cut]).unwrap_err().code(), Code::DataLoss, "cut at {cut}");
         }
         // As it was written before messages had ids and priorities.
         let mut keyed = Message::new("a", "x");

@@ -178,7 +178,7 @@ impl Seat {
 
     /// Owns the folder, or finds its owner. The error within is of one that begins or ends.
     async fn look(&self) -> Result<Result<Way>> {
-        let (path, terms) = (self.folder()?, self.terms);
+        let (path, level, dedup) = (self.folder()?, self.terms.level, self.terms.dedup);
         let opened = blocking(move || -> Result<_> {
             let folder = Folder::open(&path)?;
             let files: Arc<dyn Disk> = Arc::new(Files::new(folder.path()));
@@ -186,7 +186,7 @@ impl Seat {
             let Some(owned) = owned else { return Ok((folder, None)) };
             let epoch = owned.epoch;
             let (settings, disk) = (Settings::default(), files.clone());
-            let opened = Engine::open(disk, Some(owned), settings, terms.level, terms.dedup)?;
+            let opened = Engine::open(disk, Some(owned), settings, level, dedup)?;
             Ok((folder, Some((opened, epoch, files))))
         });
         let (folder, opened) = opened.await??;
@@ -214,7 +214,8 @@ impl Seat {
         let messages = Arc::new(messages);
         let records = Arc::new(Lazy::new(files, messages.log.clone()));
         let server = serve(&messages, &records, socket).await?;
-        let tidying = tokio::spawn(tidy(messages.clone(), records.clone(), terms.retention));
+        let tidying =
+            tokio::spawn(tidy(messages.clone(), records.clone(), self.terms.retention.clone()));
         let serving = Serving {
             _server: server,
             _tidying: AbortOnDropHandle::new(tidying),
@@ -244,8 +245,8 @@ async fn tidy(messages: Arc<Engine>, records: Arc<Lazy>, retention: Retention) {
     loop {
         times.tick().await;
         let freed = async {
-            let before = messages.expendable(retention);
-            messages.remove_before(records.keep(before).await?).await
+            let before = messages.expendable(&retention);
+            messages.remove_before(records.keep(before).await?, &retention).await
         };
         match freed.await {
             Ok(0) => {}

@@ -1,12 +1,13 @@
 //! How a data folder is kept.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::log::Level;
 use crate::broker::durable::engine::Retention;
 
 /// How a folder is kept, where this process owns it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Terms {
     /// How safe messages are once they are published.
     pub(crate) level: Level,
@@ -17,7 +18,8 @@ pub(crate) struct Terms {
 
 impl Default for Terms {
     fn default() -> Self {
-        let retention = Retention { bytes: 1 << 30, age: Duration::from_secs(7 * 24 * 60 * 60) };
+        let age = Duration::from_secs(7 * 24 * 60 * 60);
+        let retention = Retention { bytes: 1 << 30, age, compacted: Arc::default() };
         Self { level: Level::Synced, dedup: Duration::from_secs(120), retention }
     }
 }

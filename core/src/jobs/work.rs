@@ -167,7 +167,8 @@ impl Jobs {
         }
         own.close();
         // What stands around a run stands within this: what is not this node's to run is no run.
-        let plain = Consumer { layers: Arc::new(Layers::<Incoming, ()>::default()), ..consumer };
+        let layers = Arc::new(Layers::<Incoming, ()>::default());
+        let plain = Consumer { layers, errors: None, ..consumer };
         let consumers = Consumers::begin(plain, subscribers).await?;
         let ticking =
             fleets.into_iter().map(|fleet| AbortOnDropHandle::new(tokio::spawn(fleet.tick())));

@@ -9,7 +9,7 @@ use tower_layer::Layer;
 
 use super::hook::{Hook, Hooks, Moment};
 use super::probe::Probe;
-use crate::broker::{Broker, Incoming, MessageHandler, Subscriber};
+use crate::broker::{Broker, Delivered, Incoming, MessageErrors, MessageHandler, Subscriber};
 use crate::client::{Client, ClientBuilder};
 use crate::codec::Message;
 use crate::context::Context;
@@ -44,6 +44,7 @@ pub struct ServiceBuilder {
     pub(super) store_url: Option<UrlSetting>,
     pub(super) subscribers: Vec<Subscriber>,
     pub(super) message_layers: Layers<Incoming, ()>,
+    pub(super) message_errors: Option<MessageErrors>,
     pub(super) jobs: Vec<Job>,
     pub(super) operator: Operator,
     pub(super) server: ServerBuilder,
@@ -84,6 +85,7 @@ impl ServiceBuilder {
             store_url: None,
             subscribers: Vec::new(),
             message_layers: Layers::default(),
+            message_errors: None,
             jobs: Vec::new(),
             operator: Operator::default(),
             ttl: None,
@@ -201,6 +203,24 @@ impl ServiceBuilder {
         R: Future<Output = Result<()>> + Send + 'static,
     {
         self.message_layer(from_fn(function))
+    }
+
+    /// Hears of each message that was not handled, and why: its handler failed, panicked or took too long, or it cannot be read. The
+    /// message is delivered again or a dead letter as it would be without. Replaces what heard of them before; what it does takes the time
+    /// of the message, so it is short and does not block.
+    ///
+    /// ```
+    /// # use micro::Service;
+    /// let service = Service::builder("billing").message_errors(|delivered, error| {
+    ///     eprintln!("{} {}: {error}", delivered.message.topic, delivered.attempt);
+    /// });
+    /// ```
+    pub fn message_errors(
+        mut self,
+        hear: impl Fn(&Delivered, &Error) + Send + Sync + 'static,
+    ) -> Self {
+        self.message_errors = Some(MessageErrors::new(hear));
+        self
     }
 
     /// Runs once in each interval, in the whole fleet. See [`Job::every`]; for a name, a node's own jobs and all else

@@ -180,6 +180,7 @@ impl ServiceBuilder {
             home,
             layers: Arc::new(self.message_layers),
             metrics: server.metrics().clone(),
+            errors: self.message_errors,
         };
         let begun = async {
             let consumers = Consumers::begin(consumer.clone(), self.subscribers).await?;

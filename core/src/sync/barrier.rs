@@ -1,6 +1,5 @@
 //! A meeting of so many.
 
-use std::future::IntoFuture;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -103,11 +102,12 @@ impl Barrier {
     async fn gather(&self, keeper: &Keeper) -> Result<bool> {
         let mut line = Line::watch(&*keeper.locks, &keeper.line).await?;
         loop {
+            // In this order: one that opens it and leaves in between has left when this is read.
+            let mut there = line.look().await?;
             let opened = self.opened(&keeper.line).await?;
             if opened.place >= keeper.place {
                 return Ok(true);
             }
-            let mut there = line.look().await?;
             if !there.iter().any(|one| one.place == keeper.place) {
                 return Ok(false);
             }

@@ -1,6 +1,5 @@
 //! What is asked for, and how.
 
-use std::future::IntoFuture;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -268,11 +267,11 @@ impl Claim {
                 format!(": {who} holds it since {}{here}{waiting}", time(first))
             }
         };
-        let (kind, name) = (self.kind, quoted(&self.name));
-        Error::deadline_exceeded(format!(
-            "the {kind} {name} was not free within {:?}{held}",
-            self.wait
-        ))
+        let free = match self.wait {
+            Duration::ZERO => "is not free".to_owned(),
+            wait => format!("was not free within {wait:?}"),
+        };
+        Error::deadline_exceeded(format!("the {} {} {free}{held}", self.kind, quoted(&self.name)))
     }
 }
 

@@ -18,7 +18,8 @@ const CROWDED: Duration = Duration::from_secs(5);
 const MAX_FULL: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// A bucket of permits that all who name it take from, over any store. It is filled by the clock of the store; what one takes ahead of
-/// time, it waits for.
+/// time, it waits for. It never gives more than it has, and where all of it is taken, a little less: the time of a request goes by with
+/// each [`take`](Self::take).
 ///
 /// ```
 /// # use std::{sync::Arc, time::Duration};
@@ -84,14 +85,12 @@ impl Rate {
         let crowded = deadline_after(CROWDED);
         let mut pause = Duration::from_millis(1);
         loop {
-            let asked = Instant::now();
             let record = self.store.read(&kept::place(), &self.key).await?;
             let (left, condition) = match &record {
                 Some(record) => (self.left(record), Condition::Version(record.version)),
                 None => (Duration::ZERO, Condition::Absent),
             };
-            // Reading and writing take about equally long to get there.
-            let left = left.saturating_sub(asked.elapsed());
+            // What passes until it is written is not counted: how much of it went by before it was read is not known.
             let full = left + self.time_of(permits);
             let ready = full.saturating_sub(self.time_of(self.burst));
             if ready > wait {

@@ -1,4 +1,3 @@
-use std::future::IntoFuture;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -73,6 +72,7 @@ async fn a_wait_has_an_end_that_says_who_holds_it() {
     assert_eq!(locks.line("lock/stock").await.unwrap().len(), 1, "it has left the line");
     let at_once = locks.lock("stock").wait(Duration::ZERO).await.unwrap_err();
     assert_eq!(at_once.code(), Code::DeadlineExceeded);
+    assert!(at_once.detail().starts_with("the lock \"stock\" is not free: "), "{at_once}");
 }
 
 #[tokio::test(start_paused = true)]

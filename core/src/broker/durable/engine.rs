@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -12,6 +12,7 @@ use tokio::sync::{OnceCell, mpsc, oneshot};
 
 use super::admin::restore;
 use super::command::{Command, INNER, Joined, Name, ask, is_priorities, of_hidden, priorities};
+use super::compact::compact;
 use super::ids::{self, Found, Ids};
 use super::progress::Progress;
 use super::queue::begin;
@@ -22,12 +23,20 @@ use crate::data::{Disk, Owned};
 use crate::error::{Code, Error, Result};
 
 /// What is kept, and for how long.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Retention {
     /// Bytes of the log.
     pub(crate) bytes: u64,
     /// Since a message was published.
     pub(crate) age: Duration,
+    /// Topics of which the last message of each key is kept all the same.
+    pub(crate) compacted: Arc<[String]>,
+}
+
+impl Retention {
+    fn compacts(&self, topic: &[u8]) -> bool {
+        self.compacted.iter().any(|compacted| compacted.as_bytes() == topic)
+    }
 }
 
 /// Topics and queues.
@@ -45,6 +54,8 @@ pub(crate) struct Engine {
     nameless: Mutex<u64>,
     /// Messages are dropped by one at a time.
     pub(super) dropping: tokio::sync::Mutex<()>,
+    /// Up to where topics were compacted since this began.
+    compacted: AtomicU64,
 }
 
 impl Engine {
@@ -61,7 +72,9 @@ impl Engine {
         restore(&log)?;
         let (log, ids, ranked) = (Arc::new(log), OnceCell::new(), Arc::default());
         let dropping = tokio::sync::Mutex::default();
-        Ok((Self { log, level, dedup, ids, ranked, queues, nameless, dropping }, recovery))
+        let compacted = AtomicU64::new(0);
+        let made = Self { log, level, dedup, ids, ranked, queues, nameless, dropping, compacted };
+        Ok((made, recovery))
     }
 
     fn queues(&self) -> MutexGuard<'_, HashMap<Name, mpsc::Sender<Command>>> {
@@ -177,18 +190,18 @@ impl Engine {
 
     /// Removes what need not be kept any longer; how many bytes that gave back.
     #[cfg(test)]
-    pub(super) async fn tidy(&self, retention: Retention) -> Result<u64> {
-        self.remove_before(self.expendable(retention)).await
+    pub(super) async fn tidy(&self, retention: &Retention) -> Result<u64> {
+        self.remove_before(self.expendable(retention), retention).await
     }
 
     /// Number before which nothing need be kept.
-    pub(crate) fn expendable(&self, retention: Retention) -> u64 {
+    pub(crate) fn expendable(&self, retention: &Retention) -> u64 {
         let oldest = SystemTime::now().checked_sub(retention.age).map_or(0, millis);
         self.log.expendable(retention.bytes, oldest)
     }
 
     /// Removes what has numbers below `before`, but for what is still to be known; how many bytes that gave back.
-    pub(crate) async fn remove_before(&self, before: u64) -> Result<u64> {
+    pub(crate) async fn remove_before(&self, before: u64, retention: &Retention) -> Result<u64> {
         ids::keep(&self.log, self.dedup, before).await?;
         // What is known of topics and queues that were idle for long would go with the messages around it.
         for topic in self.log.topics_ending_before(INNER, before) {
@@ -202,7 +215,7 @@ impl Engine {
                 }
                 // Of a topic of which nothing is left, nothing is hidden either.
                 None => match of_hidden(&topic) {
-                    Some(topic) => self.log.topic_end(topic) > before,
+                    Some(topic) => self.log.topic_end(topic) > before || retention.compacts(topic),
                     None => is_priorities(&topic),
                 },
             };
@@ -211,8 +224,16 @@ impl Engine {
                 self.log.append(again, Level::Synced).await?;
             }
         }
-        let log = self.log.clone();
-        crate::data::log::blocking(move || log.remove_before(before)).await?
+        if retention.compacted.is_empty() {
+            let log = self.log.clone();
+            return crate::data::log::blocking(move || log.remove_before(before)).await?;
+        }
+        if before <= self.compacted.load(Ordering::Relaxed) {
+            return Ok(0);
+        }
+        let freed = compact(&self.log, &retention.compacted, before).await?;
+        self.compacted.store(before, Ordering::Relaxed);
+        Ok(freed)
     }
 
     /// Writes what was published, and ends.

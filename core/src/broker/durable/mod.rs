@@ -6,6 +6,7 @@
 
 mod admin;
 mod command;
+mod compact;
 pub(crate) mod engine;
 mod ids;
 mod letters;

@@ -1,10 +1,11 @@
 //! What a `durable://` URL says.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::engine::Retention;
-use crate::broker::Abilities;
+use crate::broker::{Abilities, check_topic};
 use crate::data::log::Level;
 use crate::data::{Folder, Terms};
 use crate::error::{Error, Result};
@@ -56,16 +57,20 @@ fn is_of_name(character: char) -> bool {
 }
 
 /// How a folder is kept, by whoever owns it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Options {
     /// Published is on the disk, not only with the system.
     is_synced: bool,
     max_bytes: u64,
     max_age: Duration,
     dedup: Duration,
+    /// Topics of which the last message of each key is kept.
+    compact: Arc<[String]>,
 }
 
-const NAMES: [&str; 4] = ["ack", "max_bytes", "max_age", "dedup"];
+const NAMES: [&str; 5] = ["ack", "max_bytes", "max_age", "dedup", "compact"];
+/// Topics that may be compacted.
+const COMPACTED: usize = 100;
 /// How long ids may be remembered.
 const DEDUP: std::ops::RangeInclusive<Duration> =
     Duration::from_secs(1)..=Duration::from_secs(7 * 24 * 60 * 60);
@@ -73,8 +78,13 @@ const DEDUP: std::ops::RangeInclusive<Duration> =
 impl Default for Options {
     fn default() -> Self {
         let Terms { level, dedup, retention } = Terms::default();
-        let is_synced = level == Level::Synced;
-        Self { is_synced, max_bytes: retention.bytes, max_age: retention.age, dedup }
+        Self {
+            is_synced: level == Level::Synced,
+            max_bytes: retention.bytes,
+            max_age: retention.age,
+            dedup,
+            compact: retention.compacted,
+        }
     }
 }
 
@@ -109,6 +119,7 @@ impl Options {
             )));
         }
         let mut options = Self::default();
+        let mut compacted = Vec::new();
         for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
             match (&*name, &*value) {
                 ("ack", "synced") => options.is_synced = true,
@@ -132,6 +143,14 @@ impl Options {
                         return Err(wrong(format!("dedup={text}: it is 1s to 168h")));
                     }
                 }
+                ("compact", topic) => {
+                    check_topic(topic)
+                        .map_err(|error| wrong(format!("compact: {}", error.detail())))?;
+                    if compacted.len() == COMPACTED {
+                        return Err(wrong(format!("compact: at most {COMPACTED} topics can be")));
+                    }
+                    compacted.push(topic.to_owned());
+                }
                 (unknown, _) => {
                     let hint = match nearest(unknown, NAMES) {
                         Some(known) => format!(": did you mean {known}?"),
@@ -141,20 +160,23 @@ impl Options {
                 }
             }
         }
+        compacted.sort_unstable();
+        compacted.dedup();
+        options.compact = compacted.into();
         Ok((place, options))
     }
 
     /// How a folder is kept.
-    pub(super) fn terms(self) -> Terms {
+    pub(super) fn terms(&self) -> Terms {
         Terms { level: self.level(), dedup: self.dedup, retention: self.retention() }
     }
 
-    fn level(self) -> Level {
+    fn level(&self) -> Level {
         if self.is_synced { Level::Synced } else { Level::Written }
     }
 
-    fn retention(self) -> Retention {
-        Retention { bytes: self.max_bytes, age: self.max_age }
+    fn retention(&self) -> Retention {
+        Retention { bytes: self.max_bytes, age: self.max_age, compacted: self.compact.clone() }
     }
 }
 
@@ -166,12 +188,13 @@ mod tests {
     fn a_url_says_where_and_how() {
         let (path, options) = Options::read("").unwrap();
         assert_eq!((path, options), (Place::Default, Options::default()));
-        let url = "/var/lib/shop?ack=written&max_bytes=1000&max_age=2h&dedup=5m";
+        let url = "/var/lib/shop?ack=written&max_bytes=1000&max_age=2h&dedup=5m&compact=prices&compact=of%20stock";
         let (path, options) = Options::read(url).unwrap();
         assert_eq!(path, Place::Folder("/var/lib/shop".into()));
         assert_eq!(options.level(), Level::Written);
         assert_eq!(options.dedup, Duration::from_secs(300));
-        let retention = Retention { bytes: 1000, age: Duration::from_secs(7200) };
+        let compacted = ["of stock".to_owned(), "prices".to_owned()].into();
+        let retention = Retention { bytes: 1000, age: Duration::from_secs(7200), compacted };
         assert_eq!(options.retention(), retention);
         let (place, options) = Options::read("shop-data").unwrap();
         assert_eq!((place, options), (Place::Named("shop-data".into()), Options::default()));
@@ -186,6 +209,7 @@ mod tests {
             ("/x?max_age=soon", "max_age=soon"),
             ("/x?max_bytes=-1", "a number of bytes"),
             ("/x?dedup=0s", "1s to 168h"),
+            ("/x?compact=", "compact: topic"),
         ] {
             let error = Options::read(url).unwrap_err();
             assert!(error.detail().contains(hint), "{url}: {error}");

@@ -94,9 +94,7 @@ async fn a_message_is_acknowledged_once_it_is_on_its_way() {
 #[tokio::test]
 async fn what_the_broker_behind_it_refuses_is_refused_with_its_words() {
     let registry = registry();
-    let missing = Subscription::new("orders");
-    let rpc = client(&registry);
-    let error = rpc.publish(Message::new("orders", "")).await.unwrap_err();
+    let error = client(&registry).publish(Message::new("orders", "")).await.unwrap_err();
     assert_eq!(error.code(), Code::Unavailable, "{error}");
     // One whose own subscribers are to be found in a registry that it was not given.
     let broker: Arc<dyn Broker> = Arc::new(crate::broker::Http::new());
@@ -104,9 +102,11 @@ async fn what_the_broker_behind_it_refuses_is_refused_with_its_words() {
     let serving = serving.broker(Arc::new(Memory::new())).propagation(Duration::ZERO);
     let serving = endpoints(broker).into_iter().fold(serving, |all, one| all.handle(one));
     let serving = serving.start().await.unwrap();
+    // One that has not looked for the service before it was there.
+    let rpc = client(&registry);
     for failed in [
         rpc.publish(Message::new("orders", "")).await.unwrap_err(),
-        rpc.subscribe(missing).await.map(drop).unwrap_err(),
+        rpc.subscribe(Subscription::new("orders")).await.map(drop).unwrap_err(),
     ] {
         assert_eq!(failed.code(), Code::FailedPrecondition, "{failed}");
         assert!(failed.detail().contains("the http broker has no registry"), "{failed}");

@@ -46,6 +46,7 @@ enum Written {
 /// What has happened to a name since the last sync of the folder.
 enum Renamed {
     Made(String, usize),
+    Moved(String, String),
     Gone(String),
 }
 
@@ -198,6 +199,11 @@ impl Renamed {
             Self::Made(name, file) => {
                 names.insert(name.clone(), *file);
             }
+            Self::Moved(from, to) => {
+                if let Some(file) = names.remove(from) {
+                    names.insert(to.clone(), file);
+                }
+            }
             Self::Gone(name) => {
                 names.remove(name);
             }
@@ -227,6 +233,12 @@ impl Disk for Forgetful {
         let state = self.state();
         state.reachable()?;
         Ok(state.names.keys().cloned().collect())
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        let mut state = self.state();
+        state.find(from)?;
+        state.rename(Renamed::Moved(from.to_owned(), to.to_owned()))
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {

@@ -22,13 +22,16 @@ pub(crate) trait Disk: Send + Sync + 'static {
     /// Names of all files, in no order.
     fn names(&self) -> io::Result<Vec<String>>;
 
+    /// Gives a file another name, in the place of what has that one. A power cut leaves the one or the other.
+    fn rename(&self, from: &str, to: &str) -> io::Result<()>;
+
     /// Removes a file.
     fn remove(&self, name: &str) -> io::Result<()>;
 
     /// What a message calls the file.
     fn describe(&self, name: &str) -> String;
 
-    /// Returns once files that were made and removed stay so after a power cut.
+    /// Returns once files that were made, renamed and removed stay so after a power cut.
     fn sync(&self) -> io::Result<()>;
 }
 

@@ -3,6 +3,7 @@
 //! One thread writes, and one sync covers all that came while the last one ran, whatever their topics. Records are numbered from 1
 //! through all topics; numbers grow, and those of records that a crash took away are not given again.
 
+mod compact;
 mod failure;
 mod format;
 mod hidden;
@@ -26,6 +27,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use tokio::sync::{Notify, Semaphore, oneshot};
 
+pub(crate) use self::compact::Kept;
 use self::failure::{failure, unreadable};
 pub(crate) use self::format::Record;
 use self::inbox::Submission;
@@ -276,12 +278,7 @@ impl Log {
                     _ => break,
                 }
             };
-            let name = segment::name(base);
-            let removed = self.disk.remove(&name);
-            removed.map_err(|error| failure(&*self.disk, "remove", &name, &error))?;
-            // Of no use alone, and looked for by nobody.
-            let _ = self.disk.remove(&segment::index_name(base));
-            self.shared.state().forget(base);
+            self.remove(base)?;
             freed += length;
         }
         Ok(freed)
@@ -303,7 +300,7 @@ impl Log {
     }
 
     async fn index(&self, segment: &Arc<Segment>, extent: Extent) -> Result<Arc<Index>> {
-        if let Some(held) = held_index(&self.shared, extent.base) {
+        if let Some(held) = held_index(&self.shared, extent) {
             return Ok(held);
         }
         let (disk, shared, segment) = (self.disk.clone(), self.shared.clone(), segment.clone());
@@ -326,9 +323,9 @@ impl Drop for Log {
     }
 }
 
-fn held_index(shared: &Shared, base: u64) -> Option<Arc<Index>> {
+fn held_index(shared: &Shared, extent: Extent) -> Option<Arc<Index>> {
     let indexes = shared.indexes.lock().unwrap_or_else(PoisonError::into_inner);
-    indexes.iter().find(|(held, _)| *held == base).map(|(_, index)| index.clone())
+    indexes.iter().find(|(held, _)| *held == extent).map(|(_, index)| index.clone())
 }
 
 /// The index of a segment that is full, from memory or its file. Blocks.
@@ -339,7 +336,7 @@ fn load_index(
     extent: Extent,
 ) -> std::result::Result<Arc<Index>, Unreadable> {
     let base = extent.base;
-    if let Some(held) = held_index(shared, base) {
+    if let Some(held) = held_index(shared, extent) {
         return Ok(held);
     }
     let index = match segment::read_index(disk, base, extent.length) {
@@ -357,7 +354,7 @@ fn load_index(
     if indexes.len() >= INDEXES {
         indexes.remove(0);
     }
-    indexes.push((base, index.clone()));
+    indexes.push((extent, index.clone()));
     Ok(index)
 }
 

@@ -41,6 +41,11 @@ pub(in crate::data) fn index_name(base: u64) -> String {
     format!("{base:020}.index")
 }
 
+/// Name of what is to take the place of the segment with this base.
+pub(super) fn compact_name(base: u64) -> String {
+    format!("{base:020}.compact")
+}
+
 /// The base of the segment or index with this name.
 pub(in crate::data) fn base(name: &str, suffix: &str) -> Option<u64> {
     let digits = name.strip_suffix(suffix)?;

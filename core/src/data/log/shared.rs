@@ -3,14 +3,14 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::inbox::Inbox;
-use super::index::Index;
+use super::index::{Extent, Index};
 use super::state::State;
 
 pub(super) struct Shared {
     pub(super) inbox: Inbox,
     pub(super) state: Mutex<State>,
     /// Indexes of full segments that were read last.
-    pub(super) indexes: Mutex<Vec<(u64, Arc<Index>)>>,
+    pub(super) indexes: Mutex<Vec<(Extent, Arc<Index>)>>,
 }
 
 impl Shared {

@@ -117,16 +117,34 @@ impl State {
             self.recent_bytes += size;
             topic.recent.push_back(record);
         }
-        while self.recent_bytes > RECENT
-            && let Some((topic, size)) = self.recent.pop_front()
+        while self.recent_bytes > RECENT && self.forget_oldest() {}
+    }
+
+    /// Forgets the oldest record that is in memory, if there is one.
+    fn forget_oldest(&mut self) -> bool {
+        let Some((topic, size)) = self.recent.pop_front() else { return false };
+        self.recent_bytes -= size;
+        if let Some(topic) = self.topics.get_mut(&topic)
+            && let Some(record) = topic.recent.pop_front()
         {
-            self.recent_bytes -= size;
-            if let Some(topic) = self.topics.get_mut(&topic)
-                && let Some(record) = topic.recent.pop_front()
-            {
-                topic.recent_from = record.sequence + 1;
-            }
+            topic.recent_from = record.sequence + 1;
         }
+        true
+    }
+
+    /// Puts a segment in the place of the one with the same base, which had others of its records.
+    pub(super) fn replace(&mut self, full: Full) {
+        self.forget_recent(full.extent.next);
+        self.full.insert(full.extent.base, full);
+    }
+
+    /// Forgets records that are in memory and come before `before`: they may not be on the disk any more.
+    fn forget_recent(&mut self, before: u64) {
+        let oldest = |state: &Self| {
+            let (topic, _) = state.recent.front()?;
+            Some(state.topics.get(topic)?.recent.front()?.sequence)
+        };
+        while oldest(self).is_some_and(|sequence| sequence < before) && self.forget_oldest() {}
     }
 
     /// What is left of the segment that is written after a failure.
@@ -243,9 +261,11 @@ impl State {
             .collect()
     }
 
-    /// Forgets a segment that is the oldest.
+    /// Forgets a segment that is full.
     pub(super) fn forget(&mut self, base: u64) {
-        self.full.remove(&base);
+        if let Some(full) = self.full.remove(&base) {
+            self.forget_recent(full.extent.next);
+        }
         let oldest = self.full.keys().next().copied();
         let oldest = oldest.or_else(|| Some(self.open.as_ref()?.segment.head.base));
         let Some(oldest) = oldest else { return };

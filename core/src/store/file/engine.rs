@@ -16,7 +16,7 @@ use tokio::time::{sleep, timeout};
 
 use super::clock::clock;
 use super::logged::{Kind, TOPIC};
-use super::pending::{Pending, Submission};
+use super::pending::{Pending, Submission, Wanted};
 use super::tables::{Tables, changes};
 use crate::data::Disk;
 use crate::data::log::{Limit, Log, blocking};
@@ -49,7 +49,7 @@ pub(crate) struct Engine {
     /// The last change that a power cut leaves in the table file.
     safe: Arc<AtomicU64>,
     /// Changes before it may be gone from the log.
-    gone: AtomicU64,
+    gone: Arc<AtomicU64>,
     making: tokio::sync::Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -70,10 +70,10 @@ impl Engine {
                 Tables::check(&*disk)?;
             }
             let tables = Tables::open(&*disk, logged)?;
-            let position = tables.position()?;
-            Ok((tables, position))
+            let (position, gone) = (tables.position()?, tables.gone()?);
+            Ok((tables, position, gone))
         });
-        let (tables, mut position) = opened.await??;
+        let (tables, mut position, gone) = opened.await??;
         let tables = Arc::new(tables);
         loop {
             let records = log.read(TOPIC, position + 1, PART).await?;
@@ -83,18 +83,17 @@ impl Engine {
             blocking(move || tables.apply(&changes)).await??;
         }
         let made = tables.clone();
-        blocking(move || made.checkpoint()).await??;
-        // What is not in the log from here on was no change of records.
-        let first = log.first();
-        let gone = if first > 1 { first.min(position + 1) } else { 0 };
+        blocking(move || made.checkpoint(0)).await??;
         let (sender, submissions) = mpsc::channel(WAITING);
         let (told, applied) = watch::channel(position);
         let safe = Arc::new(AtomicU64::new(position));
+        let gone = Arc::new(AtomicU64::new(gone));
         let maker = Maker {
             log: log.clone(),
             tables: tables.clone(),
             told,
             safe: safe.clone(),
+            gone: gone.clone(),
             unsafe_bytes: 0,
         };
         let making = tokio::spawn(maker.run(submissions));
@@ -104,7 +103,7 @@ impl Engine {
             submissions: Mutex::new(Some(sender)),
             applied,
             safe,
-            gone: AtomicU64::new(gone),
+            gone,
             making: tokio::sync::Mutex::new(Some(making)),
         })
     }
@@ -117,7 +116,10 @@ impl Engine {
     pub(crate) async fn apply(&self, batch: Batch) -> Result<Vec<u64>> {
         let sender = self.submissions.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let (done, made) = oneshot::channel();
-        let sent = sender.ok_or_else(ended)?.send(Submission { batch: Some(batch), done }).await;
+        let sent = sender
+            .ok_or_else(ended)?
+            .send(Submission { wanted: Wanted::Changes(batch), done })
+            .await;
         sent.map_err(|_| ended())?;
         made.await.map_err(|_| ended())?
     }
@@ -152,14 +154,11 @@ impl Engine {
         let sender = self.submissions.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some(sender) = sender {
             let (done, made) = oneshot::channel();
-            let sent = sender.send(Submission { batch: None, done }).await;
+            let sent = sender.send(Submission { wanted: Wanted::Safety(before), done }).await;
             sent.map_err(|_| ended())?;
             made.await.map_err(|_| ended())??;
         }
-        let before = before.min(self.safe.load(Ordering::Acquire) + 1);
-        let gone = before.min(self.log.topic_end(TOPIC));
-        self.gone.fetch_max(gone, Ordering::AcqRel);
-        Ok(before)
+        Ok(before.min(self.safe.load(Ordering::Acquire) + 1))
     }
 
     /// Takes no more changes, and returns once those that were taken are made and the file is closed.
@@ -189,6 +188,7 @@ struct Maker {
     tables: Arc<Tables>,
     told: watch::Sender<u64>,
     safe: Arc<AtomicU64>,
+    gone: Arc<AtomicU64>,
     /// Bytes of changes since the last checkpoint.
     unsafe_bytes: usize,
 }
@@ -219,7 +219,7 @@ impl Maker {
             }
             next = self.make(together).await;
         }
-        if let Err(error) = self.checkpoint().await {
+        if let Err(error) = self.checkpoint(0).await {
             tracing::warn!(%error, "the table file is brought up to the log when it is opened again");
         }
     }
@@ -236,11 +236,11 @@ impl Maker {
             Ok(checked) => checked,
             Err(_) => return Some(NAP),
         };
-        let asks_for_checkpoint = pending.asks_for_checkpoint();
+        let forget = pending.forget();
         let made = self.append(&mut pending).await;
         let made = match made {
-            Ok(base) if asks_for_checkpoint || self.unsafe_bytes >= CHECKPOINT => {
-                self.checkpoint().await.map(|()| base)
+            Ok(base) if forget.is_some() || self.unsafe_bytes >= CHECKPOINT => {
+                self.checkpoint(forget.unwrap_or_default()).await.map(|()| base)
             }
             made => made,
         };
@@ -293,10 +293,12 @@ impl Maker {
         Ok(numbers.start)
     }
 
-    async fn checkpoint(&mut self) -> Result<()> {
+    /// Makes the table file safe. Changes before `forget` that are in it then may be removed from the log.
+    async fn checkpoint(&mut self, forget: u64) -> Result<()> {
         let (tables, position) = (self.tables.clone(), *self.told.borrow());
-        blocking(move || tables.checkpoint()).await??;
+        let gone = blocking(move || tables.checkpoint(forget)).await??;
         self.safe.store(position, Ordering::Release);
+        self.gone.fetch_max(gone, Ordering::AcqRel);
         self.unsafe_bytes = 0;
         Ok(())
     }

@@ -12,18 +12,26 @@ use crate::data::log::{Append, Level as Safe};
 use crate::error::{Error, Result};
 use crate::store::batch::{Batch, Change, Condition, Level, What, conflict, stale};
 
+/// What is asked for.
+pub(super) enum Wanted {
+    Changes(Batch),
+    /// The table file is made safe, and the log forgets changes before this one.
+    Safety(u64),
+}
+
 /// What a caller asks for.
 pub(super) struct Submission {
-    /// Without, the table file is to be made safe.
-    pub(super) batch: Option<Batch>,
+    pub(super) wanted: Wanted,
     pub(super) done: oneshot::Sender<Result<Vec<u64>>>,
 }
 
 impl Submission {
     /// Bytes of its values.
     pub(super) fn bytes(&self) -> usize {
-        let changes = self.batch.iter().flat_map(|batch| &batch.changes);
-        changes.map(size).sum()
+        match &self.wanted {
+            Wanted::Changes(batch) => batch.changes.iter().map(size).sum(),
+            Wanted::Safety(_) => 0,
+        }
     }
 }
 
@@ -48,7 +56,7 @@ pub(super) struct Pending {
     logged: Vec<(Logged, Bytes)>,
     answers: Vec<(oneshot::Sender<Result<Vec<u64>>>, Answer)>,
     level: Safe,
-    asks_for_checkpoint: bool,
+    forget: Option<u64>,
 }
 
 /// What is known beside the table file.
@@ -96,7 +104,7 @@ impl Pending {
             logged: Vec::new(),
             answers: Vec::with_capacity(submissions.len()),
             level: Safe::Written,
-            asks_for_checkpoint: false,
+            forget: None,
         };
         let next = match pending.gather(tables, submissions, over) {
             Ok(next) => next,
@@ -137,11 +145,14 @@ impl Pending {
             overlay.records.insert(full, None);
         }
         let mut submissions = submissions.into_iter();
-        while let Some(Submission { batch, done }) = submissions.next() {
-            let Some(batch) = batch else {
-                self.asks_for_checkpoint = true;
-                self.answers.push((done, Answer::Made(Vec::new())));
-                continue;
+        while let Some(Submission { wanted, done }) = submissions.next() {
+            let batch = match wanted {
+                Wanted::Changes(batch) => batch,
+                Wanted::Safety(before) => {
+                    self.forget = self.forget.max(Some(before));
+                    self.answers.push((done, Answer::Made(Vec::new())));
+                    continue;
+                }
             };
             match self.add(&mut overlay, batch, &mut next) {
                 Ok(answer) => self.answers.push((done, answer)),
@@ -237,8 +248,9 @@ impl Pending {
         Ok(Answer::Made(places))
     }
 
-    pub(super) fn asks_for_checkpoint(&self) -> bool {
-        self.asks_for_checkpoint
+    /// Where the table file is to be made safe, up to where the log forgets then.
+    pub(super) fn forget(&self) -> Option<u64> {
+        self.forget
     }
 
     /// As they are appended.

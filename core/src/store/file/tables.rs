@@ -35,6 +35,8 @@ const PASSED: TableDefinition<'_, &str, (u64, u64)> = TableDefinition::new("fenc
 const NOTES: TableDefinition<'_, &str, u64> = TableDefinition::new("notes");
 /// The last change of the log that is in here.
 const POSITION: &str = "position";
+/// The first change that the log has to keep.
+const GONE: &str = "gone";
 /// The layout of these tables.
 const VERSION: (&str, u64) = ("version", 1);
 
@@ -132,11 +134,7 @@ impl Tables {
 
     /// The last change of the log that is in here.
     pub(super) fn position(&self) -> Result<u64> {
-        self.reading(|Reading { read, .. }| {
-            let notes = read.open_table(NOTES).map_err(|error| failed(&error))?;
-            let position = notes.get(POSITION).map_err(|error| failed(&error))?;
-            Ok(position.map_or(0, |position| position.value()))
-        })
+        self.note(POSITION)
     }
 
     /// The record, unless there is none, or its time is over.
@@ -217,17 +215,42 @@ impl Tables {
         })
     }
 
-    /// Returns once all that was applied is on the disk.
-    pub(super) fn checkpoint(&self) -> Result<()> {
+    /// Changes before this one may be gone from the log.
+    pub(super) fn gone(&self) -> Result<u64> {
+        self.note(GONE)
+    }
+
+    fn note(&self, name: &str) -> Result<u64> {
+        self.reading(|Reading { read, .. }| {
+            let notes = read.open_table(NOTES).map_err(|error| failed(&error))?;
+            let note = notes.get(name).map_err(|error| failed(&error))?;
+            Ok(note.map_or(0, |note| note.value()))
+        })
+    }
+
+    /// Returns once all that was applied is on the disk, and that the log may forget changes before `forget`, as far as they are in here: the
+    /// first that it has to keep.
+    pub(super) fn checkpoint(&self, forget: u64) -> Result<u64> {
         self.with(|database| {
             let mut write = database.begin_write().map_err(|error| failed(&error))?;
             write.set_quick_repair(true);
+            let gone = {
+                let mut notes = write.open_table(NOTES).map_err(|error| failed(&error))?;
+                let note = |name: &str| -> Result<u64> {
+                    let note = notes.get(name).map_err(|error| failed(&error))?;
+                    Ok(note.map_or(0, |note| note.value()))
+                };
+                let gone = note(GONE)?.max(forget.min(note(POSITION)? + 1));
+                notes.insert(GONE, gone).map_err(|error| failed(&error))?;
+                gone
+            };
             {
                 let oldest = clock().saturating_sub(FENCES.as_millis() as u64);
                 let mut fences = write.open_table(PASSED).map_err(|error| failed(&error))?;
                 fences.retain(|_, (_, used)| used >= oldest).map_err(|error| failed(&error))?;
             }
-            write.commit().map_err(|error| failed(&error))
+            write.commit().map_err(|error| failed(&error))?;
+            Ok(gone)
         })
     }
 

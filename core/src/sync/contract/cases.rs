@@ -1,6 +1,5 @@
 //! One line, and what moves in it.
 
-use std::future::IntoFuture;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until, timeout};

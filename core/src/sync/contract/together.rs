@@ -1,6 +1,5 @@
 //! Many at a time, and what is built on lines.
 
-use std::future::IntoFuture;
 use std::sync::Arc;
 use std::time::Duration;
 

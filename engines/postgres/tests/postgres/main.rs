@@ -9,6 +9,7 @@
 )]
 
 mod contract;
+mod locks;
 mod order;
 mod refused;
 mod trouble;

@@ -1,5 +1,6 @@
 //! A durable broker in one process, between two, and over power cuts.
 
+mod compact;
 mod named;
 mod power;
 mod terms;
@@ -201,8 +202,9 @@ async fn old_messages_are_removed_and_an_idle_queue_is_where_it_was() {
     for number in 0..200 {
         engine.publish(&Message::new("often", format!("{number:0100}"))).await.unwrap();
     }
-    let retention = Retention { bytes: 8192, age: Duration::from_secs(3600) };
-    let freed = engine.tidy(retention).await.unwrap();
+    let retention =
+        Retention { bytes: 8192, age: Duration::from_secs(3600), compacted: Arc::default() };
+    let freed = engine.tidy(&retention).await.unwrap();
     assert!(freed > 8192, "{freed}");
     engine.publish(&Message::new("seldom", "2")).await.unwrap();
     engine.close().await.unwrap();

@@ -109,8 +109,9 @@ async fn ids_are_forgotten_after_their_time_and_not_with_messages_that_are_remov
     for number in 0..200 {
         engine.publish(&Message::new("often", format!("{number:0100}"))).await.unwrap();
     }
-    let retention = Retention { bytes: 8192, age: Duration::from_secs(3600) };
-    assert!(engine.tidy(retention).await.unwrap() > 8192);
+    let retention =
+        Retention { bytes: 8192, age: Duration::from_secs(3600), compacted: Arc::default() };
+    assert!(engine.tidy(&retention).await.unwrap() > 8192);
     engine.close().await.unwrap();
     let engine = open(&disk, settings);
     engine.publish(&message("2", "a")).await.unwrap();
@@ -209,11 +210,12 @@ async fn of_messages_that_wait_the_highest_priority_is_delivered_first() {
     let expected: Vec<String> = expected.iter().map(ToString::to_string).collect();
     assert_eq!(all(&engine).await, expected);
     // Also in the next life, when those messages are gone that said of the topic that it has priorities.
-    let retention = Retention { bytes: 1, age: Duration::from_secs(3600) };
+    let retention =
+        Retention { bytes: 1, age: Duration::from_secs(3600), compacted: Arc::default() };
     for number in 0..200 {
         engine.publish(&Message::new("often", format!("{number:0100}"))).await.unwrap();
     }
-    engine.tidy(retention).await.unwrap();
+    engine.tidy(&retention).await.unwrap();
     engine.close().await.unwrap();
     let engine = open(&disk, settings);
     for number in 0..50 {

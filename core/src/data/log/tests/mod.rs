@@ -1,5 +1,6 @@
 //! The log on a disk that forgets, tears, fails and fills.
 
+mod compact;
 mod power;
 
 use std::collections::BTreeMap;
