@@ -112,7 +112,7 @@ pub struct Subject {
     pub other: Arc<dyn Store>,
     /// Bytes of the largest value that is kept; larger ones are refused. [`MAX_VALUE`] unless it is set.
     pub max_value: usize,
-    /// How long after the end of its time a record may still be seen: 100 ms unless it is set.
+    /// How long after the end of its time a record may still be seen: 500 ms unless it is set.
     pub tardiness: Duration,
     /// How long anything may take that is not waited for on purpose: 20 s unless it is set.
     pub patience: Duration,
@@ -126,7 +126,7 @@ impl Subject {
             one: Arc::new(one),
             other: Arc::new(other),
             max_value: MAX_VALUE,
-            tardiness: Duration::from_millis(100),
+            tardiness: Duration::from_millis(500),
             patience: Duration::from_secs(20),
             keep: Box::new(()),
         }

@@ -70,10 +70,10 @@ pub(super) async fn a_write_sets_the_time_anew(subject: &Subject) {
 
 pub(super) async fn the_version_of_what_is_over_is_no_version(subject: &Subject) {
     let place = place();
-    let begun = Instant::now();
     let write = Change::write(place.clone(), "a", "value");
     let version = subject.change(write.clone().expires_in(LIFE)).await;
-    sleep_until(begun + LIFE + subject.tardiness + Duration::from_millis(50)).await;
+    let written = Instant::now();
+    sleep_until(written + LIFE + subject.tardiness + Duration::from_millis(50)).await;
     // Nothing has looked at it since.
     let promise = "what is over has no version";
     let late = write.clone().only_if(Condition::Version(version));
