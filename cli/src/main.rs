@@ -21,8 +21,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use commands::{
-    call, completions, describe, explain, health, jobs, leader, lock, publish, services, subscribe,
-    watch,
+    call, completions, config, describe, explain, health, jobs, leader, lock, publish, services,
+    subscribe, watch,
 };
 #[cfg(unix)]
 use commands::{data, topics};
@@ -83,6 +83,8 @@ enum Command {
     /// Look after a data folder, where messages of this machine are kept.
     #[cfg(unix)]
     Data(data::Options),
+    /// Show values of a program's configuration, and where they come from.
+    Config(config::Options),
     /// Say which setting of a service comes from where.
     Explain(explain::Options),
     /// Print a script that has a shell complete this command.
@@ -123,6 +125,7 @@ async fn run(arguments: Arguments, output: &mut Output) -> Result<(), Failure> {
     // What needs no fleet.
     let command = match arguments.command {
         Command::Explain(options) => return explain::run(options, output),
+        Command::Config(options) => return config::run(options, output).await,
         Command::Completions(options) => return completions::run::<Arguments>(&options),
         Command::Lock(options) => return lock::run(&options, output).await,
         Command::Leader(options) => return leader::run(&options, output).await,
@@ -151,9 +154,11 @@ async fn run(arguments: Arguments, output: &mut Output) -> Result<(), Failure> {
             topics::run(options, &fleet.durable(&arguments.broker)?.admin(), output).await
         }
         Command::Jobs(options) => jobs::run(&options, &fleet, output).await,
-        Command::Explain(_) | Command::Completions(_) | Command::Lock(_) | Command::Leader(_) => {
-            Ok(())
-        }
+        Command::Explain(_)
+        | Command::Config(_)
+        | Command::Completions(_)
+        | Command::Lock(_)
+        | Command::Leader(_) => Ok(()),
         #[cfg(unix)]
         Command::Data(_) => Ok(()),
     }

@@ -61,6 +61,7 @@
 //! | counts, latencies, traces | [`telemetry`] |
 //! | who is calling | [`auth`] |
 //! | certificates | [`ServerTls`], [`ClientTls`] |
+//! | configuration of one's own, followed while the program runs | [`config`] |
 //! | all of this from a document | [`settings`] |
 //! | tests without sockets | [`testing::Fleet`] |
 //!
@@ -73,6 +74,7 @@ pub mod broker;
 pub mod bursts;
 pub mod client;
 pub mod codec;
+pub mod config;
 mod context;
 #[cfg(unix)]
 pub mod data;

@@ -24,6 +24,7 @@ const EXAMPLES: [&str; 19] = [
     include_str!("../outbox/outbox.rs"),
     include_str!("../tasks/tasks.rs"),
     include_str!("../settings/service.rs"),
+    include_str!("../config/config.rs"),
 ];
 
 const IN_C: [&str; 7] = [

@@ -331,3 +331,36 @@ async fn the_answer_of_a_task_is_asked_for_by_another_process() {
     worker.kill().await.expect("it ends");
     assert_eq!(printed(&["ask", &id]).await, "Done\n42");
 }
+
+#[tokio::test]
+async fn a_configuration_says_where_it_comes_from_and_is_followed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("shop.yaml");
+    let write = |pool: &str| {
+        let text =
+            format!("port: 80\ndb:\n  url: postgres://${{HOST:-localhost}}\n  pool: {pool}\n");
+        std::fs::write(&file, text).expect("it is written");
+    };
+    write("8");
+    let mut program = command(env!("CARGO_BIN_EXE_config"), &folder);
+    program.arg(folder.path()).envs([("SHOP_DB_PASSWORD", "hunter2"), ("HOST", "db.example")]);
+    let mut program = program.stdout(Stdio::piped()).spawn().expect("it starts");
+    let mut lines = BufReader::new(program.stdout.take().expect("a pipe")).lines();
+    let mut line = async || {
+        let line = timeout(PATIENCE, lines.next_line()).await.expect("in time");
+        line.expect("text").expect("a line")
+    };
+    let url = r#""postgres://db.example""#;
+    let database = format!("Database {{ url: {url}, pool: 8, password: Some((secret)) }}");
+    assert_eq!(line().await, format!("listening on 80, with {database}"));
+    assert_eq!(line().await, format!("db.url = {url}"));
+    let written = format!("  from {}:3: \"postgres://${{HOST:-localhost}}\"", file.display());
+    assert_eq!(line().await, written);
+    write("9");
+    assert_eq!(line().await, "the pool is 9 now, of postgres://db.example");
+    // What is no pool changes nothing.
+    write("many");
+    write("0");
+    assert_eq!(line().await, "the pool is 0 now, of postgres://db.example");
+    assert!(timeout(PATIENCE, program.wait()).await.expect("in time").expect("a status").success());
+}

@@ -2,6 +2,7 @@
 
 pub(crate) mod call;
 pub(crate) mod completions;
+pub(crate) mod config;
 #[cfg(unix)]
 pub(crate) mod data;
 pub(crate) mod describe;

@@ -18,6 +18,7 @@ use super::layers::{
 use super::options::CallOptions;
 use super::pool::Sharing;
 use crate::broker::Broker;
+use crate::config::Config;
 use crate::directory::Cache;
 use crate::error::{Error, Result};
 use crate::forward::Forward;
@@ -41,6 +42,7 @@ pub struct ClientBuilder {
     /// Used where no registry is given.
     registry_url: Option<UrlSetting>,
     broker: Option<Arc<dyn Broker>>,
+    config: Option<Config>,
     /// Used where no broker is given.
     broker_url: Option<UrlSetting>,
     store: Option<Arc<dyn Store>>,
@@ -68,6 +70,7 @@ impl Default for ClientBuilder {
             registry: None,
             registry_url: None,
             broker: None,
+            config: None,
             broker_url: None,
             store: None,
             store_url: None,
@@ -256,6 +259,12 @@ impl ClientBuilder {
     /// Publishes messages with this broker. Unless it is called, `MICRO_BROKER` names the broker, or `http://` is it.
     pub fn broker(mut self, broker: Arc<dyn Broker>) -> Self {
         self.broker = Some(broker);
+        self
+    }
+
+    /// Keeps the configuration of the program for those who have the client, see [`Client::config`]. The client itself is told nothing by it.
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = Some(config);
         self
     }
 

@@ -15,6 +15,7 @@ use super::options::CallOptions;
 use super::pool::Pool;
 use super::target::{Callee, Target};
 use crate::broker::Broker;
+use crate::config::Config;
 use crate::directory::Cache;
 use crate::error::{Error, Result};
 use crate::forward::Forward;
@@ -37,6 +38,7 @@ pub(super) struct Inner {
     pub(super) strategy: Arc<dyn Strategy>,
     pub(super) pool: Pool,
     pub(super) broker: Arc<dyn Broker>,
+    pub(super) config: Option<Config>,
     pub(super) store: Arc<dyn store::Store>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) options: CallOptions,
@@ -102,6 +104,11 @@ impl Client {
     /// The broker that messages are published with.
     pub fn broker(&self) -> &Arc<dyn Broker> {
         &self.0.broker
+    }
+
+    /// The configuration that it was [given](super::ClientBuilder::config).
+    pub fn config(&self) -> Option<&Config> {
+        self.0.config.as_ref()
     }
 
     /// The store that records are kept with.

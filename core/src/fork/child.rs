@@ -10,6 +10,7 @@ pub fn warm_up() {
     crate::registry::warm_up();
     crate::broker::warm_up();
     crate::store::warm_up();
+    crate::config::warm_up();
     crate::sync::warm_up();
     // The seed of its hashes, and its idea of the machine.
     let map = papaya::HashMap::<u64, u64, foldhash::fast::RandomState>::default();

@@ -12,6 +12,7 @@ use super::probe::Probe;
 use crate::broker::{Broker, Delivered, Incoming, MessageErrors, MessageHandler, Subscriber};
 use crate::client::{Client, ClientBuilder};
 use crate::codec::Message;
+use crate::config::Config;
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::jobs::{Interval, Job};
@@ -253,6 +254,31 @@ impl ServiceBuilder {
     /// Unless it is called, they name the broker, or `http://` is it.
     pub fn broker(mut self, broker: Arc<dyn Broker>) -> Self {
         self.broker = Some(broker);
+        self
+    }
+
+    /// Keeps the configuration of the program for its handlers, see [`Context::config`], and for its client. The settings of the service
+    /// itself are another thing, see [`settings`](crate::settings).
+    ///
+    /// ```
+    /// use micro::config::{Config, Memory};
+    /// use micro::{Context, Json, Service};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> micro::Result<()> {
+    /// let greetings = Memory::new(serde_json::json!({"greeting": "Hello"}))?;
+    /// let config = Config::builder().source(greetings).load().await?;
+    /// let service = Service::builder("greeter").config(config).endpoint(
+    ///     "Greeter.Hello",
+    ///     |context: Context, Json(name): Json<String>| async move {
+    ///         let greeting = context.config()?.get("greeting").string()?;
+    ///         Ok(Json(format!("{greeting}, {name}!")))
+    ///     },
+    /// );
+    /// # let _ = service;
+    /// # Ok(()) }
+    /// ```
+    pub fn config(mut self, config: Config) -> Self {
+        self.client = self.client.config(config);
         self
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use crate::client::Client;
+use crate::config::Config;
 use crate::context::Context;
 use crate::error::{Code, Error, Result};
 use crate::registry::{self, Registry};
@@ -38,6 +39,11 @@ impl ServiceHandle {
         &self.client
     }
 
+    /// As [`Service::config`](super::Service::config).
+    pub fn config(&self) -> Option<&Config> {
+        self.client.config()
+    }
+
     /// As [`Service::registry`](super::Service::registry).
     pub fn registry(&self) -> &Arc<dyn Registry> {
         self.client.registry()
@@ -54,6 +60,19 @@ impl Context {
             Error::new(
                 Code::FailedPrecondition,
                 "this server is part of no service: build it with `Service::builder`, or give its handlers a client",
+            )
+        })
+    }
+
+    /// The configuration of the service that serves the call, as it was [given](super::ServiceBuilder::config).
+    ///
+    /// # Errors
+    /// `FAILED_PRECONDITION` for a service that was given none, and as [`Context::service_handle`].
+    pub fn config(&self) -> Result<&Config> {
+        self.service_handle()?.config().ok_or_else(|| {
+            Error::new(
+                Code::FailedPrecondition,
+                "this service has no configuration: give it one by `config` of its builder",
             )
         })
     }

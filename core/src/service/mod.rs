@@ -46,6 +46,7 @@ pub(crate) use probe::Probe;
 
 use crate::broker::Consumers;
 use crate::client::Client;
+use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::jobs::{self, Jobs};
 use crate::registry::{self, Guarded, Registry};
@@ -106,6 +107,11 @@ impl Service {
     /// A client that shares this service's registry and calls in its name.
     pub fn client(&self) -> &Client {
         &self.client
+    }
+
+    /// The configuration that it was [given](ServiceBuilder::config).
+    pub fn config(&self) -> Option<&Config> {
+        self.client.config()
     }
 
     /// What handlers have of it, see [`Context::service_handle`](crate::Context::service_handle).

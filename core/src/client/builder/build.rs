@@ -80,6 +80,7 @@ impl ClientBuilder {
         let inner = Arc::new(Inner {
             name: self.name,
             broker,
+            config: self.config,
             store,
             cache,
             strategy,

@@ -241,7 +241,7 @@ impl ClientTls {
     }
 
     /// The name a server at `host` must have, where the registry may have `told` another.
-    pub(super) fn name_for(&self, host: &str, told: Option<&str>) -> Result<ServerName<'static>> {
+    pub(crate) fn name_for(&self, host: &str, told: Option<&str>) -> Result<ServerName<'static>> {
         let told = told.filter(|_| self.takes_told_names);
         let told = || told.and_then(|name| ServerName::try_from(name.to_owned()).ok());
         match self.name.clone().or_else(told) {
@@ -252,7 +252,7 @@ impl ClientTls {
     }
 
     /// What the next handshake goes by.
-    pub(super) async fn current(&self) -> Arc<ClientConfig> {
+    pub(crate) async fn current(&self) -> Arc<ClientConfig> {
         self.live.current().await
     }
 }
