@@ -31,6 +31,9 @@ async fn main() -> micro::Result<()> {
     let mut pools = config.watch("db.pool");
     println!("listening on {port}, with {:?}", database.get());
     println!("{}", config.why("db.url"));
+    if database.get().password.as_ref().is_none_or(|password| password.expose().is_empty()) {
+        println!("without a password");
+    }
 
     while let Some(pool) = pools.next().await {
         // What holds `database` sees the same, without being told.

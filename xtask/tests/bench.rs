@@ -1,12 +1,13 @@
 //! A short run of the benchmark: every row is measured, none is judged. Those of Python need a wheel, and are part of the run
-//! that `make test` makes once it is built.
+//! that `make test` makes once it is built, as are those of messages next to servers.
 
 use std::process::Command;
 
 /// Where the names of the rows begin.
-const FAMILIES: &str = "server,client,stream,tonic,discovery,footprint,library,c,border";
+const FAMILIES: &str = "server,client,stream,tonic,discovery,footprint,library,c,border,message.floor,message.latency,\
+                        message.groups,message.slow-group,message.topics,message.recovery,message.memory";
 
-const ROWS: [&str; 32] = [
+const ROWS: [&str; 39] = [
     "server.bare.64",
     "server.bare.1024",
     "server.full.64",
@@ -39,6 +40,13 @@ const ROWS: [&str; 32] = [
     "border.echo.1000",
     "border.wakes.1000",
     "border.ask.32",
+    "message.floor",
+    "message.latency",
+    "message.groups",
+    "message.slow-group",
+    "message.topics",
+    "message.recovery",
+    "message.memory",
 ];
 
 #[test]

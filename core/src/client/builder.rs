@@ -262,7 +262,8 @@ impl ClientBuilder {
         self
     }
 
-    /// Keeps the configuration of the program for those who have the client, see [`Client::config`]. The client itself is told nothing by it.
+    /// Keeps the configuration of the program for those who have the client, see [`Client::config`](crate::Client::config).
+    /// The client itself is told nothing by it.
     pub fn config(mut self, config: Config) -> Self {
         self.config = Some(config);
         self

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::socket::{OWNER, Socket};
+use crate::broker::durable::publishing::Publishing;
 use crate::client::Client;
 use crate::codec::Proto;
 use crate::error::Result;
@@ -29,6 +30,8 @@ pub(crate) struct Link {
     pub(crate) service: Arc<str>,
     /// This process, where it is on the owner's machine; else 0.
     pub(crate) process: u32,
+    /// How messages go to an owner of this machine.
+    pub(crate) publishing: Option<Arc<Publishing>>,
 }
 
 impl Link {
@@ -45,12 +48,13 @@ impl Link {
             .keepalive(KEEPALIVE)
             .keepalive_timeout(KEEPALIVE)
             .build()?;
-        Ok(Self { client, service: SERVICE.into(), process: std::process::id() })
+        let publishing = Some(Arc::new(Publishing::new(client.clone(), SERVICE)));
+        Ok(Self { client, service: SERVICE.into(), process: std::process::id(), publishing })
     }
 
     /// Through the service of this name.
     pub(crate) fn named(client: Client, service: &str) -> Self {
-        Self { client, service: service.into(), process: 0 }
+        Self { client, service: service.into(), process: 0, publishing: None }
     }
 
     /// Whether the owner is there. The system takes connections also for one that is stopped, so that it has to answer.

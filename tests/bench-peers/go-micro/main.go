@@ -1,5 +1,5 @@
 // Programs of go-micro v2 that are measured, as those of bindings/go/bench are: `serve`, or `call --address A call --concurrency N
-// --size BYTES`.
+// --size BYTES`, or `posted call` with the same: its broker, which posts messages to subscribers of this process.
 package main
 
 import (
@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/micro/go-micro/v2"
+	"github.com/micro/go-micro/v2/broker"
 	"github.com/micro/go-micro/v2/client"
 	"github.com/micro/go-micro/v2/logger"
 	"github.com/micro/go-micro/v2/registry/memory"
@@ -67,14 +68,47 @@ func main() {
 	must(more.Parse(flags.Args()[1:]))
 	message := &Payload{Body: bytes.Repeat([]byte("x"), *size)}
 	by := service.Client()
+	call := func(int) {
+		var reply Payload
+		must(by.Call(context.Background(), by.NewRequest("bench", "Echo.Call", message), &reply, client.WithAddress(*address)))
+		if !bytes.Equal(reply.Body, message.Body) {
+			must(fmt.Errorf("another message came back"))
+		}
+	}
+	if args[0] == "posted" {
+		call = posted(service.Options().Broker, message.Body, *concurrency)
+	}
 	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
 		ms, err := strconv.Atoi(lines.Text())
 		must(err)
-		load(by, *address, message, *concurrency, time.Duration(ms)*time.Millisecond)
+		load(call, *concurrency, time.Duration(ms)*time.Millisecond)
 	}
 }
 
-func load(by client.Client, address string, message *Payload, concurrency int, length time.Duration) {
+// Publishes to a topic for each caller and waits until its subscriber has the message.
+func posted(by broker.Broker, body []byte, concurrency int) func(int) {
+	must(by.Connect())
+	came := make([]chan struct{}, concurrency)
+	for i := range came {
+		i := i
+		came[i] = make(chan struct{})
+		_, err := by.Subscribe(fmt.Sprint("topic-", i), func(event broker.Event) error {
+			if !bytes.Equal(event.Message().Body, body) {
+				must(fmt.Errorf("another message came"))
+			}
+			came[i] <- struct{}{}
+			return nil
+		})
+		must(err)
+	}
+	return func(i int) {
+		message := &broker.Message{Header: map[string]string{"Content-Type": "application/octet-stream"}, Body: body}
+		must(by.Publish(fmt.Sprint("topic-", i), message))
+		<-came[i]
+	}
+}
+
+func load(call func(int), concurrency int, length time.Duration) {
 	begun := time.Now()
 	until := begun.Add(length)
 	var lock sync.Mutex
@@ -82,15 +116,11 @@ func load(by client.Client, address string, message *Payload, concurrency int, l
 	var group sync.WaitGroup
 	for i := 0; i < concurrency; i++ {
 		group.Add(1)
-		go func() {
+		go func(i int) {
 			defer group.Done()
 			var mine []time.Duration
 			for at := time.Now(); at.Before(until); {
-				var reply Payload
-				must(by.Call(context.Background(), by.NewRequest("bench", "Echo.Call", message), &reply, client.WithAddress(address)))
-				if !bytes.Equal(reply.Body, message.Body) {
-					must(fmt.Errorf("another message came back"))
-				}
+				call(i)
 				now := time.Now()
 				mine = append(mine, now.Sub(at))
 				at = now
@@ -98,7 +128,7 @@ func load(by client.Client, address string, message *Payload, concurrency int, l
 			lock.Lock()
 			defer lock.Unlock()
 			all = append(all, mine...)
-		}()
+		}(i)
 	}
 	group.Wait()
 	sort.Slice(all, func(i, j int) bool { return all[i] < all[j] })

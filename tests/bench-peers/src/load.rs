@@ -72,6 +72,13 @@ enum Shape {
     Stream,
 }
 
+impl Load {
+    /// Calls or streams in flight.
+    pub fn concurrency(&self) -> usize {
+        self.concurrency
+    }
+}
+
 /// What a client reports of one window, as one line of JSON.
 #[derive(Debug, Default, Clone, Serialize)]
 pub struct Figures {
@@ -83,6 +90,19 @@ pub struct Figures {
     pub p50_us: f64,
     /// 99th percentile of the same.
     pub p99_us: f64,
+}
+
+impl Figures {
+    /// Of what took these times, in nanoseconds, within so many seconds.
+    pub fn of(mut nanos: Vec<u64>, seconds: f64) -> Self {
+        nanos.sort_unstable();
+        Self {
+            completed: nanos.len() as u64,
+            rate: nanos.len() as f64 / seconds,
+            p50_us: percentile(&nanos, 50) / 1e3,
+            p99_us: percentile(&nanos, 99) / 1e3,
+        }
+    }
 }
 
 #[derive(Default)]
@@ -126,13 +146,8 @@ async fn measure<C: Caller>(caller: &C, load: Load, window: Duration) -> Result<
         total.nanos.extend(tally.nanos);
     }
     let seconds = started.elapsed().as_secs_f64();
-    total.nanos.sort_unstable();
-    Ok(Figures {
-        completed: total.completed,
-        rate: total.completed as f64 / seconds,
-        p50_us: percentile(&total.nanos, 50) / 1e3,
-        p99_us: percentile(&total.nanos, 99) / 1e3,
-    })
+    let rate = total.completed as f64 / seconds;
+    Ok(Figures { completed: total.completed, rate, ..Figures::of(total.nanos, seconds) })
 }
 
 async fn calls<C: Caller>(caller: C, size: u32, until: Instant) -> Result<Tally, String> {

@@ -75,10 +75,10 @@ impl Load {
 
 /// What a client program reports of one window.
 #[derive(Debug, Deserialize)]
-struct Figures {
-    completed: u64,
+pub(crate) struct Figures {
+    pub(crate) completed: u64,
     rate: f64,
-    p50_us: f64,
+    pub(crate) p50_us: f64,
 }
 
 /// A client program of either side; it compares every reply with what it asked for.
@@ -104,8 +104,14 @@ impl Client {
 
     /// Has `command`, a client program, put `load` on `server`.
     pub(crate) fn run(mut command: Command, server: SocketAddr, load: &Load) -> Outcome<Self> {
+        command.args(["--address", &server.to_string()]);
+        Self::loaded(command, load)
+    }
+
+    /// Has `command`, a client program that knows its server, put `load` on it.
+    pub(crate) fn loaded(mut command: Command, load: &Load) -> Outcome<Self> {
         command
-            .args(["--address", &server.to_string(), load.shape])
+            .arg(load.shape)
             .args(["--concurrency", &load.concurrency.to_string()])
             .args(["--size", &load.size.to_string()]);
         Ok(Self { program: Program::start(command)?, figure: load.figure })

@@ -12,10 +12,31 @@ use crate::abi::library;
 
 const SIZE: Spec = Spec {
     id: "library.size",
-    title: "Size of the installed libmicro.so",
+    title: "Size of the installed libmicro.so, with every engine",
+    unit: "MB",
+    goal: Goal::at_most(24.0),
+};
+
+const BARE: Spec = Spec {
+    id: "library.bare",
+    title: "Size of libmicro.so without engines",
     unit: "MB",
     goal: Goal::at_most(12.0),
 };
+
+/// Engines, each a feature of the library.
+const ENGINES: [(&str, Spec); 3] = [
+    ("nats", engine("library.engine.nats", "What `nats://` and `jetstream://` add to it")),
+    (
+        "postgres",
+        engine("library.engine.postgres", "What `postgres://` and `cockroach://` add to it"),
+    ),
+    ("redis", engine("library.engine.redis", "What `redis://` adds to it")),
+];
+
+const fn engine(id: &'static str, title: &'static str) -> Spec {
+    Spec { id, title, unit: "MB", goal: Goal::at_most(4.0) }
+}
 
 const IDLE: Spec = Spec {
     id: "library.idle",
@@ -27,8 +48,11 @@ const IDLE: Spec = Spec {
 const MEGABYTE: f64 = 1_048_576.0;
 
 pub(crate) async fn rows(plan: &Plan, root: &Path) -> Vec<Row> {
-    if !plan.has_ours() || ![SIZE.id, IDLE.id].iter().any(|id| plan.is_asked_for(id)) {
+    if !plan.has_ours() {
         return Vec::new();
+    }
+    if ![SIZE.id, IDLE.id].iter().any(|id| plan.is_asked_for(id)) {
+        return engines(plan, root).await;
     }
     let installed = install(plan, root).await.map_err(|error| error.to_string());
     let size = plan.alone(&SIZE, async || {
@@ -43,7 +67,55 @@ pub(crate) async fn rows(plan: &Plan, root: &Path) -> Vec<Row> {
         program.stop().await?;
         sample(value)
     });
-    size.into_iter().chain(idle.await).collect()
+    let mut rows: Vec<Row> = size.into_iter().chain(idle.await).collect();
+    rows.extend(engines(plan, root).await);
+    rows
+}
+
+/// The library without one engine after the other, and without any. Each is a build, so that a quick run leaves it out.
+async fn engines(plan: &Plan, root: &Path) -> Vec<Row> {
+    let mut rows = Vec::new();
+    if plan.is_quick() {
+        return rows;
+    }
+    let names: Vec<&str> = ENGINES.iter().map(|(name, _)| *name).collect();
+    let with = async |features: &[&str]| size_with(plan, root, features).await;
+    rows.extend(plan.alone(&BARE, async || sample(with(&[]).await?)).await);
+    for (name, spec) in &ENGINES {
+        let others: Vec<&str> = names.iter().copied().filter(|other| other != name).collect();
+        let adds = async || sample(with(&names).await? - with(&others).await?);
+        rows.extend(plan.alone(spec, adds).await);
+    }
+    if !rows.is_empty() {
+        // What others find in the folder of the release has all of them again.
+        if let Err(error) = with(&names).await {
+            println!("the library was not built again: {error}");
+        }
+    }
+    rows
+}
+
+/// Size of the library with these features, as it is installed.
+async fn size_with(plan: &Plan, root: &Path, features: &[&str]) -> Outcome<f64> {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args([
+        "build",
+        "--release",
+        "--locked",
+        "--package",
+        "micro-ffi",
+        "--no-default-features",
+    ]);
+    cargo.args(["--features", &features.join(",")]).current_dir(root).kill_on_drop(true);
+    if !cargo.status().await?.success() {
+        return Err(format!("the library does not build with {features:?}").into());
+    }
+    let stripped = plan.scratch().join("stripped.so");
+    let mut strip = Command::new("strip");
+    let built = plan.programs().join("libmicro_ffi.so");
+    strip.arg("--strip-unneeded").arg("-o").arg(&stripped).arg(built);
+    output(strip).await?;
+    Ok(std::fs::metadata(stripped)?.len() as f64 / MEGABYTE)
 }
 
 fn sample(value: f64) -> Outcome<Sample> {
@@ -81,4 +153,18 @@ pub(crate) async fn install(plan: &Plan, root: &Path) -> Outcome<PathBuf> {
         output(compiler).await?;
     }
     Ok(prefix)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_engine_of_the_library_has_a_row() {
+        let manifest = include_str!("../../../ffi/c/Cargo.toml");
+        let manifest: toml::Table = manifest.parse().unwrap();
+        let features = manifest["features"]["default"].as_array().unwrap();
+        let features: Vec<&str> = features.iter().filter_map(toml::Value::as_str).collect();
+        assert_eq!(features, ENGINES.map(|(name, _)| name));
+    }
 }

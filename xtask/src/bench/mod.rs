@@ -13,6 +13,7 @@ mod footprint;
 mod go;
 mod h2load;
 mod library;
+mod messages;
 mod node;
 mod options;
 mod plan;
@@ -21,6 +22,7 @@ mod python;
 mod report;
 mod row;
 mod server;
+mod servers;
 mod stream;
 mod stubs;
 
@@ -67,6 +69,7 @@ async fn measure(plan: &Plan, root: &Path) -> Vec<Row> {
     rows.extend(footprint::rows(plan).await);
     rows.extend(library::rows(plan, root).await);
     rows.extend(c::rows(plan, root).await);
+    rows.extend(messages::rows(plan, root).await);
     rows.extend(python::rows(plan).await);
     rows.extend(node::rows(plan).await);
     rows.extend(go::rows(plan, root).await);

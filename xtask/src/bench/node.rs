@@ -9,6 +9,7 @@ use tokio::process::Command;
 use super::client::{Client, Guest, Load};
 use super::contest::contest;
 use super::h2load::Calls;
+use super::messages::in_language;
 use super::plan::{Half, Plan, Side};
 use super::process::{Server, output};
 use super::row::{Goal, Row, Sample, Spec};
@@ -67,6 +68,13 @@ const STREAM: Spec = spec(
     Goal::ratio_at_least(3.0),
 );
 
+const MESSAGES: Spec = spec(
+    "node.messages",
+    "durable://, synced, 64 messages in flight, published and taken in Node, next to @nats-io with JetStream, not synced",
+    "msg/s",
+    Goal::ratio_at_least(1.5),
+);
+
 const MEMORY: Spec = spec(
     "node.memory",
     "Resident memory of a Node service after 20 000 calls, next to grpc-js",
@@ -102,6 +110,7 @@ pub(crate) async fn rows(plan: &Plan) -> Vec<Row> {
         rows.extend(call(plan, spec, load).await);
     }
     rows.extend(stream(plan).await);
+    rows.extend(in_language(plan, &MESSAGES, || node(Half::Measured, "messages.mjs")).await);
     rows.extend(memory(plan).await);
     rows.extend(plan.alone(&STARTUP, startup).await);
     rows

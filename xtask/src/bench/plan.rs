@@ -77,6 +77,11 @@ impl Plan {
         self.scratch.path()
     }
 
+    /// The folder of what cargo has built.
+    pub(crate) fn programs(&self) -> &Path {
+        &self.programs
+    }
+
     /// A program of `bench-peers`.
     pub(crate) fn program(&self, name: &str) -> Command {
         Command::new(self.programs.join(format!("{name}{}", std::env::consts::EXE_SUFFIX)))

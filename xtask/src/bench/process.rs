@@ -89,6 +89,11 @@ impl Program {
         }
         Ok(())
     }
+
+    /// Ends it without a warning, as `kill -9` does.
+    pub(crate) async fn kill(mut self) -> Outcome {
+        Ok(self.child.kill().await?)
+    }
 }
 
 /// A program that accepts connections.

@@ -8,10 +8,12 @@ use tokio::process::Command;
 
 use super::client::{Client, Guest, Load};
 use super::contest::contest;
+use super::messages::in_language;
 use super::plan::{Half, Plan, Side};
 use super::process::{Server, output};
 use super::row::{Goal, Row, Sample, Spec};
 use super::server::drive;
+use super::servers::cache;
 use crate::Outcome;
 
 /// A server of ours and grpcio's, which of their kinds, on which event loop, under which load.
@@ -115,6 +117,13 @@ const STREAM: Spec = spec(
     Goal::ratio_at_least(5.0),
 );
 
+const MESSAGES: Spec = spec(
+    "python.messages",
+    "durable://, synced, 64 messages in flight, published and taken in Python, next to nats-py with JetStream, not synced",
+    "msg/s",
+    Goal::ratio_at_least(2.0),
+);
+
 const MEMORY: Spec = spec(
     "python.memory",
     "Resident memory of an idle Python service, next to grpc.aio",
@@ -146,6 +155,7 @@ pub(crate) async fn rows(plan: &Plan) -> Vec<Row> {
         rows.extend(call(plan, spec, kind, load).await);
     }
     rows.extend(stream(plan).await);
+    rows.extend(in_language(plan, &MESSAGES, || python(Half::Measured, "messages.py")).await);
     rows.extend(memory(plan).await);
     rows.extend(plan.alone(&IMPORT, imports).await);
     rows
@@ -236,10 +246,5 @@ fn is_release() -> bool {
 
 /// The one that `scripts/python` makes.
 fn interpreter() -> PathBuf {
-    let cache = std::env::var_os("MICRO_CACHE").map(PathBuf::from).or_else(|| {
-        let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-        let cache = cache.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")));
-        Some(cache?.join("micro"))
-    });
-    cache.unwrap_or_default().join("python/bin/python")
+    cache().join("python/bin/python")
 }

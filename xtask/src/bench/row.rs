@@ -169,6 +169,11 @@ impl Goal {
         Self { judged: Judged::Difference, bound: Bound::Upper, target }
     }
 
+    /// Ours is at least `target`.
+    pub(crate) const fn at_least(target: f64) -> Self {
+        Self { judged: Judged::Ours, bound: Bound::Lower, target }
+    }
+
     /// Ours is at most `target`.
     pub(crate) const fn at_most(target: f64) -> Self {
         Self { judged: Judged::Ours, bound: Bound::Upper, target }

@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures_util::future::join_all;
 use tokio::sync::{OnceCell, mpsc, oneshot};
 
 use super::admin::restore;
@@ -83,8 +84,7 @@ impl Engine {
 
     /// Returns once the message is as safe as was asked for.
     pub(super) async fn publish(&self, message: &Message) -> Result<()> {
-        let topic = Bytes::copy_from_slice(message.topic.as_bytes());
-        let mut records = vec![Append { topic, body: write(message) }];
+        let mut records = vec![record(message)];
         if message.priority > 0 {
             let topic = priorities(&message.topic);
             if self.log.topic_end(&topic) == 0 {
@@ -102,6 +102,36 @@ impl Engine {
             self.ranked.fetch_add(1, Ordering::Release);
         }
         Ok(())
+    }
+
+    /// Publishes messages, each with its place among those that came with it, and tells which of them failed. Those without an
+    /// id and a priority, as most are, are written together.
+    pub(super) async fn publish_all(&self, messages: Vec<(usize, Message)>) -> Vec<(usize, Error)> {
+        let is_plain = |message: &Message| message.id.is_none() && message.priority == 0;
+        let (mut plain, mut others): (Vec<_>, Vec<_>) =
+            messages.into_iter().partition(|(_, message)| is_plain(message));
+        if plain.len() > 1 {
+            let records = plain.iter().map(|(_, message)| record(message)).collect();
+            match self.log.append(records, self.level).await {
+                Ok(_) => plain.clear(),
+                // Of one, perhaps, and none is there: each is told its own.
+                Err(error) if is_of_one(&error) => {}
+                Err(error) => {
+                    let mut failed = self.publish_each(others).await;
+                    failed.extend(plain.iter().map(|(nth, _)| (*nth, error.clone())));
+                    return failed;
+                }
+            }
+        }
+        others.append(&mut plain);
+        self.publish_each(others).await
+    }
+
+    async fn publish_each(&self, messages: Vec<(usize, Message)>) -> Vec<(usize, Error)> {
+        let publishing = messages.iter().map(async |(nth, message)| {
+            self.publish(message).await.err().map(|error| (*nth, error))
+        });
+        join_all(publishing).await.into_iter().flatten().collect()
     }
 
     /// Writes records unless that was done with this id before.
@@ -240,6 +270,16 @@ impl Engine {
     pub(crate) async fn close(&self) -> Result<()> {
         self.log.close().await
     }
+}
+
+fn record(message: &Message) -> Append {
+    let topic = Bytes::copy_from_slice(message.topic.as_bytes());
+    Append { topic, body: write(message) }
+}
+
+/// Whether records that were to be written together may have failed for the sake of one of them.
+fn is_of_one(error: &Error) -> bool {
+    matches!(error.code(), Code::InvalidArgument | Code::ResourceExhausted)
 }
 
 impl fmt::Debug for Engine {

@@ -12,6 +12,7 @@ mod ids;
 mod letters;
 mod options;
 mod progress;
+pub(crate) mod publishing;
 mod queue;
 mod remote;
 pub(crate) mod serve;

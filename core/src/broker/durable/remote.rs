@@ -10,6 +10,7 @@ use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::admin::{ADMIN, Answer, Ask};
+use super::publishing::Publishing;
 use super::wire::{
     Attempt, Done, FromConsumer, Lent, PUBLISH, Publish, SUBSCRIBE, Said, Settled, ToConsumer,
     Told, Wanted, nonsense,
@@ -30,7 +31,11 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 
 impl Link {
     pub(super) async fn publish(&self, message: &Message) -> Result<()> {
-        let publish = Proto(Publish::new(message));
+        let publish = Publish::new(message);
+        if let Some(publishing) = self.publishing.as_ref().filter(|_| Publishing::takes(&publish)) {
+            return publishing.publish(publish).await;
+        }
+        let publish = Proto(publish);
         // What is published by a handler is not cut off with its call.
         let call = self.client.call(&self.service, PUBLISH, publish).detached().retries(0);
         let Proto(Done {}) = call.await?;

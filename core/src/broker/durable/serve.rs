@@ -9,9 +9,10 @@ use futures_util::stream::{self, FuturesUnordered, Stream};
 use super::admin::{ADMIN, Answer, Ask};
 use super::engine::Engine;
 use super::options::ABILITIES;
+use super::publishing::FRAMES;
 use super::wire::{
-    Attempt, Done, FromConsumer, Lent, PUBLISH, Publish, SUBSCRIBE, Said, ToConsumer, Told,
-    nonsense,
+    Attempt, Done, Failed, Frame, FromConsumer, Lent, PUBLISH, PUBLISHING, Publish, SUBSCRIBE,
+    Said, Taken, ToConsumer, Told, nonsense,
 };
 use crate::broker::stored::millis;
 use crate::broker::{Deliveries, Delivery, Message, Subscription};
@@ -57,8 +58,41 @@ impl Serves for Arc<Engine> {
 }
 
 /// What other processes call where this one owns the folder.
-pub(crate) fn served(engine: &Arc<Engine>) -> [Endpoint; 3] {
-    endpoints(engine)
+pub(crate) fn served(engine: &Arc<Engine>) -> [Endpoint; 4] {
+    let [publish, subscribe, admin] = endpoints(engine);
+    [publish, subscribe, admin, publishing(engine.clone())]
+}
+
+/// Takes what other processes of this machine publish, many messages at once.
+fn publishing(engine: Arc<Engine>) -> Endpoint {
+    Endpoint::bidi_stream(PUBLISHING, move |_: Context, frames: Streaming<Proto<Frame>>| {
+        let engine = engine.clone();
+        let begun = stream::once(async { Ok(Proto(Taken::default())) });
+        let frames = stream::unfold(frames, |mut frames| async {
+            frames.message().await.transpose().map(|frame| (frame, frames))
+        });
+        let taken = frames.map(move |frame| {
+            let engine = engine.clone();
+            async move { Ok(Proto(take(&engine, frame?.0).await)) }
+        });
+        async { Ok(begun.chain(taken.buffered(FRAMES))) }
+    })
+}
+
+/// Publishes the messages of a frame.
+async fn take(engine: &Engine, frame: Frame) -> Taken {
+    let (mut messages, mut failed) = (Vec::new(), Vec::new());
+    for (nth, publish) in frame.messages.into_iter().enumerate() {
+        match publish.message() {
+            Ok(message) => messages.push((nth, message)),
+            Err(error) => failed.push(Failed::new(nth, &error)),
+        }
+    }
+    for (nth, error) in engine.publish_all(messages).await {
+        failed.push(Failed::new(nth, &error));
+    }
+    failed.sort_unstable_by_key(|failed| failed.nth);
+    Taken { failed }
 }
 
 /// What other processes call.

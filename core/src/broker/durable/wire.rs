@@ -6,10 +6,13 @@ use bytes::Bytes;
 
 use crate::broker::stored::{millis, read, time, write};
 use crate::broker::{Message, Start, Subscription, Verdict};
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result};
 
 /// Endpoint that takes a message.
 pub(super) const PUBLISH: &str = "Messages.Publish";
+/// Endpoint that takes many, of a process of this machine: [`Frame`] one way, a [`Taken`] for each the other, after one that says
+/// that it begins.
+pub(super) const PUBLISHING: &str = "Messages.Publishing";
 /// Endpoint that delivers: [`FromConsumer`] one way, [`ToConsumer`] the other.
 pub(super) const SUBSCRIBE: &str = "Messages.Subscribe";
 
@@ -21,6 +24,33 @@ pub(super) struct Publish {
     head: Bytes,
     #[prost(bytes = "bytes", tag = "3")]
     body: Bytes,
+}
+
+/// Messages that were published at the same time.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Frame {
+    #[prost(message, repeated, tag = "1")]
+    pub(super) messages: Vec<Publish>,
+}
+
+/// What became of a frame: its messages are published, but for those that failed, in their order.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Taken {
+    #[prost(message, repeated, tag = "1")]
+    pub(super) failed: Vec<Failed>,
+}
+
+/// A message of a frame that was not published.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Failed {
+    #[prost(uint32, tag = "1")]
+    pub(super) nth: u32,
+    /// gRPC's code.
+    #[prost(int32, tag = "2")]
+    code: i32,
+    /// As go-micro writes an error.
+    #[prost(string, tag = "3")]
+    error: String,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -128,6 +158,21 @@ impl Publish {
 
     pub(super) fn message(self) -> Result<Message> {
         joined(&self.topic, self.head, self.body)
+    }
+
+    /// Bytes, about.
+    pub(super) fn size(&self) -> usize {
+        self.topic.len() + self.head.len() + self.body.len()
+    }
+}
+
+impl Failed {
+    pub(super) fn new(nth: usize, error: &Error) -> Self {
+        Self { nth: nth as u32, code: error.code().grpc(), error: error.to_json() }
+    }
+
+    pub(super) fn error(self) -> Error {
+        Error::parse(&self.error).with_code(Code::from_grpc(self.code).unwrap_or(Code::Unknown))
     }
 }
 

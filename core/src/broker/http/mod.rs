@@ -3,8 +3,11 @@
 //! There is nothing to install, and Go programs with go-micro v2 are reached as they are. It promises little: a message is kept in
 //! memory until its subscribers have accepted it, at most 64 for each topic, and what happens to it afterwards is theirs.
 
+mod connections;
 mod send;
 mod serve;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
@@ -16,15 +19,14 @@ use tokio::sync::mpsc;
 use tokio::time::{interval, sleep};
 use tokio_util::task::AbortOnDropHandle;
 
-use self::send::{BROADCAST, deliver, with_local};
+use self::connections::Connections;
+use self::send::{BROADCAST, SERVICE, deliver, subscribers};
 use self::serve::{Listening, Subscriptions, listen};
 use super::{Abilities, Broker, Deliveries, Delivery, Message, Subscription};
 use crate::directory::Cache;
 use crate::error::{Code, Error, Result};
 use crate::registry::{Node, Registry, Service};
 
-/// What subscriptions are registered as.
-const SERVICE: &str = "micro.http.broker";
 /// How long a registry keeps a subscription without news, and how often it gets some.
 const TTL: Duration = Duration::from_secs(60);
 const REFRESH: Duration = Duration::from_secs(30);
@@ -52,6 +54,7 @@ struct Shared {
     /// What this process has registered, by node.
     local: Mutex<BTreeMap<String, Service>>,
     inboxes: Mutex<HashMap<String, Inbox>>,
+    connections: Connections,
 }
 
 #[derive(Default)]
@@ -77,6 +80,7 @@ impl Http {
                 subscriptions: Arc::default(),
                 local: Mutex::default(),
                 inboxes: Mutex::default(),
+                connections: Connections::default(),
             }),
         }
     }
@@ -132,16 +136,14 @@ impl Shared {
                 return Ok(());
             }
             let known = match self.registry()?.resolve(SERVICE).await {
-                Ok(snapshot) => snapshot.records(),
-                Err(error) if error.code() == Code::NotFound || error.reason().is_some() => {
-                    Vec::new()
-                }
+                Ok(snapshot) => Some(snapshot),
+                Err(error) if error.code() == Code::NotFound || error.reason().is_some() => None,
                 Err(error) => return Err(error),
             };
-            let local: Vec<Service> = self.local().values().cloned().collect();
-            let subscribed = with_local(known, &local);
+            let known = known.iter().flat_map(|snapshot| snapshot.nodes());
+            let subscribed = subscribers(topic, known, self.local().values());
             for message in batch {
-                deliver(&message, &subscribed).await?;
+                deliver(&message, &subscribed, &self.connections).await?;
                 if let Some(inbox) = self.inboxes().get_mut(topic) {
                     inbox.messages.pop_front();
                 }
@@ -317,121 +319,5 @@ impl Drop for Subscribed {
                 }
             });
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::broker::Verdict;
-    use crate::broker::contract::Subject;
-    use crate::registry::Memory;
-
-    fn broker(registry: &Arc<dyn Registry>) -> Http {
-        let broker = Http::new();
-        broker.meet(registry);
-        broker
-    }
-
-    crate::broker_contract!(|| {
-        let registry: Arc<dyn Registry> = Arc::new(Memory::new());
-        let mut subject = Subject::new(broker(&registry), broker(&registry));
-        subject.repeats_headers = false;
-        subject
-    });
-
-    #[tokio::test]
-    async fn a_message_waits_for_a_subscriber_that_cannot_be_reached_and_no_more_than_64_do() {
-        let registry: Arc<dyn Registry> = Arc::new(Memory::new());
-        let (publisher, subscriber) = (broker(&registry), broker(&registry));
-        let mut gone = Service::new(SERVICE, "workers");
-        let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let labels = [("broker", "http"), ("secure", "false"), ("topic", "orders")];
-        gone.nodes.push(Node {
-            id: "orders-gone".into(),
-            address: closed.to_string(),
-            metadata: labels.map(|(name, value)| (name.into(), value.into())).into(),
-        });
-        registry.register(&gone, None).await.unwrap();
-        for number in 0..INBOX {
-            publisher.publish(Message::new("orders", number.to_string())).await.unwrap();
-        }
-        let error = publisher.publish(Message::new("orders", "one more")).await.unwrap_err();
-        assert_eq!(error.code(), Code::ResourceExhausted);
-        let mut subscription = Subscription::new("orders");
-        subscription.queue = Some("workers".into());
-        subscription.max_in_flight = INBOX;
-        let mut taken = subscriber.subscribe(subscription).await.unwrap();
-        registry.deregister(&gone).await.unwrap();
-        for number in 0..INBOX {
-            let next = tokio::time::timeout(Duration::from_secs(20), taken.next()).await;
-            let delivery = next.unwrap().unwrap().unwrap();
-            assert_eq!(delivery.delivered.message.body, number.to_string());
-            delivery.settle(Verdict::Ack).await.unwrap();
-        }
-    }
-
-    #[tokio::test]
-    async fn a_plain_http_server_reads_what_a_cloud_event_says_of_itself() {
-        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-        let registry: Arc<dyn Registry> = Arc::new(Memory::new());
-        let publisher = broker(&registry);
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let mut plain = Service::new(SERVICE, BROADCAST);
-        let labels = [("broker", "http"), ("secure", "false"), ("topic", "orders")];
-        plain.nodes.push(Node {
-            id: "orders-plain".into(),
-            address: listener.local_addr().unwrap().to_string(),
-            metadata: labels.map(|(name, value)| (name.into(), value.into())).into(),
-        });
-        registry.register(&plain, None).await.unwrap();
-        let reading = tokio::spawn(async move {
-            let (mut stream, _) = listener.accept().await.unwrap();
-            let mut request = Vec::new();
-            while !request.ends_with(b"}") {
-                assert!(stream.read_buf(&mut request).await.unwrap() > 0);
-            }
-            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.unwrap();
-            String::from_utf8(request).unwrap()
-        });
-        let mut message = Message::new("orders", "7");
-        let event = crate::broker::CloudEvent::new("/shop", "placed");
-        message.headers = event.write("7-placed").unwrap();
-        message.headers.insert("tenant", "blue").unwrap();
-        publisher.publish(message).await.unwrap();
-        let request =
-            tokio::time::timeout(Duration::from_secs(20), reading).await.unwrap().unwrap();
-        let (head, body) = request.split_once("\r\n\r\n").unwrap();
-        for line in
-            ["ce-specversion: 1.0", "ce-id: 7-placed", "ce-source: /shop", "ce-type: placed"]
-        {
-            assert!(head.contains(line), "{line} is not in {head}");
-        }
-        assert!(!head.contains("tenant"), "{head}");
-        // Its data is go-micro's envelope, which has all of it once more.
-        let envelope: serde_json::Value = serde_json::from_str(body).unwrap();
-        assert_eq!(
-            (&envelope["Header"]["Ce-Type"], &envelope["Body"]),
-            (&"placed".into(), &"Nw==".into())
-        );
-    }
-
-    #[tokio::test]
-    async fn without_a_registry_it_says_so() {
-        let error = Http::new().publish(Message::new("a", "")).await.unwrap_err();
-        assert_eq!(error.code(), Code::FailedPrecondition);
-    }
-
-    #[test]
-    fn a_url_says_where_messages_are_taken() {
-        for (rest, listen) in [
-            ("", "127.0.0.1:0"),
-            ("0.0.0.0:9000", "0.0.0.0:9000"),
-            ("10.0.0.1", "10.0.0.1:0"),
-            ("[::1]:80/", "[::1]:80"),
-        ] {
-            assert_eq!(Http::from_url_path(rest).unwrap().shared.listen, listen);
-        }
-        assert!(Http::from_url_path("host:1/path").is_err());
     }
 }

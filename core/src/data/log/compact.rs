@@ -121,7 +121,8 @@ impl Log {
                 }
                 end_batch(head, run[0].sequence, run.len(), at, &mut bytes[start..], start);
             }
-            if at + bytes.len() as u64 >= extent.length {
+            // The end of it is to come.
+            if at + (bytes.len() + BATCH) as u64 >= extent.length {
                 return Ok(None);
             }
             blob.write_at(&bytes, at).map_err(|error| failed("write", error))?;

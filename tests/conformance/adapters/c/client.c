@@ -97,7 +97,8 @@ static void begin(const line *from, uint64_t id, operation_kind kind) {
 }
 
 static void begin_publish(const line *from, uint64_t id) {
-    operation *made = operation_new(id, PUBLISH);
+    bool is_task = line_get(from, "task").len > 0;
+    operation *made = operation_new(id, is_task ? TASK : PUBLISH);
     text payload = line_payload(from);
     micro_bytes meta = { 0 };
     micro_error *error = NULL;
@@ -108,7 +109,8 @@ static void begin_publish(const line *from, uint64_t id) {
                                   .topic = line_get(from, "topic"),
                                   .meta = { meta.ptr, meta.len },
                                   .payload = lent(slice_in(&payload)),
-                                  .options = line_get(from, "settings") };
+                                  /* A task has no other settings here. */
+                                  .options = is_task ? slice_of("{\"task\": true}") : line_get(from, "settings") };
         status = micro_publish(client, house.queue, &message, id, &made->micro, &error);
     }
     micro_bytes_release(meta);
@@ -219,8 +221,29 @@ static void serve(const line *request) {
     house_unlock();
 }
 
+/* The id of a task came: its answer is asked for. */
+static void ask_for(operation *of, micro_slice id) {
+    text args = { 0 };
+    text_say(&args, "{\"id\": \"");
+    text_add(&args, id.ptr, id.len);
+    text_say(&args, "\"}");
+    micro_question question = { .size = sizeof question, .operation = MICRO_TASK_RESULT, .args = slice_in(&args) };
+    micro_error *error = NULL;
+    of->kind = ANSWER;
+    micro_status status = micro_ask(client, house.queue, &question, of->id, &of->micro, &error);
+    text_free(&args);
+    if (status != MICRO_OK) {
+        finish(of, status, error, slice_of(""));
+        micro_error_free(error);
+    }
+}
+
 static void replied(operation *of, const micro_event *event) {
     micro_slice payload = { event->payload.ptr, event->payload.len };
+    if (of->kind == TASK && event->status == MICRO_OK) {
+        ask_for(of, payload);
+        return;
+    }
     if (of->kind == CALL) {
         text_set(&of->reply, payload);
         of->has_reply = true;

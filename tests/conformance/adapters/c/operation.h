@@ -15,7 +15,10 @@ typedef enum {
     MANY,
     QUESTION,
     WATCH,
-    PUBLISH
+    PUBLISH,
+    /* A task that is sent, and one whose answer is asked for. */
+    TASK,
+    ANSWER
 } operation_kind;
 
 /* What a stream is to send, or that it is to send no more. */

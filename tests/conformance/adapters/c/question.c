@@ -14,6 +14,9 @@ uint32_t question_number(micro_slice name) {
         { "registry.register", MICRO_REGISTRY_REGISTER },
         { "registry.deregister", MICRO_REGISTRY_DEREGISTER },
         { "service.stats", MICRO_SERVICE_STATS },
+        { "service.jobs", MICRO_SERVICE_JOBS },
+        { "task.result", MICRO_TASK_RESULT },
+        { "task.state", MICRO_TASK_STATE },
     };
     for (size_t n = 0; n < sizeof known / sizeof *known; n++) {
         if (slice_is(name, known[n].name)) {

@@ -13,6 +13,43 @@ static micro_options options(micro_slice json) {
     return (micro_options){ .size = sizeof(micro_options), .json = json };
 }
 
+/* Settings with a member in front. */
+static text with_member(micro_slice settings, const char *member) {
+    text made = { 0 };
+    text_say(&made, "{");
+    text_say(&made, member);
+    bool more = settings.len > 2;
+    text_say(&made, more ? ", " : "}");
+    if (more) {
+        text_add(&made, settings.ptr + 1, settings.len - 1);
+    }
+    return made;
+}
+
+/* Subscribers, workers, and last of all jobs. */
+static micro_status add(service *made, const line *request, micro_error **error) {
+    micro_status status = MICRO_OK;
+    for (size_t n = 0; status == MICRO_OK && n < request->count; n++) {
+        micro_slice topic = request->fields[n].name, settings = request->fields[n].value;
+        bool is_task = slice_begins(topic, "task.");
+        if (!is_task && !slice_begins(topic, "subscriber.")) {
+            continue;
+        }
+        slice_cut(&topic, '.');
+        text worker = with_member(settings, "\"task\": true");
+        status = micro_server_subscribe(made->server, topic, is_task ? slice_in(&worker) : settings, NULL, error);
+        text_free(&worker);
+    }
+    for (size_t n = 0; status == MICRO_OK && n < request->count; n++) {
+        if (slice_begins(request->fields[n].name, "job.")) {
+            uint32_t method = 0;
+            status = micro_server_job(made->server, request->fields[n].value, &method, error);
+            made->jobs = method < made->jobs ? method : made->jobs;
+        }
+    }
+    return status;
+}
+
 static void start(const line *request, uint64_t id) {
     static const struct {
         const char *name, *settings;
@@ -26,6 +63,7 @@ static void start(const line *request, uint64_t id) {
     };
     service *made = grab(sizeof *made);
     made->users = 1;
+    made->jobs = UINT32_MAX;
     made->starting = id;
     text_set(&made->name, line_get(request, "service"));
     text_set(&made->tag, line_get(request, "tag"));
@@ -42,13 +80,8 @@ static void start(const line *request, uint64_t id) {
         status = micro_server_method(made->server, slice_of(endpoints[n].name), endpoints[n].kind,
                                      line_get(request, endpoints[n].settings), &method, &error);
     }
-    for (size_t n = 0; status == MICRO_OK && n < request->count; n++) {
-        micro_slice name = request->fields[n].name;
-        if (slice_begins(name, "subscriber.")) {
-            micro_slice topic = name;
-            slice_cut(&topic, '.');
-            status = micro_server_subscribe(made->server, topic, request->fields[n].value, NULL, &error);
-        }
+    if (status == MICRO_OK) {
+        status = add(made, request, &error);
     }
     if (status == MICRO_OK) {
         status = micro_server_start(made->server, house.queue, (uint64_t)(uintptr_t)made, &error);
@@ -181,9 +214,27 @@ static void ended(service *of, micro_event *event) {
     house_unlock();
 }
 
+/* A run of a job is told, and done. */
+static void ran(const micro_event *event) {
+    micro_meta walk = { micro_meta_rest((micro_slice){ event->meta.ptr, event->meta.len }), 0, 0 };
+    micro_slice name, value, job = slice_of(""), attempt = slice_of("");
+    while (micro_meta_next(&walk, &name, &value)) {
+        job = slice_is(name, "job") ? value : job;
+        attempt = slice_is(name, "attempt") ? value : attempt;
+    }
+    text line = answer("event");
+    with(&line, "name", slice_of("said"));
+    with(&line, "key", job);
+    with_payload(&line, attempt);
+    tell(&line);
+    micro_reply(house.runtime, event->id, MICRO_OK, (micro_bytes){ 0 }, slice_of(""));
+}
+
 static void hear(micro_event *event) {
     service *of = (service *)(uintptr_t)event->token;
-    if (event->kind == MICRO_EVENT_CALL) {
+    if (event->kind == MICRO_EVENT_CALL && event->method >= of->jobs) {
+        ran(event);
+    } else if (event->kind == MICRO_EVENT_CALL) {
         turn_begin(of, event);
     } else if (event->kind == MICRO_EVENT_OPENED) {
         opened(of, event);

@@ -18,6 +18,8 @@ typedef struct service {
     /* The one whose end is the service's own; 0 until it has started. */
     micro_id operation;
     size_t users;
+    /* The number of its first job. */
+    uint32_t jobs;
 } service;
 
 /* Endpoints in the order of their numbers. */

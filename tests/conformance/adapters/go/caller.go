@@ -180,7 +180,19 @@ func (c *caller) publish(one *call, asked line) []field {
 		return failure(noClient())
 	}
 	message := mine.NewMessage(asked.get("topic"), asked.payload(), client.WithMessageContentType("application/grpc+bytes"))
-	err := mine.Publish(one.ctx, message, client.PublishDocument(asked.get("settings")), client.PublishMetadata(metadata.Pairs("do", asked.get("do"))))
+	opts := []client.PublishOption{client.PublishDocument(asked.get("settings")), client.PublishMetadata(metadata.Pairs("do", asked.get("do")))}
+	if asked.get("task") != "" {
+		var answer []byte
+		id, err := mine.Task(one.ctx, message, opts...)
+		if err == nil {
+			err = mine.TaskResult(one.ctx, id, &answer)
+		}
+		if err != nil {
+			return failure(err)
+		}
+		return append([]field{{"code", "0"}}, shown(answer)...)
+	}
+	err := mine.Publish(one.ctx, message, opts...)
 	if err != nil {
 		return failure(err)
 	}

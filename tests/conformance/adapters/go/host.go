@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	micro "github.com/micro/micro/bindings/go"
 	"github.com/micro/micro/bindings/go/errors"
@@ -169,7 +170,25 @@ func (h *host) handle(service micro.Service, asked line) error {
 				return err
 			}
 		}
+		if topic, ok := strings.CutPrefix(one.name, "task."); ok {
+			if err := micro.HandleTask(service, topic, do, server.SubscriberDocument(one.value)); err != nil {
+				return err
+			}
+		}
+		if _, ok := strings.CutPrefix(one.name, "job."); ok {
+			// The interval is in the document.
+			if err := service.Server().AddJob(server.NewEvery(time.Second, ran, server.JobDocument(one.value))); err != nil {
+				return err
+			}
+		}
 	}
+	return nil
+}
+
+// ran tells of each run.
+func ran(ctx context.Context) error {
+	run, _ := server.RunFromContext(ctx)
+	tell("event", append([]field{{"name", "said"}, {"key", run.Job}}, shown([]byte(strconv.Itoa(run.Attempt)))...)...)
 	return nil
 }
 

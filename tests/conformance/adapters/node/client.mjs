@@ -173,7 +173,12 @@ export class Client {
     let fields = [['code', 0]]
     try {
       const options = { ...line.settings(), metadata: { do: line.get('do') }, codec: 'bytes', signal: call.signal }
-      await this.up().publish(line.get('topic'), line.payload(), options)
+      if (line.get('task')) {
+        const id = await this.up().task(line.get('topic'), line.payload(), options)
+        fields.push(...shown(await this.up().taskResult(id, { format: raw, signal: call.signal })))
+      } else {
+        await this.up().publish(line.get('topic'), line.payload(), options)
+      }
     } catch (error) {
       fields = failed(error)
     }

@@ -147,7 +147,19 @@ class Handlers {
     for (const [topic, settings] of line.under('subscriber.')) {
       service.subscribe(topic, one, { ...JSON.parse(settings), format: raw })
     }
+    for (const [topic, settings] of line.under('task.')) {
+      service.task(topic, one, { ...JSON.parse(settings), format: raw, answer: raw })
+    }
+    for (const [, settings] of line.under('job.')) {
+      const { every, ...options } = JSON.parse(settings)
+      service.every(every, ran, options)
+    }
   }
+}
+
+/** Tells of each run. */
+function ran({ job, attempt }) {
+  tell('event', [['name', 'said'], ['key', job], ...shown(Buffer.from(String(attempt)))])
 }
 
 const FIRST = /^(key|tag|header\..*)$/

@@ -134,8 +134,12 @@ class Client:
         begun = time.monotonic()
         fields: Fields = [("code", 0)]
         try:
-            plan = {"do": line.get("do")}
-            await self.up().publish(line.get("topic"), line.payload(), codec="bytes", metadata=plan, **line.settings())
+            given: dict[str, Any] = {"codec": "bytes", "metadata": {"do": line.get("do")}, **line.settings()}
+            if line.get("task"):
+                id = await self.up().task(line.get("topic"), line.payload(), **given)
+                fields += shown(await self.up().task_result(id, returns=bytes))
+            else:
+                await self.up().publish(line.get("topic"), line.payload(), **given)
         except asyncio.CancelledError:
             fields = [("code", 1)]
         except errors.Error as error:

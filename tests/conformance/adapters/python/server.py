@@ -125,6 +125,11 @@ class Handlers:
         for name, settings in line.fields:
             if name.startswith("subscriber."):
                 self.service.subscribe(name.removeprefix("subscriber."), **json.loads(settings))(self.message)
+            elif name.startswith("task."):
+                self.service.task(name.removeprefix("task."), **json.loads(settings))(self.do)
+            elif name.startswith("job."):
+                options = json.loads(settings)
+                self.service.every(options.pop("every"), **options)(ran)
 
     async def message(self, body: bytes, context: micro.Context) -> None:
         await self.do(body, context)
@@ -149,6 +154,12 @@ class Handlers:
     async def chat(self, requests: AsyncIterator[bytes], context: micro.Context) -> AsyncIterator[bytes]:
         async for message in Turn(self, context, b"", requests).run(echo=True):
             yield message
+
+
+async def ran(context: micro.Context) -> None:
+    """Tells of each run."""
+    assert context.job is not None
+    tell("event", [("name", "said"), ("key", context.job.job), *shown(str(context.job.attempt).encode())])
 
 
 def layer(name: str) -> Any:

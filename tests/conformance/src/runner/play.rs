@@ -225,6 +225,14 @@ impl<'a> Play<'a> {
         for (topic, settings) in &start.subscribers {
             line = line.with(&format!("subscriber.{topic}"), Value::from(document(settings)?));
         }
+        for (topic, settings) in &start.tasks {
+            line = line.with(&format!("task.{topic}"), Value::from(document(settings)?));
+        }
+        for (name, settings) in &start.jobs {
+            let mut settings = settings.clone();
+            settings.insert("name".into(), name.as_str().into());
+            line = line.with(&format!("job.{name}"), Value::from(document(&settings)?));
+        }
         let answer = server.ask("start", |begun| begun.followed(line)).await?;
         if refused(&answer, &start.refused, &start.says)? {
             return Ok(());
@@ -282,6 +290,7 @@ impl<'a> Play<'a> {
             .with("topic", &it.topic)
             .with("do", &it.plan)
             .with("settings", Value::from(document(&it.settings)?));
+        let line = if it.task { line.with("task", true) } else { line };
         let line = wanted(it.payload.as_deref(), it.size, it.fill, line)?;
         let answering = client.begin(|begun| begun.followed(line), "publish");
         let call = Call::new(client, answering, false);

@@ -92,6 +92,12 @@ pub(super) struct Start {
     /// Topics that it subscribes to, with the settings of each.
     #[serde(default)]
     pub(super) subscribers: BTreeMap<String, Table>,
+    /// Topics whose tasks it works off, with the settings of each.
+    #[serde(default)]
+    pub(super) tasks: BTreeMap<String, Table>,
+    /// Settings of its jobs, by their names.
+    #[serde(default)]
+    pub(super) jobs: BTreeMap<String, Table>,
     /// Middleware around its calls, the outermost first.
     #[serde(default)]
     pub(super) layers: Vec<String>,
@@ -136,6 +142,9 @@ pub(super) struct Publish {
     pub(super) fill: u64,
     #[serde(default)]
     pub(super) settings: Table,
+    /// It is sent as a task, and ends with the answer.
+    #[serde(default)]
+    pub(super) task: bool,
 }
 
 /// A plan, or one for each hop of a chain of calls.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::data::log::Limit;
+use crate::data::log::{Append, Limit};
 
 const SMALL: Settings = Settings {
     segment_bytes: 4096,
@@ -167,4 +167,31 @@ async fn what_was_dropped_is_not_kept_and_does_not_come_back() {
     let engine = open(&disk, SMALL);
     let values: Vec<_> = all(&engine, "prices").await;
     assert!(values.len() >= 10 && !values.iter().any(|(_, _, value)| value == "secret"));
+}
+
+#[tokio::test]
+async fn what_was_dropped_stays_dropped_where_its_segment_is_left_as_it_is() {
+    let disk = Forgetful::default();
+    let engine = open(&disk, SMALL);
+    // A segment of one batch, of which so little is dropped that it would be no smaller without.
+    let record = |key: &str, body: &str| {
+        let mut message = Message::new("p", body.to_owned());
+        message.key = Some(key.to_owned());
+        Append { topic: "p".into(), body: crate::broker::stored::write(&message) }
+    };
+    let mut records = vec![record("k", "")];
+    records.extend((0..29).map(|n| record(&format!("key {n:02}"), &"w".repeat(107))));
+    let first = engine.log.append(records, Level::Synced).await.unwrap().start;
+    let ask = super::super::admin::Ask::DropMessages { topic: "p".into(), last: first };
+    engine.answer(ask).await.unwrap();
+    for number in 0..100 {
+        engine.publish(&Message::new("noise", format!("{number:0200}"))).await.unwrap();
+    }
+    assert!(engine.log.full_before(u64::MAX)[0].end == first + 30, "it is a segment of its own");
+    assert!(engine.tidy(&retention(&["p"])).await.unwrap() > 8192);
+    engine.close().await.unwrap();
+    let engine = open(&disk, SMALL);
+    assert_eq!(engine.log.full_before(u64::MAX)[0], first..first + 30);
+    let left = all(&engine, "p").await;
+    assert_eq!((left.len(), left[0].1.as_deref()), (29, Some("key 00")));
 }

@@ -4,6 +4,7 @@ mod compact;
 mod named;
 mod power;
 mod terms;
+mod together;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};

@@ -1,15 +1,18 @@
 //! Ids and priorities of messages.
 
+use futures_util::StreamExt as _;
 use futures_util::future::join_all;
+use futures_util::stream;
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::broker::durable::wire::{Done, PUBLISH, Publish};
+use crate::broker::durable::wire::{Done, Frame, PUBLISHING, Taken};
 use crate::codec::Proto;
 use crate::context::Context;
 use crate::data::{Folder, GREET, OWNER, Socket};
 use crate::error::Result;
 use crate::server::{Endpoint, Server};
+use crate::streaming::Streaming;
 
 fn message(body: &str, id: &str) -> Message {
     let mut message = Message::new("orders", body.to_owned());
@@ -145,14 +148,21 @@ async fn one_with_an_id_is_sent_again_where_the_answer_was_lost() {
     // An owner that dies after it has written, and before it says so.
     let (written, mut is_written) = mpsc::unbounded_channel();
     let writing = engine.clone();
-    let publish = Endpoint::unary(PUBLISH, move |_: Context, Proto(publish): Proto<Publish>| {
+    let publishing = move |_: Context, mut frames: Streaming<Proto<Frame>>| {
         let (engine, written) = (writing.clone(), written.clone());
-        async move {
-            engine.publish(&publish.message()?).await?;
-            let _ = written.send(());
-            std::future::pending::<Result<Proto<Done>>>().await
-        }
-    });
+        let begun = stream::once(async { Ok(Proto(Taken::default())) });
+        let silent = stream::once(async move {
+            while let Some(Proto(frame)) = frames.message().await? {
+                for publish in frame.messages {
+                    engine.publish(&publish.message()?).await?;
+                    let _ = written.send(());
+                }
+            }
+            std::future::pending::<Result<Proto<Taken>>>().await
+        });
+        async { Ok(begun.chain(silent)) }
+    };
+    let publish = Endpoint::bidi_stream(PUBLISHING, publishing);
     let server = Server::builder("micro.data")
         .network(Arc::new(Socket::within(&path).unwrap()))
         .address(OWNER)

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
@@ -138,6 +138,21 @@ impl Calls {
             let message = message.codec(Codec::Bytes).settings(&settings);
             message.metadata("do", request.get("do").unwrap_or_default())
         });
+        if request.get("task").is_some() {
+            let client = client.clone();
+            self.spawn(id, None, async move {
+                let line = Line::new("result").with("id", id);
+                let work = async {
+                    let task = publish?.task(&client).await?;
+                    task.result::<Raw>(Duration::from_secs(10)).await
+                };
+                match work.await {
+                    Ok(answer) => Payload::of(&answer.0).onto(line.with("code", 0)),
+                    Err(error) => failure(line, &error),
+                }
+            });
+            return;
+        }
         self.spawn(id, None, async move {
             let line = Line::new("result").with("id", id);
             let published = match publish {

@@ -7,7 +7,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::{Stream, stream};
 use micro::broker::Subscriber;
+use micro::jobs::Job;
 use micro::server::Endpoint;
+use micro::settings::JobSettings;
 use micro::{Client, Code, Codec, Context, Detail, Error, Json, Raw, Result, Streaming};
 use micro_conformance::{Line, Payload, Plan, pattern};
 use serde::{Deserialize, Serialize};
@@ -115,6 +117,35 @@ pub(crate) fn subscriber(state: &Arc<State>, topic: &str) -> Subscriber {
             let mut turn = Turn::begin(state, incoming.context)?;
             turn.payload = incoming.delivered.message.body.clone();
             turn.run(false).await
+        }
+    })
+}
+
+/// The same of tasks, whose answers are the payloads that are left.
+pub(crate) fn worker(state: &Arc<State>, topic: &str) -> Subscriber {
+    let state = state.clone();
+    Subscriber::raw_task(topic, move |incoming| {
+        let state = state.clone();
+        async move {
+            let mut turn = Turn::begin(state, incoming.context)?;
+            turn.payload = incoming.delivered.message.body.clone();
+            turn.run(false).await?;
+            Ok(turn.payload.clone())
+        }
+    })
+}
+
+/// Tells of each run.
+pub(crate) fn job(state: &Arc<State>, settings: JobSettings) -> Job {
+    let state = state.clone();
+    settings.job(move |context| {
+        let run = context.job();
+        let output = state.shared.output;
+        async move {
+            let run = run.ok_or_else(|| Error::internal("this is no run"))?;
+            let line = Line::new("event").with("name", "said").with("key", &run.job);
+            output.tell(&Payload::of(run.attempt.to_string().as_bytes()).onto(line));
+            Ok(())
         }
     })
 }

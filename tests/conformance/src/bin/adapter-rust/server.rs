@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use micro::settings::{EndpointSettings, ServiceSettings, SubscriberSettings};
+use micro::settings::{EndpointSettings, JobSettings, ServiceSettings, SubscriberSettings};
 use micro::{Error, Result, Service};
 use micro_conformance::Line;
 use tokio::sync::{mpsc, watch};
 
 use crate::Wrong;
-use crate::handler::{Shared, State, endpoints, subscriber};
+use crate::handler::{Shared, State, endpoints, job, subscriber, worker};
 use crate::keys::Keys;
 use crate::layers;
 use crate::output::{Output, failure};
@@ -97,6 +97,13 @@ async fn start(request: &Line, shared: &Arc<Shared>) -> Result<Service> {
     for (topic, settings) in request.under("subscriber.") {
         let settings = SubscriberSettings::from_json(&settings)?;
         builder = builder.subscriber(settings.apply(subscriber(&state, topic)));
+    }
+    for (topic, settings) in request.under("task.") {
+        let settings = SubscriberSettings::from_json(&settings)?;
+        builder = builder.subscriber(settings.apply(worker(&state, topic)));
+    }
+    for (_, settings) in request.under("job.") {
+        builder = builder.job(job(&state, JobSettings::from_json(&settings)?));
     }
     let service = builder.start().await?;
     give.send_replace(Some(service.client().clone()));
