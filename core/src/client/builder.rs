@@ -275,7 +275,7 @@ impl ClientBuilder {
         self
     }
 
-    /// Keeps records with this store. Unless it is called, `MICRO_STORE` names the store, or `memory://` is it.
+    /// Keeps records with this store. Unless it is called, `MICRO_STORE` names the store, or `file://` is it.
     pub fn store(mut self, store: Arc<dyn Store>) -> Self {
         self.store = Some(store);
         self

@@ -6,18 +6,29 @@
 mod checkup;
 mod disk;
 mod folder;
+mod link;
 pub(crate) mod log;
+mod owner;
 mod socket;
+mod terms;
 
 pub use self::checkup::{
     Condition, Damage, Examination, Examined, Repaired, Step, examine, repair,
 };
 #[cfg(test)]
+pub(crate) use self::disk::Folder as Files;
+#[cfg(test)]
 pub(crate) use self::disk::forgetful::Forgetful;
-pub(crate) use self::disk::{Disk, Folder as Files};
+pub(crate) use self::disk::{Blob, Disk};
 pub use self::folder::Ownership;
 pub(crate) use self::folder::{Folder, Owned};
+#[cfg(test)]
+pub(crate) use self::link::GREET;
+pub(crate) use self::link::Link;
+pub(crate) use self::owner::{Seat, Way, owner};
+#[cfg(test)]
 pub(crate) use self::socket::{OWNER, Socket};
+pub(crate) use self::terms::Terms;
 
 /// Where data is kept unless told otherwise: the folder that `MICRO_DATA` names, else `micro` in the user's state folder.
 ///

@@ -283,7 +283,7 @@ impl ServiceBuilder {
     }
 
     /// Keeps records with this store, whatever the operator says: `MICRO_STORE` and `--store` have no effect then. Unless it is
-    /// called, they name the store, or `memory://` is it. Handlers have it by [`Client::store`] and [`Client::table`].
+    /// called, they name the store, or `file://` is it. Handlers have it by [`Client::store`] and [`Client::table`].
     pub fn store(mut self, store: Arc<dyn Store>) -> Self {
         self.store = Some(store);
         self

@@ -7,11 +7,19 @@ use crate::error::Result;
 use crate::plugin::{Provided, Schemes};
 
 /// The store of a service or client that is given none.
+#[cfg(unix)]
+pub(crate) const DEFAULT: &str = "file://";
+/// The same where no process can own files for others.
+#[cfg(not(unix))]
 pub(crate) const DEFAULT: &str = "memory://";
 
 /// The stores of this process by scheme.
 static SCHEMES: LazyLock<Schemes<dyn Store>> = LazyLock::new(|| {
-    Schemes::<dyn Store>::new("store").with("memory", |name| Ok(Arc::new(Memory::named(name))))
+    let schemes =
+        Schemes::<dyn Store>::new("store").with("memory", |name| Ok(Arc::new(Memory::named(name))));
+    #[cfg(unix)]
+    let schemes = schemes.with("file", |rest| Ok(Arc::new(super::File::from_url_path(rest)?)));
+    schemes
 });
 
 /// Makes what stores share in a process, see [`crate::fork`].
@@ -24,6 +32,7 @@ pub(crate) fn warm_up() {
 ///
 /// | URL | store |
 /// |---|---|
+/// | `file://`, `file:///var/lib/shop` | [`File`](super::File): shared on this machine, in a data folder; the default; Unix only |
 /// | `memory://`, `memory://name` | [`Memory::named`]: shared within this process |
 ///
 /// A scheme alone, `memory`, does as well. A store of one's own is named by the scheme that it was [provided](provide) as, or handed over

@@ -20,6 +20,8 @@ mod batch;
 mod check;
 mod connect;
 pub mod contract;
+#[cfg(unix)]
+pub(crate) mod file;
 mod memory;
 mod query;
 mod record;
@@ -36,6 +38,8 @@ pub use self::abilities::Abilities;
 pub use self::batch::{Batch, Change, Condition, Fence, Level, What, conflict, stale};
 pub(crate) use self::connect::{DEFAULT, warm_up};
 pub use self::connect::{connect, provide};
+#[cfg(unix)]
+pub use self::file::File;
 pub use self::memory::Memory;
 pub(crate) use self::memory::{in_child, warm_up as warm_up_memory};
 pub use self::query::{Page, Query};

@@ -25,13 +25,13 @@ use crate::error::{Code, Error, Result};
 
 /// What is kept, and for how long.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Retention {
+pub(crate) struct Retention {
     /// Bytes of the log.
-    pub(super) bytes: u64,
+    pub(crate) bytes: u64,
     /// Since a message was published.
-    pub(super) age: Duration,
+    pub(crate) age: Duration,
     /// Topics of which the last message of each key is kept all the same.
-    pub(super) compacted: Arc<[String]>,
+    pub(crate) compacted: Arc<[String]>,
 }
 
 impl Retention {
@@ -41,8 +41,8 @@ impl Retention {
 }
 
 /// Topics and queues.
-pub(super) struct Engine {
-    pub(super) log: Arc<Log>,
+pub(crate) struct Engine {
+    pub(crate) log: Arc<Log>,
     level: Level,
     /// How long ids are remembered.
     dedup: Duration,
@@ -61,7 +61,7 @@ pub(super) struct Engine {
 
 impl Engine {
     /// Opens what is in a folder. Blocks.
-    pub(super) fn open(
+    pub(crate) fn open(
         disk: Arc<dyn Disk>,
         owned: Option<Owned>,
         settings: Settings,
@@ -219,9 +219,19 @@ impl Engine {
     }
 
     /// Removes what need not be kept any longer; how many bytes that gave back.
+    #[cfg(test)]
     pub(super) async fn tidy(&self, retention: &Retention) -> Result<u64> {
+        self.remove_before(self.expendable(retention), retention).await
+    }
+
+    /// Number before which nothing need be kept.
+    pub(crate) fn expendable(&self, retention: &Retention) -> u64 {
         let oldest = SystemTime::now().checked_sub(retention.age).map_or(0, millis);
-        let before = self.log.expendable(retention.bytes, oldest);
+        self.log.expendable(retention.bytes, oldest)
+    }
+
+    /// Removes what has numbers below `before`, but for what is still to be known; how many bytes that gave back.
+    pub(crate) async fn remove_before(&self, before: u64, retention: &Retention) -> Result<u64> {
         ids::keep(&self.log, self.dedup, before).await?;
         // What is known of topics and queues that were idle for long would go with the messages around it.
         for topic in self.log.topics_ending_before(INNER, before) {
@@ -257,7 +267,7 @@ impl Engine {
     }
 
     /// Writes what was published, and ends.
-    pub(super) async fn close(&self) -> Result<()> {
+    pub(crate) async fn close(&self) -> Result<()> {
         self.log.close().await
     }
 }

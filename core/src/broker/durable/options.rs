@@ -4,10 +4,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::engine::{Engine, Retention};
+use super::engine::Retention;
 use crate::broker::{Abilities, check_topic};
-use crate::data::log::{Level, Recovery, Settings};
-use crate::data::{Files, Folder, Owned};
+use crate::data::log::Level;
+use crate::data::{Folder, Terms};
 use crate::error::{Error, Result};
 use crate::settings::duration;
 use crate::spelling::{nearest, quoted};
@@ -77,12 +77,13 @@ const DEDUP: std::ops::RangeInclusive<Duration> =
 
 impl Default for Options {
     fn default() -> Self {
+        let Terms { level, dedup, retention } = Terms::default();
         Self {
-            is_synced: true,
-            max_bytes: 1 << 30,
-            max_age: Duration::from_secs(7 * 24 * 60 * 60),
-            dedup: Duration::from_secs(120),
-            compact: Arc::default(),
+            is_synced: level == Level::Synced,
+            max_bytes: retention.bytes,
+            max_age: retention.age,
+            dedup,
+            compact: retention.compacted,
         }
     }
 }
@@ -165,17 +166,16 @@ impl Options {
         Ok((place, options))
     }
 
-    /// Opens the files of a folder that this process owns. Blocks.
-    pub(super) fn open(&self, files: Arc<Files>, owned: Owned) -> Result<(Engine, Recovery)> {
-        let settings = Settings::default();
-        Engine::open(files, Some(owned), settings, self.level(), self.dedup)
+    /// How a folder is kept.
+    pub(super) fn terms(&self) -> Terms {
+        Terms { level: self.level(), dedup: self.dedup, retention: self.retention() }
     }
 
     fn level(&self) -> Level {
         if self.is_synced { Level::Synced } else { Level::Written }
     }
 
-    pub(super) fn retention(&self) -> Retention {
+    fn retention(&self) -> Retention {
         Retention { bytes: self.max_bytes, age: self.max_age, compacted: self.compact.clone() }
     }
 }

@@ -33,7 +33,7 @@ struct Waiting {
 
 /// Publishes by the owner, through one stream.
 #[derive(Debug)]
-pub(super) struct Publishing {
+pub(crate) struct Publishing {
     client: Client,
     service: &'static str,
     waiting: Mutex<Option<mpsc::Sender<Waiting>>>,
@@ -41,7 +41,7 @@ pub(super) struct Publishing {
 
 impl Publishing {
     /// Opens nothing yet.
-    pub(super) fn new(client: Client, service: &'static str) -> Self {
+    pub(crate) fn new(client: Client, service: &'static str) -> Self {
         Self { client, service, waiting: Mutex::default() }
     }
 

@@ -12,67 +12,24 @@ use tokio_util::task::AbortOnDropHandle;
 use super::admin::{ADMIN, Answer, Ask};
 use super::publishing::Publishing;
 use super::wire::{
-    Attempt, Done, FromConsumer, GREET, Lent, PUBLISH, Publish, SUBSCRIBE, Said, Settled,
-    ToConsumer, Told, Wanted, nonsense,
+    Attempt, Done, FromConsumer, Lent, PUBLISH, Publish, SUBSCRIBE, Said, Settled, ToConsumer,
+    Told, Wanted, nonsense,
 };
 use crate::broker::stored::time;
 use crate::broker::{Deliveries, Delivery, Message, Settle, Subscription, Verdict};
-use crate::client::{Client, Outgoing};
+use crate::client::Outgoing;
 use crate::codec::{Json, Proto};
-use crate::data::{OWNER, Socket};
+use crate::data::Link;
 use crate::error::{Code, Error, Result};
-use crate::registry;
 use crate::streaming::Streaming;
 
 /// The most time for a question about the folder, which may read all of its indexes.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What the owner is called.
-const SERVICE: &str = "micro.data";
-/// How long a silent owner is waited for before it is asked whether it is there, and then for its answer.
-const KEEPALIVE: Duration = Duration::from_secs(5);
-
 /// How long the last verdicts of a subscription that ends are waited for.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
-/// The way to the owner.
-#[derive(Debug, Clone)]
-pub(super) struct Remote {
-    client: Client,
-    service: Arc<str>,
-    /// This process, where it is on the owner's machine; else 0.
-    process: u32,
-    /// How messages go to an owner of this machine.
-    publishing: Option<Arc<Publishing>>,
-}
-
-impl Remote {
-    /// Through the socket of the folder.
-    pub(super) fn new(socket: &Socket) -> Result<Self> {
-        let client = Client::builder()
-            .environment(false)
-            .registry(Arc::new(registry::Memory::new()))
-            .network(Arc::new(socket.clone()))
-            .address(OWNER)
-            .keepalive(KEEPALIVE)
-            .keepalive_timeout(KEEPALIVE)
-            .build()?;
-        let publishing = Some(Arc::new(Publishing::new(client.clone(), SERVICE)));
-        Ok(Self { client, service: SERVICE.into(), process: std::process::id(), publishing })
-    }
-
-    /// Through the service of this name.
-    pub(super) fn named(client: Client, service: &str) -> Self {
-        Self { client, service: service.into(), process: 0, publishing: None }
-    }
-
-    /// Whether the owner is there. The system takes connections also for one that is stopped, so that it has to answer.
-    pub(super) async fn greet(&self) -> Result<()> {
-        let call = self.client.call(SERVICE, GREET, Proto(Done {})).detached().retries(0);
-        let Proto(Done {}) = call.await?;
-        Ok(())
-    }
-
+impl Link {
     pub(super) async fn publish(&self, message: &Message) -> Result<()> {
         let publish = Publish::new(message);
         if let Some(publishing) = self.publishing.as_ref().filter(|_| Publishing::takes(&publish)) {

@@ -11,17 +11,16 @@ use super::engine::Engine;
 use super::options::ABILITIES;
 use super::publishing::FRAMES;
 use super::wire::{
-    Attempt, Done, Failed, Frame, FromConsumer, GREET, Lent, PUBLISH, PUBLISHING, Publish,
-    SUBSCRIBE, Said, Taken, ToConsumer, Told, nonsense,
+    Attempt, Done, Failed, Frame, FromConsumer, Lent, PUBLISH, PUBLISHING, Publish, SUBSCRIBE,
+    Said, Taken, ToConsumer, Told, nonsense,
 };
 use crate::broker::stored::millis;
 use crate::broker::{Deliveries, Delivery, Message, Subscription};
 use crate::codec::{Json, Proto};
 use crate::context::Context;
-use crate::data::{OWNER, Socket};
 use crate::error::Result;
 use crate::middleware::BoxFuture;
-use crate::server::{Endpoint, Server};
+use crate::server::Endpoint;
 use crate::streaming::Streaming;
 
 /// What takes and delivers messages for other processes.
@@ -58,15 +57,10 @@ impl Serves for Arc<Engine> {
     }
 }
 
-/// Begins to serve; ends when what is returned is dropped.
-pub(super) async fn serve(engine: &Arc<Engine>, socket: Socket) -> Result<Server> {
-    let server = Server::builder("micro.data").network(Arc::new(socket)).address(OWNER);
-    let server = endpoints(engine).into_iter().fold(server, |server, one| server.handle(one));
-    let greet = Endpoint::unary(GREET, |_: Context, Proto(Done {}): Proto<Done>| async {
-        Ok(Proto(Done {}))
-    });
-    let publishing = publishing(engine.clone());
-    server.handle(greet).handle(publishing).start().await
+/// What other processes call where this one owns the folder.
+pub(crate) fn served(engine: &Arc<Engine>) -> [Endpoint; 4] {
+    let [publish, subscribe, admin] = endpoints(engine);
+    [publish, subscribe, admin, publishing(engine.clone())]
 }
 
 /// Takes what other processes of this machine publish, many messages at once.

@@ -8,8 +8,6 @@ use crate::broker::stored::{millis, read, time, write};
 use crate::broker::{Message, Start, Subscription, Verdict};
 use crate::error::{Code, Error, Result};
 
-/// Endpoint that answers.
-pub(super) const GREET: &str = "Messages.Greet";
 /// Endpoint that takes a message.
 pub(super) const PUBLISH: &str = "Messages.Publish";
 /// Endpoint that takes many, of a process of this machine: [`Frame`] one way, a [`Taken`] for each the other, after one that says

@@ -247,6 +247,11 @@ impl Log {
         }
     }
 
+    /// Number that the first record had which may still be there.
+    pub(crate) fn first(&self) -> u64 {
+        self.shared.state().first()
+    }
+
     /// Number before which records need not be kept: full segments beyond `bytes`, and those whose last record is older than
     /// `oldest`, in milliseconds since 1970.
     pub(crate) fn expendable(&self, bytes: u64, oldest: u64) -> u64 {

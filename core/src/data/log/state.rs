@@ -234,6 +234,12 @@ impl State {
         self.topics.contains_key(topic)
     }
 
+    /// Base of the oldest segment.
+    pub(super) fn first(&self) -> u64 {
+        let full = self.full.keys().next().copied();
+        full.or_else(|| Some(self.open.as_ref()?.segment.head.base)).unwrap_or_default()
+    }
+
     pub(super) fn expendable(&self, bytes: u64, oldest: u64) -> u64 {
         let mut kept = self.open.as_ref().map_or(0, |open| open.end);
         let mut before = 0;

@@ -40,7 +40,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         .go_micro("registry"),
     of("broker", Form::Text("a URL"), "http://", "Where messages are published and subscribed.")
         .go_micro("broker"),
-    of("store", Form::Text("a URL"), "memory://", "Where records are kept.").go_micro("store"),
+    of("store", Form::Text("a URL"), "file://", "Where records are kept.").go_micro("store"),
     of("network", Form::Text("a URL"), "tcp://", "Network to serve and call on.").in_documents(),
     of("environment", Form::Truth, "true", "Whether variables are read.").in_documents(),
     of(

@@ -104,7 +104,7 @@ async fn messages_survive_their_owner_and_are_delivered_by_the_next() {
     let again = next(&mut taken).await;
     assert_eq!((&*body(&again), again.delivered.attempt), ("2", 2));
     assert_eq!(take(&mut taken).await, "3");
-    assert!(matches!(&**second.shared.way.lock().await.as_ref().unwrap(), super::Way::Own(_)));
+    assert!(matches!(&**second.shared.seat.way.lock().await.as_ref().unwrap(), super::Way::Own(_)));
 }
 
 #[tokio::test]

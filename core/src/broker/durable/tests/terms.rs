@@ -6,10 +6,10 @@ use futures_util::stream;
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::broker::durable::wire::{Done, Frame, GREET, PUBLISHING, Taken};
+use crate::broker::durable::wire::{Done, Frame, PUBLISHING, Taken};
 use crate::codec::Proto;
 use crate::context::Context;
-use crate::data::{Folder, OWNER, Socket};
+use crate::data::{Folder, GREET, OWNER, Socket};
 use crate::error::Result;
 use crate::server::{Endpoint, Server};
 use crate::streaming::Streaming;
