@@ -119,6 +119,7 @@ fn log() {
 
 #[tokio::main(flavor = "current_thread")]
 async fn run(arguments: Arguments, output: &mut Output) -> Result<(), Failure> {
+    micro_etcd::provide()?;
     micro_nats::provide()?;
     micro_postgres::provide()?;
     micro_redis::provide()?;

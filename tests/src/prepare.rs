@@ -19,6 +19,7 @@ impl Need {
             Self::GrpcJava => foreign::java(),
             Self::Nats => servers::nats(),
             Self::Redis => servers::redis(),
+            Self::Etcd => servers::etcd(),
         }
     }
 }

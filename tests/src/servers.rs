@@ -80,11 +80,61 @@ impl Server {
         .await
     }
 
+    /// `etcd` as a cluster of one; `more` are its own arguments.
+    ///
+    /// # Panics
+    /// When it does not start. The test needs [`Need::Etcd`].
+    pub async fn etcd(more: &[&str]) -> Self {
+        Self::etcd_by("http", more).await
+    }
+
+    /// As [`Server::etcd`], by TLS alone; `more` name its certificate and key.
+    ///
+    /// # Panics
+    /// When it does not start. The test needs [`Need::Etcd`].
+    pub async fn etcd_by_tls(more: &[&str]) -> Self {
+        Self::etcd_by("https", more).await
+    }
+
+    async fn etcd_by(scheme: &str, more: &[&str]) -> Self {
+        Self::begin(Need::Etcd.path(), |port, folder| {
+            let (folder, peer) = (folder.display(), free_port());
+            let own = format!(
+                "--data-dir {folder}/data --listen-client-urls {scheme}://127.0.0.1:{port} --advertise-client-urls \
+                 {scheme}://127.0.0.1:{port} --listen-peer-urls http://127.0.0.1:{peer} --initial-advertise-peer-urls \
+                 http://127.0.0.1:{peer} --initial-cluster default=http://127.0.0.1:{peer}"
+            );
+            own.split(' ').chain(more.iter().copied()).map(str::to_owned).collect()
+        })
+        .await
+    }
+
+    /// As [`Server::etcd`], as a cluster of three.
+    ///
+    /// # Panics
+    /// When one does not start. The test needs [`Need::Etcd`].
+    pub async fn etcd_cluster() -> Vec<Self> {
+        let peers: Vec<_> =
+            ["a", "b", "c"].map(|name| (name, format!("http://127.0.0.1:{}", free_port()))).into();
+        let all: Vec<_> = peers.iter().map(|(name, peer)| format!("{name}={peer}")).collect();
+        let (all, mut servers) = (all.join(","), Vec::new());
+        for (name, peer) in peers {
+            let server = Self::begin(Need::Etcd.path(), |port, folder| {
+                let (folder, client) = (folder.display(), format!("http://127.0.0.1:{port}"));
+                let own = format!(
+                    "--name {name} --data-dir {folder}/data --listen-client-urls {client} --advertise-client-urls {client} \
+                     --listen-peer-urls {peer} --initial-advertise-peer-urls {peer} --initial-cluster {all}"
+                );
+                own.split(' ').map(str::to_owned).collect()
+            });
+            servers.push(server.await);
+        }
+        servers
+    }
+
     async fn begin(program: PathBuf, arguments: impl FnOnce(u16, &Path) -> Vec<String>) -> Self {
         let folder = TempDir::new().unwrap();
-        let free = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = free.local_addr().unwrap().port();
-        drop(free);
+        let port = free_port();
         let arguments = arguments(port, folder.path());
         let mut server = Self { program, arguments, port, folder, child: None };
         server.start().await;
@@ -150,6 +200,10 @@ impl Server {
     }
 }
 
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
 impl Drop for Server {
     fn drop(&mut self) {
         if let Some(child) = &mut self.child {
@@ -168,5 +222,12 @@ pub(crate) fn redis() -> Result<PathBuf, Missing> {
     match exists("redis-server", "--version") {
         true => Ok("redis-server".into()),
         false => Err(Missing("no redis-server".into())),
+    }
+}
+
+pub(crate) fn etcd() -> Result<PathBuf, Missing> {
+    match exists("etcd", "--version") {
+        true => Ok("etcd".into()),
+        false => Err(Missing("no etcd".into())),
     }
 }

@@ -30,6 +30,8 @@ pub enum Need {
     Nats,
     /// `redis-server`, as the system has it.
     Redis,
+    /// `etcd`, as the system has it.
+    Etcd,
 }
 
 impl Need {
@@ -45,6 +47,7 @@ impl Need {
             Self::GrpcJava => "MICRO_TEST_GRPC_JAVA",
             Self::Nats => "MICRO_TEST_NATS_SERVER",
             Self::Redis => "MICRO_TEST_REDIS_SERVER",
+            Self::Etcd => "MICRO_TEST_ETCD",
         }
     }
 

@@ -88,6 +88,6 @@ impl Broker for Redis {
 
 impl fmt::Debug for Redis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Redis").field("options", &self.shared.link.options).finish_non_exhaustive()
+        f.debug_struct("Redis").field("options", &self.shared.options).finish_non_exhaustive()
     }
 }

@@ -3,20 +3,32 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use micro::{Error, Result};
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Cmd, ErrorKind, FromRedisValue, RedisError, ScriptInvocation};
+use redis::{
+    AsyncConnectionConfig, Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, ScriptInvocation,
+};
 use tokio::time::timeout;
 
-use crate::options::Options;
+use crate::address::Address;
 
 /// How long anything may take before the server counts as unreachable.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The connection that all of a broker share, for what is answered at once.
+/// What is done first on every connection.
+#[async_trait]
+pub(crate) trait Greeting: std::fmt::Debug + Send + Sync {
+    /// # Errors
+    /// Why the connection is of no use.
+    async fn greet(&self, link: &Link, connection: &mut MultiplexedConnection) -> Result<()>;
+}
+
+/// The connection that all of a broker or a store share, for what is answered at once.
 #[derive(Debug)]
 pub(crate) struct Link {
-    pub(crate) options: Options,
+    pub(crate) address: Address,
+    greeting: Option<Box<dyn Greeting>>,
     known: Mutex<Option<Known>>,
     connecting: tokio::sync::Mutex<()>,
 }
@@ -36,8 +48,13 @@ impl std::fmt::Debug for Known {
 }
 
 impl Link {
-    pub(crate) fn new(options: Options) -> Self {
-        Self { options, known: Mutex::default(), connecting: tokio::sync::Mutex::default() }
+    pub(crate) fn new(address: Address, greeting: Option<Box<dyn Greeting>>) -> Self {
+        Self {
+            address,
+            greeting,
+            known: Mutex::default(),
+            connecting: tokio::sync::Mutex::default(),
+        }
     }
 
     /// A connection of one's own, for what is not answered at once.
@@ -49,15 +66,21 @@ impl Link {
     }
 
     async fn connect(&self, answers: Option<Duration>) -> Result<MultiplexedConnection> {
-        let client = self.options.client()?;
+        let client = self.address.client()?;
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(PATIENCE))
             .set_response_timeout(answers);
         let connecting = client.get_multiplexed_async_connection_with_config(&config);
         let connected = timeout(PATIENCE, connecting).await;
-        connected
+        let mut connection = connected
             .map_err(|_| self.unreachable("it took too long"))?
-            .map_err(|error| self.failed("to connect", &error))
+            .map_err(|error| self.failed("to connect", &error))?;
+        if let Some(greeting) = &self.greeting {
+            timeout(PATIENCE, greeting.greet(self, &mut connection))
+                .await
+                .map_err(|_| self.unreachable("it took too long"))??;
+        }
+        Ok(connection)
     }
 
     fn known(&self) -> Option<Known> {
@@ -102,6 +125,49 @@ impl Link {
         self.judge(&known, what, answer)
     }
 
+    /// Asks the server what may be asked twice: once more where the connection has broken since it was used last.
+    pub(crate) async fn look<T: FromRedisValue>(&self, what: &str, command: &Cmd) -> Result<T> {
+        self.twice(what, |mut connection| async move { command.query_async(&mut connection).await })
+            .await
+    }
+
+    /// Has the server run a script that may run twice, as [`look`](Self::look) does.
+    pub(crate) async fn look_by<T: FromRedisValue>(
+        &self,
+        what: &str,
+        script: &ScriptInvocation<'_>,
+    ) -> Result<T> {
+        self.twice(what, |mut connection| async move { script.invoke_async(&mut connection).await })
+            .await
+    }
+
+    async fn twice<T, F>(&self, what: &str, ask: impl Fn(MultiplexedConnection) -> F) -> Result<T>
+    where
+        F: Future<Output = redis::RedisResult<T>>,
+    {
+        let known = self.shared().await?;
+        let answer = ask(known.connection.clone()).await;
+        let is_broken = matches!(&answer, Err(error) if error.is_io_error() && !error.is_timeout());
+        let answer = self.judge(&known, what, answer);
+        if !is_broken {
+            return answer;
+        }
+        let known = self.shared().await?;
+        let answer = ask(known.connection.clone()).await;
+        self.judge(&known, what, answer)
+    }
+
+    /// Asks the server several things.
+    pub(crate) async fn ask_all<T: FromRedisValue>(
+        &self,
+        what: &str,
+        commands: &Pipeline,
+    ) -> Result<T> {
+        let mut known = self.shared().await?;
+        let answer = commands.query_async(&mut known.connection).await;
+        self.judge(&known, what, answer)
+    }
+
     /// Has the server run a script.
     pub(crate) async fn run<T: FromRedisValue>(
         &self,
@@ -114,12 +180,12 @@ impl Link {
     }
 
     pub(crate) fn unreachable(&self, why: &str) -> Error {
-        Error::unavailable(format!("{} cannot be reached: {why}", self.options.place()))
+        Error::unavailable(format!("{} cannot be reached: {why}", self.address.shown()))
     }
 
     /// Why something failed.
     pub(crate) fn failed(&self, what: &str, error: &RedisError) -> Error {
-        let place = self.options.place();
+        let place = self.address.shown();
         if error.is_io_error() || error.is_timeout() {
             return self.unreachable(&error.to_string());
         }
@@ -129,16 +195,19 @@ impl Link {
         }
         match error.code().unwrap_or_default() {
             "WRONGTYPE" => Error::failed_precondition(format!(
-                "{said}: the key holds something else: choose another topic, or a `prefix` in the URL"
+                "{said}: the key holds something else: choose another name, or a `prefix` in the URL"
             )),
             "OOM" => Error::resource_exhausted(format!("{said}: raise `maxmemory` of the server")),
             "NOAUTH" | "WRONGPASS" => unauthenticated(said),
             "NOPERM" => Error::permission_denied(said),
+            "READONLY" => Error::failed_precondition(format!(
+                "{said}: it is a replica: name the primary in the URL"
+            )),
             "ERR" if said.contains("unknown command") => {
                 Error::failed_precondition(format!("{said}: it takes Redis 7 or later"))
             }
             _ if said.contains("WRONGTYPE") => Error::failed_precondition(format!(
-                "{said}: the key holds something else: choose another topic, or a `prefix` in the URL"
+                "{said}: the key holds something else: choose another name, or a `prefix` in the URL"
             )),
             _ => Error::unavailable(said),
         }

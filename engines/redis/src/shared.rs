@@ -22,6 +22,7 @@ const TOPICS: usize = 65_536;
 
 /// What all of a broker share.
 pub(crate) struct Shared {
+    pub(crate) options: Options,
     pub(crate) link: Link,
     pub(crate) scripts: Scripts,
     /// Streams that were used.
@@ -35,7 +36,8 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn new(options: Options) -> Self {
         Self {
-            link: Link::new(options),
+            link: Link::new(options.address.clone(), None),
+            options,
             scripts: Scripts::new(),
             streams: Mutex::default(),
             upkeep: Mutex::default(),
@@ -45,12 +47,12 @@ impl Shared {
 
     /// The key of a topic's stream.
     pub(crate) fn stream(&self, topic: &str) -> String {
-        format!("{}{topic}", self.link.options.prefix)
+        format!("{}{topic}", self.options.prefix)
     }
 
     /// The key of the messages that are held back.
     pub(crate) fn delayed_key(&self) -> String {
-        format!("{}micro:delayed", self.link.options.prefix)
+        format!("{}micro:delayed", self.options.prefix)
     }
 
     pub(crate) fn streams(&self) -> Vec<String> {
@@ -78,7 +80,7 @@ impl Shared {
         }
         let (window, id_key) = match &message.id {
             Some(id) => {
-                let prefix = &self.link.options.prefix;
+                let prefix = &self.options.prefix;
                 (TWICE.as_millis().to_string(), format!("{prefix}micro:id:{}\n{id}", message.topic))
             }
             None => (String::new(), stream.clone()),

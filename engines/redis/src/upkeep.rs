@@ -75,7 +75,7 @@ pub(crate) async fn tidy_all(shared: &Shared) -> Result<()> {
 
 /// Removes what need not be kept of a stream.
 async fn tidy(shared: &Shared, stream: &str) -> Result<u64> {
-    let options = &shared.link.options;
+    let options = &shared.options;
     let mut removed = 0;
     loop {
         let mut script = shared.scripts.trim.key(stream);

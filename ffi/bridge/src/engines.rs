@@ -5,6 +5,8 @@
 type Provide = fn() -> micro::Result<()>;
 
 const ENGINES: &[Provide] = &[
+    #[cfg(feature = "etcd")]
+    micro_etcd::provide,
     #[cfg(feature = "nats")]
     micro_nats::provide,
     #[cfg(feature = "postgres")]
@@ -48,6 +50,9 @@ mod tests {
             ("postgres://", cfg!(feature = "postgres")),
             ("postgresql://", cfg!(feature = "postgres")),
             ("cockroach://", cfg!(feature = "postgres")),
+            ("etcd://", cfg!(feature = "etcd")),
+            ("redis://", cfg!(feature = "redis")),
+            ("rediss://", cfg!(feature = "redis")),
             ("sqlite:///tmp/x.db", cfg!(feature = "sqlite")),
         ];
         for (url, is_built_in) in stores {

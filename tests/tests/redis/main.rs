@@ -1,4 +1,4 @@
-//! A broker over a real Redis server.
+//! A broker and a store over a real Redis server.
 
 #![allow(
     clippy::unwrap_used,
@@ -10,4 +10,5 @@
 
 mod bare;
 mod contract;
+mod records;
 mod trouble;

@@ -53,13 +53,15 @@ pub(super) async fn a_batch_is_made_whole_or_not_at_all(subject: &Subject) {
     let twice = vec![write("e"), Change::delete(place.clone(), "e")];
     let promise = "a batch has one change of a record";
     refused(subject.apply(batch(twice)).await, Code::InvalidArgument, None, promise);
-    let many = (0..1024).map(|nth| write(&format!("many/{nth}"))).collect();
-    let versions = subject.apply(batch(many)).await.expect("a batch has 1024 changes");
+    let many = (0..subject.max_changes).map(|nth| write(&format!("many/{nth}"))).collect();
+    let versions = subject.apply(batch(many)).await.expect("a batch has many changes");
     assert!(versions.is_sorted_by(|one, other| one < other), "versions rise in order");
-    let many = (0..1025).map(|nth| write(&format!("more/{nth}"))).collect();
     let promise = "and no more than that";
     let too_large = Some(Reason::TooLarge);
-    refused(subject.apply(batch(many)).await, Code::InvalidArgument, too_large, promise);
+    for many in [subject.max_changes + 1, 1025] {
+        let many = (0..many).map(|nth| write(&format!("more/{nth}"))).collect();
+        refused(subject.apply(batch(many)).await, Code::InvalidArgument, too_large, promise);
+    }
     let nothing = subject.apply(Batch::default()).await.expect("nothing is made");
     assert!(nothing.is_empty(), "a batch without changes makes none");
 }

@@ -112,6 +112,8 @@ pub struct Subject {
     pub other: Arc<dyn Store>,
     /// Bytes of the largest value that is kept; larger ones are refused. [`MAX_VALUE`] unless it is set.
     pub max_value: usize,
+    /// Changes of the largest batch that is made; larger ones are refused. 1024 unless it is set.
+    pub max_changes: usize,
     /// How long after the end of its time a record may still be seen: 500 ms unless it is set.
     pub tardiness: Duration,
     /// How long anything may take that is not waited for on purpose: 20 s unless it is set.
@@ -126,6 +128,7 @@ impl Subject {
             one: Arc::new(one),
             other: Arc::new(other),
             max_value: MAX_VALUE,
+            max_changes: 1024,
             tardiness: Duration::from_millis(500),
             patience: Duration::from_secs(20),
             keep: Box::new(()),
