@@ -172,6 +172,7 @@ fn hcl_has_values_and_their_lines() {
 
 #[test]
 fn what_cannot_be_read_is_told_with_its_line() {
+    #[allow(unused_mut, reason = "each format adds its own")]
     let mut cases = vec![
         (Format::Json, "{\n\"a\": 1,\n\"b\": }", 3, "column"),
         (Format::Json, "{\n\"a\": 1", 2, "EOF"),
