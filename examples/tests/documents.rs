@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const EXAMPLES: [&str; 20] = [
+const EXAMPLES: [&str; 21] = [
     include_str!("../greeter/service.rs"),
     include_str!("../greeter/client.rs"),
     include_str!("../streaming/service.rs"),
@@ -21,6 +21,7 @@ const EXAMPLES: [&str; 20] = [
     include_str!("../messages/messages.rs"),
     include_str!("../jobs/jobs.rs"),
     include_str!("../locks/locks.rs"),
+    include_str!("../store/store.rs"),
     include_str!("../outbox/outbox.rs"),
     include_str!("../tasks/tasks.rs"),
     include_str!("../settings/service.rs"),

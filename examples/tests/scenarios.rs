@@ -301,6 +301,18 @@ async fn nodes_of_a_shop_agree_who_does_what() {
 }
 
 #[tokio::test]
+async fn orders_are_kept_changed_by_version_and_watched() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut program = command(env!("CARGO_BIN_EXE_store"), &folder);
+    program.env("MICRO_STORE", format!("file://{}/data", folder.path().display()));
+    let output = timeout(PATIENCE, program.output()).await;
+    let output = output.expect("it ends in time").expect("it runs");
+    assert!(output.status.success(), "{output:?}");
+    let printed = "order 7 is paid: true\n7: tea\nwritten once more: conflict\n";
+    assert_eq!(String::from_utf8_lossy(&output.stdout), printed);
+}
+
+#[tokio::test]
 async fn orders_are_announced_by_the_transaction_that_takes_them() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut program = command(env!("CARGO_BIN_EXE_outbox"), &folder);
