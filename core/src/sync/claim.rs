@@ -289,7 +289,7 @@ impl IntoFuture for Claim {
     ///
     /// Fails with `DEADLINE_EXCEEDED` when it was not to be had within its [wait](Claim::wait), and the text says who holds it since when;
     /// with `FAILED_PRECONDITION` when it would wait for itself, `INVALID_ARGUMENT` for what cannot be asked for, `UNAVAILABLE` when
-    /// nobody can be reached who keeps the line.
+    /// what keeps the line cannot be reached.
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
             let held = self.unless(std::future::pending()).await?;

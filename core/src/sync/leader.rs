@@ -34,10 +34,10 @@ impl From<Standing> for Leader {
 }
 
 impl dyn Locks {
-    /// Who leads now, unless nobody does.
+    /// Who leads now; none without a leader.
     ///
     /// # Errors
-    /// `INVALID_ARGUMENT` for what cannot be a name, `UNAVAILABLE` when nobody can be reached who keeps the election.
+    /// `INVALID_ARGUMENT` for what cannot be a name, `UNAVAILABLE` when what keeps the election cannot be reached.
     pub async fn leader(self: &Arc<Self>, name: &str) -> Result<Option<Leader>> {
         let line = look(&**self, &names::line("leader", name)?).await?;
         Ok(line.into_iter().next().map(Leader::from))
@@ -103,11 +103,11 @@ pub struct Leaders {
 }
 
 impl Leaders {
-    /// Who leads now, when that is asked for the first time, and then the next change: none when nobody leads. Waiting may be given up at
+    /// Who leads now, when that is asked for the first time, and then the next change: none without a leader. Waiting may be given up at
     /// any time, and nothing is lost by it but leaders that have gone meanwhile.
     ///
     /// # Errors
-    /// `UNAVAILABLE` when nobody can be reached who keeps the election; asking again begins where this was.
+    /// `UNAVAILABLE` when what keeps the election cannot be reached; asking again begins where this was.
     pub async fn next(&mut self) -> Result<Option<Leader>> {
         let mut line = Line::watch(&*self.locks, &self.line).await?;
         loop {

@@ -79,16 +79,16 @@ pub trait Locks: fmt::Debug + Send + Sync + 'static {
     /// Puts a contender at the end of a line, for its time to live. `line` is a text of letters, digits and `/%-_.`, at most 800 bytes.
     ///
     /// # Errors
-    /// `UNAVAILABLE` when nobody can be reached who keeps it, `INVALID_ARGUMENT` where this cannot be done at all.
+    /// `UNAVAILABLE` when what keeps it cannot be reached, `INVALID_ARGUMENT` where this cannot be done at all.
     async fn enter(&self, line: &str, contender: &Contender) -> Result<Box<dyn Entry>>;
 
     /// Takes the contender of this id out of the line; nothing where it is not in there.
     ///
     /// # Errors
-    /// `UNAVAILABLE` when nobody can be reached who keeps it.
+    /// `UNAVAILABLE` when what keeps it cannot be reached.
     async fn leave(&self, line: &str, id: &str) -> Result<()>;
 
-    /// Those in a line, the first first. Whoever [entered](Self::enter) before this was asked for and is still there is among them.
+    /// Those in a line, the first first. Each that [entered](Self::enter) before this was asked for and is still there is among them.
     ///
     /// # Errors
     /// As [`leave`](Self::leave), and `RESOURCE_EXHAUSTED` where there are too many of them.

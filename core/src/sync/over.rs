@@ -17,7 +17,7 @@ use crate::store::{
 
 /// The table of lines.
 const TABLE: &str = "locks";
-/// How long a line that nobody enters any more is remembered.
+/// How long a line that none enters any more is remembered.
 const REMEMBERED: Duration = Duration::from_secs(24 * 60 * 60);
 /// Contenders of a line, at most.
 const MAX_LINE: usize = 10_000;
