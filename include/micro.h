@@ -480,7 +480,7 @@ void micro_client_free(micro_client *client);
 // message, MICRO_STALE when the stream is over, MICRO_ARG for what sends no messages.
 micro_status micro_stream_send(micro_runtime *runtime, micro_id stream, micro_bytes message, uint32_t flags);
 
-// This side of a stream that it opened sends no more; it goes on receiving.
+// This side of a stream that it opened sends no more; it goes on receiving. What is followed comes to its end, which is MICRO_OK.
 micro_status micro_stream_close(micro_runtime *runtime, micro_id stream);
 
 // Makes room for `messages` more messages of a stream, or changes of a watch. Without it none is told.

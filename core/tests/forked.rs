@@ -28,7 +28,7 @@ async fn a_durable_broker_of_the_parent_fails_at_once_and_a_new_one_works() {
     ] {
         let error = failed.expect_err("it is the parent's");
         assert_eq!(error.code(), Code::FailedPrecondition);
-        assert!(error.detail().contains("make the broker anew in the child"), "{error}");
+        assert!(error.detail().contains("make it anew in the child"), "{error}");
     }
     // What was opened in the parent is not closed here either: its files are the parent's.
     drop((held, parents));

@@ -240,7 +240,7 @@ impl Runtime {
         self.flow(stream, |flow| flow.send(message, last))
     }
 
-    /// This side of a stream that it opened sends no more.
+    /// This side of a stream that it opened sends no more. What is followed comes to its end.
     ///
     /// # Errors
     /// As [`Runtime::send`], but never [`Status::FULL`](crate::Status::FULL).

@@ -30,7 +30,7 @@ pub unsafe extern "C" fn micro_stream_send(
     }
 }
 
-/// This side of a stream that it opened sends no more; it goes on receiving.
+/// This side of a stream that it opened sends no more; it goes on receiving. What is followed comes to its end, which is MICRO_OK.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn micro_stream_close(
     runtime: *mut micro_runtime,
