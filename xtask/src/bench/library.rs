@@ -25,13 +25,15 @@ const BARE: Spec = Spec {
 };
 
 /// Engines, each a feature of the library.
-const ENGINES: [(&str, Spec); 3] = [
+const ENGINES: [(&str, Spec); 5] = [
+    ("etcd", engine("library.engine.etcd", "What `etcd://` adds to it")),
     ("nats", engine("library.engine.nats", "What `nats://` and `jetstream://` add to it")),
     (
         "postgres",
         engine("library.engine.postgres", "What `postgres://` and `cockroach://` add to it"),
     ),
     ("redis", engine("library.engine.redis", "What `redis://` adds to it")),
+    ("sqlite", engine("library.engine.sqlite", "What `sqlite://` adds to it")),
 ];
 
 const fn engine(id: &'static str, title: &'static str) -> Spec {
