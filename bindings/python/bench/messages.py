@@ -1,7 +1,7 @@
 """Messages that are measured: `python messages.py KIND --at WHERE call|stream --concurrency N --size BYTES`.
 
-KIND is `micro`, WHERE the URL of a broker; or `nats`, nats-py with JetStream at `host:port`. For as many milliseconds as each line
-of standard input says, it publishes with N messages in flight, each acknowledged; `stream` also takes each of them and
+KIND is `micro`, WHERE the URL of a broker; or `nats`, nats-py with JetStream at `host:port`. For as many milliseconds as each
+line of standard input says, it publishes with N messages in flight, each acknowledged; `stream` also takes each of them and
 acknowledges it. `cargo xtask bench --rows python.messages` takes both by turns.
 """
 
