@@ -47,6 +47,8 @@ class Work(NamedTuple):
 class Endpoint:
     """A method of a servicer, as a service runs it."""
 
+    of_messages = False
+
     def __init__(self, path: str, handler: Any, interceptors: list[Intercept], *, is_later: bool) -> None:
         self.path, self.name, self.handler, self._interceptors = path, name_of(path), handler, interceptors
         self._is_later = is_later and bool(interceptors)
