@@ -119,7 +119,7 @@ impl Run {
         let Some((path, name)) = cited::parts(test) else { return Verdict::Absent };
         match path.rsplit_once('.').map(|(_, kind)| kind) {
             _ if contract_of(path).is_some() => {
-                self.all(|_, told| told.ends_with(&format!("::contract_suite::{name}")))
+                self.all(|_, told| told.ends_with(&format!("contract_suite::{name}")))
             }
             Some("py") => self.of_python(path, name),
             Some("c") => {
