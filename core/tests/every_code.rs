@@ -128,8 +128,8 @@ async fn a_reason_is_the_callers_own_and_does_not_travel() -> Result<()> {
         .start()
         .await?;
     let client = support::client(&registry);
-    // The others are those of a store, which no call ends with.
-    for reason in [Reason::NoNodes, Reason::NoMatch, Reason::OtherService] {
+    let of_stores = [Reason::Conflict, Reason::StaleToken, Reason::TooLarge, Reason::HistoryGone];
+    for reason in Reason::ALL.into_iter().filter(|reason| !of_stores.contains(reason)) {
         let own = ask(reason.name().to_owned()).await.expect_err("it cannot be");
         let seen = (own.code(), own.http_code(), own.reason(), own.reach());
         assert_eq!(seen, (Code::Unavailable, 500, Some(reason), Reach::Never), "{own}");

@@ -150,6 +150,7 @@ test a::tests::a_call_ends ... ok
 test registry::memory::tests::contract_suite::one_keeps ... ok
 test registry::mdns::tests::contract_suite::one_keeps ... ok
 test registry::mdns::tests::contract_suite::two_keeps ... FAILED
+test sync::tests::sync_contract_suite::three_keeps ... ok
      Running tests/b.rs (target/debug/deps/b-1)
 test stands_alone ... ok
 test e::stands_alone ... ok
@@ -187,6 +188,7 @@ fn a_test_that_is_named_must_have_passed_in_the_run() {
         ("core/tests/c/d.rs::a_call_ends", Verdict::Passed),
         ("core/src/registry/contract/cases.rs::one_keeps", Verdict::Passed),
         ("core/src/registry/contract/cases.rs::two_keeps", Verdict::Failed),
+        ("core/src/sync/contract/cases.rs::three_keeps", Verdict::Passed),
         ("c/a.c::it_ends", Verdict::Passed),
         ("c/a.c::it_begins", Verdict::Absent),
         ("c/a.c::it_replies", Verdict::Passed),

@@ -91,7 +91,9 @@ impl Logged {
 pub(super) fn lost(what: &str) -> Error {
     Error::new(
         crate::error::Code::DataLoss,
-        format!("the store of this data folder cannot read {what}: `micro data doctor` says more"),
+        format!(
+            "the store of this data folder cannot read {what}: use the version that wrote it, or another folder"
+        ),
     )
 }
 
